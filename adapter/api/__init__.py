@@ -1,0 +1,1 @@
+"""Read and run: the HTTP interface of the feed and of operation."""

@@ -1,0 +1,1 @@
+"""The loop that reads the log for a sink: window, retry, hold, breaker, settle."""

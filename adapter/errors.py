@@ -1,0 +1,74 @@
+"""Every error this package raises on purpose, by who must act.
+
+    AdapterError
+    ├── ConfigError           the operator: a setting, a mapping file, a data folder
+    │   └── MappingError      the author of a mapping file; carries file and line
+    ├── RequestError          the caller of the HTTP interface; carries the status
+    └── StoreError            the disk or database
+        ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
+        └── StoreMismatch     the data was written by a newer version, or is not ours
+
+A message says where, what is wrong, and what would be right. A thing that is not found is ``None``, not an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class AdapterError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ConfigError(AdapterError):
+    """The operator has a file or setting to change; the text begins with which."""
+
+
+class MappingError(ConfigError):
+    """A mapping file cannot be used.
+
+    ``file`` and ``line`` (1-based, ``None`` if unknown) say where; they stand at the front of the text.
+    """
+
+    def __init__(self, problem: str, *, file: Path | str | None = None, line: int | None = None) -> None:
+        self.problem = problem
+        self.file = file
+        self.line = line
+        where = "" if file is None else f"{file}:{line}: " if line else f"{file}: "
+        super().__init__(where + problem)
+
+
+class RequestError(AdapterError):
+    """The caller has a request to change. Becomes a problem document (RFC 9457) with ``status``.
+
+    ``title`` is the short, fixed name of the problem; ``detail`` says what was wrong in this request and what
+    would be right; ``extra`` holds further members of the document, such as ``allowed``; ``headers`` go with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        headers: dict[str, str] | None = None,
+        **extra: object,
+    ) -> None:
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.headers = headers or {}
+        self.extra = extra
+        super().__init__(f"{title}: {detail}")
+
+
+class StoreError(AdapterError):
+    """The disk or the database did not do what was asked; nothing of the failed call is stored."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot write now (disk full, locked, read-only); the same call may succeed later."""
+
+
+class StoreMismatch(StoreError):
+    """The data folder belongs to a newer version of this program, or to another one."""

@@ -1,0 +1,1 @@
+"""Say it their way: one file for each format an event can be written in."""

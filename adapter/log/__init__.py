@@ -1,0 +1,1 @@
+"""Keep: the append-only log, the one truth that every reader reads."""

@@ -1,0 +1,1 @@
+"""Send: one file for each kind of sink."""
