@@ -1,0 +1,166 @@
+"""The log, at the level of meaning: append, read from a place, settle a reader's progress.
+
+``tests/log/conformance.py`` defines what an implementation must do; every implementation runs it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from adapter.model import Entry
+
+
+@dataclass(slots=True, frozen=True)
+class NewEntry:
+    """One native event on its way into the log."""
+
+    #: Configured name of the source.
+    source: str
+    #: Arrival, epoch milliseconds.
+    received_at: int
+    #: The event exactly as the provider sent it: its slice of the body.
+    raw: bytes
+    #: Media type of ``raw``: ``application/json``, or what a text shape declares.
+    media: str
+    #: What the event is called if it is new: its first key, or a random UUID where it has no identity. 16 bytes.
+    uid: bytes
+    #: Key made of the provider's own id, or ``None``. 16 bytes (`adapter.model.identity_key`).
+    strong: bytes | None
+    #: Key made of named fields, ``None`` where the shape declares none. 16 bytes, before numbering.
+    weak: bytes | None
+    #: Which of the equal weak keys without a strong one in this body, from 0.
+    ordinal: int
+    native_type: str | None
+    #: Unified type and event (JSON bytes, uid and source included); both ``None`` when quarantined.
+    type: str | None
+    event: bytes | None
+    #: Why it is quarantined; ``None`` if there is an event.
+    problem: str | None
+
+
+@dataclass(slots=True, frozen=True)
+class Receipt:
+    """What became of one `NewEntry`."""
+
+    #: The event's uid: of the new entry, or of the one that was there first. 16 bytes.
+    uid: bytes
+    #: The new entry's position; ``None`` for a duplicate.
+    position: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class Held:
+    """An event behind a sink's cursor that is not delivered: waiting for its next try, or dead."""
+
+    position: int
+    #: Tries so far.
+    tries: int
+    #: When it is due, epoch milliseconds; ``None`` when dead (the sink gave up on it).
+    due_at: int | None
+    #: Last answer, for people; never holds a secret.
+    answer: str
+
+
+@dataclass(slots=True, frozen=True)
+class Progress:
+    """How far a reader is. ``matched = delivered + in flight + held + dead + skipped`` over its epoch."""
+
+    #: Everything up to here is done, the held ones aside.
+    cursor: int
+    #: Number of the filter's epoch: raised when the reader's filter changes, counters start anew.
+    epoch: int
+    #: What the epoch's filter looked like, to notice a change.
+    filter: str
+    matched: int = 0
+    delivered: int = 0
+    skipped: int = 0
+    held: int = 0
+    dead: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Settlement:
+    """One step of a reader's progress; all of it happens, or nothing."""
+
+    reader: str
+    epoch: int
+    #: New cursor; never smaller than the old one.
+    cursor: int
+    #: Added to the reader's counters.
+    matched: int = 0
+    delivered: int = 0
+    skipped: int = 0
+    #: Held rows to insert or replace.
+    hold: Sequence[Held] = field(default_factory=tuple)
+    #: Positions whose held rows end (delivered at last, or skipped).
+    release: Sequence[int] = field(default_factory=tuple)
+
+
+class Log(Protocol):
+    """An append-only log. All methods may be called from many tasks at once."""
+
+    @property
+    def head(self) -> int:
+        """Position of the last entry that is durable and visible; 0 for an empty log."""
+
+    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
+        """Store the entries of one request, all or none; one receipt each, in order.
+
+        When this returns, the entries are on disk and every later read sees them. Calls made at the same time share
+        one commit. Cancelling the caller cancels nothing that was handed over.
+
+        A strong key decides whether an event is known; a weak key where no strong one came; a strong newcomer takes a
+        weak match that has no strong one yet, and the other way round. Equal weak keys in one body are told apart by
+        their ordinal. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
+
+        Raises:
+            StoreUnavailable: nothing of this request was stored; it may succeed later.
+            StoreError: nothing of this request was stored.
+        """
+
+    async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
+        """Entries with ``after < position <= until`` (``until`` defaults to the head), ascending, at most ``limit``
+        of them and about 8 MiB of events; empty only when there are none."""
+
+    async def fetch(self, positions: Sequence[int]) -> list[Entry]:
+        """The entries at these positions, in the order asked; unknown positions are left out."""
+
+    async def raw(self, position: int) -> tuple[bytes, str] | None:
+        """What the provider sent for this entry, unchanged, and its media type; ``None`` if not kept."""
+
+    async def find(self, uid: uuid.UUID) -> int | None:
+        """Position of the first entry of this event."""
+
+    async def position_at(self, received_at: int) -> int:
+        """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""
+
+    async def wait(self, after: int, timeout: float | None = None) -> int:
+        """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
+
+    async def writable(self) -> str | None:
+        """Try a durable write; ``None`` if it worked, else what is wrong, for people."""
+
+    async def progress(self, reader: str) -> Progress | None:
+        """How far a reader is; ``None`` if it was never seen."""
+
+    async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
+        """Make a reader known at ``cursor``, or begin a new epoch of one whose filter changed (its cursor and held
+        rows stay, its counters start anew with the held ones as matched). A reader whose filter is unchanged is
+        returned as it is."""
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Store one step of a reader's progress in one transaction; shares commits with appends.
+
+        Raises:
+            StoreUnavailable: nothing of it was stored.
+        """
+
+    async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
+        """Held rows of a reader, soonest due first (dead ones last, and only without ``due_at``); with ``due_at``
+        (epoch ms) only those due by then."""
+
+    async def next_due(self, reader: str) -> int | None:
+        """When the soonest held row of a reader is due, epoch milliseconds."""
