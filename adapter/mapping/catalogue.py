@@ -1,0 +1,198 @@
+"""The catalogue of unified types and of failure reasons: ``mappings/types.yaml``, and what a user's folder adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapter.mapping.document import Document
+from adapter.model import Outcome
+
+ACCESS = "access."
+ERROR = "_ERROR"
+
+
+class Kind(StrEnum):
+    """What sort of thing an event of a type reports; gives its default outcome."""
+
+    #: Something was done.
+    ACTION = "action"
+    #: Something was verified on the way; success only where the row or the type says so.
+    CHECK = "check"
+    #: Something was begun; its end is another event.
+    ATTEMPT = "attempt"
+    #: Something was noticed or told.
+    NOTICE = "notice"
+    #: Something was looked at.
+    READ = "read"
+
+
+_DEFAULT_OUTCOME = {
+    Kind.ACTION: Outcome.SUCCESS,
+    Kind.READ: Outcome.SUCCESS,
+    Kind.CHECK: Outcome.UNKNOWN,
+    Kind.ATTEMPT: Outcome.UNKNOWN,
+    Kind.NOTICE: Outcome.UNKNOWN,
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EventType(_Strict):
+    """One unified type. Its ``_ERROR`` twin exists without being listed."""
+
+    group: str
+    kind: Kind
+    meaning: str = Field(description="One line, for people")
+    sentence: str = Field(description="Template for people, such as '{username} logged in to {client} from {ip}'")
+    outcome: Outcome | None = Field(None, description="Where it differs from the kind's default")
+
+
+class Reason(_Strict):
+    """One word for why something failed."""
+
+    reason_class: str = Field(alias="class")
+    error: str = Field(description="Keycloak's error code that goes with it")
+    codes: tuple[str, ...] = Field((), description="Native error codes that mean it")
+    meaning: str
+
+
+class AdminForms(_Strict):
+    """``admin.RESOURCE-OPERATION``: every resource with every operation is a type."""
+
+    resources: dict[str, str] = Field(default_factory=dict, description="Resource type: what it is, for people")
+    operations: dict[str, str] = Field(default_factory=dict, description="Operation: its verb, for people")
+
+
+class CatalogueFile(_Strict):
+    """``types.yaml``."""
+
+    groups: dict[str, str] = Field(default_factory=dict, description="Group: its title")
+    types: dict[str, EventType] = Field(default_factory=dict, description="Type, without 'access.'")
+    aliases: dict[str, str] = Field(default_factory=dict, description="Another name: the canonical type")
+    admin: AdminForms = AdminForms()
+    reason_classes: dict[str, str] = Field(default_factory=dict)
+    reasons: dict[str, Reason] = Field(default_factory=dict)
+
+
+#: The reason of a failure whose cause is not stated, and the error code that goes with it.
+UNSPECIFIED = "unspecified"
+
+
+class Catalogue:
+    """All types and reasons, and the questions asked about them."""
+
+    def __init__(self, file: CatalogueFile) -> None:
+        self.groups: Mapping[str, str] = file.groups
+        self.types: Mapping[str, EventType] = {_full(name): one for name, one in file.types.items()}
+        self.admin = file.admin
+        self.reasons: Mapping[str, Reason] = file.reasons
+        self.reason_classes: tuple[str, ...] = tuple(file.reason_classes)
+        self._canonical = {_full(alias): _full(name) for alias, name in file.aliases.items()}
+        self._reason_of_code = {
+            code: name for name, reason in file.reasons.items() for code in (reason.error, *reason.codes)
+        }
+        # A reason's own list decides over another one's usual error: several share a usual error.
+        for name, reason in file.reasons.items():
+            for code in reason.codes:
+                self._reason_of_code[code] = name
+
+    def canonical(self, type: str) -> str:
+        """The one name of a type: aliases resolved, ``_ERROR`` kept; unknown types as they are."""
+        base, twin = (type[: -len(ERROR)], ERROR) if type.endswith(ERROR) else (type, "")
+        return self._canonical.get(base, base) + twin
+
+    def aliases(self, type: str) -> tuple[str, ...]:
+        """The other names of a canonical type."""
+        base, twin = (type[: -len(ERROR)], ERROR) if type.endswith(ERROR) else (type, "")
+        return tuple(alias + twin for alias, name in self._canonical.items() if name == base)
+
+    def known(self, type: str) -> EventType | None:
+        """What is known of a type; an ``_ERROR`` twin answers as its base, an admin form as itself."""
+        found = self.types.get(type)
+        if found is None and type.startswith(ACCESS) and type.endswith(ERROR):
+            found = self.types.get(type[: -len(ERROR)])
+        return found if found is not None else self._admin_type(type)
+
+    def outcome(self, type: str) -> Outcome:
+        """The outcome an event of this type has when nothing else decides."""
+        if type.startswith(ACCESS) and type.endswith(ERROR):
+            return Outcome.FAILURE
+        found = self.known(type)
+        if found is None:
+            return Outcome.SUCCESS if type.startswith("admin.") else Outcome.UNKNOWN
+        return found.outcome or _DEFAULT_OUTCOME[found.kind]
+
+    def reason_class(self, reason: str) -> str | None:
+        """Class of a reason, ``None`` if the reason is not in the list."""
+        found = self.reasons.get(reason)
+        return None if found is None else found.reason_class
+
+    def reason_of(self, error: str) -> str:
+        """The reason that an error code means; ``unspecified`` if no reason lists it."""
+        return self._reason_of_code.get(error, UNSPECIFIED)
+
+    def error_of(self, reason: str) -> str:
+        """The usual error code of a reason."""
+        return self.reasons[reason].error
+
+    def _admin_type(self, type: str) -> EventType | None:
+        if not type.startswith("admin."):
+            return None
+        resource, _, operation = type.removeprefix("admin.").rpartition("-")
+        thing, verb = self.admin.resources.get(resource), self.admin.operations.get(operation)
+        if thing is None or verb is None:
+            return None
+        kind, outcome = (Kind.READ, Outcome.UNKNOWN) if operation == "READ" else (Kind.ACTION, Outcome.SUCCESS)
+        return EventType(
+            group="admin",
+            kind=kind,
+            outcome=outcome,
+            meaning=f"An administrator {verb} {thing}",
+            sentence=f"{{username}} {verb} {thing} ({{path}})",
+        )
+
+
+def load_catalogue(folders: Sequence[Path]) -> Catalogue:
+    """Read ``types.yaml`` of the folders, earlier ones over later ones (users' own come first).
+
+    Raises:
+        MappingError: a file does not fit.
+    """
+    return _load(tuple(folders))
+
+
+@lru_cache(maxsize=8)
+def _load_file(file: Path, modified: int) -> CatalogueFile:  # modified: a changed file is read anew
+    return Document.read(file).read_as(CatalogueFile)
+
+
+def _load(folders: tuple[Path, ...]) -> Catalogue:
+    merged = CatalogueFile()
+    for folder in reversed(folders):
+        file = folder / "types.yaml"
+        if not file.is_file():
+            continue
+        own = _load_file(file, file.stat().st_mtime_ns)
+        merged = CatalogueFile(
+            groups={**merged.groups, **own.groups},
+            types={**merged.types, **own.types},
+            aliases={**merged.aliases, **own.aliases},
+            admin=AdminForms(
+                resources={**merged.admin.resources, **own.admin.resources},
+                operations={**merged.admin.operations, **own.admin.operations},
+            ),
+            reason_classes={**merged.reason_classes, **own.reason_classes},
+            reasons={**merged.reasons, **own.reasons},
+        )
+    return Catalogue(merged)
+
+
+def _full(name: str) -> str:
+    return name if "." in name else ACCESS + name

@@ -1,0 +1,123 @@
+"""YAML documents that remember the line of everything in them, so that every complaint can name its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from adapter.errors import MappingError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML 1.1 without its surprises: dates stay text, and yes/no/on/off are text, as vendors' words often are."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")
+    ]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+for _first in "tTfF":
+    _Loader.yaml_implicit_resolvers[_first] = [
+        *_Loader.yaml_implicit_resolvers.get(_first, []),
+        ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")),
+    ]
+
+
+class Document:
+    """One parsed YAML file: its value, and the line on which each part of it stands."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self.file = file
+        self.text = text
+        try:
+            self._node = yaml.compose(text, Loader=_Loader)
+            self.value: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a safe loader
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else None
+            raise MappingError(f"not valid YAML: {error.problem}", file=file, line=line) from error
+        except yaml.YAMLError as error:
+            raise MappingError(f"not valid YAML: {error}", file=file) from error
+        self._refuse_repeated_keys(self._node)
+
+    @classmethod
+    def read(cls, file: Path) -> Document:
+        """Read a file.
+
+        Raises:
+            MappingError: it cannot be read, is not UTF-8, or is not YAML.
+        """
+        try:
+            return cls(file, file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise MappingError(f"cannot be read: {error.strerror}", file=file) from error
+        except UnicodeDecodeError as error:
+            raise MappingError("is not UTF-8 text", file=file) from error
+
+    def line(self, place: Sequence[str | int]) -> int | None:
+        """Line (from 1) of the part at ``place``, or of the nearest part around it."""
+        node = self._node
+        if node is None:
+            return None
+        line: int = node.start_mark.line + 1
+        for step in place:
+            found = None
+            if isinstance(node, yaml.MappingNode):
+                for key, value in node.value:
+                    if isinstance(key, yaml.ScalarNode) and key.value == str(step):
+                        line, found = key.start_mark.line + 1, value
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                found = node.value[step]
+                line = found.start_mark.line + 1
+            if found is None:
+                continue  # pydantic names union members in its places; they are not in the file
+            node = found
+        return line
+
+    def error(self, problem: str, place: Sequence[str | int] = ()) -> MappingError:
+        """A complaint about the part at ``place``."""
+        name = ".".join(str(step) for step in place)
+        return MappingError(f"{name}: {problem}" if name else problem, file=self.file, line=self.line(place))
+
+    def read_as(self, model: type[Model]) -> Model:
+        """The file's value as a model.
+
+        Raises:
+            MappingError: it does not fit; the message is about the first thing that does not.
+        """
+        try:
+            return model.model_validate(self.value)
+        except ValidationError as error:
+            # In a union every member complains; the deepest place is the one that was meant.
+            first = max(error.errors(), key=lambda one: len(one["loc"]))
+            raise self.error(_plain(first["msg"], first["type"]), first["loc"]) from error
+
+    def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        raise MappingError(f"'{key.value}' stands here a second time", file=self.file, line=line)
+                    seen.add(key.value)
+                self._refuse_repeated_keys(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for value in node.value:
+                self._refuse_repeated_keys(value)
+
+
+def _plain(message: str, kind: str) -> str:
+    if kind == "extra_forbidden":
+        return "is not a word of the mapping language here"
+    return message.removeprefix("Value error, ")
