@@ -1,0 +1,373 @@
+"""The mapping language: what may stand in a ``mapping.yaml``. ``schemas/mapping.schema.json`` is generated from it.
+
+A mapping file reads like the vendor's page, one line a row. Nothing in it computes: a table that seems to need a
+program needs a better word here, or is two rows.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from adapter.mapping.paths import parse_path
+from adapter.model import Outcome
+
+#: Unified fields a table may fill, and the prefixes under which any name is allowed.
+EVENT_FIELDS = (
+    "id",
+    "time",
+    "realmId",
+    "realmName",
+    "error",
+    "resourceType",
+    "operationType",
+    "resourcePath",
+    "representation",
+)
+AUTH_FIELDS = ("realmId", "clientId", "userId", "ipAddress", "username", "sessionId")
+
+
+class _Word(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _is_path(text: str) -> str:
+    parse_path(text)
+    return text
+
+
+def _is_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if _NESTED_REPEAT.search(text) or re.search(r"\\[1-9]", text):
+        raise ValueError("a repeated group that repeats inside, or a back reference, may take for ever; write it flat")
+    return text
+
+
+_NESTED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]")
+
+Path = Annotated[
+    str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
+]
+Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
+Scalar = str | bool | int | float
+
+
+class Conversion(StrEnum):
+    """How a value becomes what the unified event wants."""
+
+    #: Any scalar as text. The default.
+    TEXT = "text"
+    #: Text in lower or upper case.
+    LOWER = "lower"
+    UPPER = "upper"
+    #: An address, a port or zone taken off.
+    IP = "ip"
+    #: Anything, an object or list too, as JSON text; text stays as it is.
+    JSON = "json"
+    #: Moments. `epoch` tells seconds, milliseconds, microseconds and nanoseconds apart by size.
+    RFC3339 = "rfc3339"
+    SECONDS = "seconds"
+    MILLISECONDS = "milliseconds"
+    EPOCH = "epoch"
+
+
+class Lookup(_Word):
+    """A value with more to say about it than its path."""
+
+    path: Path | list[Path] | None = Field(None, description="Where it stands; of several paths the first present one")
+    template: str | None = Field(
+        None, description="Instead of a path: text with {paths} in it; absent if one of them is"
+    )
+    value: Scalar | None = Field(None, description="Instead of a path: a constant")
+    json_path: Path | None = Field(None, alias="json", description="The text at the path is JSON: a path inside it")
+    capture: Pattern | None = Field(None, description="Only the first group of this pattern (or what it matches)")
+    as_: Conversion = Field(Conversion.TEXT, alias="as", description="How it is converted")
+    table: dict[str, str] | None = Field(
+        None, description="Translation; a value that is not in it is `default`, or absent"
+    )
+    default: str | None = Field(None, description="What it is when absent (or not in the table)")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Lookup:
+        given = [name for name in ("path", "template", "value") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of path, template, value; has {', '.join(given) or 'none'}")
+        if self.template is not None:
+            for hole in template_holes(self.template):
+                parse_path(hole)
+        return self
+
+
+Value = Annotated[
+    Path | list[Path | Lookup] | Lookup,
+    Field(description="A path; or a list of values, the first present one counts; or a lookup"),
+]
+
+
+class Requirement(_Word):
+    """What a value must be, where equality is not enough."""
+
+    present: bool | None = Field(None, description="There at all (true), or not (false)")
+    contains: str | list[str] | None = Field(None, description="Holds this text, in whatever case")
+    matches: Pattern | None = Field(None, description="Matches this pattern somewhere")
+    not_: Scalar | list[Scalar] | None = Field(None, alias="not", description="Is none of these (or absent)")
+
+    @model_validator(mode="after")
+    def _one(self) -> Requirement:
+        given = [name for name in ("present", "contains", "matches", "not_") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("needs exactly one of present, contains, matches, not")
+        return self
+
+
+class Actor(StrEnum):
+    """Who did it, in a condition."""
+
+    #: The user himself, or nobody else was named.
+    SELF = "self"
+    #: A technical account on the table's list.
+    TECHNICAL = "technical"
+    #: Another person.
+    HUMAN = "human"
+
+
+class Condition(BaseModel):
+    """Paths, and what stands there: a value, a list of values, or a requirement. All must hold. Values are compared
+    as text, so 101 and "101" are equal and true is not 1."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Scalar | list[Scalar] | Requirement] = Field(init=False)
+
+    has: list[Path] | None = Field(None, description="All these paths are present")
+    lacks: list[Path] | None = Field(None, description="None of these paths is present")
+    any_: list[Condition] | None = Field(None, alias="any", description="At least one of these conditions holds")
+    actor: Actor | list[Actor] | None = Field(None, description="Who did it: self, technical or human")
+
+    @model_validator(mode="after")
+    def _paths(self) -> Condition:
+        for path, wanted in self.requirements.items():
+            parse_path(path)
+            for one in wanted if isinstance(wanted, list) else [wanted]:
+                if isinstance(one, str) and one != one.strip():
+                    raise ValueError(f"stray blank in {one!r} (for {path})")
+        return self
+
+    @property
+    def requirements(self) -> dict[str, Scalar | list[Scalar] | Requirement]:
+        """Path: what must stand there."""
+        return self.__pydantic_extra__ or {}
+
+
+class Row(_Word):
+    """What one native type means."""
+
+    when: Condition | None = Field(None, description="Only if this holds; rows of one type are tried from the top")
+    type: str | None = Field(None, description="Unified type; 'access.' is understood when there is no dot")
+    reason: Value | Literal["unspecified"] | None = Field(
+        None, description="Of a failure: a word of the reason list, or a lookup that gives one"
+    )
+    error: str | None = Field(None, description="Of a failure: Keycloak's error code, if not the reason's usual one")
+    outcome: Outcome | None = Field(None, description="Where it differs from the type's own")
+    details: dict[str, str] = Field(default_factory=dict, description="Constant details")
+    fields: dict[str, Value] = Field(default_factory=dict, description="Unified fields that differ for this row")
+    failable: bool = Field(True, description="False: the table's `failed` condition does not turn this into a failure")
+    ignore: bool = Field(False, description="Counted, but not stored as an event")
+    note: str | None = Field(None, description="For readers of the file: what is odd, and why it was decided so")
+
+    @model_validator(mode="after")
+    def _type_or_ignore(self) -> Row:
+        if (self.type is None) != self.ignore:
+            raise ValueError("needs a type, or `ignore: true`")
+        return self
+
+
+Rows = Row | list[Row]
+
+
+class PassThrough(_Word):
+    """A native type that no row names becomes a unified type of its own."""
+
+    type: str = Field(description="Unified type, with {native} where the native type goes")
+    outcome: Outcome | None = Field(
+        None, description="Of those that are no failures; default: the catalogue's, or unknown"
+    )
+    pattern: Pattern | None = Field(None, description="Only native types that match this whole; others are quarantined")
+
+
+Unknown = Literal["quarantine", "ignore"] | PassThrough
+
+
+class Identity(_Word):
+    """The keys by which a native event is known again."""
+
+    strong: Value | None = Field(None, description="The provider's own id of the event")
+    weak: list[Value | Literal["@native"]] | None = Field(
+        None,
+        description="Where it does not always send one: values that together name the event, none of which only one "
+        "way of delivery adds; @native is the native type",
+    )
+
+
+class ActorRule(_Word):
+    """How `actor` in conditions is decided."""
+
+    id: Value = Field(description="Who did it")
+    self_: Value = Field(alias="self", description="Whom it is about; the same, or nobody named, is `self`")
+    technical: list[str] = Field(default_factory=list, description="Ids of technical accounts")
+
+
+class Reading(_Word):
+    """How events are read; stands at the top of the file for all shapes, and in a shape for what differs there."""
+
+    type: Value | None = Field(None, description="The native type")
+    error_suffix: str | None = Field(None, description="Native types that end so are failures of the type before it")
+    fields: dict[str, Value] = Field(
+        default_factory=dict,
+        description="Unified field: where to find it. `details` takes all entries of an object, `details.x` one",
+    )
+    identity: Identity | Literal["none"] | None = Field(None, description="Keys by which an event is known again")
+    actor: ActorRule | None = Field(None)
+    failed: Condition | None = Field(
+        None, description="A status that makes an event a failure of its type, whatever the type"
+    )
+    types: dict[str, Rows] = Field(default_factory=dict, description="Native type: its row, or rows with conditions")
+    unknown: Unknown | None = Field(None, description="Native types that no row names; default: quarantine")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _native_types_are_text(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("types"), dict):
+            types = {str(name): row for name, row in data["types"].items()}
+            for name in types:
+                if name != name.strip():
+                    raise ValueError(f"stray blank in the native type {name!r}")
+            return {**data, "types": types}
+        return data
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Reading:
+        rows = [row for one in self.types.values() for row in (one if isinstance(one, list) else [one])]
+        for fields in (self.fields, *(row.fields for row in rows)):
+            for name in fields:
+                check_field(name)
+        return self
+
+
+class Shape(Reading):
+    """One form an event comes in; the first shape whose `when` holds reads it."""
+
+    when: Condition | None = Field(None, description="How the shape is recognized; none: always")
+
+
+class Framing(_Word):
+    """How a request body holds events. Without any framing a body is one event, a list, or NDJSON."""
+
+    when: Condition | None = Field(None, description="Of JSON objects: how the envelope is recognized")
+    events: Path | None = Field(None, description="Of JSON objects: where in the envelope the list of events stands")
+    media: str | None = Field(None, description="Media type of bodies that are not JSON, such as text/plain")
+    form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
+    lines: Literal["keyvalue", "json"] | None = Field(None, description="Of text: one event a line, and its form")
+    find: Pattern | None = Field(
+        None, description="Of lines: where the event begins in the line; lines without a match are ignored and counted"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Framing:
+        if (self.events is None) == (self.media is None):
+            raise ValueError("needs `events` (an envelope of JSON), or `media` (a body that is not JSON)")
+        if self.media is not None and (self.form is None) == (self.lines is None):
+            raise ValueError("a body that is not JSON needs `lines` or `form`")
+        return self
+
+
+class Hmac(_Word):
+    """A signature over the body."""
+
+    header: str
+    digest: list[Literal["sha1", "sha256", "sha512"]] = Field(min_length=1)
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: str = Field("", description="What stands before the signature, such as 'sha256='")
+
+
+class HmacProof(_Word):
+    """See `Hmac`."""
+
+    hmac: Hmac
+
+
+class HeaderProof(_Word):
+    """A fixed secret in a header of its own."""
+
+    header: str
+
+
+Proof = Literal["bearer", "basic"] | HmacProof | HeaderProof
+
+
+class Redaction(_Word):
+    """Values that are replaced by ``[redacted]`` before anything is stored, raw event included."""
+
+    in_: Path = Field(alias="in", description="The part of the raw event to look in; JSON inside text is looked into")
+    keys: list[str] = Field(
+        min_length=1,
+        description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "
+        "somewhere below `credentials`",
+    )
+
+
+class VendorCatalogue(_Word):
+    """The vendor's own list of types, for coverage."""
+
+    page: str = Field(description="Where the vendor documents them")
+    types: list[str | int] = Field(description="All native types of that page")
+    unmapped: dict[str, str] = Field(default_factory=dict, description="Native type: why it has no row on purpose")
+
+
+class Mapping(Reading):
+    """A whole mapping file."""
+
+    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    title: str
+    note: str | None = None
+    auth: list[Proof] = Field(default_factory=lambda: ["bearer", "basic"], description="How a source may prove itself")
+    body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
+    redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
+    absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
+    shapes: dict[str, Shape] = Field(default_factory=dict, description="Forms an event comes in, the first that fits")
+    catalogue: VendorCatalogue | None = None
+    definitions: Any = Field(None, description="Room for YAML anchors; not read")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Mapping:
+        for name, shape in (self.shapes or {"": self}).items():
+            where = f"shapes.{name}" if name else "the table"
+            if shape.type is None and self.type is None:
+                raise ValueError(f"{where} says nowhere where the native type stands (`type`)")
+            if shape.identity is None and self.identity is None:
+                raise ValueError(f"{where} has no `identity` (keys, or `none`)")
+        return self
+
+
+def check_field(name: str) -> None:
+    """Refuse a unified field that does not exist.
+
+    Raises:
+        ValueError: it does not; the message lists those that do.
+    """
+    if name in EVENT_FIELDS or name == "details" or (name.startswith("details.") and len(name) > len("details.")):
+        return
+    if name.startswith("authDetails.") and name.removeprefix("authDetails.") in AUTH_FIELDS:
+        return
+    known = [*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS), "details", "details.…"]
+    raise ValueError(f"{name!r} is no field of the unified event; there are {', '.join(known)}")
+
+
+def template_holes(template: str) -> list[str]:
+    """The paths in a template's braces, in order."""
+    return re.findall(r"\{([^{}]+)\}", template)
