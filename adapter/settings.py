@@ -1,0 +1,289 @@
+"""Every setting there is: from ``adapter.toml``, the environment, and the command line, the later before the earlier.
+
+The key ``port`` of the section ``[server]`` is ``IDP_ADAPTER_SERVER__PORT`` in the environment; lists are written as
+JSON there. Settings are read in this one place; the parts of the program receive plain values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from adapter.errors import ConfigError
+from adapter.section import Section
+
+PREFIX = "IDP_ADAPTER_"
+
+#: Read when no other file is named, if it exists.
+DEFAULT_FILE = Path("adapter.toml")
+
+MIB = 1024 * 1024
+
+
+class Permission(StrEnum):
+    """What the holder of a key may do."""
+
+    #: Read events.
+    READ = "read"
+    #: See what the provider sent, unchanged.
+    RAW = "raw"
+    #: Post events to every source.
+    INGEST = "ingest"
+    #: Read the metrics.
+    METRICS = "metrics"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a service that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _one_or_several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _presentable(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text or len(text) < 8:
+        raise ValueError("a token has 8 or more printable ASCII characters and no blanks")
+    return secret
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Token = Annotated[SecretStr, AfterValidator(_presentable)]
+Tokens = Annotated[tuple[Token, ...], BeforeValidator(_one_or_several)]
+
+
+class Server(Section):
+    """Where the service listens, and how large a request may be."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8282, ge=0, le=65535)
+    #: TLS ends in front of the service: needed to listen on an address that other machines reach.
+    behind_tls: bool = False
+    #: Bytes of a body as it is sent.
+    body_limit: int = Field(16 * MIB, ge=1024)
+    #: Bytes of a body once it is unpacked.
+    unpacked_limit: int = Field(64 * MIB, ge=1024)
+    #: Levels of nesting in a body.
+    depth_limit: int = Field(64, ge=4, le=500)
+    #: Events in a body.
+    events_limit: int = Field(10_000, ge=1)
+    #: Seconds for requests and sinks to finish when the service stops.
+    drain: float = Field(10, ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _refuse_plain_text_abroad(self) -> Self:
+        if not self.behind_tls and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached by other machines, and tokens would travel in plain text; "
+                "put TLS in front and set behind_tls = true, or listen on 127.0.0.1"
+            )
+        return self
+
+
+class Data(Section):
+    """Where everything is kept."""
+
+    folder: Path = Path("adapter-data")
+
+
+class Auth(Section):
+    """The administrator, who may do everything."""
+
+    #: Generated into the data folder when it is not given.
+    admin_token: Token | None = None
+
+
+class KeySettings(Section):
+    """A token for somebody who reads."""
+
+    name: Name
+    token: Token
+    permissions: frozenset[Permission] = Field(frozenset({Permission.READ}), min_length=1)
+
+
+class Mappings(Section):
+    """The users' own tables."""
+
+    #: Folders, searched before the built-in tables.
+    path: tuple[Path, ...] = ()
+
+
+class SourceSettings(Section):
+    """One instance of a provider."""
+
+    name: Name
+    provider: Name
+    #: Bearer token, basic password and HMAC secret alike; generated into the data folder when there is none.
+    token: Tokens = ()
+    #: What the identities of its events are made with: its first name. A source that is renamed keeps its key.
+    key: Name = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _key_is_the_first_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not given.get("key") and "name" in given:
+            return {**given, "key": given["name"]}
+        return given
+
+
+class Outgoing(Section):
+    """Which receivers on addresses that are refused by default are allowed."""
+
+    allow: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+
+class Logging(Section):
+    """The service's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    #: ``auto``: for people on a terminal, JSON elsewhere.
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(BaseSettings):
+    """The whole of the settings; each part has a default that works."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    server: Server = Server()
+    data: Data = Data()
+    auth: Auth = Auth()
+    keys: tuple[KeySettings, ...] = ()
+    mappings: Mappings = Mappings()
+    #: Empty: one source for each provider, named like it.
+    sources: tuple[SourceSettings, ...] = ()
+    sinks: tuple[dict[str, Any], ...] = ()
+    outgoing: Outgoing = Outgoing()
+    log: Logging = Logging()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _unique("keys", [key.name for key in self.keys], "name")
+        _unique("sources", [source.name for source in self.sources], "name")
+        _unique("sources", [source.key for source in self.sources], "key")
+        return self
+
+
+def load_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from ``file`` (without one: ``IDP_ADAPTER_CONFIG``, or ``adapter.toml`` if it is there), overridden by
+    the environment, overridden by ``flags`` (nested like the file).
+
+    Raises:
+        ConfigError: a file cannot be read, or settings are wrong; names each place and what is allowed there.
+    """
+    if file is None and (named := os.environ.get(f"{PREFIX}CONFIG")):
+        file = Path(named)
+    if file is None and DEFAULT_FILE.is_file():
+        file = DEFAULT_FILE
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{file}: there is no such file")
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            if file is None:
+                return init_settings, env_settings
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    _refuse_unknown_variables()
+    try:
+        return Loaded(**(flags or {}))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem, file) for problem in error.errors())) from None
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}; lists and sections are written as JSON there") from None
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _unique(section: str, values: list[str], key: str) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{section}: two of them have the {key} {value!r}; each needs its own")
+        seen.add(value)
+
+
+def _refuse_unknown_variables() -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        section = variable.upper().removeprefix(PREFIX).partition("__")[0]
+        if variable.upper().startswith(PREFIX) and section not in known | {"CONFIG"}:
+            allowed = ", ".join(sorted(f"{PREFIX}{name}" for name in known))
+            raise ConfigError(f"environment: {variable}: there is no such section; there are {allowed}")
+
+
+def _explain(problem: Any, file: Path | None) -> str:
+    """One line for people: where, what is wrong, what is allowed."""
+    location = [part for part in problem["loc"] if isinstance(part, int) or not part.startswith("function-")]
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"there is no such key; there are {', '.join(_known_keys(location[:-1]))}"
+    return f"{_place(location, file)}: {message}" if location else f"{file or 'settings'}: {message}"
+
+
+def _place(location: list[Any], file: Path | None) -> str:
+    """The variable or the file that a setting came from, and its key."""
+    for length in range(len(location), 0, -1):
+        variable = PREFIX + "__".join(str(part).upper() for part in location[:length])
+        if any(name.upper() == variable for name in os.environ):
+            return ": ".join([f"environment: {variable}", *([_dotted(location[length:])] if location[length:] else [])])
+    return f"{file or 'settings'}: {_dotted(location)}"
+
+
+def _dotted(location: list[Any]) -> str:
+    """``sources[0].name``, counted from 1 as people count."""
+    text = ""
+    for part in location:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    """The keys that may stand at a place, those for files of secrets included."""
+    model: Any = Settings
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _section(model.model_fields[part].annotation) or model
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(name)
+        if SecretStr.__name__ in str(field.annotation):
+            keys.append(f"{name}_file")
+    return keys
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    arguments = getattr(annotation, "__args__", ())
+    return next((found for argument in arguments if (found := _section(argument))), None)
