@@ -1,27 +1,23 @@
-"""What a sink is: something that takes messages and answers for each of them.
+"""What a sink is: something that takes entries of the log and answers for each of them.
 
 ``tests/sinks/conformance.py`` defines what an implementation must do; every kind runs it.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from adapter.model import Entry
 
-@dataclass(slots=True, frozen=True)
-class Message:
-    """One event on its way out."""
 
-    #: The same for the same event each time it is sent; holds no dot, as Standard Webhooks asks.
-    id: str
-    position: int
-    uid: uuid.UUID
-    type: str
-    #: The unified event, JSON.
-    event: bytes
+def message_id(entry: Entry) -> str:
+    """What a receiver knows an event by: the same each time it is sent, on every sink.
+
+    It holds no dot, as Standard Webhooks asks.
+    """
+    return str(entry.uid)
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,7 +30,8 @@ class Later:
     """Not now; try again. ``after`` is the receiver's own wish in seconds, if it said one.
 
     ``receiver_down`` is true when the answer speaks of the receiver rather than of this message (refused, timed out,
-    429, 5xx, refused credentials): then the breaker opens and no message spends a try.
+    429, 5xx, refused credentials): then the breaker may open, and no message spends a try on it. A message that gets
+    such an answer while others pass spends its tries like any other.
     """
 
     reason: str
@@ -58,18 +55,21 @@ class Stop:
 
 Answer = Delivered | Later | Never | Stop
 
+#: The answer of every message that arrived.
+DELIVERED = Delivered()
+
 
 class Sink(Protocol):
-    """One configured receiver. Opened as an async context manager, closed when the service stops."""
+    """One configured receiver. Opened by the ``open_sink`` of its kind, closed when the service stops."""
 
     #: How many `send` calls may be in flight at once; 1 for a sink that must keep order.
     window: int
-    #: The most messages it takes in one `send`; 1 for a plain webhook, thousands for a file.
+    #: The most entries it takes in one `send`; 1 for a plain webhook, thousands for a file.
     batch: int
 
-    async def send(self, messages: Sequence[Message]) -> Sequence[Answer]:
-        """Hand over at most ``batch`` messages; one answer each, in order.
+    async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
+        """Hand over at most ``batch`` entries, all with an event; one answer each, in order.
 
-        `Delivered` is answered only when the receiver has the message for good (a 2xx, an fsync). Never raises for
+        `Delivered` is answered only when the receiver has the event for good (a 2xx, an fsync). Never raises for
         what a receiver does; an exception is our bug, and the loop treats it as `Later`.
         """

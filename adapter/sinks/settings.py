@@ -1,0 +1,144 @@
+"""What every sink is told, whatever its kind, and how the settings of one kind are found.
+
+A kind is a file of this folder. It holds ``Settings`` (a `SinkSettings` with its own fields) and
+``open_sink(settings, outgoing)``, an async context manager that yields a `Sink`; nothing else knows of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    SerializeAsAny,
+    WrapValidator,
+)
+
+from adapter.sinks.protocol import Sink
+
+#: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
+#: 10 tries within 75 h 35 min, the schedule that Standard Webhooks gives as its example.
+RETRY = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
+#: Files of this folder that are no kind of sink.
+_NO_KIND = {"protocol", "settings", "outgoing"}
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+#: One value or a list of them; always read as a list.
+OneOrMore = BeforeValidator(_listed)
+
+
+class OutgoingSettings(BaseModel):
+    """Where the service may send to: the section ``[outgoing]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Networks (CIDR) of receivers on addresses that are refused by default"
+    )
+
+
+class SinkSettings(BaseModel):
+    """One of ``[[sinks]]``: the fields that every kind has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Its own name; progress is kept under it"
+    )
+    kind: str = Field(description="What kind of receiver it is: the name of a file in adapter/sinks")
+    filter: dict[str, Annotated[list[str], OneOrMore]] = Field(
+        default_factory=dict, description="Which events it gets, as in the feed; none: all but system.*"
+    )
+    from_: Literal["beginning", "now"] | AwareDatetime = Field(
+        "now", alias="from", description="Where it begins when first seen: beginning, now, or a time of arrival"
+    )
+    retry: tuple[PositiveFloat, ...] = Field(
+        RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
+    )
+
+
+def read_secrets(files: list[Path]) -> list[str]:
+    """The secret in each file, blanks around it aside.
+
+    Raises:
+        ValueError: a file cannot be read or is empty; the text names it.
+    """
+    secrets = []
+    for file in files:
+        try:
+            secret = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValueError(f"cannot read {file}: {reason}") from None
+        if not secret:
+            raise ValueError(f"{file} is empty; it must hold the secret")
+        secrets.append(secret)
+    return secrets
+
+
+def kinds() -> list[str]:
+    """Every kind of sink there is."""
+    files = {file.stem for file in Path(__file__).parent.glob("[a-z]*.py")}
+    return sorted(files - _NO_KIND)
+
+
+def _load(kind: str) -> ModuleType:
+    """The file of one kind.
+
+    Raises:
+        ValueError: there is no such kind; the text names those there are.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", kind) or kind not in kinds():
+        raise ValueError(f"no kind of sink is called {kind!r}; there are: {', '.join(kinds())}")
+    return import_module(f"adapter.sinks.{kind}")
+
+
+def read_sink_settings(values: Any) -> SinkSettings:
+    """The settings of one sink, as the model of its kind.
+
+    Raises:
+        ValueError: no such kind.
+        pydantic.ValidationError: a field is wrong; places are relative to ``values``.
+    """
+    if isinstance(values, SinkSettings):
+        return values
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str):
+        raise ValueError(f"a sink says its kind; there are: {', '.join(kinds())}")
+    model: type[SinkSettings] = _load(kind).Settings
+    return model.model_validate(values)
+
+
+#: One of ``[[sinks]]`` in a settings model: read by the model of its kind, errors keep their places.
+AnySinkSettings = Annotated[
+    SerializeAsAny[SinkSettings], WrapValidator(lambda values, _default: read_sink_settings(values))
+]
+
+
+@asynccontextmanager
+async def open_sink(settings: SinkSettings, outgoing: OutgoingSettings) -> AsyncIterator[Sink]:
+    """The sink that the settings describe, open until the context ends.
+
+    Raises:
+        ConfigError: it cannot be opened as it is set; the text begins with its name.
+    """
+    opened: AbstractAsyncContextManager[Sink] = _load(settings.kind).open_sink(settings, outgoing)
+    async with opened as sink:
+        yield sink
