@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
+import email.utils
+import hmac
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import aiohttp
 from pydantic import Field, PositiveFloat, SecretStr, field_validator, model_validator
 from yarl import URL
 
-from adapter.sinks.settings import OneOrMore, SinkSettings, read_secrets
+from adapter import __version__
+from adapter.errors import ConfigError
+from adapter.model import Entry
+from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
+from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop, message_id
+from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings, read_secrets
+
+#: As much of an answer's body is read, in bytes; what sends more loses its connection.
+ANSWER_SIZE = 16384
+#: The longest wait that a receiver can ask for, seconds.
+RETRY_AFTER = 3600.0
+
+#: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
+Signer = Callable[[str, int, bytes], dict[str, str]]
 
 
 class Settings(SinkSettings):
@@ -78,3 +98,162 @@ def read_standard_secret(text: str) -> bytes:
     if not 24 <= len(key) <= 64:
         raise ValueError("a Standard Webhooks secret is whsec_ and the base64 of 24 to 64 random bytes")
     return key
+
+
+def make_signer(signature: str, secrets: Sequence[str]) -> Signer:
+    """How requests are signed with these secrets; without one only Standard Webhooks' id and time are sent.
+
+    Raises:
+        ValueError: a secret is not of the form that the signature asks for.
+    """
+    if signature == "standard":
+        keys = [read_standard_secret(secret) for secret in secrets]
+        return lambda id, timestamp, body: _sign_standard(keys, id, timestamp, body)
+    key = secrets[0].encode()
+    digest = signature.removeprefix("phasetwo-")
+    return lambda id, timestamp, body: {"X-Keycloak-Signature": hmac.digest(key, body, digest).hex()}
+
+
+def _sign_standard(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
+    if keys:
+        signed = b"%b.%d.%b" % (id.encode(), timestamp, body)
+        headers["webhook-signature"] = " ".join(
+            "v1," + binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False).decode() for key in keys
+        )
+    return headers
+
+
+def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
+    """What a status means: only 2xx is delivered. ``now`` is in epoch seconds."""
+    if 200 <= status < 300:
+        return DELIVERED
+    if status == 410:
+        return Stop("the receiver answered 410: it is gone for good")
+    if 300 <= status < 400:
+        location = headers.get("Location", "")[:200]
+        return Later(f"the receiver answered {status}, redirects are not followed; it named {location!r}")
+    after = read_retry_after(headers.get("Retry-After"), now)
+    if status in (401, 403):
+        return Later(f"the receiver answered {status}: it refuses our credentials", after, receiver_down=True)
+    # One message that alone gets such an answer is told apart by the loop, from the others that pass.
+    down = status >= 500 or status in (408, 429)
+    return Later(f"the receiver answered {status}", after, receiver_down=down)
+
+
+def read_retry_after(text: str | None, now: float) -> float | None:
+    """The wait in seconds that a ``Retry-After`` asks for, at most `RETRY_AFTER`; ``None`` if it cannot be read.
+
+    Both forms are read: seconds, and a date. ``now`` is in epoch seconds.
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:10]), RETRY_AFTER)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(moment.timestamp() - now, 0.0), RETRY_AFTER)
+
+
+class Webhook:
+    """One receiver. A POST is made once; every repeat is the loop's."""
+
+    batch = 1
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        sign: Signer,
+        window: int,
+        timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.window = window
+        self._session = session
+        self._url = URL(url)
+        self._sign = sign
+        self._timeout = timeout
+        self._clock = clock
+
+    async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
+        return [await self._post(entry) for entry in entries]
+
+    async def _post(self, entry: Entry) -> Answer:
+        body = entry.event
+        assert body is not None
+        now = self._clock()
+        try:
+            async with self._session.post(
+                self._url,
+                data=body,
+                headers=self._sign(message_id(entry), int(now), body),
+                allow_redirects=False,
+            ) as response:
+                answer = read_answer(response.status, response.headers, now)
+                await _drain(response)
+                return answer
+        except TimeoutError:
+            reason = f"no answer within {self._timeout:g} s"
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, AddressRefused)
+            reason = str(error.os_error) if refused else f"cannot connect: {error.os_error.strerror or error.os_error}"
+        except aiohttp.ServerDisconnectedError:
+            reason = "the receiver closed the connection without an answer"
+        except aiohttp.ClientResponseError:
+            # The status in this error is the client library's own, not the receiver's.
+            reason = "the answer is not valid HTTP"
+        except (aiohttp.ClientError, OSError) as error:
+            reason = f"the connection failed: {type(error).__name__}"
+        return Later(reason, receiver_down=True)
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read the rest of an answer, so that its connection can serve again; give it up if it is long or breaks off.
+
+    The status line was the answer: what happens to the body changes nothing about it.
+    """
+    room = ANSWER_SIZE
+    try:
+        while room > 0:
+            chunk = await response.content.read(room)
+            if not chunk:
+                return
+            room -= len(chunk)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        pass
+    response.close()
+
+
+@asynccontextmanager
+async def open_sink(
+    settings: Settings, outgoing: OutgoingSettings, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Webhook]:
+    """The receiver that the settings describe. ``clock`` gives epoch seconds.
+
+    Raises:
+        ConfigError: a secret cannot be read.
+    """
+    try:
+        sign = make_signer(settings.signature, settings.secrets())
+    except ValueError as error:
+        raise ConfigError(f"sink {settings.name}: {error}") from None
+    async with aiohttp.ClientSession(
+        connector=open_connector(Guard(outgoing.allow), settings.window),
+        timeout=aiohttp.ClientTimeout(total=settings.timeout),
+        headers={
+            "User-Agent": f"idp-event-adapter/{__version__}",
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+        },
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    ) as session:
+        yield Webhook(session, settings.url, sign=sign, window=settings.window, timeout=settings.timeout, clock=clock)
