@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from adapter.errors import ConfigError
 from adapter.section import Section
+from adapter.sinks.settings import AnySinkSettings, OutgoingSettings, SinkSettings
 
 PREFIX = "IDP_ADAPTER_"
 
@@ -146,12 +147,6 @@ class SourceSettings(Section):
         return given
 
 
-class Outgoing(Section):
-    """Which receivers on addresses that are refused by default are allowed."""
-
-    allow: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-
-
 class Logging(Section):
     """The service's own log, on standard error."""
 
@@ -174,8 +169,8 @@ class Settings(BaseSettings):
     mappings: Mappings = Mappings()
     #: Empty: one source for each provider, named like it.
     sources: tuple[SourceSettings, ...] = ()
-    sinks: tuple[dict[str, Any], ...] = ()
-    outgoing: Outgoing = Outgoing()
+    sinks: tuple[AnySinkSettings, ...] = ()
+    outgoing: OutgoingSettings = OutgoingSettings()
     log: Logging = Logging()
 
     @model_validator(mode="after")
@@ -183,6 +178,7 @@ class Settings(BaseSettings):
         _unique("keys", [key.name for key in self.keys], "name")
         _unique("sources", [source.name for source in self.sources], "name")
         _unique("sources", [source.key for source in self.sources], "key")
+        _unique("sinks", [sink.name for sink in self.sinks], "name")
         return self
 
 
@@ -247,7 +243,10 @@ def _explain(problem: Any, file: Path | None) -> str:
     location = [part for part in problem["loc"] if isinstance(part, int) or not part.startswith("function-")]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        message = f"there is no such key; there are {', '.join(_known_keys(location[:-1]))}"
+        known = _known_keys(location[:-1])
+        message = (
+            f"there is no such key; there are {', '.join(known)}" if known else "a sink of this kind has no such key"
+        )
     return f"{_place(location, file)}: {message}" if location else f"{file or 'settings'}: {message}"
 
 
@@ -269,11 +268,13 @@ def _dotted(location: list[Any]) -> str:
 
 
 def _known_keys(location: list[Any]) -> list[str]:
-    """The keys that may stand at a place, those for files of secrets included."""
-    model: Any = Settings
+    """The keys that may stand at a place, those for files of secrets included; empty where that depends on a kind."""
+    model: type[BaseModel] = Settings
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
-            model = _section(model.model_fields[part].annotation) or model
+            model = _model(model.model_fields[part].annotation) or model
+    if issubclass(model, SinkSettings):
+        return []
     keys = []
     for name, field in model.model_fields.items():
         keys.append(name)
@@ -282,8 +283,8 @@ def _known_keys(location: list[Any]) -> list[str]:
     return keys
 
 
-def _section(annotation: Any) -> type[Section] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+def _model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     arguments = getattr(annotation, "__args__", ())
-    return next((found for argument in arguments if (found := _section(argument))), None)
+    return next((found for argument in arguments if (found := _model(argument))), None)

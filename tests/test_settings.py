@@ -174,3 +174,18 @@ def test_listening_on_this_machine_alone_needs_no_switch(host: str) -> None:
 def test_two_sources_of_one_name_are_refused() -> None:
     one = '[[sources]]\nname = "a"\nprovider = "keycloak"\n'
     assert "sources: two of them have the name 'a'; each needs its own" in complaint(one + one)
+
+
+def test_a_sink_is_read_by_the_model_of_its_kind() -> None:
+    sink = written('[[sinks]]\nname = "soc"\nkind = "webhook"\nurl = "https://soc.example/hook"\n').sinks[0]
+    assert sink.kind == "webhook"
+    assert sink.name == "soc"
+
+
+def test_a_wrong_setting_of_a_sink_is_named_by_its_place() -> None:
+    assert complaint('[[sinks]]\nname = "soc"\nkind = "file"\npath = "x"\ncolour = "red"\n') == (
+        "adapter.toml: sinks[1].colour: a sink of this kind has no such key"
+    )
+    assert complaint('[[sinks]]\nname = "soc"\nkind = "pigeon"\n') == (
+        "adapter.toml: sinks[1]: no kind of sink is called 'pigeon'; there are: file, webhook"
+    )

@@ -1,0 +1,156 @@
+"""The data folder: who is using it, which tokens were generated for it, and where its service listens."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapter.errors import ConfigError
+
+_LOCK = "lock"
+_TOKENS = "tokens.json"
+_SERVICE = "service.json"
+
+
+@dataclass(slots=True, frozen=True)
+class Tokens:
+    """The tokens that were generated, because none were set."""
+
+    #: The administrator's; ``None`` if it is set elsewhere.
+    admin: str | None
+    #: By the key of the source.
+    sources: dict[str, str]
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Make the folder if it is not there, and hold it for this process alone; a killed holder holds nothing.
+
+    Raises:
+        ConfigError: it cannot be used, or another process holds it; says which.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be used as data folder: {error.strerror}; name another one") from None
+    try:
+        if not _locked(descriptor):
+            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            url = service_url(folder)
+            where = f"process {holder}, listening on {url}" if url else f"process {holder}"
+            raise ConfigError(f"{folder}: is in use by another idp-adapter ({where}); stop it, or use another folder")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a service holds the folder."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def announced(folder: Path, url: str) -> Iterator[None]:
+    """Leave word of where the service of this folder listens, as long as it does."""
+    _write(folder / _SERVICE, {"url": url, "process": os.getpid()})
+    try:
+        yield
+    finally:
+        (folder / _SERVICE).unlink(missing_ok=True)
+
+
+def service_url(folder: Path) -> str | None:
+    """Where the service that holds the folder listens; ``None`` if it did not say (it is starting or stopping)."""
+    url = _read(folder / _SERVICE).get("url")
+    return url if isinstance(url, str) else None
+
+
+def read_tokens(folder: Path) -> Tokens:
+    """The tokens that were generated for this folder so far.
+
+    Raises:
+        ConfigError: the file is not what this program wrote.
+    """
+    stored = _read(folder / _TOKENS)
+    admin, sources = stored.get("admin"), stored.get("sources", {})
+    if not isinstance(sources, dict) or not isinstance(admin, str | None):
+        raise ConfigError(f"{folder / _TOKENS}: does not hold tokens; remove it to have new ones made")
+    return Tokens(admin, {str(key): str(token) for key, token in sources.items()})
+
+
+def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
+    """The folder's tokens, with those that are missing made: the administrator's if ``admin``, and one for each key in
+    ``sources``. They are stored for their owner's eyes only (mode 0600).
+
+    Raises:
+        ConfigError: the file is not what this program wrote, or cannot be written.
+    """
+    known = read_tokens(folder)
+    tokens = Tokens(
+        admin=known.admin or (secrets.token_urlsafe(24) if admin else None),
+        sources=known.sources | {key: secrets.token_urlsafe(24) for key in sources if key not in known.sources},
+    )
+    file = folder / _TOKENS
+    try:
+        if tokens != known:
+            _write(file, {"admin": tokens.admin, "sources": tokens.sources})
+        elif file.exists():
+            file.chmod(0o600)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+    return tokens
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; a second time after a moment, since `in_use` holds it for an instant."""
+    for wait in (0.0, 0.05):
+        time.sleep(wait)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        stored = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}; remove it to have it made anew") from None
+    return stored if isinstance(stored, dict) else {}
+
+
+def _write(file: Path, content: dict[str, object]) -> None:
+    """Replace a file at once, mode 0600 from its first moment."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)

@@ -1,0 +1,71 @@
+"""The service's own log: one line of JSON, or for people on a terminal, on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from adapter.formats.text import harmless
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "console", "json"]
+
+
+def configure_logs(level: Level, format: Format) -> None:
+    """Send everything that this program and its libraries log to standard error, harmless to read. ``auto`` is for
+    people on a terminal and JSON elsewhere."""
+    people = format == "console" or (format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if people:
+        last += [_harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    else:
+        last += [structlog.processors.format_exc_info, _harmless, structlog.processors.JSONRenderer(_json)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _harmless(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    """Foreign text may stand in every value; a traceback alone keeps its lines."""
+    return {
+        name: value if name in ("exception", "exc_info") or value is None else _plain(value)
+        for name, value in entry.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {harmless(str(name)): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(part) for part in value]
+    return harmless(str(value))
+
+
+def _json(entry: Any, **_: Any) -> str:
+    return orjson.dumps(entry, default=str).decode()

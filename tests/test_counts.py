@@ -1,0 +1,22 @@
+from adapter.counts import NAME_LENGTH, OTHER, NamedCounts
+
+
+def test_names_are_counted_by_source() -> None:
+    counts = NamedCounts()
+    for source, name in [("a", "102"), ("a", "102"), ("b", "102")]:
+        counts.add(source, name)
+    assert counts.by_source_and_name() == {("a", "102"): 2, ("b", "102"): 1}
+
+
+def test_names_past_the_limit_are_counted_together_for_each_source() -> None:
+    counts = NamedCounts(names_limit=2)
+    for name in ["one", "two", "three", "four", "one"]:
+        counts.add("a", name)
+    counts.add("b", "five")
+    assert counts.by_source_and_name() == {("a", "one"): 2, ("a", "two"): 1, ("a", OTHER): 2, ("b", "five"): 1}
+
+
+def test_a_long_name_is_cut() -> None:
+    counts = NamedCounts()
+    counts.add("a", "x" * 10_000)
+    assert list(counts.by_source_and_name()) == [("a", "x" * NAME_LENGTH)]

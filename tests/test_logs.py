@@ -1,0 +1,63 @@
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from adapter.logs import configure_logs
+
+
+@pytest.fixture(autouse=True)
+def _restore_logs() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers, root.level = handlers, level
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_each_entry_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    structlog.get_logger("adapter.test").info("started", port=8282)
+    [entry] = logged(capsys)
+    assert (entry["event"], entry["port"], entry["level"], entry["logger"]) == ("started", 8282, "info", "adapter.test")
+    assert entry["timestamp"].endswith("Z")
+
+
+def test_what_is_below_the_level_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("warning", "json")
+    structlog.get_logger("adapter.test").info("quiet")
+    structlog.get_logger("adapter.test").warning("loud")
+    assert [entry["event"] for entry in logged(capsys)] == ["loud"]
+
+
+def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    logging.getLogger("aiohttp.server").error("bad %s", "request\x1b[2J")
+    [entry] = logged(capsys)
+    assert (entry["event"], entry["logger"]) == ("bad request\\u001b[2J", "aiohttp.server")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_foreign_text_cannot_forge_a_line_or_turn_the_writing(capsys: pytest.CaptureFixture[str], form: Any) -> None:
+    configure_logs("info", form)
+    structlog.get_logger("adapter.test").info("quarantined", native_type="a\nb\u202ec", parts=["\x1b[31m"])
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert not {"\u202e", "\x1b"} & set(text)
+
+
+def test_an_exception_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    try:
+        raise KeyError("nothing")
+    except KeyError as error:
+        structlog.get_logger("adapter.test").error("failed", exc_info=error)
+    [entry] = logged(capsys)
+    assert "KeyError: 'nothing'" in entry["exception"]
