@@ -51,6 +51,7 @@ class EventType(_Strict):
     kind: Kind
     meaning: str = Field(description="One line, for people")
     sentence: str = Field(description="Template for people, such as '{username} logged in to {client} from {ip}'")
+    failure: str | None = Field(None, description="Template for its _ERROR twin, where the type has one")
     outcome: Outcome | None = Field(None, description="Where it differs from the kind's default")
 
 

@@ -1,0 +1,70 @@
+"""A table applied to a body without a server: what each record becomes, written for people and for tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from adapter.mapping.body import JSON
+from adapter.mapping.table import Table
+from adapter.model import EventDict, identity_key, ordinal_key, source_key, uid_text
+
+
+class Ordinals:
+    """Counts equal weak keys without a strong one in one body, so that each gets a number of its own."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, int] = {}
+
+    def next(self, weak: bytes) -> int:
+        """The number of this one, from 0."""
+        number = self._seen.get(weak, 0)
+        self._seen[weak] = number + 1
+        return number
+
+
+def origin(source: str, table: Table, native_type: str | None, received_at: int) -> dict[str, Any]:
+    """The ``source`` of an event."""
+    return {
+        "name": source,
+        "provider": table.provider,
+        "nativeType": native_type,
+        "receivedAt": received_at,
+        "mapping": table.name,
+    }
+
+
+def apply(
+    table: Table, body: bytes, received_at: int, media: str = JSON, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
+) -> Iterator[dict[str, Any]]:
+    """What each record of a body becomes, in order: the unified event with the provider's name as source,
+    ``{"quarantined": {"nativeType", "problem"}}`` or ``{"ignored": {"nativeType"}}``.
+
+    Raises:
+        NotReadable: the body as a whole is not what ``media`` says.
+        UnknownMedia: the table does not take ``media``.
+    """
+    key = source_key(table.provider)
+    ordinals = Ordinals()
+    for record in table.split(body, media):
+        result = table.result(record, received_at)
+        if result.event is None:
+            if result.problem is None:
+                yield {"ignored": {"nativeType": result.native_type}}
+            else:
+                yield {"quarantined": {"nativeType": result.native_type, "problem": result.problem}}
+            continue
+        event: EventDict = result.event
+        if result.strong is not None:
+            uid = uid_text(identity_key(key, result.strong))
+        elif result.weak is not None:
+            weak = identity_key(key, result.weak)
+            uid = uid_text(ordinal_key(weak, ordinals.next(weak)))
+        else:
+            uid = str(random_uid())
+        event["uid"] = uid
+        event["source"] = origin(table.provider, table, result.native_type, received_at)
+        yield event

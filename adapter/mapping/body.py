@@ -1,0 +1,272 @@
+"""A request body becomes records: one for each event in it, each with its own slice of the bytes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import orjson
+
+from adapter.mapping.compile import compile_condition
+from adapter.mapping.keyvalue import parse_keyvalue
+from adapter.mapping.language import Framing
+from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.paths import Key, parse_path
+
+JSON = "application/json"
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+
+
+class NotReadable(ValueError):
+    """The body as a whole is not what its media type says; the message says where and what."""
+
+
+class UnknownMedia(ValueError):
+    """Neither JSON nor a media type that the table declares; the message lists those that are."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One event as it stands in a body."""
+
+    #: Its bytes, exactly.
+    raw: bytes
+    #: The parsed event, if ``problem`` is ``None`` and it is not ignored.
+    value: dict[str, Any] | None
+    #: Why it cannot be read.
+    problem: str | None = None
+    media: str = JSON
+    #: A line that the table passes over.
+    ignored: bool = False
+
+
+class Splitter:
+    """Takes bodies apart as one table declares it."""
+
+    def __init__(self, mapping: MappingFile, *, max_depth: int = 64) -> None:
+        self._max_depth = max_depth
+        self._envelopes = [
+            (compile_condition(mapping, one.when), tuple(_keys(one)), one.events)
+            for one in mapping.body
+            if one.events is not None
+        ]
+        self._texts = {one.media: one for one in mapping.body if one.media is not None}
+        self._finders = {media: re.compile(one.find) for media, one in self._texts.items() if one.find}
+
+    def split(self, body: bytes, media: str = JSON) -> list[Record]:
+        """The records of a body, in order.
+
+        Raises:
+            NotReadable: it is not JSON, or not text.
+            UnknownMedia: nobody declared this media type.
+        """
+        if media == JSON or media.endswith("+json"):
+            return self._json(body)
+        if media in NDJSON:
+            return [self._record(line) for line in _lines(body)]
+        framing = self._texts.get(media)
+        if framing is None:
+            known = ", ".join([JSON, NDJSON[0], *sorted(self._texts)])
+            raise UnknownMedia(f"{media[:100]!r} is not taken here; there are {known}")
+        if framing.form is not None:
+            return [self._form(body, framing.form)]
+        return list(self._text(body, framing, media))
+
+    def _json(self, body: bytes) -> list[Record]:
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            return self._odd_json(body, error)
+        if value.__class__ is dict:
+            for fits, keys, _ in self._envelopes:
+                if fits(value):
+                    return self._envelope(body, keys)
+            return [self._checked(body.strip(), value)]
+        if value.__class__ is list:
+            return [
+                self._checked(raw, one) for raw, one in zip(_elements(body), value, strict=True)
+            ]  # the slices come from the bytes, the values from the parse that was made anyway
+        return [Record(body.strip(), None, _not_an_object(value))]
+
+    def _odd_json(self, body: bytes, error: orjson.JSONDecodeError) -> list[Record]:
+        """JSON that the fast parser refuses: lone surrogates, huge numbers, deep nesting, a byte order mark."""
+        if body.startswith(b"\xef\xbb\xbf"):
+            return self._json(body[3:])
+        try:
+            text = body.decode()
+            value = _DECODER.decode(text)
+        except RecursionError:
+            if not _balanced(body):
+                raise NotReadable(f"the body is not JSON: {error}") from None
+            return [Record(body.strip(), None, f"nested deeper than {self._max_depth} levels")]
+        except ValueError:
+            raise NotReadable(f"the body is not JSON: {error}") from None
+        if isinstance(value, list):
+            return [self._record(raw) for raw in _odd_elements(text)]
+        return [self._record(body.strip())]
+
+    def _envelope(self, body: bytes, keys: tuple[str, ...]) -> list[Record]:
+        part: Any = body
+        for key in keys:
+            part = bytes(msgspec.json.decode(part, type=dict[str, msgspec.Raw])[key])
+        if not part.startswith(b"["):
+            return [self._record(part)]
+        return [self._record(raw) for raw in _elements(part)]
+
+    def _record(self, raw: bytes) -> Record:
+        try:
+            return self._checked(raw, orjson.loads(raw))
+        except orjson.JSONDecodeError as error:
+            try:
+                value = _repaired(_DECODER.decode(raw.decode()))
+            except RecursionError:
+                return Record(raw, None, f"nested deeper than {self._max_depth} levels")
+            except ValueError:
+                return Record(raw, None, f"not JSON: {error}")
+            return self._checked(raw, value)
+
+    def _checked(self, raw: bytes, value: Any) -> Record:
+        if value.__class__ is not dict:
+            return Record(raw, None, _not_an_object(value))
+        # Every level costs at least two bytes, so most events need no look at their depth.
+        if len(raw) > 2 * self._max_depth and raw.count(b"{") + raw.count(b"[") > self._max_depth:
+            if _deeper_than(value, self._max_depth):
+                return Record(raw, None, f"nested deeper than {self._max_depth} levels")
+        return Record(raw, value)
+
+    def _form(self, body: bytes, field: str) -> Record:
+        media = "application/x-www-form-urlencoded"
+        try:
+            pairs = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
+        except ValueError as error:
+            raise NotReadable(f"the body is not a form: {error}") from None
+        if field not in pairs:
+            raise NotReadable(f"the form has no field {field!r}")
+        text = pairs[field]
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            try:
+                # Some senders write Python-like text: single quotes, a comma before the closing brace.
+                value = ast.literal_eval(text.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                return Record(body, None, f"form field {field!r}: not JSON: {error}", media)
+        record = self._checked(body, value)
+        record.media = media
+        return record
+
+    def _text(self, body: bytes, framing: Framing, media: str) -> Iterator[Record]:
+        finder = self._finders.get(media)
+        for raw in _lines(body):
+            line = raw.decode("utf-8", "replace")
+            start = 0
+            if finder is not None:
+                found = finder.search(line)
+                if found is None:
+                    yield Record(raw, None, media=media, ignored=True)
+                    continue
+                start = found.start()
+            if framing.lines == "json":
+                record = self._record(line[start:].encode())
+                yield Record(raw, record.value, record.problem, media)
+                continue
+            pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
+            pairs["@line"] = line
+            yield Record(raw, pairs, media=media)
+
+
+def _keys(framing: Framing) -> Iterator[str]:
+    for step in parse_path(framing.events or ""):
+        if not isinstance(step, Key):
+            raise ValueError(f"body: events: {framing.events}: only keys lead to the list of events")
+        yield step.name
+
+
+def _elements(body: bytes) -> list[bytes]:
+    """The slices of a JSON list."""
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, RecursionError):
+        return _odd_elements(body.decode())
+
+
+def _odd_elements(text: str) -> list[bytes]:
+    """The same, for a list that only the standard library's parser takes."""
+    slices = []
+    at = _BLANKS.match(text, text.index("[") + 1).end()  # type: ignore[union-attr]  # matches the empty text too
+    while text[at] != "]":
+        _, end = _DECODER.raw_decode(text, at)
+        slices.append(text[at:end].encode())
+        at = _BLANKS.match(text, end).end()  # type: ignore[union-attr]
+        if text[at] == ",":
+            at = _BLANKS.match(text, at + 1).end()  # type: ignore[union-attr]
+    return slices
+
+
+def _lines(body: bytes) -> Iterator[bytes]:
+    for line in body.split(b"\n"):
+        stripped = line.strip()
+        if stripped:
+            yield stripped
+
+
+def _not_an_object(value: Any) -> str:
+    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return f"an event is a JSON object, this is {names.get(value.__class__, 'null')}"
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _whole(digits: str) -> int | str:
+    """Whole numbers that fit 64 bits are numbers; larger ones are kept as the text they came as."""
+    return int(digits) if len(digits) < 19 else digits
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole)
+_BLANKS = re.compile(r"[ \t\n\r]*")
+
+
+def _repaired(value: Any) -> Any:
+    """Lone surrogates, which no UTF-8 text can hold, become U+FFFD."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_repaired(one) for one in value]
+    if isinstance(value, dict):
+        return {_repaired(key): _repaired(one) for key, one in value.items()}
+    return value
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _balanced(body: bytes) -> bool:
+    """Whether brackets outside texts open and close in pairs: all that can be said of JSON too deep to parse."""
+    open_brackets = bytearray()
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', body):
+        byte = token.group()
+        if byte in b"[{":
+            open_brackets += byte
+        elif byte in (b"]", b"}"):
+            if not open_brackets or open_brackets.pop() != {b"]": 91, b"}": 123}[byte]:
+                return False
+    return not open_brackets

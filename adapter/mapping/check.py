@@ -1,0 +1,139 @@
+"""The check of a table before anyone relies on it: its types, its rows, its examples."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter.errors import MappingError
+from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.compile import merged_shapes
+from adapter.mapping.examples import Placed, differences, outcome_of, read_examples
+from adapter.mapping.language import Row
+from adapter.mapping.table import Table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the check has to say."""
+
+    #: An error makes the check fail; a warning does not.
+    error: bool
+    file: Path
+    line: int | None
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else str(self.file)
+        return f"{where}: {'error' if self.error else 'warning'}: {self.text}"
+
+
+def check_table(table: Table, *, strict: bool) -> list[Finding]:
+    """All findings about a table that could be loaded. ``strict``: a row without an example is an error."""
+    findings = [*_types(table), *_rows(table)]
+    try:
+        placed = list(read_examples(table.folder))
+    except MappingError as error:
+        return [*findings, Finding(True, Path(str(error.file)), error.line, error.problem)]
+    hits: set[tuple[str, str]] = set()
+    for one in placed:
+        findings.extend(_example(table, one, hits))
+    findings.extend(_without_example(table, hits, strict=strict))
+    findings.extend(_coverage(table))
+    return findings
+
+
+def _each_row(table: Table) -> Iterator[tuple[str, str, int | None, Row, Sequence[str | int]]]:
+    """Shape (or ""), native type, number among several, row, place in the file."""
+    top = table.mapping
+    parts: list[tuple[str, Any, list[str | int]]] = [("", top, [])]
+    parts.extend((name, shape, ["shapes", name]) for name, shape in top.shapes.items())
+    for name, reading, place in parts:
+        for native, rows in reading.types.items():
+            if isinstance(rows, list):
+                for number, row in enumerate(rows):
+                    yield name, native, number, row, [*place, "types", native, number]
+            else:
+                yield name, native, None, rows, [*place, "types", native]
+
+
+def _types(table: Table) -> Iterator[Finding]:
+    catalogue = table.catalogue
+    for _, _, _, row, place in _each_row(table):
+        if row.type is None:
+            continue
+        type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
+        if catalogue.known(type) is None:
+            near = _nearest(type, [*catalogue.types, *(one + ERROR for one in catalogue.types)])
+            yield _finding(table, place, f"{row.type!r} is no type of the catalogue{near}; add it to types.yaml")
+
+
+def _rows(table: Table) -> Iterator[Finding]:
+    """Rows that can never be reached: behind one without a condition, or with the same condition as an earlier."""
+    seen: dict[tuple[str, str], list[Row]] = {}
+    for shape, native, _, row, place in _each_row(table):
+        before = seen.setdefault((shape, native), [])
+        for earlier in before:
+            if earlier.when is None:
+                yield _finding(table, place, "can never be reached: an earlier row of this type has no condition")
+                break
+            if earlier.when == row.when:
+                yield _finding(table, place, "can never be reached: an earlier row has the same condition")
+                break
+        before.append(row)
+
+
+def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterator[Finding]:
+    example = placed.example
+    try:
+        found = outcome_of(table, example)
+    except ValueError as error:
+        yield Finding(True, placed.file, placed.line, f"example {example.name!r}: {error}")
+        return
+    for event in found:
+        native = (event.get("source") or event.get("ignored") or {}).get("nativeType")
+        if native is not None:
+            hits.add((native, event.get("type", "")))
+    if len(found) != len(example.expect):
+        text = f"example {example.name!r}: expected {len(example.expect)} events, found {len(found)}"
+        yield Finding(True, placed.file, placed.line, text)
+        return
+    for number, (expected, event) in enumerate(zip(example.expect, found, strict=True)):
+        where = f" (event {number + 1})" if len(found) > 1 else ""
+        for difference in differences(expected, event):
+            yield Finding(True, placed.file, placed.line, f"example {example.name!r}{where}: {difference}")
+
+
+def _without_example(table: Table, hits: set[tuple[str, str]], *, strict: bool) -> Iterator[Finding]:
+    catalogue = table.catalogue
+    for _, native, _, row, place in _each_row(table):
+        type = ""
+        if row.type is not None:
+            type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
+        if (native, type) not in hits and (native, type + ERROR) not in hits:
+            yield _finding(table, place, f"no example reaches this row (type {native})", error=strict)
+
+
+def _coverage(table: Table) -> Iterator[Finding]:
+    listed = table.mapping.catalogue
+    if listed is None:
+        return
+    covered = {native for shape in merged_shapes(table.mapping).values() for native in shape.types}
+    passes = any(shape.unknown not in (None, "quarantine") for shape in merged_shapes(table.mapping).values())
+    for number, native in enumerate(listed.types):
+        if str(native) not in covered and str(native) not in listed.unmapped and not passes:
+            text = f"the vendor's type {native} has no row, and is not listed under catalogue.unmapped"
+            yield _finding(table, ["catalogue", "types", number], text)
+
+
+def _finding(table: Table, place: Sequence[str | int], text: str, *, error: bool = True) -> Finding:
+    name = ".".join(str(step) for step in place)
+    return Finding(error, table.document.file, table.document.line(place), f"{name}: {text}")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {found[0].removeprefix(ACCESS)}?)" if found else ""

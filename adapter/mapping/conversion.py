@@ -1,0 +1,122 @@
+"""How values of raw events become what the unified event wants. Every function is total: foreign data never raises,
+what cannot be converted is absent (``None``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from adapter.mapping.language import Conversion
+from adapter.mapping.paths import scalar_text
+
+#: Moments outside are taken for a mistake of the sender: 2000-01-01 to 2100-01-01, epoch milliseconds.
+EARLIEST = 946_684_800_000
+LATEST = 4_102_444_800_000
+
+Convert = Callable[[Any], str | None]
+ConvertTime = Callable[[Any], int | None]
+
+
+def text_of(absent: frozenset[str]) -> Convert:
+    """The converter to text of a table in which the texts of ``absent`` mean that there is no value."""
+
+    def text(value: Any) -> str | None:
+        found = scalar_text(value)
+        return None if found is None or found in absent else found
+
+    return text
+
+
+def json_text(value: Any) -> str | None:
+    """Objects and lists as JSON text, scalars as text."""
+    found = scalar_text(value)
+    if found is not None or value is None:
+        return found
+    return orjson.dumps(value).decode()
+
+
+def ip(text: str) -> str:
+    """An address without port, brackets and zone; text that is no address as it is."""
+    found = _WITH_PORT.fullmatch(text)
+    if found is None:
+        return text
+    return (found["v4"] or found["v6"] or found["bare"]).partition("%")[0]
+
+
+_WITH_PORT = re.compile(
+    r"(?P<v4>\d{1,3}(?:\.\d{1,3}){3})(?::\d{1,5})?|\[(?P<v6>[0-9A-Fa-f:.%\w]+)\](?::\d{1,5})?|(?P<bare>[0-9A-Fa-f:.]+%\w+)"
+)
+
+
+def seconds(value: Any) -> int | None:
+    """Epoch seconds, whole or not, as milliseconds."""
+    number = _number(value)
+    return None if number is None else _plausible(number * 1000)
+
+
+def milliseconds(value: Any) -> int | None:
+    """Epoch milliseconds, as a number or as digits."""
+    if value.__class__ is int and EARLIEST <= value < LATEST:
+        return value  # type: ignore[no-any-return]
+    number = _number(value)
+    return None if number is None else _plausible(number)
+
+
+def epoch(value: Any) -> int | None:
+    """Epoch time in seconds, milliseconds, microseconds or nanoseconds, told apart by its size."""
+    number = _number(value)
+    if number is None:
+        return None
+    for unit in (1000, 1, 1e-3, 1e-6):
+        found = _plausible(number * unit if unit >= 1 else number // round(1 / unit))
+        if found is not None:
+            return found
+    return None
+
+
+def rfc3339(value: Any) -> int | None:
+    """A moment in RFC 3339 (ISO 8601) as epoch milliseconds; without a zone it is taken as UTC."""
+    if value.__class__ is not str:
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip().replace(",", "."))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        # Whole numbers throughout: a float of seconds would lose the last millisecond now and then.
+        since = moment - _EPOCH
+    except (ValueError, OverflowError):
+        return None
+    return _plausible(since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+TIMES: dict[Conversion, ConvertTime] = {
+    Conversion.RFC3339: rfc3339,
+    Conversion.SECONDS: seconds,
+    Conversion.MILLISECONDS: milliseconds,
+    Conversion.EPOCH: epoch,
+}
+
+
+def _number(value: Any) -> int | float | None:
+    if value.__class__ is int or value.__class__ is float:
+        return value  # type: ignore[no-any-return]
+    if value.__class__ is str and 0 < len(value) <= 32:
+        try:
+            return int(value) if value.isascii() and value.isdigit() else float(value)
+        except ValueError:
+            return None
+    return None
+
+
+def _plausible(moment: int | float) -> int | None:
+    try:
+        whole = int(moment)
+    except (ValueError, OverflowError):
+        return None
+    return whole if EARLIEST <= whole < LATEST else None

@@ -1,0 +1,106 @@
+"""Examples of a table: raw events in, expected events out; data beside the table, run by every check.
+
+An ``examples/*.yaml`` file is a list of examples. ``expect`` has one item for each event that ``raw`` holds: the
+unified event without ``uid``, ``source.receivedAt`` and ``source.mapping`` (which differ by arrival and version), or
+``{quarantined: {nativeType, problem}}``, or ``{ignored: {nativeType}}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapter.mapping.apply import apply
+from adapter.mapping.body import JSON, NotReadable, UnknownMedia
+from adapter.mapping.document import Document
+from adapter.mapping.table import Table
+
+#: Arrival of every example, so that what is made of it never changes: 2026-01-01T00:00:00Z.
+RECEIVED_AT = 1_767_225_600_000
+
+
+class Example(BaseModel):
+    """One raw event (or body of several), and what it must become."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    raw: Any = Field(description="The raw event; a text is taken as the exact body")
+    media: str = JSON
+    expect: list[dict[str, Any]]
+    note: str | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as they are posted."""
+        return self.raw.encode() if isinstance(self.raw, str) else orjson.dumps(self.raw)
+
+
+class _File(BaseModel):
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An example, and where it stands."""
+
+    example: Example
+    file: Path
+    line: int | None
+
+
+def read_examples(folder: Path) -> Iterator[Placed]:
+    """The examples of a table's folder, files in order of their names.
+
+    Raises:
+        MappingError: a file does not fit.
+    """
+    for file in sorted((folder / "examples").glob("*.yaml")):
+        document = Document.read(file)
+        document.value = {"examples": document.value or []}
+        for number, example in enumerate(document.read_as(_File).examples):
+            yield Placed(example, file, document.line((number,)))
+
+
+def outcome_of(table: Table, example: Example) -> list[dict[str, Any]]:
+    """What the table makes of an example, in the form of ``expect``.
+
+    Raises:
+        ValueError: the table does not take the body at all.
+    """
+    try:
+        return [expected_form(one) for one in apply(table, example.body, RECEIVED_AT, example.media)]
+    except (NotReadable, UnknownMedia) as error:
+        raise ValueError(str(error)) from error
+
+
+def expected_form(event: dict[str, Any]) -> dict[str, Any]:
+    """An applied event without what differs by arrival and version."""
+    if "quarantined" in event or "ignored" in event:
+        return event
+    rest = {name: value for name, value in event.items() if name != "uid"}
+    rest["source"] = {name: rest["source"][name] for name in ("name", "provider", "nativeType")}
+    return rest
+
+
+def differences(expected: Any, found: Any, place: str = "") -> Iterator[str]:
+    """How two values differ, a line each: where, what was expected, what was found."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for name in [*expected, *(name for name in found if name not in expected)]:
+            where = f"{place}.{name}" if place else name
+            if name not in found:
+                yield f"{where}: expected {expected[name]!r}, is absent"
+            elif name not in expected:
+                yield f"{where}: expected to be absent, is {found[name]!r}"
+            else:
+                yield from differences(expected[name], found[name], where)
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for number, (one, other) in enumerate(zip(expected, found, strict=True)):
+            yield from differences(one, other, f"{place}[{number}]")
+    elif expected != found:
+        yield f"{place}: expected {expected!r}, is {found!r}"

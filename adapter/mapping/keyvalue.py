@@ -1,0 +1,54 @@
+r"""Lines of ``key="value"`` pairs joined with ``, ``, as Keycloak's logging listener writes them.
+
+Three forms of value occur: ``key="v"``, ``key=value`` and ``key='v v'``. A quote inside a quoted value has a
+backslash before it, a backslash itself has none, so a value ends only where ``", key=`` (or the line's end) follows.
+Unquoted values may hold ``, `` and ``=``: they end only where something that looks like a next key begins.
+"""
+
+from __future__ import annotations
+
+import re
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=")
+_NEXT = re.compile(r", (?=[A-Za-z_][A-Za-z0-9_.\-]*=)")
+
+
+def parse_keyvalue(text: str) -> dict[str, str]:
+    """The pairs of a line, in linear time; what is no pair is left out. The first of equal keys wins."""
+    pairs: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        key = _KEY.match(text, at)
+        if key is None:
+            following = _NEXT.search(text, at)
+            if following is None:
+                break
+            at = following.end()
+            continue
+        start = key.end()
+        quote = text[start : start + 1]
+        if quote in ('"', "'"):
+            end = _closing(text, start + 1, quote)
+            value = text[start + 1 : end].replace("\\" + quote, quote)
+            at = end + 1
+        else:
+            following = _NEXT.search(text, start)
+            end = len(text) if following is None else following.start()
+            value = text[start:end]
+            at = end
+        pairs.setdefault(key.group()[:-1], value)
+        if text.startswith(", ", at):
+            at += 2
+    return pairs
+
+
+def _closing(text: str, start: int, quote: str) -> int:
+    """Index of the quote that ends a value: one that the line's end or a next key follows."""
+    at = text.find(quote, start)
+    last = -1
+    while at != -1:
+        if at + 1 == len(text) or _NEXT.match(text, at + 1):
+            return at
+        last = at
+        at = text.find(quote, at + 1)
+    return last if last != -1 else len(text)

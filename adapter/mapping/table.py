@@ -1,0 +1,102 @@
+"""A mapping table, ready to use: read from its file, compiled, with a version of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from adapter.errors import MappingError
+from adapter.mapping.body import Record, Splitter
+from adapter.mapping.catalogue import Catalogue, load_catalogue
+from adapter.mapping.compile import Result, compile_mapping
+from adapter.mapping.document import Document
+from adapter.mapping.language import Mapping as MappingFile
+
+
+class Table:
+    """One provider's table.
+
+    ``split`` and ``read`` are pure and total: the same bytes and the same arrival always give the same events, and
+    foreign data never raises.
+    """
+
+    def __init__(self, document: Document, catalogue: Catalogue) -> None:
+        self.document = document
+        self.catalogue = catalogue
+        self.mapping = document.read_as(MappingFile)
+        try:
+            self._read, self.source = compile_mapping(self.mapping, catalogue)
+            self._splitter = Splitter(self.mapping)
+        except ValueError as error:
+            place, _, problem = str(error).partition(": ")
+            raise document.error(problem or place, place.split(".") if problem else ()) from error
+        self.provider = self.mapping.provider
+        #: Changes whenever the file does.
+        self.version = hashlib.sha256(document.text.encode()).hexdigest()[:12]
+        #: As it stands in ``source.mapping`` of the events it makes.
+        self.name = f"{self.provider}@{self.version}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the file; its ``examples`` lie beside it."""
+        return self.document.file.parent
+
+    def split(self, body: bytes, media: str = "application/json") -> list[Record]:
+        """The records of a body; see `Splitter.split`."""
+        return self._splitter.split(body, media)
+
+    def read(self, value: dict[str, Any], received_at: int) -> tuple[Any, ...]:
+        """What one raw event means: a tuple with the members of `Result` (a plain one, for speed)."""
+        return self._read(value, received_at)
+
+    def result(self, record: Record, received_at: int) -> Result:
+        """What one record means, whatever it is; for tools and tests."""
+        if record.ignored:
+            return Result(None, None, None, None, None)
+        if record.value is None:
+            return Result(None, None, None, None, record.problem)
+        return Result(*self._read(record.value, received_at))
+
+
+def load_table(file: Path, catalogue: Catalogue) -> Table:
+    """Read and compile one ``mapping.yaml``.
+
+    Raises:
+        MappingError: it cannot be used; the message names file, line and what is wrong.
+    """
+    table = Table(Document.read(file), catalogue)
+    if table.provider != file.parent.name and file.name == "mapping.yaml":
+        problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
+        raise table.document.error(problem, ("provider",))
+    return table
+
+
+def load_tables(folders: Sequence[Path]) -> Mapping[str, Table]:
+    """All tables of the folders, by provider; a folder hides equal names in later ones.
+
+    Raises:
+        MappingError: one or more cannot be used; the message lists them all.
+    """
+    catalogue = load_catalogue(folders)
+    tables: dict[str, Table] = {}
+    problems: list[str] = []
+    for folder in folders:
+        for file in sorted(folder.glob("*/mapping.yaml")):
+            if file.parent.name in tables:
+                continue
+            try:
+                tables[file.parent.name] = load_table(file, catalogue)
+            except MappingError as error:
+                problems.append(str(error))
+    if problems:
+        raise MappingError("\n".join(problems))
+    return tables
+
+
+def event_json(event: dict[str, Any]) -> bytes:
+    """An event as the JSON that is stored and sent."""
+    return orjson.dumps(event)
