@@ -86,7 +86,7 @@ def compile_condition(mapping: MappingFile, condition: Condition | None) -> Call
     """A condition as a function of a raw object."""
     compiler = _Compiler(mapping, Catalogue(CatalogueFile()))
     source = "lambda r: (lambda g: " + compiler.condition(condition or Condition(), mapping.actor) + ")(r.get)"
-    return eval(source, compiler.names)  # type: ignore[no-any-return]  # noqa: S307 - see the module's text
+    return eval(source, compiler.names)  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -158,7 +158,9 @@ class _Compiler:
         code.add("    else:")
         code.add("        row = row(r, g)")
         code.add("        if row is None:")
-        code.add("            return None, n, strong, weak, 'no row of type ' + repr(n) + ' fits: add one whose conditions hold'")
+        code.add(
+            "            return None, n, strong, weak, 'no row of type ' + repr(n) + ' fits: add one whose conditions hold'"
+        )
         if shape.failed is not None:
             code.add(f"if row[8] is not None and {self.condition(shape.failed, shape.actor)}:")
             code.add("    row = row[8]")
@@ -289,12 +291,16 @@ class _Compiler:
             code.indent -= 1
         code.add("if t is None:")
         code.add("    t = now")
-        code.add("    d['time_problem'] = 'absent' if told is None else 'not a plausible time: ' + (text(told) or '')[:64]")
+        code.add(
+            "    d['time_problem'] = 'absent' if told is None else 'not a plausible time: ' + (text(told) or '')[:64]"
+        )
 
     def _unknown(self, code: _Code, name: str, shape: Shape) -> None:
         unknown: Unknown = shape.unknown or "quarantine"
         if unknown == "quarantine":
-            code.add("        return None, n, strong, weak, 'no row for the type ' + repr(n[:100]) + ': add one to the table'")
+            code.add(
+                "        return None, n, strong, weak, 'no row for the type ' + repr(n[:100]) + ': add one to the table'"
+            )
         elif unknown == "ignore":
             code.add("        return None, n, strong, weak, None")
         else:
@@ -367,7 +373,9 @@ class _Compiler:
         if failing and type.startswith(ACCESS) and not type.endswith(ERROR):
             type += ERROR
         access = type.startswith(ACCESS)
-        fails = failing or type.endswith(ERROR) if access else failing or row.reason is not None or row.error is not None
+        fails = (
+            failing or type.endswith(ERROR) if access else failing or row.reason is not None or row.error is not None
+        )
         outcome = Outcome.FAILURE if fails else row.outcome or self.catalogue.outcome(type)
         if access and (outcome is Outcome.FAILURE) != type.endswith(ERROR):
             raise ValueError(f"{place}: outcome {outcome} does not agree with the type {type}")
@@ -565,11 +573,11 @@ class _Compiler:
         for path in condition.lacks or []:
             parts.append(f"not is_present({self._at(path)})")
         absent = self.names["ABSENT"]
-        self.names["is_present"] = lambda value: value is not None and not (
-            value.__class__ is str and value in absent
-        )
+        self.names["is_present"] = lambda value: value is not None and not (value.__class__ is str and value in absent)
         if condition.actor is not None:
-            wanted = [one.value for one in condition.actor] if isinstance(condition.actor, list) else [condition.actor.value]
+            wanted = (
+                [one.value for one in condition.actor] if isinstance(condition.actor, list) else [condition.actor.value]
+            )
             if actor is None:
                 raise ValueError("a condition on `actor` needs the table's `actor`: who did it, and whom it is about")
             parts.append(f"{self._actor(actor)}(r, g) in {tuple(wanted)!r}")
@@ -588,8 +596,8 @@ class _Compiler:
                 return f"{pattern}.search(text({at}) or '') is not None"
             if wanted.contains is not None:
                 words = [wanted.contains] if isinstance(wanted.contains, str) else wanted.contains
-                self.names["contains"] = lambda value, words: value is not None and any(
-                    word in value.lower() for word in words
+                self.names["contains"] = lambda value, words: (
+                    value is not None and any(word in value.lower() for word in words)
                 )
                 return f"contains(text({at}), {tuple(word.lower() for word in words)!r})"
             return f"text({at}) not in {self._texts(wanted.not_)}"
@@ -689,5 +697,3 @@ def _inside(value: Any, steps: tuple[Step, ...]) -> Any:
         except ValueError:
             return None
     return follow(value, steps)
-
-

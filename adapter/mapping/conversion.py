@@ -61,7 +61,7 @@ def seconds(value: Any) -> int | None:
 def milliseconds(value: Any) -> int | None:
     """Epoch milliseconds, as a number or as digits."""
     if value.__class__ is int and EARLIEST <= value < LATEST:
-        return value  # type: ignore[no-any-return]
+        return value
     number = _number(value)
     return None if number is None else _plausible(number)
 
@@ -105,7 +105,7 @@ TIMES: dict[Conversion, ConvertTime] = {
 
 def _number(value: Any) -> int | float | None:
     if value.__class__ is int or value.__class__ is float:
-        return value  # type: ignore[no-any-return]
+        return value
     if value.__class__ is str and 0 < len(value) <= 32:
         try:
             return int(value) if value.isascii() and value.isdigit() else float(value)

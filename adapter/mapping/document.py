@@ -42,7 +42,7 @@ class Document:
         self.text = text
         try:
             self._node = yaml.compose(text, Loader=_Loader)
-            self.value: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a safe loader
+            self.value: Any = yaml.load(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise MappingError(f"not valid YAML: {error.problem}", file=file, line=line) from error

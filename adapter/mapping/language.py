@@ -335,7 +335,7 @@ class Mapping(Reading):
     provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
     title: str
     note: str | None = None
-    auth: list[Proof] = Field(default_factory=lambda: ["bearer", "basic"], description="How a source may prove itself")
+    auth: list[Proof] = Field(["bearer", "basic"], description="How a source may prove itself")
     body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
     absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
@@ -345,7 +345,8 @@ class Mapping(Reading):
 
     @model_validator(mode="after")
     def _readable(self) -> Mapping:
-        for name, shape in (self.shapes or {"": self}).items():
+        readings: dict[str, Reading] = {**self.shapes} or {"": self}
+        for name, shape in readings.items():
             where = f"shapes.{name}" if name else "the table"
             if shape.type is None and self.type is None:
                 raise ValueError(f"{where} says nowhere where the native type stands (`type`)")

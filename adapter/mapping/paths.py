@@ -100,7 +100,7 @@ def take(value: Any, step: Step) -> Any:
 def scalar_text(value: Any) -> str | None:
     """A scalar as text, so that ``101`` and ``"101"`` are one; ``None`` for null, objects and lists."""
     if value.__class__ is str:
-        return value  # type: ignore[no-any-return]
+        return value
     if value is True:
         return "true"
     if value is False:
