@@ -8,13 +8,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from adapter.model import Entry
 
 
-@dataclass(slots=True, frozen=True)
-class NewEntry:
+class NewEntry(NamedTuple):
     """One native event on its way into the log."""
 
     #: Configured name of the source.
@@ -41,8 +40,7 @@ class NewEntry:
     problem: str | None
 
 
-@dataclass(slots=True, frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one `NewEntry`."""
 
     #: The event's uid: of the new entry, or of the one that was there first. 16 bytes.
