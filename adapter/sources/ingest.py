@@ -1,0 +1,105 @@
+"""``POST /ingest/{source}``: the door through which providers push."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import hdrs, web
+
+from adapter.errors import RequestError
+from adapter.mapping.body import JSON, NotReadable, UnknownMedia
+from adapter.problem import answer
+from adapter.sources.authentication import Authenticator
+from adapter.sources.intake import Intake, Source, TooManyEvents
+
+#: One answer for an unknown source and for wrong credentials, so that names cannot be tried out.
+_REFUSED = RequestError(
+    401,
+    "Unauthorized",
+    "No such source, or the request does not prove that it comes from it: present the source's token as bearer "
+    "token, as basic password, or sign the body with it.",
+    headers={"WWW-Authenticate": 'Bearer realm="idp-adapter", Basic realm="idp-adapter"'},
+)
+
+
+@dataclass(slots=True, frozen=True)
+class Door:
+    """One source, and how it proves itself."""
+
+    source: Source
+    authenticator: Authenticator
+
+
+def ingest_handler(
+    intake: Intake,
+    doors: Mapping[str, Door],
+    nobody: Authenticator,
+    unpacked_limit: int,
+    clock: Callable[[], float] = time.time,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler of ``POST /ingest/{source}``.
+
+    ``nobody`` is asked where there is no such source, so that the answer takes as long. A body is at most
+    ``unpacked_limit`` bytes once it is unpacked (as it is sent, the application's own limit holds). ``clock`` gives
+    epoch seconds.
+    """
+
+    async def ingest(request: web.Request) -> web.StreamResponse:
+        try:
+            return await take(request)
+        except Exception as error:
+            return answer(error)
+
+    async def take(request: web.Request) -> web.StreamResponse:
+        received_at = int(clock() * 1000)
+        headers = request.headers
+        body = await request.read()
+        door = doors.get(request.match_info["source"])
+        if door is None:
+            nobody.proves(headers, body)
+            raise _REFUSED
+        if not door.authenticator.proves(headers, body):
+            raise _REFUSED
+        encoding = headers.get(hdrs.CONTENT_ENCODING)
+        if encoding is not None:
+            body = _unpacked(body, encoding, unpacked_limit)
+        media = request.content_type if hdrs.CONTENT_TYPE in headers else JSON
+        try:
+            receipts = await intake.take(door.source, body, media, received_at)
+        except NotReadable as error:
+            raise RequestError(400, "Not readable", str(error)) from None
+        except TooManyEvents as error:
+            raise RequestError(413, "Body too large", str(error)) from None
+        except UnknownMedia as error:
+            raise RequestError(415, "Media type not supported", str(error)) from None
+        return web.Response(status=202, body=orjson.dumps(receipts._asdict()), content_type=JSON)
+
+    return ingest
+
+
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """The body without its gzip packing, at most ``limit`` bytes of it."""
+    if encoding.strip().lower() in ("", "identity"):
+        return body
+    if encoding.strip().lower() not in ("gzip", "x-gzip"):
+        detail = f"Content-Encoding {encoding[:40]!r} is not taken; send gzip, or the plain body"
+        raise RequestError(415, "Content encoding not supported", detail, headers={"Accept-Encoding": "gzip"})
+    unpacked = bytearray()
+    try:
+        while body:
+            # A gzip body may have several members; each ends the object that reads it.
+            reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            unpacked += reader.decompress(body, limit + 1 - len(unpacked))
+            if len(unpacked) > limit:
+                detail = f"unpacked, the body has more than {limit} bytes; send fewer events at a time"
+                raise RequestError(413, "Body too large", detail, limit=limit)
+            if not reader.eof:
+                raise RequestError(400, "Not readable", "the gzip body ends in the middle")
+            body = reader.unused_data
+    except zlib.error:
+        raise RequestError(400, "Not readable", "the body is not gzip, though Content-Encoding says so") from None
+    return bytes(unpacked)

@@ -1,0 +1,199 @@
+"""The way in, behind every door: a body's records are normalized and handed to the log, and answered for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+
+from adapter.counts import Counts
+from adapter.log.protocol import Log, NewEntry
+from adapter.mapping.apply import Ordinals, origin
+from adapter.mapping.body import Record
+from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.table import Table
+from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
+
+_log = structlog.get_logger("adapter.intake")
+
+_UNKNOWN = Outcome.UNKNOWN.value
+
+
+#: After so many records of one body other requests get a turn.
+_TURN = 250
+
+
+class TooManyEvents(ValueError):
+    """A body holds more events than one request may bring."""
+
+
+class Receipts(NamedTuple):
+    """What became of a body's records; the counts are disjoint."""
+
+    accepted: int
+    duplicates: int
+    quarantined: int
+    ignored: int
+    #: One for each record, in order; ``None`` where it was ignored.
+    uids: list[str | None]
+
+
+class Source:
+    """One configured instance of a provider. Its table is looked up for each body, so that a reload takes effect."""
+
+    def __init__(self, name: str, provider: str, key: str, tables: Mapping[str, Table]) -> None:
+        self.name = name
+        self.provider = provider
+        self.key = source_key(key)
+        self._tables = tables
+
+    @property
+    def table(self) -> Table:
+        """The provider's present table."""
+        return self._tables[self.provider]
+
+
+class Intake:
+    """Normalizes bodies and appends them to the log."""
+
+    def __init__(
+        self,
+        log: Log,
+        catalogue: Catalogue,
+        counts: Counts,
+        *,
+        events_limit: int = 10_000,
+        random_uid: Callable[[], uuid.UUID] = uuid.uuid4,
+    ) -> None:
+        self._events_limit = events_limit
+        self._append = log.append
+        self._catalogue = catalogue
+        self._counts = counts
+        self._random_uid = random_uid
+
+    async def take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
+        """Store every record of a body, and say what became of each once all are on disk.
+
+        ``received_at`` is the arrival, epoch milliseconds.
+
+        Raises:
+            NotReadable: the body as a whole is not what ``media`` says; nothing was stored.
+            UnknownMedia: the source's table does not take ``media``.
+            TooManyEvents: it holds more than a request may bring.
+            StoreUnavailable: nothing was stored; it may succeed later.
+        """
+        table = source.table
+        entries: list[NewEntry] = []
+        uids: list[str | None] = []
+        ordinals = Ordinals()
+        records = table.split(body, media)
+        if len(records) > self._events_limit:
+            raise TooManyEvents(f"the body holds {len(records)} events; send at most {self._events_limit} at a time")
+        for number, record in enumerate(records, 1):
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+            entry = self._entry(source, table, record, received_at, ordinals)
+            uids.append(None if entry is None else "")
+            if entry is not None:
+                entries.append(entry)
+        return await self._keep(source, entries, uids)
+
+    def _entry(
+        self, source: Source, table: Table, record: Record, received_at: int, ordinals: Ordinals
+    ) -> NewEntry | None:
+        """The record as the log takes it; ``None`` if the table passes over it."""
+        event = native = strong_values = weak_values = None
+        problem = record.problem
+        if record.ignored:
+            return None
+        if record.value is not None:
+            try:
+                event, native, strong_values, weak_values, problem = table.read(record.value, received_at)
+            except Exception as error:  # a table must never cost an event, whatever it does
+                _log.exception("table failed", provider=table.provider, mapping=table.name)
+                problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
+            else:
+                if event is None and problem is None:
+                    return None
+
+        strong = weak = None
+        ordinal = 0
+        if strong_values is not None:
+            strong = identity_key(source.key, strong_values)
+        if weak_values is not None:
+            weak = identity_key(source.key, weak_values)
+        elif strong is None and event is None:
+            weak = identity_key(source.key, ["bytes", hashlib.sha256(record.raw).hexdigest()])
+        if strong is not None:
+            uid = strong
+        elif weak is not None:
+            ordinal = ordinals.next(weak)
+            uid = ordinal_key(weak, ordinal)
+        else:
+            uid = self._random_uid().bytes
+
+        if event is None:
+            return NewEntry(
+                source.name,
+                received_at,
+                record.raw,
+                record.media,
+                uid,
+                strong,
+                weak,
+                ordinal,
+                native,
+                None,
+                None,
+                problem,
+            )
+        event["uid"] = uid_text(uid)
+        event["source"] = origin(source.name, table, native, received_at)
+        kind: str = event["type"]
+        if event["outcome"] == _UNKNOWN and self._catalogue.outcome(kind) is not Outcome.UNKNOWN:
+            self._counts.unanswered.add(source.name, kind)
+        return NewEntry(
+            source.name,
+            received_at,
+            record.raw,
+            record.media,
+            uid,
+            strong,
+            weak,
+            ordinal,
+            native,
+            kind,
+            orjson.dumps(event),
+            None,
+        )
+
+    async def _keep(self, source: Source, entries: list[NewEntry], uids: list[Any]) -> Receipts:
+        receipts = await self._append(entries) if entries else []
+        accepted = duplicates = quarantined = 0
+        at = 0
+        for entry, receipt in zip(entries, receipts, strict=True):
+            while uids[at] is None:
+                at += 1
+            uids[at] = uid_text(receipt.uid)
+            at += 1
+            if receipt.position is None:
+                duplicates += 1
+            elif entry.event is None:
+                quarantined += 1
+                self._counts.quarantined.add(source.name, entry.native_type or "(unreadable)")
+            else:
+                accepted += 1
+        ignored = len(uids) - len(entries)
+        counts, name = self._counts, source.name
+        if accepted:
+            counts.accepted[name] += accepted
+        if duplicates:
+            counts.duplicates[name] += duplicates
+        if ignored:
+            counts.ignored[name] += ignored
+        return Receipts(accepted, duplicates, quarantined, ignored, uids)
