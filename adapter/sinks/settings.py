@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,6 +25,7 @@ from pydantic import (
     WrapValidator,
 )
 
+from adapter.section import Section
 from adapter.sinks.protocol import Sink
 
 #: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
@@ -44,20 +44,18 @@ def _listed(value: object) -> object:
 OneOrMore = BeforeValidator(_listed)
 
 
-class OutgoingSettings(BaseModel):
+class OutgoingSettings(Section):
     """Where the service may send to: the section ``[outgoing]``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     allow: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="Networks (CIDR) of receivers on addresses that are refused by default"
     )
 
 
-class SinkSettings(BaseModel):
+class SinkSettings(Section):
     """One of ``[[sinks]]``: the fields that every kind has."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Its own name; progress is kept under it"
@@ -72,25 +70,6 @@ class SinkSettings(BaseModel):
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )
-
-
-def read_secrets(files: list[Path]) -> list[str]:
-    """The secret in each file, blanks around it aside.
-
-    Raises:
-        ValueError: a file cannot be read or is empty; the text names it.
-    """
-    secrets = []
-    for file in files:
-        try:
-            secret = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ValueError(f"cannot read {file}: {reason}") from None
-        if not secret:
-            raise ValueError(f"{file} is empty; it must hold the secret")
-        secrets.append(secret)
-    return secrets
 
 
 def kinds() -> list[str]:

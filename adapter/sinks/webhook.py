@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import aiohttp
@@ -18,11 +17,10 @@ from pydantic import Field, PositiveFloat, SecretStr, field_validator, model_val
 from yarl import URL
 
 from adapter import __version__
-from adapter.errors import ConfigError
 from adapter.model import Entry
 from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop, message_id
-from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings, read_secrets
+from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings
 
 #: As much of an answer's body is read, in bytes; what sends more loses its connection.
 ANSWER_SIZE = 16384
@@ -38,11 +36,8 @@ class Settings(SinkSettings):
 
     kind: Literal["webhook"] = "webhook"
     url: str = Field(description="Where to post: http or https")
-    secret: Annotated[list[SecretStr], OneOrMore] = Field(
-        default_factory=list, description="Signs each post; several while one is being replaced. None: no signature"
-    )
-    secret_file: Annotated[list[Path], OneOrMore] = Field(
-        default_factory=list, description="Files that hold a secret each, beside those in secret"
+    secret: Annotated[tuple[SecretStr, ...], OneOrMore] = Field(
+        (), description="Signs each post; several while one is being replaced. None: no signature"
     )
     signature: Literal["standard", "phasetwo-sha256", "phasetwo-sha1"] = Field(
         "standard", description="Standard Webhooks (secrets whsec_…), or Phase Two's X-Keycloak-Signature (one secret)"
@@ -67,7 +62,7 @@ class Settings(SinkSettings):
     def _secrets(self) -> Self:
         secrets = self.secrets()
         if "signature" in self.model_fields_set and not secrets:
-            raise ValueError(f"signature {self.signature} needs a secret, or a secret_file")
+            raise ValueError(f"signature {self.signature} needs secret, or secret_file")
         if self.signature == "standard":
             for secret in secrets:
                 read_standard_secret(secret)
@@ -76,12 +71,8 @@ class Settings(SinkSettings):
         return self
 
     def secrets(self) -> list[str]:
-        """All secrets in the order given, those in files last.
-
-        Raises:
-            ValueError: a file cannot be read.
-        """
-        return [secret.get_secret_value() for secret in self.secret] + read_secrets(self.secret_file)
+        """All secrets, in the order given."""
+        return [secret.get_secret_value() for secret in self.secret]
 
 
 def read_standard_secret(text: str) -> bytes:
@@ -235,15 +226,8 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 async def open_sink(
     settings: Settings, outgoing: OutgoingSettings, *, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Webhook]:
-    """The receiver that the settings describe. ``clock`` gives epoch seconds.
-
-    Raises:
-        ConfigError: a secret cannot be read.
-    """
-    try:
-        sign = make_signer(settings.signature, settings.secrets())
-    except ValueError as error:
-        raise ConfigError(f"sink {settings.name}: {error}") from None
+    """The receiver that the settings describe. ``clock`` gives epoch seconds."""
+    sign = make_signer(settings.signature, settings.secrets())
     async with aiohttp.ClientSession(
         connector=open_connector(Guard(outgoing.allow), settings.window),
         timeout=aiohttp.ClientTimeout(total=settings.timeout),

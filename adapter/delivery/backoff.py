@@ -1,0 +1,40 @@
+"""When to try again: one message by its schedule, a whole receiver by its breaker. Pure: chance comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+#: Waits are lengthened by up to this part of themselves, never shortened: no receiver is met before the time it named.
+JITTER = 0.1
+#: First and longest wait between two probes of a receiver that is down, seconds.
+PROBE = 1.0
+PROBE_MAX = 60.0
+
+
+def wait_after(tries: int, schedule: Sequence[float], asked: float | None, chance: float) -> float | None:
+    """Seconds until the next try of a message that failed ``tries`` times; ``None`` once the schedule has run out.
+
+    ``asked`` is the receiver's own wish, which can only lengthen the wait; ``chance`` is from 0 to 1.
+    """
+    if tries > len(schedule):
+        return None
+    return max(schedule[tries - 1], asked or 0.0) * (1 + JITTER * chance)
+
+
+class Breaker:
+    """Open while a receiver is down: nothing is sent but a probe now and then."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._wait = 0.0
+
+    def fail(self, asked: float | None, chance: float) -> float:
+        """The receiver is down, or a probe found it so. Seconds to wait for the next probe: each time twice as long,
+        or as long as the receiver asked."""
+        self._wait = min(self._wait * 2, PROBE_MAX) if self.is_open else PROBE
+        self.is_open = True
+        return max(self._wait, asked or 0.0) * (1 + JITTER * chance)
+
+    def close(self) -> None:
+        """The receiver answered for itself again."""
+        self.is_open = False

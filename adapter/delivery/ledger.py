@@ -1,0 +1,198 @@
+"""What one sink was sent and what became of it, until it is settled. No task and no clock: plain bookkeeping.
+
+At all times ``matched = delivered + in flight + held + dead + skipped``. What was sent and has no row of its own stands
+in the order of the log; the cursor follows the first of it that is unanswered. One that stays unanswered while others
+behind it are done gets a row among the held ones, so that the cursor can pass it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from adapter.log.protocol import Held, Progress, Settlement
+from adapter.model import Entry
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """The entries of one ``send``, from when it is first made until all of them are answered for."""
+
+    #: Those without a final answer yet.
+    entries: Sequence[Entry]
+    #: Which send it was, counted over the sink; renewed when it is sent again.
+    number: int = 0
+    #: Sent, and no answer yet.
+    flying: bool = False
+    #: Failed tries so far, by position, of entries that have a held row.
+    tries: dict[int, int] = field(default_factory=dict)
+    #: Its entries have held rows, and the cursor is past them.
+    has_rows: bool = False
+    #: How often the breaker opened upon it.
+    downs: int = 0
+    #: Position of the first entry, and how many there were.
+    first: int = 0
+    size: int = 0
+    #: What became of the answered ones of a flight without rows.
+    delivered: int = 0
+    hold: list[Held] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.first = self.entries[0].position
+        self.size = len(self.entries)
+
+
+@dataclass(slots=True, frozen=True)
+class Counts:
+    """How it stands with everything the filter matched, this moment."""
+
+    matched: int
+    delivered: int
+    in_flight: int
+    held: int
+    dead: int
+    skipped: int
+
+
+class Ledger:
+    """The progress of one sink, with what is not settled yet."""
+
+    def __init__(self, reader: str, progress: Progress) -> None:
+        #: As of the last settlement that was made, on disk or on its way there.
+        self.cursor = progress.cursor
+        self.held = progress.held
+        self.dead = progress.dead
+        #: Entries sent whose outcome is not on disk: what a crash would send again.
+        self.exposed = 0
+        #: Positions whose held rows are not to be tried now: on their way, or their end is not on disk yet.
+        self.busy: set[int] = set()
+        self._reader = reader
+        self._epoch = progress.epoch
+        self._matched = progress.matched
+        self._delivered = progress.delivered
+        self._skipped = progress.skipped
+        #: Flights without rows, in the order of the log.
+        self._order: deque[Flight] = deque()
+        #: Entries of flights with rows that have no final answer.
+        self._retrying = 0
+        self._released: list[int] = []
+        self._missing: list[int] = []
+        self._held_again: list[Held] = []
+        #: Of the settlement that is being written: positions that need no care after it, and how many entries they
+        #: and the ones the cursor passes are.
+        self._leaving: list[int] = []
+        self._leaving_exposed = 0
+
+    def add(self, flight: Flight) -> None:
+        """A flight is sent for the first time; flights without rows come in the order of the log."""
+        self.exposed += flight.size
+        if flight.has_rows:
+            self._retrying += flight.size
+        else:
+            self._order.append(flight)
+
+    def reserve(self, positions: Iterable[int]) -> None:
+        """The held rows of these positions are taken up and are not to be taken up again."""
+        self.busy.update(positions)
+
+    def skip(self, positions: Sequence[int]) -> None:
+        """The entries of these reserved rows are no longer in the log."""
+        self.exposed += len(positions)
+        self._missing.extend(positions)
+
+    def answer(self, flight: Flight, delivered: Sequence[Entry], hold: Sequence[Held], left: Sequence[Entry]) -> None:
+        """Some entries of a flight are answered for: delivered, or to be held; ``left`` are the others."""
+        flight.entries = left
+        if flight.has_rows:
+            self._retrying -= len(delivered) + len(hold)
+            self._released.extend([entry.position for entry in delivered])
+            self._held_again.extend(hold)
+        else:
+            flight.delivered += len(delivered)
+            flight.hold.extend(hold)
+
+    def settle(self, reached: int, patience: int, due_at: int, *, stopping: bool = False) -> Settlement | None:
+        """The next step to put on disk, or ``None`` if nothing moved.
+
+        ``reached`` is how far the log was read and all of it sent. Unanswered flights that more than ``patience``
+        answered ones wait behind are passed: their rows are due at ``due_at`` (epoch ms), which matters only to whoever
+        reads them after a crash. ``stopping`` passes also those that wait to be sent again.
+        """
+        hold: list[Held] = []
+        matched = delivered = passed = 0
+        answered = sum(1 for flight in self._order if not flight.entries)
+        while self._order:
+            flight = self._order[0]
+            if not flight.entries:
+                answered -= 1
+            elif answered > patience and (flight.flying or stopping):
+                flight.has_rows = True
+                hold.extend([Held(entry.position, 0, due_at, "not answered yet") for entry in flight.entries])
+                self.busy.update([entry.position for entry in flight.entries])
+                passed += len(flight.entries)
+            else:
+                break
+            self._order.popleft()
+            matched += flight.size
+            delivered += flight.delivered
+            hold.extend(flight.hold)
+        cursor = max(self.cursor, self._order[0].first - 1 if self._order else reached)
+        again, released, missing = self._held_again, self._released, self._missing
+        if cursor == self.cursor and not (hold or again or released or missing):
+            return None
+        self._held_again, self._released, self._missing = [], [], []
+        ended = released + missing
+        dead_again = _dead(again)
+        dead = _dead(hold)
+        self.cursor = cursor
+        self.held += len(hold) - dead - dead_again - len(ended)
+        self.dead += dead + dead_again
+        self._matched += matched
+        self._delivered += delivered + len(released)
+        self._skipped += len(missing)
+        self._retrying += passed
+        self._leaving = ended + [row.position for row in again]
+        self._leaving_exposed = matched - passed + len(self._leaving)
+        return Settlement(
+            reader=self._reader,
+            epoch=self._epoch,
+            cursor=cursor,
+            matched=matched,
+            delivered=delivered + len(released),
+            skipped=len(missing),
+            hold=hold + again,
+            release=ended,
+        )
+
+    def commit(self) -> None:
+        """The last settlement is on disk."""
+        self.exposed -= self._leaving_exposed
+        self._leaving_exposed = 0
+        self.busy.difference_update(self._leaving)
+        self._leaving = []
+
+    def counts(self) -> Counts:
+        """The counters, with what is sent and not settled."""
+        matched, delivered, skipped = self._matched, self._delivered, self._skipped
+        in_flight, held, dead = self._retrying, self.held - self._retrying, self.dead
+        for flight in self._order:
+            dead_here = _dead(flight.hold)
+            matched += flight.size
+            delivered += flight.delivered
+            in_flight += len(flight.entries)
+            held += len(flight.hold) - dead_here
+            dead += dead_here
+        dead_again = _dead(self._held_again)
+        return Counts(
+            matched=matched,
+            delivered=delivered + len(self._released),
+            in_flight=in_flight,
+            held=held - len(self._released) - len(self._missing) - dead_again,
+            dead=dead + dead_again,
+            skipped=skipped + len(self._missing),
+        )
+
+
+def _dead(rows: Sequence[Held]) -> int:
+    return sum(1 for row in rows if row.due_at is None)

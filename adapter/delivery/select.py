@@ -1,0 +1,44 @@
+"""Which entries of a stretch of the log a sink gets. Most are decided by their type, without opening the event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import compress
+
+import orjson
+
+from adapter.filter import Filter, facets
+from adapter.model import Entry
+
+
+class Selection:
+    """What a filter takes: first entries of events, nothing quarantined."""
+
+    def __init__(self, filter: Filter) -> None:
+        #: How the filter is known, to notice when it changes.
+        self.text = filter.canonical()
+        #: The most entries to judge at once where events are opened, so that others get their turn between.
+        self.stretch = 250 if filter.needs_event else 1_000_000
+        self._filter = filter
+        #: Verdicts by type; grows with the types there are.
+        self._verdicts: dict[str | None, bool] = {None: False}
+
+    def select(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of the entries that the sink gets, in their order."""
+        types = [entry.type for entry in entries]
+        verdicts = self._verdicts
+        for type in set(types):
+            if type not in verdicts and type is not None:
+                verdicts[type] = self._filter.may_match_type(type)
+        chosen = [
+            entry
+            for entry in compress(entries, map(verdicts.__getitem__, types))
+            if entry.revision == 0 and entry.event is not None
+        ]
+        if self._filter.needs_event:
+            return [entry for entry in chosen if self._matches(entry)]
+        return chosen
+
+    def _matches(self, entry: Entry) -> bool:
+        assert entry.event is not None
+        return self._filter.matches(facets(orjson.loads(entry.event), self._filter.catalogue))
