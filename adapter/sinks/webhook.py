@@ -6,6 +6,7 @@ import base64
 import binascii
 import email.utils
 import hmac
+import io
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,8 @@ from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings
 
 #: As much of an answer's body is read, in bytes; what sends more loses its connection.
 ANSWER_SIZE = 16384
+#: Bodies up to this size are sent in one piece, bytes.
+PIECE = 1 << 20
 #: The longest wait that a receiver can ask for, seconds.
 RETRY_AFTER = 3600.0
 
@@ -183,7 +186,8 @@ class Webhook:
         try:
             async with self._session.post(
                 self._url,
-                data=body,
+                # A large body goes out piece by piece, so that others get their turn between.
+                data=body if len(body) <= PIECE else io.BytesIO(body),
                 headers=self._sign(message_id(entry), int(now), body),
                 allow_redirects=False,
             ) as response:

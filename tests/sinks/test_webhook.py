@@ -1,0 +1,455 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import ValidationError
+from standardwebhooks.webhooks import Webhook as Judge
+
+from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop
+from adapter.sinks.settings import OutgoingSettings
+from adapter.sinks.webhook import Settings, Webhook, make_signer, open_sink, read_answer, read_retry_after
+from tests.sinks.conformance import SinkConformance
+from tests.sinks.entries import make_entries, make_entry
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+LOOPBACK = OutgoingSettings.model_validate({"allow": ["127.0.0.0/8"]})
+
+
+def settings(url: str, **more: Any) -> Settings:
+    return Settings.model_validate({"name": "soc", "kind": "webhook", "url": url, **more})
+
+
+@asynccontextmanager
+async def opened(url: str, **more: Any) -> AsyncIterator[Webhook]:
+    async with open_sink(settings(url, **more), LOOPBACK) as sink:
+        yield sink
+
+
+class HttpReceiver:
+    """A receiver that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, Mapping[str, str], bytes]] = []
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self._runner = web.AppRunner(self._app(), shutdown_timeout=0)
+        self.port = 0
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=1 << 24)
+        app.router.add_route("*", "/{path:.*}", self._take)
+        return app
+
+    async def _take(self, request: web.Request) -> web.Response:
+        self.requests.append((f"{request.method} {request.path}", request.headers.copy(), await request.read()))
+        return web.Response(status=self.status, headers=self.headers)
+
+    async def mend(self) -> None:
+        self._runner = web.AppRunner(self._app(), shutdown_timeout=0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def fail(self) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Webhook]:
+        async with opened(self.url, secret=SECRET) as sink:
+            yield sink
+
+    def received(self) -> list[bytes]:
+        return [body for _, _, body in self.requests]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[HttpReceiver]:
+    receiver = HttpReceiver()
+    await receiver.mend()
+    yield receiver
+    await receiver.fail()
+
+
+class TestWebhookConforms(SinkConformance):
+    pass
+
+
+# Signatures
+
+
+def test_the_signature_of_the_standards_example() -> None:
+    headers = make_signer("standard", [SECRET])("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert headers == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+async def test_the_standards_own_library_accepts_what_arrives(receiver: HttpReceiver) -> None:
+    async with receiver.open() as sink:
+        await sink.send([make_entry(1, name="Zoë")])
+    ((_, headers, body),) = receiver.requests
+    assert Judge(SECRET).verify(body, dict(headers)) == json.loads(body)
+
+
+async def test_with_two_secrets_either_of_them_verifies(receiver: HttpReceiver) -> None:
+    async with opened(receiver.url, secret=[SECRET, OTHER_SECRET]) as sink:
+        await sink.send([make_entry()])
+    ((_, headers, body),) = receiver.requests
+    for secret in (SECRET, OTHER_SECRET):
+        Judge(secret).verify(body, dict(headers))
+
+
+@pytest.mark.parametrize("digest", ["sha256", "sha1"])
+async def test_phase_twos_signature_is_the_hex_hmac_of_the_body(receiver: HttpReceiver, digest: str) -> None:
+    async with opened(receiver.url, secret="any text", signature=f"phasetwo-{digest}") as sink:
+        await sink.send([make_entry()])
+    ((_, headers, body),) = receiver.requests
+    assert headers["X-Keycloak-Signature"] == hmac.new(b"any text", body, getattr(hashlib, digest)).hexdigest()
+
+
+async def test_without_a_secret_nothing_is_signed(receiver: HttpReceiver) -> None:
+    async with opened(receiver.url) as sink:
+        await sink.send([make_entry()])
+    ((_, headers, _),) = receiver.requests
+    assert "webhook-id" in headers
+    assert "webhook-signature" not in headers
+
+
+async def test_a_repeat_has_the_same_id_and_the_time_of_the_repeat(receiver: HttpReceiver) -> None:
+    times = iter([1_700_000_000.9, 1_700_000_060.0])
+    async with open_sink(settings(receiver.url, secret=SECRET), LOOPBACK, clock=lambda: next(times)) as sink:
+        await sink.send([make_entry()])
+        await sink.send([make_entry()])
+    (_, first, _), (_, second, _) = receiver.requests
+    assert first["webhook-id"] == second["webhook-id"] == str(make_entry().uid)
+    assert [first["webhook-timestamp"], second["webhook-timestamp"]] == ["1700000000", "1700000060"]
+
+
+async def test_a_request_says_what_it_is_and_asks_for_nothing_packed(receiver: HttpReceiver) -> None:
+    async with receiver.open() as sink:
+        await sink.send([make_entry()])
+    ((line, headers, _),) = receiver.requests
+    assert line == "POST /hook"
+    assert headers["Content-Type"] == "application/json"
+    assert headers["User-Agent"].startswith("idp-event-adapter/")
+    assert headers["Accept-Encoding"] == "identity"
+
+
+# What an answer means
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_any_2xx_is_delivered(status: int) -> None:
+    assert read_answer(status, {}, 0) == DELIVERED
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 400, 404, 405, 413, 415, 422, 425, 499])
+def test_a_refusal_of_one_message_is_tried_later(status: int) -> None:
+    answer = read_answer(status, {}, 0)
+    assert isinstance(answer, Later)
+    assert not answer.receiver_down
+    assert str(status) in answer.reason
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 501, 502, 503, 504, 599])
+def test_some_answers_speak_of_the_receiver(status: int) -> None:
+    answer = read_answer(status, {"Retry-After": "7"}, 0)
+    assert isinstance(answer, Later)
+    assert answer.receiver_down
+    assert answer.after == 7
+    assert str(status) in answer.reason
+
+
+def test_gone_stops_the_sink() -> None:
+    assert isinstance(read_answer(410, {}, 0), Stop)
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 59),
+        ("Fri, 31 Dec 1999 23:00:00 GMT", 0),
+        ("Fri, 31 Dec 2049 23:59:59 GMT", 3600),
+        ("99999999999999999999999", 3600),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("²", None),
+        ("Fri, 31 Dec 99999999 23:59:59 GMT", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(text: str | None, wait: float | None) -> None:
+    assert read_retry_after(text, now=946684740.0) == wait
+
+
+async def test_a_redirect_is_not_followed(receiver: HttpReceiver) -> None:
+    receiver.status, receiver.headers = 307, {"Location": f"http://127.0.0.1:{receiver.port}/elsewhere"}
+    async with receiver.open() as sink:
+        (answer,) = await sink.send([make_entry()])
+    assert isinstance(answer, Later)
+    assert "elsewhere" in answer.reason
+    assert [line for line, _, _ in receiver.requests] == ["POST /hook"]
+
+
+async def test_cookies_are_not_kept(receiver: HttpReceiver) -> None:
+    receiver.headers = {"Set-Cookie": "session=1"}
+    async with receiver.open() as sink:
+        await sink.send([make_entry(1)])
+        await sink.send([make_entry(2)])
+    assert all("Cookie" not in headers for _, headers, _ in receiver.requests)
+
+
+async def test_a_refused_address_says_how_to_allow_it(receiver: HttpReceiver) -> None:
+    async with open_sink(settings(receiver.url), OutgoingSettings()) as sink:
+        (answer,) = await sink.send([make_entry()])
+    assert isinstance(answer, Later)
+    assert answer.receiver_down
+    assert answer.reason == ("address not allowed: 127.0.0.1; if it is meant, list its network in [outgoing] allow")
+    assert receiver.requests == []
+
+
+# Hostile receivers
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Hostile:
+    """Speaks raw bytes; counts its connections."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        self._behave = behave
+        self.connections = 0
+        self.port = 0
+
+    async def __aenter__(self) -> Hostile:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._behave(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
+    await reader.readexactly(length)
+
+
+def saying(
+    *parts: bytes, pause: float = 0.0, endless: bool = False, read: bool = True, close: bool = True
+) -> Behaviour:
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if read:
+            await read_request(reader)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        while endless:
+            writer.write(parts[-1])
+            await writer.drain()
+            await asyncio.sleep(pause)
+        while not close and await reader.read(65536):
+            pass
+
+    return behave
+
+
+async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+
+
+async def reset_in_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+async def answer_of(behave: Behaviour, *, body: int = 10, timeout: float = 0.3) -> Answer:
+    async with Hostile(behave) as hostile, opened(f"http://127.0.0.1:{hostile.port}/", timeout=timeout) as sink:
+        async with asyncio.timeout(5):
+            (answer,) = await sink.send([make_entry(1, representation="x" * body)])
+        return answer
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        pytest.param(hang, id="never reads, never answers"),
+        pytest.param(saying(close=False), id="reads and says nothing"),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\n", b"X", pause=0.02, endless=True), id="drips its headers"),
+        pytest.param(saying(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.001, endless=True), id="endless interim answers"),
+    ],
+)
+async def test_what_never_answers_ends_at_the_deadline(behave: Behaviour) -> None:
+    answer = await answer_of(behave, body=20_000_000 if behave is hang else 10)
+    assert answer == Later("no answer within 0.3 s", receiver_down=True)
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        pytest.param(saying(b"hello, this is not HTTP\r\n\r\n"), id="garbage"),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"), id="one long header"),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200_000 + b"\r\n"), id="200,000 headers"),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), id="two content lengths"
+        ),
+    ],
+)
+async def test_a_malformed_answer_is_not_taken_for_the_receivers_400(behave: Behaviour) -> None:
+    assert await answer_of(behave, timeout=3) == Later("the answer is not valid HTTP", receiver_down=True)
+
+
+async def test_closing_without_an_answer_is_a_failure() -> None:
+    answer = await answer_of(saying())
+    assert answer == Later("the receiver closed the connection without an answer", receiver_down=True)
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b"x", pause=0.02, endless=True), id="drips"
+        ),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536, endless=True), id="endless"),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), id="too short"),
+        pytest.param(reset_in_body, id="reset"),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\xff\xff"),
+            id="bad gzip",
+        ),
+        pytest.param(saying(OK, read=False), id="answers before it read the request"),
+    ],
+)
+async def test_a_2xx_status_line_is_the_answer_whatever_becomes_of_its_body(behave: Behaviour) -> None:
+    assert await answer_of(behave) == DELIVERED
+
+
+async def test_an_endless_body_costs_16_kib_and_its_connection() -> None:
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.transport.set_write_buffer_limits(0)
+        while True:
+            writer.write(b"x" * 16384)
+            await writer.drain()
+            sent += 16384
+
+    async with Hostile(pour) as hostile, opened(f"http://127.0.0.1:{hostile.port}/") as sink:
+        for position in range(3):
+            assert list(await sink.send([make_entry(position)])) == [DELIVERED]
+        assert hostile.connections == 3
+    # What the kernel's buffers took is not ours.
+    assert sent < 64 * 1024 * 1024
+
+
+async def test_surplus_bytes_never_answer_the_next_request() -> None:
+    async with (
+        Hostile(saying(OK + b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", close=False)) as hostile,
+        opened(f"http://127.0.0.1:{hostile.port}/") as sink,
+    ):
+        for position in range(3):
+            answers = await sink.send([make_entry(position)])
+            assert not isinstance(answers[0], Stop)
+
+
+async def test_a_post_is_made_once_even_if_its_idle_connection_was_closed() -> None:
+    requests = 0
+
+    async def answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        while True:
+            await read_request(reader)
+            requests += 1
+            if requests == 2:
+                return
+            writer.write(OK)
+
+    async with Hostile(answer_one) as hostile, opened(f"http://127.0.0.1:{hostile.port}/") as sink:
+        assert list(await sink.send([make_entry(1)])) == [DELIVERED]
+        (answer,) = await sink.send([make_entry(2)])
+    assert isinstance(answer, Later)
+    assert requests == 2
+
+
+async def test_connections_are_used_again_and_no_more_than_the_window() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    async with Hostile(serve) as hostile, opened(f"http://127.0.0.1:{hostile.port}/", window=2) as sink:
+        await asyncio.gather(*(sink.send([entry]) for entry in make_entries(20)))
+        assert hostile.connections <= 2
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place", "text"),
+    [
+        ({"url": "ftp://soc.example/"}, "url", "must begin with https:// or http://"),
+        ({"url": "/hook"}, "url", "must begin with https:// or http://"),
+        ({"url": "https://user:secret@soc.example/"}, "url", "must not hold a user or password"),
+        ({"secret": "hunter22"}, "", "whsec_ and the base64 of 24 to 64 random bytes"),
+        ({"secret": "whsec_AAAA"}, "", "whsec_ and the base64 of 24 to 64 random bytes"),
+        ({"secret": ["a" * 8, "b" * 8], "signature": "phasetwo-sha256"}, "", "takes one secret, not 2"),
+        ({"signature": "standard"}, "", "needs secret"),
+        ({"signature": "md5", "secret": "x"}, "signature", "phasetwo-sha256"),
+        ({"window": 0}, "window", "greater than or equal to 1"),
+        ({"timeout": 0}, "timeout", "greater than 0"),
+        ({"from": "yesterday"}, "from", "beginning"),
+        ({"retry": [5, -1]}, "retry", "greater than 0"),
+        ({"name": "a/b"}, "name", "match pattern"),
+        ({"colour": "red"}, "colour", "not permitted"),
+    ],
+)
+def test_a_wrong_setting_names_its_place_and_what_is_right(wrong: dict[str, Any], place: str, text: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        settings(**{"url": "https://soc.example/hook", **wrong})
+    errors = refusal.value.errors(include_url=False, include_input=False)
+    assert any((error["loc"][0] if error["loc"] else "") == place and text in error["msg"] for error in errors)
+    assert "hunter22" not in str(refusal.value)
