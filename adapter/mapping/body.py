@@ -18,6 +18,7 @@ from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, parse_path
+from adapter.mapping.pattern import compile_pattern
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -57,7 +58,7 @@ class Splitter:
             if one.events is not None
         ]
         self._texts = {one.media: one for one in mapping.body if one.media is not None}
-        self._finders = {media: re.compile(one.find) for media, one in self._texts.items() if one.find}
+        self._finders = {media: compile_pattern(one.find) for media, one in self._texts.items() if one.find}
 
     def split(self, body: bytes, media: str = JSON) -> list[Record]:
         """The records of a body, in order.
@@ -135,9 +136,9 @@ class Splitter:
         if value.__class__ is not dict:
             return Record(raw, None, _not_an_object(value))
         # Every level costs at least two bytes, so most events need no look at their depth.
-        if len(raw) > 2 * self._max_depth and raw.count(b"{") + raw.count(b"[") > self._max_depth:
-            if _deeper_than(value, self._max_depth):
-                return Record(raw, None, f"nested deeper than {self._max_depth} levels")
+        brackets = raw.count(b"{") + raw.count(b"[") if len(raw) > 2 * self._max_depth else 0
+        if brackets > self._max_depth and _deeper_than(value, self._max_depth):
+            return Record(raw, None, f"nested deeper than {self._max_depth} levels")
         return Record(raw, value)
 
     def _form(self, body: bytes, field: str) -> Record:
@@ -266,7 +267,6 @@ def _balanced(body: bytes) -> bool:
         byte = token.group()
         if byte in b"[{":
             open_brackets += byte
-        elif byte in (b"]", b"}"):
-            if not open_brackets or open_brackets.pop() != {b"]": 91, b"}": 123}[byte]:
-                return False
+        elif byte in (b"]", b"}") and (not open_brackets or open_brackets.pop() != {b"]": 91, b"}": 123}[byte]):
+            return False
     return not open_brackets

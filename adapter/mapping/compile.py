@@ -28,10 +28,10 @@ from adapter.mapping.language import (
     Rows,
     Shape,
     Unknown,
-    template_holes,
 )
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, Step, follow, parse_path
+from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.model import EventDict, Outcome
 
 
@@ -158,9 +158,7 @@ class _Compiler:
         code.add("    else:")
         code.add("        row = row(r, g)")
         code.add("        if row is None:")
-        code.add(
-            "            return None, n, strong, weak, 'no row of type ' + repr(n) + ' fits: add one whose conditions hold'"
-        )
+        code.add("            return None, n, strong, weak, 'no row of ' + repr(n[:100]) + ' fits: add one that does'")
         if shape.failed is not None:
             code.add(f"if row[8] is not None and {self.condition(shape.failed, shape.actor)}:")
             code.add("    row = row[8]")
@@ -277,7 +275,7 @@ class _Compiler:
             function = self._constant(convert.value, conversion.TIMES[convert])
             code.add("if t is None:")
             code.indent += 1
-            if lookup.capture is None and lookup.json_path is None and lookup.path is not None:
+            if lookup.path is not None and lookup == Lookup(path=lookup.path, **{"as": lookup.as_}):
                 for path in lookup.path if isinstance(lookup.path, list) else [lookup.path]:
                     self._raw(_Code(code.lines, code.indent), path, "v")
                     code.add("if v is not None and t is None:")
@@ -298,9 +296,7 @@ class _Compiler:
     def _unknown(self, code: _Code, name: str, shape: Shape) -> None:
         unknown: Unknown = shape.unknown or "quarantine"
         if unknown == "quarantine":
-            code.add(
-                "        return None, n, strong, weak, 'no row for the type ' + repr(n[:100]) + ': add one to the table'"
-            )
+            code.add("        return None, n, strong, weak, 'no row for ' + repr(n[:100]) + ': add one to the table'")
         elif unknown == "ignore":
             code.add("        return None, n, strong, weak, None")
         else:
@@ -310,7 +306,7 @@ class _Compiler:
             code.add("            return None, n, strong, weak, native_problem(n)")
 
     def _pass_through(self, rule: PassThrough, shape: Shape) -> Callable[[str], _Decision | None]:
-        pattern = None if rule.pattern is None else re.compile(rule.pattern)
+        pattern = None if rule.pattern is None else compile_pattern(rule.pattern)
         suffix = shape.error_suffix
 
         def decide(native: str) -> _Decision | None:
@@ -493,8 +489,13 @@ class _Compiler:
                 self._to_text(inner, var, deep or lookup.as_ is Conversion.JSON)
         else:
             self._value(code, lookup.path, var, deep=deep or lookup.as_ is Conversion.JSON)
+        if lookup.after is not None:
+            prefix, length = lookup.after, len(lookup.after)
+            code.add(
+                f"{var} = {var}[{length}:] or None if {var} is not None and {var}.startswith({prefix!r}) else None"
+            )
         if lookup.capture is not None:
-            pattern = self._constant("PATTERN", re.compile(lookup.capture))
+            pattern = self._constant("PATTERN", compile_pattern(lookup.capture))
             code.add(f"{var} = None if {var} is None else capture({pattern}, {var})")
             self.names["capture"] = _capture
         if lookup.as_ is Conversion.LOWER or lookup.as_ is Conversion.UPPER:
@@ -592,7 +593,7 @@ class _Compiler:
             if wanted.present is not None:
                 return f"is_present({at})" if wanted.present else f"not is_present({at})"
             if wanted.matches is not None:
-                pattern = self._constant("PATTERN", re.compile(wanted.matches))
+                pattern = self._constant("PATTERN", compile_pattern(wanted.matches))
                 return f"{pattern}.search(text({at}) or '') is not None"
             if wanted.contains is not None:
                 words = [wanted.contains] if isinstance(wanted.contains, str) else wanted.contains
@@ -681,11 +682,11 @@ def _native_problem(native: str) -> str:
     return f"the type {native[:100]!r} is not one that may pass through: add a row for it to the table"
 
 
-def _capture(pattern: re.Pattern[str], text: str) -> str | None:
+def _capture(pattern: Any, text: str) -> str | None:
     found = pattern.search(text)
     if found is None:
         return None
-    captured = found.group(1) if pattern.groups else found.group()
+    captured: str | None = found.group(1) if pattern.groups else found.group()
     return captured or None
 
 

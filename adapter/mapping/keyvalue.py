@@ -43,12 +43,23 @@ def parse_keyvalue(text: str) -> dict[str, str]:
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Index of the quote that ends a value: one that the line's end or a next key follows."""
+    """Index of the quote that ends a value: one that the line's end or a next key follows.
+
+    Quotes inside a value are escaped, so nobody can write an unescaped one into it: an escaped quote ends the value
+    (which then ends in a backslash) only if the next value begins with a quote that is not escaped.
+    """
     at = text.find(quote, start)
     last = -1
     while at != -1:
-        if at + 1 == len(text) or _NEXT.match(text, at + 1):
+        if at + 1 == len(text):
             return at
+        following = _NEXT.match(text, at + 1)
+        if following is not None:
+            if text[at - 1] != "\\":
+                return at
+            key = _KEY.match(text, following.end())
+            if key is not None and text.startswith(quote, key.end()):
+                return at
         last = at
         at = text.find(quote, at + 1)
     return last if last != -1 else len(text)

@@ -6,13 +6,13 @@ program needs a better word here, or is two rows.
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from adapter.mapping.paths import parse_path
+from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.model import Outcome
 
 #: Unified fields a table may fill, and the prefixes under which any name is allowed.
@@ -40,16 +40,9 @@ def _is_path(text: str) -> str:
 
 
 def _is_pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    if _NESTED_REPEAT.search(text) or re.search(r"\\[1-9]", text):
-        raise ValueError("a repeated group that repeats inside, or a back reference, may take for ever; write it flat")
+    compile_pattern(text)
     return text
 
-
-_NESTED_REPEAT = re.compile(r"\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]")
 
 Path = Annotated[
     str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
@@ -86,6 +79,7 @@ class Lookup(_Word):
     )
     value: Scalar | None = Field(None, description="Instead of a path: a constant")
     json_path: Path | None = Field(None, alias="json", description="The text at the path is JSON: a path inside it")
+    after: str | None = Field(None, description="Only what follows this text; absent if it does not begin so")
     capture: Pattern | None = Field(None, description="Only the first group of this pattern (or what it matches)")
     as_: Conversion = Field(Conversion.TEXT, alias="as", description="How it is converted")
     table: dict[str, str] | None = Field(
@@ -367,8 +361,3 @@ def check_field(name: str) -> None:
         return
     known = [*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS), "details", "details.…"]
     raise ValueError(f"{name!r} is no field of the unified event; there are {', '.join(known)}")
-
-
-def template_holes(template: str) -> list[str]:
-    """The paths in a template's braces, in order."""
-    return re.findall(r"\{([^{}]+)\}", template)

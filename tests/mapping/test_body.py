@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from adapter.mapping.body import NDJSON, NotReadable, UnknownMedia
+from adapter.mapping.table import Table
+
+Make = Callable[[str], Table]
+
+TABLE = """
+type: kind
+identity: none
+body:
+  - {when: {has: [results, page]}, events: results}
+  - {when: {has: [data.events]}, events: data.events}
+  - {media: text/plain, lines: keyvalue, find: "kind="}
+  - {media: application/vnd.acme-lines, lines: json, find: "\\\\{"}
+  - {media: application/x-www-form-urlencoded, form: json}
+types: {in: {type: LOGIN}}
+"""
+
+
+@pytest.fixture
+def table(make_table: Make) -> Table:
+    return make_table(TABLE)
+
+
+def test_one_object_is_one_record_with_its_exact_bytes(table: Table) -> None:
+    (record,) = table.split(b'  {"kind" : "in",  "x":1.50}\n')
+    assert record.raw == b'{"kind" : "in",  "x":1.50}'
+    assert record.value == {"kind": "in", "x": 1.5}
+
+
+def test_every_element_of_a_list_keeps_its_own_slice(table: Table) -> None:
+    records = table.split(b'[ {"kind":"a", "t": "x]"} ,\n{"kind" :"b"},5,null, [1]]')
+    assert [record.raw for record in records] == [b'{"kind":"a", "t": "x]"}', b'{"kind" :"b"}', b"5", b"null", b"[1]"]
+    assert [record.problem for record in records] == [
+        None,
+        None,
+        "an event is a JSON object, this is a number",
+        "an event is a JSON object, this is null",
+        "an event is a JSON object, this is a list",
+    ]
+
+
+def test_an_envelope_is_opened_where_the_table_says(table: Table) -> None:
+    assert [r.raw for r in table.split(b'{"page":0,"results":[{"kind":"a"},{"kind":"b"}]}')] == [
+        b'{"kind":"a"}',
+        b'{"kind":"b"}',
+    ]
+    assert [r.raw for r in table.split(b'{"data":{"events":[{"kind":"a"} ]}}')] == [b'{"kind":"a"}']
+    assert [r.raw for r in table.split(b'{"page":0,"results":{"kind":"a"}}')] == [b'{"kind":"a"}']
+
+
+def test_a_broken_line_of_ndjson_is_kept_with_its_problem(table: Table) -> None:
+    records = table.split(b'{"kind":"in"}\r\n\n{"kind":\n"x"\n', NDJSON[0])
+    assert [record.raw for record in records] == [b'{"kind":"in"}', b'{"kind":', b'"x"']
+    assert records[1].problem is not None and records[1].problem.startswith("not JSON")
+
+
+def test_lines_of_text_are_found_and_others_passed_over(table: Table) -> None:
+    records = table.split(b'12:00 INFO kind="in", user="a"\nstarted\n', "text/plain")
+    assert [record.ignored for record in records] == [False, True]
+    assert records[0].value == {"kind": "in", "user": "a", "@line": '12:00 INFO kind="in", user="a"'}
+    assert records[0].raw == b'12:00 INFO kind="in", user="a"'
+
+
+def test_json_inside_lines_is_read_and_the_whole_line_is_kept(table: Table) -> None:
+    (record,) = table.split(b'<13>1 host app {"kind":"in"}', "application/vnd.acme-lines")
+    assert record.value == {"kind": "in"}
+    assert record.raw == b'<13>1 host app {"kind":"in"}'
+
+
+def test_a_form_field_holds_json_or_what_some_senders_take_for_it(table: Table) -> None:
+    form = "application/x-www-form-urlencoded"
+    assert table.split(b"json=%7B%22kind%22%3A%22in%22%7D", form)[0].value == {"kind": "in"}
+    assert table.split(b"json={'kind': 'in', 'd': {'k': 'v', }}", form)[0].value == {"kind": "in", "d": {"k": "v"}}
+    assert table.split(b"json={'kind': open}", form)[0].value is None
+    with pytest.raises(NotReadable, match="has no field 'json'"):
+        table.split(b"other=1", form)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"hello", b'{"a":1}{"b":2}', b'{"a":NaN}', b"[1,]", b'{"a":"\xff"}'])
+def test_what_is_not_json_is_refused_and_says_so(table: Table, body: bytes) -> None:
+    with pytest.raises(NotReadable, match="the body is not JSON"):
+        table.split(body)
+
+
+def test_valid_json_that_fast_parsers_refuse_is_read(table: Table) -> None:
+    lone, big, good = table.split(rb'[ {"kind":"\ud800in"}, {"n":123456789012345678901234}, {"kind":"in"} ]')
+    assert lone.value == {"kind": "\N{REPLACEMENT CHARACTER}in"}
+    assert lone.raw == rb'{"kind":"\ud800in"}'
+    assert big.problem is None
+    assert good.value == {"kind": "in"}
+    assert table.split(b'\xef\xbb\xbf{"kind":"in"}')[0].value == {"kind": "in"}
+
+
+def test_nesting_without_end_is_kept_as_one_unreadable_record(table: Table) -> None:
+    for depth in (100, 1_000, 200_000):
+        body = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
+        (record,) = table.split(body)
+        assert record.problem == "nested deeper than 64 levels"
+        assert record.raw == body
+    with pytest.raises(NotReadable):
+        table.split(b"[" * 200_000)
+
+
+def test_a_list_of_many_objects_is_not_deep(table: Table) -> None:
+    body = json.dumps({"kind": "in", "list": [{} for _ in range(1000)]}).encode()
+    assert table.split(body)[0].problem is None
+
+
+def test_an_undeclared_media_type_is_refused_with_those_there_are(table: Table) -> None:
+    with pytest.raises(
+        UnknownMedia, match="'text/csv' is not taken here; there are application/json, application/x-ndjson"
+    ):
+        table.split(b"a,b", "text/csv")

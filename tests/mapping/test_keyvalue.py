@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapter.mapping.keyvalue import parse_keyvalue
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ('type="LOGIN", userId="null", x="a, b=c"', {"type": "LOGIN", "userId": "null", "x": "a, b=c"}),
+        ("type=LOGIN, userId=null, name='bob smith'", {"type": "LOGIN", "userId": "null", "name": "bob smith"}),
+        (r'type="A", q="say \"hi\", ok=\"no\"", z="1"', {"type": "A", "q": 'say "hi", ok="no"', "z": "1"}),
+        (r'a="ends in \", b="2"', {"a": "ends in \\", "b": "2"}),
+        ("a=x, y, b=1=2", {"a": "x, y", "b": "1=2"}),
+        ('a="never closed', {"a": "never closed"}),
+        ('a="", b=', {"a": "", "b": ""}),
+        ("no pairs here", {}),
+        (r'name="x\", error=\"forged", b="2"', {"name": 'x", error="forged', "b": "2"}),
+        ('a="1", a="2"', {"a": "1"}),
+    ],
+)  # fmt: skip
+def test_pairs_are_read_in_every_form(line: str, pairs: dict[str, str]) -> None:
+    assert parse_keyvalue(line) == pairs
+
+
+keys = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+values = st.text(st.characters(exclude_characters='"\\\n='))
+
+
+@given(st.dictionaries(keys, values, max_size=6))
+def test_what_was_written_quoted_is_read_back(pairs: dict[str, str]) -> None:
+    assert parse_keyvalue(", ".join(f'{key}="{value}"' for key, value in pairs.items())) == pairs
+
+
+@given(st.text(alphabet="ab=\"'\\, "))
+def test_any_line_is_read_without_an_error(line: str) -> None:
+    parse_keyvalue(line)
