@@ -14,11 +14,12 @@ import msgspec
 import orjson
 
 from adapter.mapping.compile import compile_condition
-from adapter.mapping.keyvalue import parse_keyvalue
+from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, parse_path
 from adapter.mapping.pattern import compile_pattern
+from adapter.mapping.redact import Redactor
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -36,7 +37,7 @@ class UnknownMedia(ValueError):
 class Record:
     """One event as it stands in a body."""
 
-    #: Its bytes, exactly.
+    #: Its bytes, exactly; redacted, its JSON without what the table names.
     raw: bytes
     #: The parsed event, if ``problem`` is ``None`` and it is not ignored.
     value: dict[str, Any] | None
@@ -52,6 +53,7 @@ class Splitter:
 
     def __init__(self, mapping: MappingFile, *, max_depth: int = 64) -> None:
         self._max_depth = max_depth
+        self._redactor = Redactor(mapping.redact) if mapping.redact else None
         self._envelopes = [
             (compile_condition(mapping, one.when), tuple(_keys(one)), one.events)
             for one in mapping.body
@@ -139,6 +141,8 @@ class Splitter:
         brackets = raw.count(b"{") + raw.count(b"[") if len(raw) > 2 * self._max_depth else 0
         if brackets > self._max_depth and _deeper_than(value, self._max_depth):
             return Record(raw, None, f"nested deeper than {self._max_depth} levels")
+        if self._redactor is not None and self._redactor.redact(value):
+            raw = orjson.dumps(value)
         return Record(raw, value)
 
     def _form(self, body: bytes, field: str) -> Record:
@@ -159,7 +163,8 @@ class Splitter:
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 return Record(body, None, f"form field {field!r}: not JSON: {error}", media)
         record = self._checked(body, value)
-        record.media = media
+        # Redacted, it is no longer the form that came, but the JSON that is left of it.
+        record.media = media if record.raw is body else JSON
         return record
 
     def _text(self, body: bytes, framing: Framing, media: str) -> Iterator[Record]:
@@ -175,9 +180,13 @@ class Splitter:
                 start = found.start()
             if framing.lines == "json":
                 record = self._record(line[start:].encode())
-                yield Record(raw, record.value, record.problem, media)
+                told = raw if record.raw == line[start:].encode() else line[:start].encode() + record.raw
+                yield Record(told, record.value, record.problem, media)
                 continue
             pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
+            if self._redactor is not None and self._redactor.redact(pairs):
+                line = line[:start] + write_keyvalue(pairs)
+                raw = line.encode()
             pairs["@line"] = line
             yield Record(raw, pairs, media=media)
 

@@ -8,6 +8,7 @@ Unquoted values may hold ``, `` and ``=``: they end only where something that lo
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=")
 _NEXT = re.compile(r", (?=[A-Za-z_][A-Za-z0-9_.\-]*=)")
@@ -40,6 +41,11 @@ def parse_keyvalue(text: str) -> dict[str, str]:
         if text.startswith(", ", at):
             at += 2
     return pairs
+
+
+def write_keyvalue(pairs: Mapping[str, str]) -> str:
+    """The line that `parse_keyvalue` reads these pairs from."""
+    return ", ".join('{}="{}"'.format(key, value.replace('"', '\\"')) for key, value in pairs.items())
 
 
 def _closing(text: str, start: int, quote: str) -> int:

@@ -1,0 +1,52 @@
+"""What stored bytes are compressed against: the text that raw and unified events have in common.
+
+The tables' examples are such text before the first event has come, so a new log is small from its first entry on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import orjson
+
+from adapter.mapping.apply import apply
+from adapter.mapping.body import NotReadable, UnknownMedia
+from adapter.mapping.examples import RECEIVED_AT, read_examples
+from adapter.mapping.table import Table
+
+#: Bytes of the whole dictionary. More of it costs time for each event and saves little.
+SIZE = 48 * 1024
+
+
+def make_dictionary(tables: Iterable[Table], size: int = SIZE) -> bytes:
+    """Examples of every table, raw and as they are stored, at most ``size`` bytes; each table has the same share."""
+    each = [_texts(table) for table in tables]
+    share = size // max(1, len(each))
+    return b"".join(_within(texts, share) for texts in each)
+
+
+def _texts(table: Table) -> list[bytes]:
+    texts: dict[bytes, None] = {}
+    for placed in read_examples(table.folder):
+        example = placed.example
+        try:
+            results = list(apply(table, example.body, RECEIVED_AT, example.media))
+        except (NotReadable, UnknownMedia):
+            continue
+        texts[example.body] = None
+        for result in results:
+            if "uid" in result:
+                texts[orjson.dumps(result)] = None
+    return list(texts)
+
+
+def _within(texts: list[bytes], size: int) -> bytes:
+    """As many of the texts as fit, taken from all over the list."""
+    chosen: list[bytes] = []
+    room = size
+    step = max(1, sum(map(len, texts)) // max(1, size))
+    for text in [*texts[::step], *texts]:
+        if len(text) <= room and text not in chosen:
+            chosen.append(text)
+            room -= len(text)
+    return b"".join(chosen)

@@ -1,0 +1,83 @@
+"""Secrets are taken out of a raw event before anything of it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from adapter.mapping.language import Redaction
+from adapter.mapping.paths import Step, parse_path, take
+
+REDACTED = "[redacted]"
+
+
+class Redactor:
+    """The redactions of one table."""
+
+    def __init__(self, redactions: Sequence[Redaction]) -> None:
+        self._rules = [(parse_path(one.in_), _Keys(one.keys)) for one in redactions]
+
+    def redact(self, event: dict[str, Any]) -> bool:
+        """Replace what is secret in a parsed event, in place; whether there was anything."""
+        changed = False
+        for steps, keys in self._rules:
+            owner: Any = event
+            for step in steps[:-1]:
+                owner = take(owner, step)
+            part = take(owner, steps[-1])
+            if part is None:
+                continue
+            cleaned = _cleaned(part, keys, ())
+            if cleaned is not part:
+                _put(owner, steps[-1], cleaned)
+                changed = True
+        return changed
+
+
+class _Keys:
+    """Which keys are secret: names, and names somewhere below others."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        lowered = [key.lower() for key in keys]
+        self._anywhere = {key for key in lowered if "." not in key}
+        self._below = [tuple(key.rpartition(".")[::2]) for key in lowered if "." in key]
+
+    def secret(self, key: str, above: tuple[str, ...]) -> bool:
+        name = key.lower()
+        return name in self._anywhere or any(name == last and owner in above for owner, last in self._below)
+
+
+def _cleaned(part: Any, keys: _Keys, above: tuple[str, ...]) -> Any:
+    """The part without its secrets; the part itself if it has none."""
+    if part.__class__ is str:
+        if part[:1] not in ("{", "["):
+            return part
+        try:
+            inner = orjson.loads(part)
+        except ValueError:
+            return part
+        cleaned = _cleaned(inner, keys, above)
+        return part if cleaned is inner else orjson.dumps(cleaned).decode()
+    if part.__class__ is list:
+        elements = [_cleaned(one, keys, above) for one in part]
+        return part if all(a is b for a, b in zip(elements, part, strict=True)) else elements
+    if part.__class__ is not dict:
+        return part
+    entries = {}
+    changed = False
+    for key, value in part.items():
+        if value not in (None, "", REDACTED) and keys.secret(key, above):
+            entries[key], changed = REDACTED, True
+            continue
+        entries[key] = _cleaned(value, keys, (*above, key.lower()))
+        changed = changed or entries[key] is not value
+    return entries if changed else part
+
+
+def _put(owner: Any, step: Step, value: Any) -> None:
+    for key, one in owner.items() if isinstance(owner, dict) else enumerate(owner):
+        if one is take(owner, step):
+            owner[key] = value
+            return

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from adapter.mapping.table import Table
+
+Make = Callable[[str], Table]
+
+TABLE = """
+type: kind
+identity: none
+body: [{media: text/plain, lines: keyvalue, find: "kind="}]
+redact:
+  - {in: representation, keys: [secret, Password, credentials.value]}
+  - {in: cookies, keys: [session]}
+fields: {representation: representation}
+types: {in: {type: admin.USER-CREATE}}
+"""
+
+
+def test_secrets_in_json_text_go_before_anything_is_kept(make_table: Make) -> None:
+    user = {"name": "a", "credentials": [{"type": "password", "value": "hunter2"}], "attributes": {"value": "kept"}}
+    table = make_table(TABLE)
+    (record,) = table.split(json.dumps({"kind": "in", "representation": json.dumps(user)}).encode())
+    assert b"hunter2" not in record.raw
+    event = table.result(record, 0).event
+    assert event is not None
+    assert json.loads(event["representation"]) == {
+        "name": "a",
+        "credentials": [{"type": "password", "value": "[redacted]"}],
+        "attributes": {"value": "kept"},
+    }
+
+
+def test_secrets_go_at_any_depth_in_whatever_case(make_table: Make) -> None:
+    raw = {
+        "kind": "in",
+        "representation": {"a": [{"SECRET": {"k": "x"}}, {"password": 5}]},
+        "cookies": {"session": "s"},
+    }
+    (record,) = make_table(TABLE).split(json.dumps([raw]).encode())
+    assert json.loads(record.raw) == {
+        "kind": "in",
+        "representation": {"a": [{"SECRET": "[redacted]"}, {"password": "[redacted]"}]},
+        "cookies": {"session": "[redacted]"},
+    }
+
+
+def test_an_event_without_secrets_keeps_its_exact_bytes(make_table: Make) -> None:
+    body = b'{"kind": "in",  "representation":"{\\"name\\": 1}"}'
+    assert make_table(TABLE).split(body)[0].raw == body
+
+
+def test_secrets_in_lines_go_too(make_table: Make) -> None:
+    line = b"""12:00 kind="in", representation="{\\"secret\\":\\"x1\\"}", z="1\""""
+    table = make_table(TABLE)
+    (record,) = table.split(line, "text/plain")
+    assert record.raw == b"""12:00 kind="in", representation="{\\"secret\\":\\"[redacted]\\"}", z="1\""""
+    assert table.split(record.raw, "text/plain")[0].value == record.value
