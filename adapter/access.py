@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from adapter.errors import ConfigError
 from adapter.settings import Permission
 
 #: The administrator's name; may do everything.
@@ -21,11 +22,21 @@ class Holder:
 
 
 class Access:
-    """Tokens and their holders. Tokens are kept as digests, and looked up by them, so that neither a dump nor the
-    time of an answer tells anything about a token."""
+    """Who holds which token.
+
+    Tokens are kept as digests and looked up by them, so that neither a dump nor the time of an answer tells anything
+    about a token.
+
+    Raises:
+        ConfigError: two holders have the same token.
+    """
 
     def __init__(self, holders: Iterable[tuple[str, Holder]]) -> None:
-        self._holders = {_digest(token): holder for token, holder in holders}
+        self._holders: dict[bytes, Holder] = {}
+        for token, holder in holders:
+            other = self._holders.setdefault(_digest(token), holder)
+            if other is not holder:
+                raise ConfigError(f"keys: {holder.name} has the same token as {other.name}; give each its own")
 
     def holder(self, token: str) -> Holder | None:
         """Whose token this is; ``None`` if nobody's."""

@@ -84,8 +84,6 @@ class Server(Section):
     body_limit: int = Field(16 * MIB, ge=1024)
     #: Bytes of a body once it is unpacked.
     unpacked_limit: int = Field(64 * MIB, ge=1024)
-    #: Levels of nesting in a body.
-    depth_limit: int = Field(64, ge=4, le=500)
     #: Events in a body.
     events_limit: int = Field(10_000, ge=1)
     #: Seconds for requests and sinks to finish when the service stops.

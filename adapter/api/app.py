@@ -1,0 +1,44 @@
+"""The HTTP application: the operations of all parts on one router.
+
+There is no middleware: receiving runs at tens of thousands of requests a second, and each handler carries the checks
+that it needs itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from adapter.access import Access
+from adapter.api.openapi import openapi_operation
+from adapter.api.operation import ACCESS, Operation, add_operations
+from adapter.problem import guarded, problem
+
+
+def make_app(access: Access, operations: Sequence[Operation], *, body_limit: int) -> web.Application:
+    """The application of these operations; a body has at most ``body_limit`` bytes as it is sent."""
+    app = web.Application(client_max_size=body_limit)
+    app[ACCESS] = access
+    add_operations(app, [*operations, openapi_operation(operations)])
+    # The last route takes what no other took.
+    app.router.add_route("*", "/{path:.*}", guarded(_refuse))
+    return app
+
+
+async def _refuse(request: web.Request) -> web.Response:
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        allowed |= methods
+    allowed.discard("*")
+    if allowed:
+        methods_text = ", ".join(sorted(allowed))
+        return problem(
+            405,
+            "Method not allowed",
+            f"This resource knows {methods_text}.",
+            headers={"Allow": methods_text},
+            allowed=sorted(allowed),
+        )
+    return problem(404, "Not found", "There is nothing at this path; /openapi.json lists what there is.")

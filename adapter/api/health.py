@@ -1,0 +1,51 @@
+"""Whether the service lives, and whether it can take events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from adapter.api.operation import Answer, Operation, json_answer
+from adapter.log.protocol import Log
+from adapter.problem import MEDIA_TYPE, RETRY_AFTER, problem
+
+#: Seconds for which one trial of the store answers all who ask, so that asking costs no disk.
+TRIAL_LIFETIME = 1.0
+
+
+class Health:
+    """Answers for the service; needs no token and tells nothing but yes or no."""
+
+    def __init__(self, log: Log, lifetime: float = TRIAL_LIFETIME) -> None:
+        self._log = log
+        self._lifetime = lifetime
+        self._tried_at = float("-inf")
+        self._writable = False
+        self._trial = asyncio.Lock()
+
+    def operations(self) -> list[Operation]:
+        not_ready = Answer("The store cannot write.", (MEDIA_TYPE,))
+        return [
+            Operation("GET", "/healthz", self.live, "Whether the service lives", {200: Answer("It does.")}),
+            Operation(
+                "GET",
+                "/readyz",
+                self.ready,
+                "Whether the service can store events",
+                {200: Answer("It can."), 503: not_ready},
+            ),
+        ]
+
+    async def live(self, request: web.Request) -> web.Response:
+        return json_answer(b'{"status":"ok"}')
+
+    async def ready(self, request: web.Request) -> web.Response:
+        async with self._trial:
+            if time.monotonic() - self._tried_at >= self._lifetime:
+                self._writable = await self._log.writable() is None
+                self._tried_at = time.monotonic()
+        if self._writable:
+            return json_answer(b'{"status":"ready"}')
+        return problem(503, "Not ready", "The store cannot write.", headers={"Retry-After": RETRY_AFTER})

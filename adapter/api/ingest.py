@@ -1,0 +1,33 @@
+"""How receiving is described and routed; what it does is in `adapter.sources.ingest`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from adapter.api.operation import Answer, Operation, Parameter
+from adapter.problem import Handler
+
+
+class Received(BaseModel):
+    """What became of the records of a body; the counts are disjoint."""
+
+    accepted: int = Field(description="New events")
+    duplicates: int = Field(description="Events that were known already")
+    quarantined: int = Field(description="Records that could not be made an event; they are kept")
+    ignored: int = Field(description="Records that the provider's table leaves out")
+    uids: list[str | None] = Field(description="One for each record in the order sent; null if it was ignored")
+
+
+def ingest_operation(handler: Handler) -> Operation:
+    """``POST /ingest/{source}``. The handler stands on its route as it is, for speed: it answers for its own errors,
+    and each source proves itself in its own way."""
+    return Operation(
+        "POST",
+        "/ingest/{source}",
+        handler,
+        "Native events, one or many; answered once they are on disk",
+        {202: Answer("All records are stored.", model=Received)},
+        parameters=[Parameter("source", "Name of the source")],
+        body=("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded"),
+        bare=True,
+    )

@@ -1,0 +1,130 @@
+"""One thing that can be done over HTTP, declared once: the route, the access check, the parameters that are accepted
+and the page about it in ``/openapi.json`` all come from this declaration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from adapter.access import Access, bearer_token
+from adapter.errors import RequestError
+from adapter.problem import SECURITY_HEADERS, Handler, guarded
+from adapter.settings import Permission
+
+ACCESS = web.AppKey("access", Access)
+
+TEXT: Mapping[str, Any] = {"type": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of the query, or of the path where the path names it."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: TEXT)
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What comes back: its media types, and the model of its body if it has one."""
+
+    description: str
+    media: Sequence[str] = ("application/json",)
+    model: type[BaseModel] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A handler and all that is said about it."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answers: Mapping[int, Answer]
+    #: What the caller must be allowed; ``None``: everybody may.
+    permission: Permission | None = None
+    parameters: Sequence[Parameter] = ()
+    #: Media types of the request's body, if it has one.
+    body: Sequence[str] = ()
+    #: The handler stands on its route as it is: it checks its callers and answers for its errors itself.
+    bare: bool = False
+
+
+def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
+    """Add the routes. The application must hold `ACCESS`."""
+    for operation in operations:
+        handler = operation.handler if operation.bare else guarded(_checked(operation))
+        app.router.add_route(operation.method, operation.path, handler)
+        if operation.method == "GET":
+            app.router.add_route("HEAD", operation.path, handler)
+
+
+def authorize(request: web.Request, permission: Permission) -> None:
+    """Check that the caller has a permission.
+
+    Raises:
+        RequestError: 401 without a known bearer token, 403 without the permission.
+    """
+    token = bearer_token(request.headers.get("Authorization"))
+    holder = request.app[ACCESS].holder(token) if token else None
+    if holder is None:
+        raise RequestError(
+            401,
+            "Unauthorized",
+            "A known bearer token is needed: Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": 'Bearer realm="idp-adapter"'},
+        )
+    if permission not in holder.permissions:
+        raise RequestError(
+            403,
+            "Forbidden",
+            f"This token lacks the permission {permission!r}.",
+            headers={
+                "WWW-Authenticate": f'Bearer realm="idp-adapter", error="insufficient_scope", scope="{permission}"'
+            },
+            permission=permission,
+        )
+
+
+def json_answer(body: bytes, *, status: int = 200) -> web.Response:
+    """An answer of JSON that is text already."""
+    return web.Response(status=status, body=body, content_type="application/json", headers=SECURITY_HEADERS)
+
+
+def _checked(operation: Operation) -> Handler:
+    """The handler, behind the checks that its declaration asks for."""
+    handler, permission = operation.handler, operation.permission
+    in_query = {one.name: one for one in operation.parameters if f"{{{one.name}}}" not in operation.path}
+
+    @functools.wraps(handler)
+    async def checking(request: web.Request) -> web.StreamResponse:
+        if permission is not None:
+            authorize(request, permission)
+        for name in request.query:
+            parameter = in_query.get(name)
+            if parameter is None:
+                known = sorted(in_query)
+                raise RequestError(
+                    400,
+                    "Unknown parameter",
+                    f"{name} is not known; known are {', '.join(known)}"
+                    if known
+                    else f"{name}: there are no parameters",
+                    parameter=name,
+                    allowed=known,
+                )
+            if not parameter.repeatable and len(request.query.getall(name)) > 1:
+                raise RequestError(
+                    400, "Bad parameter", f"{name} is given several times; once is right", parameter=name
+                )
+        return await handler(request)
+
+    return checking
