@@ -1,0 +1,42 @@
+"""The JSON Schemas that are generated from models: ``python -m adapter.schemas`` writes them, a test compares."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from adapter.mapping.catalogue import CatalogueFile
+from adapter.mapping.examples import Example
+from adapter.mapping.language import Mapping
+from adapter.model import Event
+from adapter.resources import schemas_path
+
+#: File under ``schemas/``: the model it describes, and its title.
+MODELS: dict[str, tuple[type[BaseModel], str]] = {
+    "event.schema.json": (Event, "Unified event"),
+    "mapping.schema.json": (Mapping, "Mapping file"),
+    "types.schema.json": (CatalogueFile, "Catalogue of unified types and reasons"),
+    "example.schema.json": (Example, "Example of a mapping table"),
+}
+
+
+def generated() -> dict[str, str]:
+    """File name: text, of every generated schema."""
+    texts = {}
+    for name, (model, title) in MODELS.items():
+        schema = model.model_json_schema(by_alias=True, mode="validation")
+        schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
+        texts[name] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return texts
+
+
+def write(folder: Path) -> None:
+    """Write every generated schema into a folder."""
+    for name, text in generated().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(schemas_path())
