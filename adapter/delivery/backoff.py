@@ -22,16 +22,17 @@ def wait_after(tries: int, schedule: Sequence[float], asked: float | None, chanc
 
 
 class Breaker:
-    """Open while a receiver is down: nothing is sent but a probe now and then."""
+    """Open while a receiver is down: nothing is sent but a probe now and then, at first after ``first`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: float = PROBE) -> None:
         self.is_open = False
+        self._first = first
         self._wait = 0.0
 
     def fail(self, asked: float | None, chance: float) -> float:
         """The receiver is down, or a probe found it so. Seconds to wait for the next probe: each time twice as long,
         or as long as the receiver asked."""
-        self._wait = min(self._wait * 2, PROBE_MAX) if self.is_open else PROBE
+        self._wait = min(self._wait * 2, PROBE_MAX) if self.is_open else self._first
         self.is_open = True
         return max(self._wait, asked or 0.0) * (1 + JITTER * chance)
 

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import structlog
 
-from adapter.delivery.backoff import Breaker, wait_after
+from adapter.delivery.backoff import PROBE, Breaker, wait_after
 from adapter.delivery.ledger import Counts, Flight, Ledger
 from adapter.delivery.select import Selection
 from adapter.errors import StoreError
@@ -90,6 +90,7 @@ class Delivery:
         selection: Selection,
         progress: Progress,
         *,
+        probe: float,
         clock: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
@@ -118,7 +119,7 @@ class Delivery:
         self._again: deque[Flight] = deque()
         #: Failed as if the receiver were down: the number of sends until then, the flight, its answer.
         self._suspects: list[tuple[int, Flight, Later]] = []
-        self._breaker = Breaker()
+        self._breaker = Breaker(probe)
         #: While the breaker is open: whether a probe may go, which one is out, how many there were.
         self._probe_due = False
         self._probe: Flight | None = None
@@ -534,12 +535,14 @@ async def open_delivery(
     selection: Selection,
     *,
     patience: float = 10.0,
+    probe: float = PROBE,
     clock: Callable[[], float] = time.time,
     chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[Delivery]:
     """Deliver to a sink while the context lasts; at its end wait up to ``patience`` seconds for answers.
 
-    ``clock`` gives epoch seconds, ``chance`` a number from 0 to 1.
+    ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,
+    ``chance`` a number from 0 to 1.
 
     Raises:
         StoreError: the sink's progress cannot be read or begun.
@@ -557,7 +560,7 @@ async def open_delivery(
     else:
         cursor = progress.cursor
     progress = await log.begin(reader, cursor, selection.text)
-    delivery = Delivery(settings, sink, log, selection, progress, clock=clock, chance=chance)
+    delivery = Delivery(settings, sink, log, selection, progress, probe=probe, clock=clock, chance=chance)
     delivery.start()
     try:
         yield delivery
