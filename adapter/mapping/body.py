@@ -118,6 +118,8 @@ class Splitter:
         part: Any = body
         for key in keys:
             part = bytes(msgspec.json.decode(part, type=dict[str, msgspec.Raw])[key])
+        if part.startswith(b'"'):  # JSON inside a text
+            part = msgspec.json.decode(part, type=str).strip().encode()
         if not part.startswith(b"["):
             return [self._record(part)]
         return [self._record(raw) for raw in _elements(part)]
@@ -170,6 +172,9 @@ class Splitter:
     def _text(self, body: bytes, framing: Framing, media: str) -> Iterator[Record]:
         finder = self._finders.get(media)
         for raw in _lines(body):
+            if framing.lines == "keyvalue" and raw.startswith(b"{"):
+                yield self._record(raw)  # a log that writes JSON has the pairs in a field of it
+                continue
             line = raw.decode("utf-8", "replace")
             start = 0
             if finder is not None:

@@ -16,6 +16,7 @@ import orjson
 
 from adapter.mapping import conversion
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue, CatalogueFile
+from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.language import (
     ActorRule,
     Condition,
@@ -143,6 +144,10 @@ class _Compiler:
         function = self._fresh("shape_" + re.sub(r"\W", "_", name))
         code = _Code([f"def {function}(r, g, now):"])
         assert shape.type is not None and shape.identity is not None
+        if shape.pairs is not None:
+            self.names["parse_keyvalue"] = parse_keyvalue
+            code.add(f"r = {{**r, **parse_keyvalue(text({self._at(shape.pairs)}) or '')}}")
+            code.add("g = r.get")
         self._value(code, shape.type, "n")
         self._identity(code, shape)
         code.add("if n is None:")
@@ -652,6 +657,7 @@ def merged_shapes(mapping: MappingFile) -> dict[str, Shape]:
 def _merge(mapping: Reading, shape: Shape) -> Shape:
     return Shape(
         when=shape.when,
+        pairs=shape.pairs,
         type=shape.type if shape.type is not None else mapping.type,
         error_suffix=shape.error_suffix if shape.error_suffix is not None else mapping.error_suffix,
         fields={**mapping.fields, **shape.fields},

@@ -257,6 +257,9 @@ class Shape(Reading):
     """One form an event comes in; the first shape whose `when` holds reads it."""
 
     when: Condition | None = Field(None, description="How the shape is recognized; none: always")
+    pairs: Path | None = Field(
+        None, description="A text of key=value pairs in the event; they are read as if they stood beside it"
+    )
 
 
 class Framing(_Word):
