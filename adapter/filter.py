@@ -152,7 +152,7 @@ class Filter:
     _types: dict[str, bool] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        tests = [(term.negated, _test(term)) for term in self.terms if term.name != "type"]
+        tests = [(term.negated, term_test(term)) for term in self.terms if term.name != "type"]
         bounds = (self.time_from, self.time_to, self.received_from, self.received_to)
         object.__setattr__(self, "_tests", tuple(tests))
         object.__setattr__(self, "_types", {})
@@ -473,8 +473,9 @@ def _moment(parameter: str, value: str) -> int:
     return max(0, seconds * 1000 + int(fraction[:3]) + (fraction[3:].strip("0") != ""))
 
 
-def _test(term: Term) -> Callable[[Facets], bool]:
-    """Whether the facets have one of the term's values, its negation aside."""
+def term_test(term: Term) -> Callable[[Facets], bool]:
+    """Tells whether facets have one of the term's values, its negation aside; not for ``type``, which
+    `Filter.may_match_type` decides."""
     wanted = frozenset(term.values)
     match term.name:
         case "outcome":
@@ -494,7 +495,8 @@ def _test(term: Term) -> Callable[[Facets], bool]:
         case "target":
             return lambda facets: facets.target in wanted or not wanted.isdisjoint(facets.target_names)
         case "user":
-            actor, target = _test(Term("actor", False, term.values)), _test(Term("target", False, term.values))
+            actor = term_test(Term("actor", False, term.values))
+            target = term_test(Term("target", False, term.values))
             return lambda facets: actor(facets) or target(facets)
         case "client":
             return lambda facets: facets.client in wanted

@@ -1,1 +1,6 @@
-"""Find: a reader of the log that fills columns people filter by, and the questions asked of them."""
+"""Find: the reader that fills the search columns, and the questions asked of them."""
+
+from adapter.search.cursor import Order
+from adapter.search.search import Page, Search, open_search
+
+__all__ = ["Order", "Page", "Search", "open_search"]

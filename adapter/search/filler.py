@@ -1,0 +1,85 @@
+"""The process that fills the search database from the log: ``python -m adapter.search.filler SEARCH LOG``.
+
+It reads heads of the log from standard input, one a line, and fills that far. On standard output it answers with the
+position it reached, first on opening and then after each commit, or with ``!`` and the reason when the search
+database is to be thrown away; then it ends. It ends, too, when its input does: with the service that started it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+from adapter.log.sqlite import find_position, open_reader, read_entries
+from adapter.search.store import Store, Unusable
+
+#: Most entries of one transaction: the larger, the fewer pages are written twice.
+BATCH = 10_000
+#: Added to the process's niceness: receiving comes first.
+NICENESS = 5
+
+
+def check_origin(store: Store, log: sqlite3.Connection) -> None:
+    """See that the search database was filled from this log.
+
+    Raises:
+        Unusable: its last entry is not in the log as it was.
+    """
+    if store.position == 0:
+        return
+    last = read_entries(log, store.position - 1, limit=1)
+    if not last or (last[0].uid.bytes, last[0].received_at) != (store.uid, store.received_at):
+        raise Unusable("filled from another log")
+
+
+def fill(store: Store, log: sqlite3.Connection, head: int, *, batch: int = BATCH) -> bool:
+    """Take in the next batch of entries up to ``head``; whether there was any.
+
+    Raises:
+        Unusable: the search database is to be thrown away.
+        Overtaken: somebody else fills it too.
+        sqlite3.OperationalError: the disk did not take it; it may later.
+    """
+    if store.position >= head:
+        return False
+    entries = read_entries(log, store.position, limit=min(batch, head - store.position))
+    store.add(entries, lambda entry: find_position(log, entry.uid))
+    return True
+
+
+def main() -> None:
+    """Fill what is asked for until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the service, which then closes our input
+    os.nice(NICENESS)
+    gc.set_threshold(100_000)  # a batch is many objects and no cycles
+    search, log_path = (Path(argument) for argument in sys.argv[1:])
+    try:
+        with open_reader(log_path) as log:
+            store = Store(search)
+            check_origin(store, log)
+            _answer(str(store.position))
+            # Unbuffered, so that nothing lies unseen when select is asked.
+            heads = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+            while line := heads.readline():
+                head = int(line)
+                while fill(store, log, head):
+                    _answer(str(store.position))
+                    if select.select([heads], [], [], 0)[0]:
+                        break  # a farther head, or the end
+            store.close()
+    except Unusable as reason:
+        _answer(f"! {reason}")
+
+
+def _answer(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

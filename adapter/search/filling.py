@@ -1,0 +1,172 @@
+"""Keeps the filler running: tells it how far the log is, and hears how far it got."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+
+import adapter
+from adapter.log.protocol import Log
+from adapter.search.store import remove
+
+_log = structlog.get_logger(__name__)
+
+#: How long entries may gather before they are filled in while nobody asks, seconds: larger batches cost less each.
+GATHERING = 0.1
+#: As many entries are filled in at once, asked for or not.
+ENOUGH = 5_000
+#: Waits before the filler is started again, seconds: the first, and the longest.
+FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
+#: How often a long filling reports, seconds.
+REPORTING = 5.0
+
+
+class Filling:
+    """The search database's way from behind the log to its head."""
+
+    def __init__(self, path: Path, log: Log, log_path: Path) -> None:
+        self._path = path
+        self._log = log
+        self._log_path = log_path
+        self._process: asyncio.subprocess.Process | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._asked = asyncio.Event()
+        self._answered = asyncio.Event()
+        #: Filled up to here; 0 until the filler has opened the database.
+        self.position = 0
+        #: Counts the databases: raised when one is thrown away.
+        self.generation = 0
+        #: Times the filler was started.
+        self.starts = 0
+        #: Why the last database was thrown away, if one was.
+        self.rebuilt: str | None = None
+
+    async def wait(self, position: int) -> None:
+        """Return when the database is filled up to ``position``."""
+        if self.position >= position:
+            return
+        reached = asyncio.get_running_loop().create_future()
+        self._waiting.append((position, reached))
+        self._asked.set()
+        try:
+            await reached
+        finally:
+            self._waiting = [one for one in self._waiting if one[1] is not reached]
+
+    def throw_away(self, generation: int, reason: str) -> None:
+        """Have the database built again, unless that of ``generation`` is gone already."""
+        if generation != self.generation:
+            return
+        self.generation += 1
+        self.position = 0
+        self.rebuilt = reason
+        remove(self._path)
+        _log.warning("search_rebuild", reason=reason, head=self._log.head)
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def run(self) -> None:
+        """Start the filler, and again whenever it ends, until cancelled."""
+        wait = FIRST_WAIT
+        while True:
+            begun, rebuilt = self.position, self.generation
+            code: int | None
+            try:
+                code = await self._run_filler()
+            except OSError as error:
+                code = error.errno
+            self.position = min(self.position, self._log.head)
+            if self.generation == rebuilt:
+                _log.error("search_filler_ended", code=code, position=self.position, again_in=wait)
+            if self.position > begun:
+                wait = FIRST_WAIT
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _run_filler(self) -> int:
+        """Run one filler to its end; its exit code."""
+        async with _open_filler(self._path, self._log_path) as process:
+            self._process = process
+            self.starts += 1
+            telling = asyncio.create_task(self._tell(process))
+            try:
+                await self._listen(process)
+            finally:
+                telling.cancel()
+                with contextlib.suppress(asyncio.CancelledError, OSError):
+                    await telling
+                self._process = None
+            return await process.wait()
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        generation = self.generation
+        reported, far_behind = time.monotonic(), False
+        async for line in process.stdout:
+            if generation != self.generation:
+                continue  # the last words of one that works on a removed file
+            if line.startswith(b"!"):
+                self.throw_away(generation, line[1:].decode().strip())
+                continue
+            self.position = int(line)
+            self._answered.set()
+            for position, reached in self._waiting:
+                if position <= self.position and not reached.done():
+                    reached.set_result(None)
+            if time.monotonic() - reported >= REPORTING and self._log.head - self.position > ENOUGH:
+                _log.info("search_filling", position=self.position, head=self._log.head)
+                reported, far_behind = time.monotonic(), True
+            elif far_behind and self.position >= self._log.head:
+                _log.info("search_filled", position=self.position)
+                far_behind = False
+
+    async def _tell(self, process: asyncio.subprocess.Process) -> None:
+        """Tell the filler the log's head, one at a time, and let entries gather in between."""
+        assert process.stdin is not None
+        while True:
+            head = await self._log.wait(self.position)
+            process.stdin.write(b"%d\n" % head)
+            await process.stdin.drain()
+            await self._answered_to(head)
+            if not self._waiting and self._log.head - self.position < ENOUGH:
+                self._asked.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), GATHERING)
+
+    async def _answered_to(self, head: int) -> None:
+        while self.position < head:
+            self._answered.clear()
+            await self._answered.wait()
+
+
+@contextlib.asynccontextmanager
+async def _open_filler(path: Path, log_path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A running filler; it is ended by the end of its input, or killed if that takes too long."""
+    folder = str(Path(adapter.__file__).parents[1])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "adapter.search.filler",
+        path,
+        log_path,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))},
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 5.0)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,200 @@
+"""Finding events: the one door to the search database for everybody who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from adapter.errors import RequestError, StoreUnavailable
+from adapter.filter import Filter
+from adapter.log.protocol import Log
+from adapter.search.cursor import (
+    BEGINNING,
+    LogCursor,
+    Order,
+    TimeCursor,
+    newest,
+    read_log_cursor,
+    read_time_cursor,
+    write_cursor,
+)
+from adapter.search.filling import Filling
+from adapter.search.query import Reader
+from adapter.search.store import is_damage
+
+Answer = TypeVar("Answer")
+
+#: Steps of SQLite's machine between two looks at the clock.
+_STEPS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of results, as places in the log."""
+
+    positions: Sequence[int]
+    #: Cursor of the page after this one; ``None`` at the end of ``order=time``, never with ``order=log``.
+    next: str | None
+
+
+class Search:
+    """Questions about events. All methods may be called from many tasks at once.
+
+    Each question runs in one hop on a thread of its own, in one short read transaction; a question that takes too
+    long is broken off.
+    """
+
+    def __init__(self, path: Path, log: Log, filling: Filling, *, timeout: float, readers: int) -> None:
+        self._path = path
+        self._log = log
+        self._filling = filling
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
+        self._own = threading.local()
+
+    @property
+    def position(self) -> int:
+        """Up to which entry of the log events are found without waiting."""
+        return self._filling.position
+
+    @property
+    def rebuilt(self) -> str | None:
+        """Why the search database was thrown away and built again since the start; ``None`` if it was not."""
+        return self._filling.rebuilt
+
+    async def wait(self, position: int) -> None:
+        """Return when everything up to ``position`` is found.
+
+        Raises:
+            RequestError: 503, it takes longer than a question may (the database is being built).
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._filling.wait(position)
+        except TimeoutError:
+            raise RequestError(
+                503,
+                "Search is being filled",
+                f"{self._filling.position} of {self._log.head} entries can be searched; try again later, "
+                "or read with order=log through a sink",
+                headers={"Retry-After": "5"},
+            ) from None
+
+    async def find(
+        self,
+        filter: Filter,
+        *,
+        order: Order = "time",
+        limit: int = 100,
+        cursor: str | None = None,
+        revisions: bool = False,
+    ) -> Page:
+        """One page of the events that match, complete up to the log's head at this moment.
+
+        ``order="time"``: newest first by event time, each event once in its latest revision; pages joined give each
+        event once while new ones arrive. ``order="log"``: ascending by position, each event in its first entry, with
+        ``revisions`` in every one.
+
+        Raises:
+            RequestError: 400, the cursor is bad; 503, the question took too long or the database is being built.
+            StoreUnavailable: the search database cannot be read now.
+        """
+        head = self._log.head
+        if order == "time":
+            before = newest(head) if cursor is None else read_time_cursor(cursor)
+            rows = await self._ask(head, lambda reader: reader.by_time(filter, limit + 1, before)) if head else []
+            page = rows[:limit]
+            more = write_cursor(TimeCursor(*page[-1], before.snapshot)) if len(rows) > limit else None
+            return Page([row.position for row in page], more)
+        after = BEGINNING if cursor is None else read_log_cursor(cursor)
+        positions = (
+            await self._ask(head, lambda reader: reader.by_log(filter, limit, after, head, revisions)) if head else []
+        )
+        return Page(positions, write_cursor(LogCursor(positions[-1]) if positions else after))
+
+    async def pages(
+        self, filter: Filter, *, order: Order = "time", limit: int = 1000, revisions: bool = False
+    ) -> AsyncIterator[Sequence[int]]:
+        """All that matches now, a page of positions at a time: any number in constant memory, each page in a short
+        read of its own. Raises as `find` does."""
+        cursor = None
+        while True:
+            page = await self.find(filter, order=order, limit=limit, cursor=cursor, revisions=revisions)
+            if page.positions:
+                yield page.positions
+            if page.next is None or len(page.positions) < limit:
+                return
+            cursor = page.next
+
+    async def latest(self, uid: uuid.UUID) -> int | None:
+        """Position of the latest revision of an event; ``None`` if there is no such event. Raises as `find` does."""
+        first = await self._log.find(uid)
+        if first is None:
+            return None
+        return await self._ask(self._log.head, lambda reader: reader.latest(first))
+
+    async def _ask(self, head: int, question: Callable[[Reader], Answer]) -> Answer:
+        for last in (False, True):  # a damaged database is built again once
+            await self.wait(head)
+            generation = self._filling.generation
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._answer, generation, question
+                )
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                    raise RequestError(
+                        503,
+                        "Search took too long",
+                        f"not answered within {self._timeout:g} s; narrow it, for example with from and to",
+                    ) from None
+                if last or not is_damage(error):
+                    raise StoreUnavailable(f"{self._path}: {error}") from error
+                self._filling.throw_away(generation, str(error))
+        raise AssertionError
+
+    def _answer(self, generation: int, question: Callable[[Reader], Answer]) -> Answer:
+        """Runs on a thread of the pool, each of which keeps one connection."""
+        if getattr(self._own, "generation", None) != generation:
+            self._own.connection = connection = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA query_only = 1")
+            connection.execute("PRAGMA cache_size = -4096")
+            self._own.reader = Reader(connection)
+            self._own.generation = generation
+        deadline = time.monotonic() + self._timeout
+        self._own.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        reader: Reader = self._own.reader
+        return question(reader)
+
+    def _close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+
+@contextlib.asynccontextmanager
+async def open_search(
+    path: Path, log: Log, log_path: Path, *, timeout: float = 10.0, readers: int = 2
+) -> AsyncIterator[Search]:
+    """Search over the log, kept in the file ``path`` and filled by a process of its own from the log's file
+    ``log_path``. The file may be removed at any time while this is closed; whatever is wrong with it, it is built
+    again. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time."""
+    filling = Filling(path, log, log_path)
+    running = asyncio.create_task(filling.run())
+    search = Search(path, log, filling, timeout=timeout, readers=readers)
+    try:
+        yield search
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        search._close()

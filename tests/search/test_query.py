@@ -1,0 +1,288 @@
+"""Questions asked of a filled search database, without the process that fills it."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapter.filter import Filter, facets
+from adapter.model import Entry, EventDict
+from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
+from adapter.search.query import Reader
+from adapter.search.store import Store
+from tests.search.events import CATALOGUE, make_entry, make_event
+
+Fill = Callable[[Sequence[Entry]], Reader]
+
+
+class Database:
+    """A search database of its own for each use."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._number = 0
+
+    def fill(self, entries: Sequence[Entry]) -> Reader:
+        self._number += 1
+        path = self._folder / f"{self._number}.sqlite"
+        self.store = Store(path)
+        self.add(entries)
+        return Reader(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None))
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        firsts = getattr(self, "_firsts", {})
+        for entry in entries:
+            firsts.setdefault(entry.uid, entry.position)
+        self._firsts = firsts
+        if entries:
+            self.store.add(entries, lambda entry: self._firsts.get(entry.uid))
+
+    def forget(self) -> None:
+        self._firsts = {}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    yield Database(tmp_path)
+
+
+def parse(**parameters: str | list[str]) -> Filter:
+    listed = {name: [value] if isinstance(value, str) else value for name, value in parameters.items()}
+    return Filter.parse({name.removesuffix("_"): values for name, values in listed.items()}, CATALOGUE)
+
+
+def newest_first(reader: Reader, filter: Filter, *, snapshot: int, size: int) -> list[int]:
+    """All pages of ``size``, joined."""
+    found: list[int] = []
+    cursor = newest(snapshot)
+    while rows := reader.by_time(filter, size, cursor):
+        assert len(rows) <= size
+        found += [row.position for row in rows]
+        cursor = TimeCursor(*rows[-1], snapshot)
+    return found
+
+
+def in_log_order(reader: Reader, filter: Filter, *, until: int, size: int, revisions: bool = False) -> list[int]:
+    found: list[int] = []
+    cursor = BEGINNING
+    while positions := reader.by_log(filter, size, cursor, until, revisions):
+        found += positions
+        cursor = LogCursor(positions[-1])
+    return found
+
+
+EVENTS = st.builds(
+    make_event,
+    time=st.integers(1, 6),
+    type=st.sampled_from(
+        ["access.LOGIN", "access.LOGIN_ERROR", "access.SOCIAL_LINK", "admin.USER-CREATE", "system.STARTED", "x.custom"]
+    ),
+    outcome=st.sampled_from(["success", "failure", "unknown"]),
+    reason=st.sampled_from([None, "bad_credentials", "unknown_user", "delivery_failed", "gone_from_the_list"]),
+    realmId=st.sampled_from([None, "r1", "acme"]),
+    realmName=st.sampled_from([None, "acme", "other"]),
+    authDetails=st.fixed_dictionaries(
+        {},
+        optional={
+            "userId": st.sampled_from(["u1", "u2"]),
+            "username": st.sampled_from(["alice", "bob", "u1"]),
+            "clientId": st.sampled_from(["app", "admin"]),
+            "sessionId": st.sampled_from(["s1", "s2"]),
+            "ipAddress": st.sampled_from(
+                ["10.0.0.1", "10.0.0.255", "10.1.0.1", "2001:db8::1", "::ffff:10.0.0.1", "nowhere", "255.255.255.255"]
+            ),
+        },
+    ),
+    details=st.fixed_dictionaries(
+        {},
+        optional={
+            "username": st.sampled_from(["alice", "Bob@Acme.test", "Zoë"]),
+            "userId": st.sampled_from(["u1", "u3"]),
+            "code_id": st.just("s2"),
+        },
+    ),
+    resourcePath=st.sampled_from([None, "users/u2", "groups/g1"]),
+    source=st.fixed_dictionaries(
+        {
+            "name": st.sampled_from(["prod", "test"]),
+            "provider": st.sampled_from(["keycloak", "onewelcome"]),
+            "receivedAt": st.integers(1, 6),
+        }
+    ),
+)
+
+_VALUES = {
+    "type": st.sampled_from(
+        ["access.*", "*", "*_ERROR", "access.FEDERATED_IDENTITY_LINK", "access.EV*", "system.*", "nothing", "*.c*m"]
+    ),
+    "outcome": st.sampled_from(["success", "failure", "unknown"]),
+    "reason": st.sampled_from(["bad_credentials", "unknown_user"]),
+    "reason_class": st.sampled_from(["credential", "system"]),
+    "provider": st.sampled_from(["keycloak", "other"]),
+    "source": st.sampled_from(["prod", "test"]),
+    "realm": st.sampled_from(["acme", "r1", "nowhere"]),
+    "user": st.sampled_from(["u1", "u2", "alice", "Bob@Acme.test"]),
+    "actor": st.sampled_from(["u1", "alice", "u9"]),
+    "target": st.sampled_from(["u1", "u2", "u3", "alice"]),
+    "client": st.sampled_from(["app", "nothing"]),
+    "ip": st.sampled_from(["10.0.0.1", "10.0.0.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "::ffff:10.0.0.1", "::1"]),
+    "session": st.sampled_from(["s1", "s2"]),
+    "q": st.sampled_from(["alice", "ali*", "bob acme", "zoë", "ZOE*", "login error", "acme.test", "nothing", "users"]),
+}
+_MOMENTS = ("from", "to", "received_from", "received_to")
+
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: st.lists(values, min_size=1, max_size=2) for name, values in _VALUES.items()},
+        **{f"not_{name}": st.lists(values, min_size=1, max_size=2) for name, values in _VALUES.items()},
+        **{name: st.integers(1, 7).map(lambda moment: [str(moment)]) for name in _MOMENTS},
+    },
+)
+#: Filters of few conditions, so that most find something.
+SMALL_FILTERS = st.lists(
+    st.sampled_from([*_VALUES, *(f"not_{name}" for name in _VALUES), *_MOMENTS]), max_size=3
+).flatmap(
+    lambda names: st.fixed_dictionaries(
+        {
+            name: st.integers(1, 7).map(lambda moment: [str(moment)])
+            if name in _MOMENTS
+            else st.lists(_VALUES[name.removeprefix("not_")], min_size=1, max_size=2)
+            for name in names
+        }
+    )
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    events=st.lists(st.none() | EVENTS, min_size=1, max_size=25),
+    filters=st.lists(SMALL_FILTERS, min_size=8, max_size=8),
+    size=st.sampled_from([1, 3, 7, 100]),
+)
+def test_the_database_and_the_filter_agree_on_every_event(
+    database: Database, events: list[EventDict | None], filters: list[dict[str, list[str]]], size: int
+) -> None:
+    database.forget()
+    reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
+    for parameters in filters:
+        filter = Filter.parse(parameters, CATALOGUE)
+        wanted = [
+            (event["time"], position)
+            for position, event in enumerate(events, 1)
+            if event is not None and filter.matches(facets(event, CATALOGUE))
+        ]
+        by_time = newest_first(reader, filter, snapshot=len(events), size=size)
+        assert by_time == [position for _, position in sorted(wanted, reverse=True)]
+        assert in_log_order(reader, filter, until=len(events), size=size) == [position for _, position in wanted]
+    database.store.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    times=st.lists(st.integers(1, 3), min_size=1, max_size=40),
+    more=st.lists(st.lists(st.integers(1, 4), max_size=4), max_size=10),
+    size=st.integers(1, 20),
+    filtered=st.booleans(),
+)
+def test_pages_give_each_event_once_while_new_ones_arrive(
+    database: Database, times: list[int], more: list[list[int]], size: int, filtered: bool
+) -> None:
+    database.forget()
+    reader = database.fill([make_entry(position, make_event(time=time)) for position, time in enumerate(times, 1)])
+    filter = parse(client="app") if filtered else parse()
+    head = snapshot = len(times)
+    cursor = newest(snapshot)
+    found: list[int] = []
+    while rows := reader.by_time(filter, size, cursor):
+        found += [row.position for row in rows]
+        cursor = TimeCursor(*rows[-1], snapshot)
+        arriving = more.pop() if more else []
+        database.add([make_entry(head + n, make_event(time=time)) for n, time in enumerate(arriving, 1)])
+        head += len(arriving)
+    assert found == sorted(range(1, snapshot + 1), key=lambda position: (times[position - 1], position), reverse=True)
+    database.store.close()
+
+
+def test_by_time_an_event_shows_its_latest_revision_alone(database: Database) -> None:
+    event = uuid.UUID(int=77)
+    reader = database.fill(
+        [
+            make_entry(1, make_event(time=10), uid=event),
+            make_entry(2, make_event(time=20)),
+            make_entry(3, make_event(time=10, outcome="failure"), uid=event, revision=1),
+            make_entry(4, make_event(time=10, outcome="unknown"), uid=event, revision=2),
+        ]
+    )
+    assert newest_first(reader, parse(), snapshot=4, size=10) == [2, 4]
+    assert newest_first(reader, parse(outcome="failure"), snapshot=4, size=10) == []
+    assert reader.latest(1) == 4
+    assert reader.latest(2) == 2
+
+
+def test_a_revision_that_comes_between_two_pages_hides_nothing(database: Database) -> None:
+    event = uuid.UUID(int=77)
+    reader = database.fill([make_entry(1, make_event(time=10), uid=event), make_entry(2, make_event(time=20))])
+    first = reader.by_time(parse(), 1, newest(2))
+    database.add([make_entry(3, make_event(time=10, outcome="failure"), uid=event, revision=1)])
+    second = reader.by_time(parse(), 1, TimeCursor(*first[0], 2))
+    assert [row.position for row in first + second] == [2, 1]
+
+
+def test_by_log_an_event_shows_its_first_entry_and_its_corrections_when_asked(database: Database) -> None:
+    event = uuid.UUID(int=77)
+    reader = database.fill(
+        [
+            make_entry(1, make_event(), uid=event),
+            make_entry(2, make_event(outcome="failure"), uid=event, revision=1),
+            make_entry(3, make_event()),
+        ]
+    )
+    assert in_log_order(reader, parse(), until=3, size=2) == [1, 3]
+    assert in_log_order(reader, parse(), until=3, size=2, revisions=True) == [1, 2, 3]
+
+
+def test_the_first_event_of_a_mended_quarantined_entry_is_a_first_entry(database: Database) -> None:
+    event = uuid.UUID(int=77)
+    reader = database.fill(
+        [
+            make_entry(1, None, uid=event),
+            make_entry(2, make_event(time=5), uid=event, revision=1),
+            make_entry(3, make_event(time=6), uid=event, revision=2),
+        ]
+    )
+    assert in_log_order(reader, parse(), until=3, size=10) == [2]
+    assert newest_first(reader, parse(), snapshot=3, size=10) == [3]
+    assert reader.latest(1) == 3
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"client": "app"}, {"type": "access.*"}, {"realm": "acme"}, {"user": "alice"}, {"q": "alice"}],
+    ids=str,
+)
+def test_a_page_of_many_is_read_from_its_newest_end(database: Database, parameters: dict[str, Any]) -> None:
+    entries = [make_entry(position, make_event(time=position)) for position in range(1, 6_001)]
+    reader = database.fill(entries)
+    assert [row.position for row in reader.by_time(parse(**parameters), 3, newest(6_000))] == [6_000, 5_999, 5_998]
+    assert reader.by_log(parse(**parameters), 3, LogCursor(5_500), 6_000, False) == [5_501, 5_502, 5_503]
+
+
+def test_a_type_that_comes_later_is_found_by_a_reader_that_is_open(database: Database) -> None:
+    reader = database.fill([make_entry(1, make_event())])
+    assert reader.by_time(parse(type="access.REGISTER"), 5, newest(1)) == []
+    database.add([make_entry(2, make_event(type="access.REGISTER"))])
+    assert [row.position for row in reader.by_time(parse(type="access.REGISTER"), 5, newest(2))] == [2]
+
+
+def test_many_types_are_found_though_they_are_too_many_to_walk_one_by_one(database: Database) -> None:
+    reader = database.fill([make_entry(n, make_event(type=f"custom.TYPE_{n}", time=n)) for n in range(1, 200)])
+    filter = parse(type="custom.*", not_type="custom.TYPE_199")
+    assert [row.position for row in reader.by_time(filter, 2, newest(199))] == [198, 197]
