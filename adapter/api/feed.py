@@ -1,0 +1,271 @@
+"""The feed: unified events by filter, one by its uid, and exports of any size.
+
+Events leave as the JSON that is stored; nothing is parsed on the way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, json_answer
+from adapter.errors import RequestError
+from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
+from adapter.formats import csv, unified
+from adapter.log.protocol import Log
+from adapter.mapping.catalogue import Catalogue
+from adapter.model import Entry, Event, Outcome
+from adapter.problem import SECURITY_HEADERS
+from adapter.search import Order, Search
+from adapter.settings import Permission
+
+_log = structlog.get_logger("adapter.api")
+
+LIMIT = 1000
+DEFAULT_LIMIT = 100
+
+FORMATS: Mapping[str, ModuleType] = {"ndjson": unified, "csv": csv}
+
+_MEANING = {
+    "type": "Type, alias or glob such as access.*_ERROR; system.* comes only when it is named",
+    "outcome": "What became of it",
+    "reason": "Why it failed",
+    "reason_class": "Class of the reason",
+    "provider": "Kind of identity provider",
+    "source": "Name of the source",
+    "realm": "Realm or tenant, id or name",
+    "user": "Who acted or was acted upon, id or name",
+    "actor": "Who acted, id or name",
+    "target": "Who was acted upon, id or name",
+    "client": "Client or application",
+    "ip": "Address, or network (CIDR)",
+    "session": "The provider's session id",
+    "q": "Words that all occur; a * at a word's end stands for any ending",
+    "from": "Happened at or after this moment",
+    "to": "Happened before this moment",
+    "received_from": "Arrived at or after this moment",
+    "received_to": "Arrived before this moment",
+}
+
+_MOMENT: Mapping[str, Any] = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "description": "epoch milliseconds"}]
+}
+
+_ORDER = Parameter(
+    "order",
+    "time: newest first by the time of the event; log: in the order of arrival, for those who poll",
+    {"type": "string", "enum": ["time", "log"], "default": "time"},
+)
+_REVISIONS = Parameter(
+    "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
+)
+_UID = Parameter("uid", "The event's uid", {"type": "string", "format": "uuid"})
+
+
+class EventPage(BaseModel):
+    """A page of events."""
+
+    events: list[Event]
+    next: str | None = Field(description="The cursor of the next page; null at the end")
+
+
+class EventWithRaw(Event):
+    """An event, and with raw=1 what the provider sent."""
+
+    raw: Any = Field(None, description="With raw=1, what the provider sent: JSON as JSON, all else as text")
+
+
+def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
+    """Every filter, as a parameter."""
+    values: dict[str, Mapping[str, Any]] = {
+        "outcome": {"type": "string", "enum": [str(one) for one in Outcome]},
+        "reason": {"type": "string", "enum": sorted(catalogue.reasons)},
+        "reason_class": {"type": "string", "enum": sorted(catalogue.reason_classes)},
+    }
+    parameters = []
+    for name in PARAMETERS:
+        if name in TIMES:
+            parameters.append(Parameter(name, _MEANING[name], _MOMENT))
+            continue
+        plain = name if name in NAMES else name.removeprefix("not_")
+        meaning = _MEANING[plain] if plain == name else f"None of these: {_MEANING[plain]}"
+        parameters.append(Parameter(name, meaning, values.get(plain, TEXT), repeatable=True))
+    return parameters
+
+
+class Feed:
+    """Reads the log for people and pollers, through the search."""
+
+    def __init__(self, log: Log, search: Search, catalogue: Catalogue) -> None:
+        self._events = log
+        self._search = search
+        self._catalogue = catalogue
+
+    def operations(self) -> list[Operation]:
+        filters = filter_parameters(self._catalogue)
+        limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": DEFAULT_LIMIT}
+        page = [
+            *filters,
+            _ORDER,
+            Parameter("limit", "Events in a page", limit),
+            Parameter("cursor", "The place after the page before: its next"),
+            _REVISIONS,
+        ]
+        form = Parameter("format", "What it is written as", {"type": "string", "enum": list(FORMATS)})
+        media = [one.MEDIA_TYPE.partition(";")[0] for one in FORMATS.values()]
+        return [
+            Operation(
+                "GET", "/events", self.find, "Events, by filter", {200: Answer("A page.", model=EventPage)},
+                Permission.READ, page,
+            ),
+            Operation(
+                "GET", "/events/export", self.export, "All events that a filter matches, as a file",
+                {200: Answer("The file; cut off in the middle of a chunk if it fails on the way.", media)},
+                Permission.READ, [*filters, _ORDER, _REVISIONS, form],
+            ),
+            Operation(
+                "GET", "/events/{uid}", self.show, "One event, in its latest revision",
+                {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
+                [_UID, Parameter("raw", "1: also what the provider sent; needs the permission raw",
+                                 {"type": "string", "enum": ["0", "1"]})],
+            ),
+        ]  # fmt: skip
+
+    async def find(self, request: web.Request) -> web.Response:
+        filter, order, revisions = self._question(request)
+        limit = _limit(request.query.get("limit"))
+        page = await self._search.find(
+            filter, order=order, limit=limit, cursor=request.query.get("cursor"), revisions=revisions
+        )
+        events = [entry.event for entry in await self._events.fetch(page.positions) if entry.event is not None]
+        return json_answer(b'{"events":[%s],"next":%s}' % (b",".join(events), orjson.dumps(page.next)))
+
+    async def show(self, request: web.Request) -> web.Response:
+        with_raw = _switch(request, "raw")
+        if with_raw:
+            authorize(request, Permission.RAW)
+        entry = await self._latest(request.match_info["uid"])
+        if entry is None:
+            raise RequestError(404, "Not found", "There is no event with this uid.")
+        if entry.event is None:
+            raise RequestError(
+                404,
+                "Quarantined",
+                f"What came with this uid could not be made an event: {entry.problem}",
+                quarantined={"nativeType": entry.native_type, "problem": entry.problem},
+            )
+        if not with_raw:
+            return json_answer(entry.event)
+        return json_answer(b'%s,"raw":%s}' % (entry.event.rstrip()[:-1], await self._raw(entry)))
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        filter, order, revisions = self._question(request)
+        name = request.query.get("format", "ndjson")
+        form = FORMATS.get(name)
+        if form is None:
+            raise _refused("format", name, "one of " + ", ".join(FORMATS))
+        pages = self._pages(filter, order, revisions)
+        # The first page is asked for before the answer begins, so that what is wrong can still be said.
+        events = await anext(pages, None)
+        response = web.StreamResponse(
+            headers={
+                **SECURITY_HEADERS,
+                "Content-Type": form.MEDIA_TYPE,
+                "Content-Disposition": f'attachment; filename="events.{name}"',
+            }
+        )
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        try:
+            await response.write(form.HEAD)
+            while events is not None:
+                await response.write(form.lines(events))
+                events = await anext(pages, None)
+            await response.write_eof()
+        except ConnectionError:
+            raise
+        except Exception as error:
+            _log.error("export broken off", exc_info=error)
+            # Without the last chunk the receiver sees that the file is not whole.
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def _pages(self, filter: Filter, order: Order, revisions: bool) -> AsyncIterator[list[bytes]]:
+        """All events that match, a page in memory at a time."""
+        async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions):
+            entries = await self._events.fetch(positions)
+            yield [entry.event for entry in entries if entry.event is not None]
+
+    async def _latest(self, uid: str) -> Entry | None:
+        try:
+            wanted = uuid.UUID(uid)
+        except ValueError:
+            return None
+        position = await self._search.latest(wanted) or await self._events.find(wanted)
+        entries = await self._events.fetch([position]) if position else []
+        return entries[0] if entries else None
+
+    async def _raw(self, entry: Entry) -> bytes:
+        kept = await self._events.raw(entry.position)
+        if kept is None:
+            return b"null"
+        raw, media = kept
+        if media == "application/json":
+            try:
+                orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                pass
+            else:
+                return raw
+        return orjson.dumps(raw.decode("utf-8", "replace"))
+
+    def _question(self, request: web.Request) -> tuple[Filter, Order, bool]:
+        """Filter, order, and whether revisions are wanted.
+
+        Raises:
+            RequestError: 400, a parameter is wrong.
+        """
+        order = _order(request.query.get("order", "time"))
+        revisions = _switch(request, "revisions")
+        if revisions and order != "log":
+            raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
+        filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
+        return Filter.parse(filters, self._catalogue), order, revisions
+
+
+def _order(text: str) -> Order:
+    match text:
+        case "time" | "log":
+            return text
+        case _:
+            raise _refused("order", text, "time or log")
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIMIT):
+        raise _refused("limit", text, f"a whole number from 1 to {LIMIT}")
+    return int(text)
+
+
+def _switch(request: web.Request, name: str) -> bool:
+    value = request.query.get(name, "0")
+    if value not in ("0", "1"):
+        raise _refused(name, value, "0 or 1")
+    return value == "1"
+
+
+def _refused(parameter: str, value: str, right: str) -> RequestError:
+    return RequestError(
+        400, "Bad parameter", f"{parameter}={value!r} is not right; it must be {right}", parameter=parameter
+    )

@@ -1,0 +1,119 @@
+"""``/metrics``: what an operator watches, in Prometheus' text form. Numbers are read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from adapter.api.operation import Answer, Operation
+from adapter.counts import Counts
+from adapter.delivery.loop import Delivery, State
+from adapter.formats.text import harmless
+from adapter.log.protocol import Log
+from adapter.problem import SECURITY_HEADERS
+from adapter.search import Search
+from adapter.settings import Permission
+
+#: Gives metrics when asked.
+Reading = Callable[[], Iterable[Metric]]
+
+
+class _Readings(Collector):
+    def __init__(self, readings: Iterable[Reading]) -> None:
+        self._readings = tuple(readings)
+
+    def collect(self) -> Iterator[Metric]:
+        for reading in self._readings:
+            yield from reading()
+
+
+class Metrics:
+    """Serves what the readings give, and what the process uses."""
+
+    def __init__(self, readings: Iterable[Reading]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Readings(readings))
+        ProcessCollector(namespace="idp_adapter", registry=self._registry)
+
+    def operations(self) -> list[Operation]:
+        media = CONTENT_TYPE_PLAIN_0_0_4.partition(";")[0]
+        return [
+            Operation(
+                "GET",
+                "/metrics",
+                self.show,
+                "Metrics for Prometheus",
+                {200: Answer("Metrics in the text form.", (media,))},
+                Permission.METRICS,
+            )
+        ]
+
+    async def show(self, request: web.Request) -> web.Response:
+        headers = {**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        return web.Response(body=generate_latest(self._registry), headers=headers)
+
+
+def read_counts(counts: Counts) -> Iterator[Metric]:
+    """What came in."""
+    yield _by_source("events_accepted", "New events and quarantined entries stored", counts.accepted)
+    yield _by_source("events_duplicate", "Native events that were known already", counts.duplicates)
+    yield _by_source("events_ignored", "Native events that a table leaves out", counts.ignored)
+    quarantined = CounterMetricFamily(
+        "idp_adapter_events_quarantined", "Entries without an event", labels=["source", "native_type"]
+    )
+    for (source, name), count in counts.quarantined.by_source_and_name().items():
+        quarantined.add_metric([source, harmless(name)], count)
+    yield quarantined
+    unanswered = CounterMetricFamily(
+        "idp_adapter_outcomes_unknown", "Events without the outcome that their type has", labels=["source", "type"]
+    )
+    for (source, name), count in counts.unanswered.by_source_and_name().items():
+        unanswered.add_metric([source, harmless(name)], count)
+    yield unanswered
+
+
+def read_log(log: Log, search: Search) -> Iterator[Metric]:
+    """How much is kept, and how far behind the search is."""
+    yield GaugeMetricFamily("idp_adapter_log_position", "Position of the last entry in the log", value=log.head)
+    yield GaugeMetricFamily(
+        "idp_adapter_search_lag", "Entries that the search does not show yet", value=max(0, log.head - search.position)
+    )
+
+
+def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
+    """How it stands with each sink."""
+    matched = CounterMetricFamily("idp_adapter_sink_matched", "Events that the filter took", labels=["sink"])
+    delivered = CounterMetricFamily("idp_adapter_sink_delivered", "Events that the receiver has", labels=["sink"])
+    now = {
+        name: GaugeMetricFamily(f"idp_adapter_sink_{name}", meaning, labels=["sink"])
+        for name, meaning in (
+            ("in_flight", "Events sent and not answered yet"),
+            ("held", "Events that failed and wait for their next try"),
+            ("dead", "Events that the sink gave up on"),
+            ("skipped", "Events that were passed over on request"),
+            ("lag", "Entries between the sink's cursor and the end of the log"),
+        )
+    }
+    state = GaugeMetricFamily("idp_adapter_sink_state", "1 for what the sink is doing", labels=["sink", "state"])
+    for delivery in deliveries:
+        shot = delivery.snapshot()
+        matched.add_metric([shot.name], shot.counts.matched)
+        delivered.add_metric([shot.name], shot.counts.delivered)
+        for name in ("in_flight", "held", "dead", "skipped"):
+            now[name].add_metric([shot.name], getattr(shot.counts, name))
+        now["lag"].add_metric([shot.name], shot.lag)
+        for one in State:
+            state.add_metric([shot.name, one], one == shot.state)
+    yield from (matched, delivered, *now.values(), state)
+
+
+def _by_source(name: str, meaning: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"idp_adapter_{name}", meaning, labels=["source"])
+    for source, count in counts.items():
+        family.add_metric([source], count)
+    return family

@@ -1,0 +1,116 @@
+"""How commands reach the service: the one that runs on the data folder, or else one opened for them in this process,
+so that there is one way to do each thing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from aiohttp import ClientError, ClientResponse, ClientSession
+from rich.console import Console
+
+from adapter.errors import AdapterError, ConfigError
+from adapter.folder import in_use, read_tokens, service_url
+from adapter.logs import configure_logs
+from adapter.service import open_service
+from adapter.settings import Settings, load_settings
+
+#: Seconds that a service which is just starting gets to say where it listens.
+START_TIMEOUT = 5.0
+
+T = TypeVar("T")
+
+_errors = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An HTTP session with the administrator's token."""
+
+    session: ClientSession
+
+    @asynccontextmanager
+    async def get(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[ClientResponse]:
+        """A successful answer.
+
+        Raises:
+            AdapterError: the service refused, with its reason.
+        """
+        async with self.session.get(path, params=query) as response:
+            if response.status != 200:
+                raise AdapterError(await _refusal(response))
+            yield response
+
+
+@asynccontextmanager
+async def open_client(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the service of these settings' data folder.
+
+    Raises:
+        ConfigError: no token for it is known, or the folder cannot be used.
+    """
+    folder = settings.data.folder
+    async with AsyncExitStack() as stack:
+        if in_use(folder):
+            url = await _running(folder)
+            configured = settings.auth.admin_token
+            token = configured.get_secret_value() if configured else read_tokens(folder).admin
+        elif folder.is_dir():
+            configure_logs("warning", "console")
+            service = await stack.enter_async_context(open_service(settings, port=0, sinks=False))
+            url, token = service.url, service.admin_token
+        else:
+            raise ConfigError(
+                f"{folder}: there is no such data folder; start with idp-adapter serve, or name it: --data"
+            )
+        if token is None:
+            raise ConfigError(
+                "the administrator's token is not known here; set IDP_ADAPTER_AUTH__ADMIN_TOKEN as for the service"
+            )
+        headers = {"Authorization": f"Bearer {token}"}
+        yield Client(await stack.enter_async_context(ClientSession(url, headers=headers)))
+
+
+def run(work: Callable[[Client], Coroutine[Any, Any, T]], config: Path | None, data: Path | None) -> T:
+    """Do some work with a client; errors become a message and an exit code."""
+
+    async def working() -> T:
+        flags = {"data": {"folder": data}} if data else {}
+        async with open_client(load_settings(config, flags)) as client:
+            return await work(client)
+
+    try:
+        return asyncio.run(working())
+    except ClientError as error:
+        fail(f"the service does not answer: {error}")
+    except AdapterError as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Say what went wrong, and end the command."""
+    _errors.print(message, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+async def _running(folder: Path) -> str:
+    """Where the service that holds the folder listens."""
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT
+    while (url := service_url(folder)) is None:
+        if asyncio.get_running_loop().time() > deadline:
+            raise ConfigError(f"{folder}: is in use by a service that is starting or stopping; try again")
+        await asyncio.sleep(0.05)
+    return url
+
+
+async def _refusal(response: ClientResponse) -> str:
+    try:
+        problem = await response.json(content_type=None)
+        return f"{problem['title']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered {response.status}"

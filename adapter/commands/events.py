@@ -1,0 +1,255 @@
+"""``idp-adapter events``: list, show and export what is in the log."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adapter.commands.client import Client, fail, run
+from adapter.filter import PARAMETERS
+from adapter.formats.text import harmless
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Find events, and write them out. Talks to the service that runs on the data folder, or opens the folder.",
+)
+
+
+class Order(StrEnum):
+    """What comes first."""
+
+    TIME = "time"
+    LOG = "log"
+
+
+class Format(StrEnum):
+    """What an export is written as."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: as in the settings.")]
+Types = Annotated[list[str] | None, typer.Option("--type", help="Type or glob, such as 'access.*_ERROR'. Repeatable.")]
+Outcomes = Annotated[list[str] | None, typer.Option("--outcome", help="success, failure or unknown. Repeatable.")]
+Users = Annotated[list[str] | None, typer.Option("--user", help="Who acted or was acted upon, id or name. Repeatable.")]
+Clients = Annotated[list[str] | None, typer.Option("--client", help="Client or application. Repeatable.")]
+Addresses = Annotated[list[str] | None, typer.Option("--ip", help="Address or CIDR. Repeatable.")]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="Name of a source. Repeatable.")]
+Since = Annotated[
+    str | None, typer.Option("--from", help="At or after: 2026-05-01T08:30:00Z, epoch ms, or '2h', '7d' ago.")
+]
+Until = Annotated[str | None, typer.Option("--to", help="Before; written as for --from.")]
+Words = Annotated[str | None, typer.Option("-q", "--words", help="Words that all occur.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="NAME=VALUE", help="Any filter of the feed, such as not_client=poller. Repeatable."
+    ),
+]
+Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log: in the order of arrival.")]
+
+_AGO = {"m": "minutes", "h": "hours", "d": "days"}
+_COLOURS = {"success": "green", "failure": "red", "unknown": "yellow"}
+
+
+@app.command("list")
+def list_events(
+    types: Types = None,
+    outcomes: Outcomes = None,
+    users: Users = None,
+    clients: Clients = None,
+    addresses: Addresses = None,
+    sources: Sources = None,
+    since: Since = None,
+    until: Until = None,
+    words: Words = None,
+    where: Where = None,
+    order: Sorting = Order.TIME,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="One event a line, as it is stored.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Show events, newest first.
+
+    For example: idp-adapter events list --type 'access.LOGIN*' --outcome failure --from 2h
+    """
+    query = _query(types, outcomes, users, clients, addresses, sources, since, until, words, where)
+    query += [("order", order), ("limit", str(limit))]
+
+    async def listing(client: Client) -> list[dict[str, Any]]:
+        async with client.get("/events", query) as response:
+            found: list[dict[str, Any]] = orjson.loads(await response.read())["events"]
+            return found
+
+    events = run(listing, config, data)
+    if json:
+        for event in events:
+            sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
+        sys.stdout.flush()
+        return
+    console = Console(highlight=False)
+    if not events:
+        console.print("No events. Filters narrow the list; system.* events come only with --type 'system.*'.")
+        return
+    console.print(_table(events))
+
+
+@app.command()
+def show(
+    uid: Annotated[
+        str, typer.Argument(help="The event's uid, as events list --json and the answers to posts give it.")
+    ],
+    raw: Annotated[bool, typer.Option("--raw", help="Also what the provider sent.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Show one event in full.
+
+    For example: idp-adapter events show 0b5f3a52-2a0e-5c0a-9a57-0f0f6a1c9e11 --raw
+    """
+
+    async def showing(client: Client) -> bytes:
+        async with client.get(f"/events/{uid}", [("raw", "1" if raw else "0")]) as response:
+            return await response.read()
+
+    event = orjson.loads(run(showing, config, data))
+    text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
+    sys.stdout.write("\n".join(harmless(line) for line in text.split("\n")) + "\n")
+
+
+@app.command()
+def export(
+    format: Annotated[Format, typer.Option("--format", "-f", help="ndjson or csv.")] = Format.NDJSON,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
+    ] = None,
+    types: Types = None,
+    outcomes: Outcomes = None,
+    users: Users = None,
+    clients: Clients = None,
+    addresses: Addresses = None,
+    sources: Sources = None,
+    since: Since = None,
+    until: Until = None,
+    words: Words = None,
+    where: Where = None,
+    order: Sorting = Order.TIME,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Write all events that match, however many.
+
+    For example: idp-adapter events export --format csv --from 7d --output week.csv
+    """
+    query = _query(types, outcomes, users, clients, addresses, sources, since, until, words, where)
+    query += [("order", order), ("format", format)]
+
+    async def exporting(client: Client) -> None:
+        async with client.get("/events/export", query) as response:
+            if output is None:
+                await _copy(response.content.iter_any(), sys.stdout.buffer)
+                return
+            with output.open("wb") as file:
+                await _copy(response.content.iter_any(), file)
+
+    try:
+        run(exporting, config, data)
+    except BrokenPipeError:
+        # Whoever read it has seen enough.
+        sys.stderr.close()
+    except OSError as error:
+        fail(f"{output or 'standard output'}: cannot be written: {error.strerror}")
+
+
+async def _copy(chunks: Any, file: BinaryIO) -> None:
+    async for chunk in chunks:
+        file.write(chunk)
+    file.flush()
+
+
+def _query(
+    types: list[str] | None,
+    outcomes: list[str] | None,
+    users: list[str] | None,
+    clients: list[str] | None,
+    addresses: list[str] | None,
+    sources: list[str] | None,
+    since: str | None,
+    until: str | None,
+    words: str | None,
+    where: list[str] | None,
+) -> list[tuple[str, str]]:
+    """The options as parameters of the feed."""
+    query = [
+        (name, value)
+        for name, values in (
+            ("type", types),
+            ("outcome", outcomes),
+            ("user", users),
+            ("client", clients),
+            ("ip", addresses),
+            ("source", sources),
+        )
+        for value in values or ()
+    ]
+    now = datetime.now(UTC)
+    query += [(name, _moment(value, now)) for name, value in (("from", since), ("to", until)) if value]
+    if words:
+        query.append(("q", words))
+    for one in where or ():
+        name, equals, value = one.partition("=")
+        if not equals or name not in PARAMETERS:
+            fail(f"--where {one}: write NAME=VALUE; names are {', '.join(PARAMETERS)}")
+        query.append((name, value))
+    return query
+
+
+def _moment(text: str, now: datetime) -> str:
+    """A moment for the feed; ``2h`` is two hours before ``now``."""
+    number, unit = text[:-1], text[-1:]
+    if unit in _AGO and number.isascii() and number.isdecimal() and len(number) < 6:
+        return str(int((now - timedelta(**{_AGO[unit]: int(number)})).timestamp() * 1000))
+    return text
+
+
+def _table(events: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("time", "type", "outcome", "user", "client", "address", "source"):
+        table.add_column(heading, overflow="fold")
+    for event in events:
+        who = event.get("authDetails", {})
+        outcome = event["outcome"]
+        reason = event.get("reason")
+        table.add_row(
+            _local(event["time"]),
+            _plain(event["type"]),
+            Text(f"{outcome}: {reason}" if reason else outcome, style=_COLOURS.get(outcome, "")),
+            _plain(who.get("username") or who.get("userId")),
+            _plain(who.get("clientId")),
+            _plain(who.get("ipAddress")),
+            _plain(event["source"]["name"]),
+        )
+    return table
+
+
+def _plain(text: str | None) -> Text:
+    return Text(harmless(text or ""))
+
+
+def _local(time: int) -> str:
+    try:
+        return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return str(time)

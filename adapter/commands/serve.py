@@ -1,0 +1,133 @@
+"""``idp-adapter serve``: run the service, and say what a person does next."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from aiohttp import ClientSession
+from rich.console import Console
+
+from adapter.commands.client import fail
+from adapter.errors import AdapterError
+from adapter.logs import configure_logs
+from adapter.mapping.examples import read_examples
+from adapter.service import OpenSource, Service, open_service
+from adapter.settings import Settings, load_settings
+
+_out = Console(highlight=False)
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on; default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; default: 8282.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder; default: adapter-data.")] = None,
+    examples: Annotated[
+        bool,
+        typer.Option("--examples", help="Post the example events of every provider, to have something to look at."),
+    ] = False,
+) -> None:
+    """Receive, keep and hand on events until Ctrl-C.
+
+    Without any configuration it runs on SQLite in the folder adapter-data with every provider ready, and prints where
+    to post and with which token.
+    """
+    flags: dict[str, Any] = {}
+    if host is not None:
+        flags.setdefault("server", {})["host"] = host
+    if port is not None:
+        flags.setdefault("server", {})["port"] = port
+    if data is not None:
+        flags["data"] = {"folder": data}
+    try:
+        settings = load_settings(config, flags)
+        configure_logs(settings.log.level, settings.log.format)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, examples))
+    except AdapterError as error:
+        fail(str(error))
+
+
+def _loop_factory() -> Any:
+    """uvloop where it installs, else asyncio's own."""
+    try:
+        import uvloop
+    except ModuleNotFoundError as error:
+        if error.name != "uvloop":
+            raise
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings, examples: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with open_service(settings) as service:
+        if examples:
+            await _post_examples(service)
+        _say_what_next(service)
+        await stop.wait()
+
+
+async def _post_examples(service: Service) -> None:
+    """Post every example of the sources' tables, as their providers would."""
+    async with ClientSession(service.url) as session:
+        for source in service.sources:
+            counts: dict[str, int] = {}
+            for placed in read_examples(service.tables[source.provider].folder):
+                headers = {"Authorization": f"Bearer {service.admin_token}", "Content-Type": placed.example.media}
+                url = f"/ingest/{source.name}"
+                async with session.post(url, data=placed.example.body, headers=headers) as response:
+                    receipts = await response.json(content_type=None)
+                for name in ("accepted", "duplicates", "quarantined", "ignored"):
+                    counts[name] = counts.get(name, 0) + receipts.get(name, 0)
+            said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            _out.print(f"Examples of {source.name}: {said or 'none'}", markup=False)
+
+
+def _say_what_next(service: Service) -> None:
+    url = service.url
+    admin = service.admin_token if service.admin_generated else "$TOKEN"
+    lines = ["", f"IdP Event Adapter listens on {url} and keeps its data in {service.folder}.", "", "Post events to"]
+    width = max((len(source.name) for source in service.sources), default=0)
+    lines += [f"  {url}/ingest/{source.name:<{width}}  token {_shown(source)}" for source in service.sources]
+    lines += [
+        "with the token as bearer token, as basic password, or as secret of the signature.",
+        "",
+        "Read them:",
+        f"  curl -H 'Authorization: Bearer {admin}' '{url}/events?limit=10'",
+        f"  idp-adapter events list --data {service.folder}",
+        "What else there is:",
+        f"  curl {url}/openapi.json",
+    ]
+    for source in service.sources:
+        if source.provider == "keycloak":
+            lines += ["", *_keycloak(url, source)]
+            break
+    lines += ["", "Ctrl-C ends it."]
+    _out.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _keycloak(url: str, source: OpenSource) -> list[str]:
+    """The two commands that point a Keycloak with Phase Two's listener at the service."""
+    token = source.tokens[0] if source.generated else "TOKEN"
+    return [
+        "Point a Keycloak with Phase Two's event listener at it. KEYCLOAK is its address, REALM its realm; log in with",
+        f"kcadm.sh first, and put an address in the place of {url} that Keycloak can reach:",
+        "  kcadm.sh create KEYCLOAK/realms/REALM/webhooks -s enabled=true -s 'eventTypes=[\"*\"]' \\",
+        f"    -s url={url}/ingest/{source.name} -s secret={token}",
+        '  kcadm.sh update events/config -r REALM -s \'eventsListeners=["jboss-logging","ext-event-webhook"]\' \\',
+        "    -s adminEventsEnabled=true -s adminEventsDetailsEnabled=true",
+    ]
+
+
+def _shown(source: OpenSource) -> str:
+    return source.tokens[0] if source.generated else "as configured"

@@ -1,0 +1,216 @@
+"""The whole service: everything opened in the order in which it is needed, and ended in the other one.
+
+What comes in last ends first: listening, then sinks, then search, then the log, then the lock on the data folder. So a
+stop finishes the requests that are being answered, settles what sinks have sent, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from adapter.access import ADMIN, Access, Holder
+from adapter.api.app import make_app
+from adapter.api.feed import Feed
+from adapter.api.health import Health
+from adapter.api.ingest import ingest_operation
+from adapter.api.metrics import Metrics, read_counts, read_log, read_sinks
+from adapter.counts import Counts
+from adapter.delivery.loop import Delivery, open_delivery
+from adapter.delivery.select import Selection
+from adapter.errors import ConfigError
+from adapter.filter import Filter
+from adapter.folder import announced, lock_folder, make_tokens
+from adapter.log.protocol import Log
+from adapter.log.sqlite import open_sqlite_log
+from adapter.mapping.catalogue import Catalogue, load_catalogue
+from adapter.mapping.dictionary import make_dictionary
+from adapter.mapping.table import Table, load_tables
+from adapter.resources import mappings_path
+from adapter.search import open_search
+from adapter.settings import Permission, Settings, SourceSettings
+from adapter.sinks.settings import open_sink
+from adapter.sources.authentication import Authenticator
+from adapter.sources.ingest import Door, ingest_handler
+from adapter.sources.intake import Intake, Source
+
+_log = structlog.get_logger("adapter.service")
+
+
+@dataclass(slots=True, frozen=True)
+class OpenSource:
+    """A source, and what whoever sets it up has to know."""
+
+    name: str
+    provider: str
+    tokens: tuple[str, ...]
+    #: Whether its token was generated, and may be shown.
+    generated: bool
+
+
+@dataclass(slots=True, frozen=True)
+class Service:
+    """A running service."""
+
+    url: str
+    folder: Path
+    admin_token: str
+    #: Whether the administrator's token was generated, and may be shown.
+    admin_generated: bool
+    sources: Sequence[OpenSource]
+    tables: Mapping[str, Table]
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, port: int | None = None, sinks: bool = True) -> AsyncIterator[Service]:
+    """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
+    without ``sinks`` nothing is sent out.
+
+    Raises:
+        ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
+        StoreError: the data cannot be opened.
+    """
+    folder = settings.data.folder
+    async with AsyncExitStack() as stack:
+        stack.enter_context(lock_folder(folder))
+        folders = [*settings.mappings.path, mappings_path()]
+        for place in settings.mappings.path:
+            if not place.is_dir():
+                raise ConfigError(f"mappings.path: {place}: there is no such folder")
+        catalogue, tables = load_catalogue(folders), load_tables(folders)
+        configured = settings.sources or tuple(SourceSettings(name=name, provider=name) for name in tables)
+        sources = _open_sources(folder, configured, tables)
+        admin_token, admin_generated = _admin_token(folder, settings)
+        access = Access([(admin_token, Holder(ADMIN, frozenset(Permission))), *_holders(settings)])
+
+        log_file = folder / "log.sqlite"
+        log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=make_dictionary(tables.values())))
+        search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
+        deliveries = await stack.enter_async_context(_open_deliveries(settings, log, catalogue)) if sinks else []
+
+        counts = Counts()
+        intake = Intake(log, catalogue, counts, events_limit=settings.server.events_limit)
+        doors, nobody = _doors(access, configured, sources, tables)
+        readings = [lambda: read_counts(counts), lambda: read_log(log, search), lambda: read_sinks(deliveries)]
+        operations = [
+            ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
+            *Feed(log, search, catalogue).operations(),
+            *Health(log).operations(),
+            *Metrics(readings).operations(),
+        ]
+        app = make_app(access, operations, body_limit=settings.server.body_limit)
+        host, drain = settings.server.host, settings.server.drain
+        bound = await _listen(stack, app, host, settings.server.port if port is None else port, drain)
+        url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        stack.enter_context(announced(folder, url))
+        _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
+        yield Service(url, folder, admin_token, admin_generated, sources, tables)
+        _log.info("stopping", head=log.head)
+
+
+def _open_sources(folder: Path, configured: Sequence[SourceSettings], tables: Mapping[str, Table]) -> list[OpenSource]:
+    """The sources with their tokens; one is made for each that has none.
+
+    Raises:
+        ConfigError: there is no table for a source.
+    """
+    for source in configured:
+        if source.provider not in tables:
+            raise ConfigError(
+                f"sources: {source.name}: no table for the provider {source.provider!r}; there are {', '.join(tables)}"
+            )
+    generated = make_tokens(
+        folder, admin=False, sources=[source.key for source in configured if not source.token]
+    ).sources
+    return [
+        OpenSource(
+            source.name,
+            source.provider,
+            tuple(token.get_secret_value() for token in source.token) or (generated[source.key],),
+            generated=not source.token,
+        )
+        for source in configured
+    ]
+
+
+def _admin_token(folder: Path, settings: Settings) -> tuple[str, bool]:
+    """The administrator's token, and whether it was generated."""
+    if settings.auth.admin_token is not None:
+        return settings.auth.admin_token.get_secret_value(), False
+    token = make_tokens(folder, admin=True, sources=()).admin
+    assert token is not None
+    return token, True
+
+
+def _holders(settings: Settings) -> Iterator[tuple[str, Holder]]:
+    for key in settings.keys:
+        yield key.token.get_secret_value(), Holder(key.name, key.permissions)
+
+
+def _doors(
+    access: Access, configured: Sequence[SourceSettings], sources: Sequence[OpenSource], tables: Mapping[str, Table]
+) -> tuple[dict[str, Door], Authenticator]:
+    """The door of each source, and the authenticator that is asked where there is no door."""
+
+    def may_ingest(token: str) -> bool:
+        return access.may(token, Permission.INGEST)
+
+    doors = {
+        source.name: Door(
+            Source(source.name, source.provider, setting.key, tables),
+            Authenticator(tables[source.provider].mapping.auth, source.tokens, may_ingest),
+        )
+        for setting, source in zip(configured, sources, strict=True)
+    }
+    return doors, Authenticator(["bearer", "basic"], [secrets.token_urlsafe(24)], may_ingest)
+
+
+@asynccontextmanager
+async def _open_deliveries(settings: Settings, log: Log, catalogue: Catalogue) -> AsyncIterator[list[Delivery]]:
+    """A delivery for each sink. They end side by side: one receiver that hangs holds up no other."""
+    selections = [
+        Selection(Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter"))
+        for sink in settings.sinks
+    ]
+    stacks: list[AsyncExitStack] = []
+    deliveries: list[Delivery] = []
+    try:
+        for one, selection in zip(settings.sinks, selections, strict=True):
+            stacks.append(stack := AsyncExitStack())
+            sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
+            opened = open_delivery(one, sink, log, selection, patience=settings.server.drain)
+            deliveries.append(await stack.enter_async_context(opened))
+        yield deliveries
+    finally:
+        for error in await asyncio.gather(*(stack.aclose() for stack in stacks), return_exceptions=True):
+            if error is not None:
+                _log.error("sink did not end well", exc_info=error)
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int, drain: float) -> int:
+    """Listen, and return the port; at the end, let requests finish for ``drain`` seconds.
+
+    Raises:
+        ConfigError: it cannot listen there.
+    """
+    # Bodies arrive as they were sent: signatures are made over these bytes, and unpacking has a limit of its own.
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=drain, handle_signals=False)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, host, port, backlog=1024)
+    try:
+        await site.start()
+    except (OSError, socket.gaierror) as error:
+        raise ConfigError(
+            f"server: cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port"
+        ) from None
+    bound: int = runner.addresses[0][1]
+    return bound

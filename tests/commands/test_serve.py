@@ -1,0 +1,233 @@
+"""The command as people run it: a process of its own, a data folder, signals."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.opened import login
+
+COMMAND = [sys.executable, "-m", "adapter"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("IDP_ADAPTER_")}
+    return {**kept, "COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb", **more}
+
+
+def run(*arguments: object, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """A service that listens, with its data in ``folder / data``; killed at the end if it still runs."""
+    announcement = folder / "data" / "service.json"
+    command = [*COMMAND, "serve", "--port", "0", "--data", "data", *arguments]
+    with (folder / "out").open("w") as out, (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(**more), stdout=out, stderr=log, text=True, start_new_session=True
+        )
+    try:
+        for _ in range(600):
+            if announcement.exists() and "Ctrl-C" in (folder / "out").read_text():
+                break
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.05)
+        else:
+            raise AssertionError((folder / "log").read_text())
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def post(folder: Path, events: Any, source: str = "keycloak") -> int:
+    url = json.loads((folder / "data" / "service.json").read_text())["url"]
+    token = json.loads((folder / "data" / "tokens.json").read_text())["sources"][source]
+    request = urllib.request.Request(
+        f"{url}/ingest/{source}",
+        data=json.dumps(events).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        status: int = response.status
+        return status
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose service runs and holds three logins."""
+    folder = tmp_path_factory.mktemp("running")
+    with serving(folder):
+        post(folder, [login(number) for number in range(2)])
+        post(folder, [login(9, type="LOGIN_ERROR", error="invalid_user_credentials", details={"username": "bob"})])
+        yield folder
+
+
+def test_it_says_where_to_post_and_with_which_token(folder: Path) -> None:
+    said = (folder / "out").read_text()
+    url = json.loads((folder / "data" / "service.json").read_text())["url"]
+    tokens = json.loads((folder / "data" / "tokens.json").read_text())
+    assert f"{url}/ingest/keycloak" in said
+    assert tokens["admin"] in said
+    assert tokens["sources"]["keycloak"] in said
+    assert "kcadm.sh create" in said
+    assert "kcadm.sh update events/config" in said
+
+
+def test_its_log_holds_no_token(folder: Path) -> None:
+    tokens = json.loads((folder / "data" / "tokens.json").read_text())
+    log = (folder / "log").read_text()
+    assert '"listening"' in log
+    assert not [token for token in [tokens["admin"], *tokens["sources"].values()] if token in log]
+
+
+def test_its_data_is_for_its_owner_alone(folder: Path) -> None:
+    assert stat.S_IMODE((folder / "data").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "data" / "tokens.json").stat().st_mode) == 0o600
+
+
+def test_a_second_service_on_the_folder_is_told_who_holds_it(folder: Path) -> None:
+    second = run("serve", "--port", "0", "--data", "data", folder=folder)
+    url = json.loads((folder / "data" / "service.json").read_text())["url"]
+    assert second.returncode == 1
+    assert "is in use by another idp-adapter" in second.stderr
+    assert url in second.stderr
+
+
+def test_events_are_listed_from_the_running_service(folder: Path) -> None:
+    listed = run("events", "list", "--data", "data", folder=folder)
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.count("access.LOGIN") == 3
+    assert "failure: bad_credentials" in listed.stdout
+
+
+def test_filters_narrow_the_list(folder: Path) -> None:
+    listed = run("events", "list", "--data", "data", "--outcome", "failure", "--json", folder=folder)
+    [event] = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert event["type"] == "access.LOGIN_ERROR"
+    others = run("events", "list", "--data", "data", "--where", "not_outcome=failure", "--json", folder=folder)
+    assert len(others.stdout.splitlines()) == 2
+
+
+def test_one_event_is_shown_with_what_the_provider_sent(folder: Path) -> None:
+    listed = run("events", "list", "--data", "data", "--outcome", "failure", "--json", folder=folder)
+    uid = json.loads(listed.stdout)["uid"]
+    shown = run("events", "show", uid, "--raw", "--data", "data", folder=folder)
+    event = json.loads(shown.stdout)
+    assert event["uid"] == uid
+    assert event["raw"]["error"] == "invalid_user_credentials"
+
+
+def test_events_are_exported_to_a_file(folder: Path) -> None:
+    exported = run("events", "export", "--format", "csv", "-o", "out.csv", "--data", "data", folder=folder)
+    assert exported.returncode == 0, exported.stderr
+    assert (folder / "out.csv").read_text().count("access.LOGIN") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["events", "list", "--outcome", "maybe"], "outcome='maybe' is not one of failure, success, unknown"),
+        (["events", "list", "--where", "colour=red"], "--where colour=red: write NAME=VALUE; names are type, "),
+        (["events", "show", "nonsense"], "Not found: There is no event with this uid."),
+        (["events", "export", "-o", "nowhere/out.csv"], "nowhere/out.csv: cannot be written: No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_command_fails(folder: Path, arguments: list[str], message: str) -> None:
+    refused = run(*arguments, "--data", "data", folder=folder)
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well_and_commands_then_open_the_folder_themselves(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with serving(tmp_path) as process:
+        assert post(tmp_path, login(1)) == 202
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert not (tmp_path / "data" / "service.json").exists()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    listed = run("events", "list", "--data", "data", "--json", folder=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert json.loads(listed.stdout)["type"] == "access.LOGIN"
+    assert listed.stderr == ""
+
+
+@pytest.mark.crash
+def test_after_a_kill_the_folder_is_free_and_holds_what_was_answered(tmp_path: Path) -> None:
+    with serving(tmp_path) as process:
+        assert post(tmp_path, login(1)) == 202
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+    with serving(tmp_path):
+        listed = run("events", "list", "--data", "data", "--json", folder=tmp_path)
+        assert len(listed.stdout.splitlines()) == 1
+
+
+def test_with_examples_every_provider_has_something_to_look_at(tmp_path: Path) -> None:
+    with serving(tmp_path, "--examples"):
+        listed = run("events", "list", "--data", "data", "--json", "-n", "1000", folder=tmp_path)
+        providers = {json.loads(line)["source"]["provider"] for line in listed.stdout.splitlines()}
+        sources = json.loads((tmp_path / "data" / "tokens.json").read_text())["sources"]
+        assert providers == set(sources)
+
+
+def test_a_wrong_setting_ends_it_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "adapter.toml").write_text("[server]\nport = 99999\n")
+    refused = run("serve", folder=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == "adapter.toml: server.port: Input should be less than or equal to 65535\n"
+
+
+def test_configured_tokens_are_not_printed(tmp_path: Path) -> None:
+    more = {
+        "IDP_ADAPTER_AUTH__ADMIN_TOKEN": "configured-admin",
+        "IDP_ADAPTER_SOURCES": '[{"name": "kc", "provider": "keycloak", "token": "configured-source"}]',
+    }
+    with serving(tmp_path, **more):
+        said = (tmp_path / "out").read_text() + (tmp_path / "log").read_text()
+        assert "/ingest/kc" in said
+        assert "configured-" not in said
+        listed = run("events", "list", "--data", "data", folder=tmp_path, **more)
+        assert listed.returncode == 0, listed.stderr
+
+
+def test_commands_on_a_folder_that_is_not_there_say_so(tmp_path: Path) -> None:
+    refused = run("events", "list", "--data", "nowhere", folder=tmp_path)
+    assert refused.returncode == 1
+    assert "nowhere: there is no such data folder" in refused.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["serve", "events", "mapping"]),
+        (["serve", "--help"], ["--config", "--host", "--port", "--data", "--examples"]),
+        (["events", "list", "--help"], ["--type", "--outcome", "--where", "For example"]),
+        (["events", "export", "--help"], ["--format", "--output", "For example"]),
+    ],
+)
+def test_help_teaches(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    said = run(*arguments, folder=tmp_path)
+    assert said.returncode == 0
+    assert not [word for word in words if word not in said.stdout]

@@ -1,0 +1,47 @@
+"""Imports run one way: each part knows those above it in this list, and none beside it or below."""
+
+import ast
+from pathlib import Path
+
+TOP = Path(__file__).parent.parent
+
+LEVELS = [
+    {"errors", "model", "resources"},
+    {"formats", "counts", "folder", "section", "problem"},
+    {"log", "mapping", "sinks", "logs"},
+    {"filter", "settings", "schemas"},
+    {"sources", "delivery", "search", "access"},
+    {"api"},
+    {"service"},
+    {"commands"},
+    {"__main__"},
+]
+
+
+def level(part: str) -> int:
+    return next(number for number, parts in enumerate(LEVELS) if part in parts)
+
+
+def imported(file: Path) -> set[str]:
+    """The parts of the package that a file imports."""
+    parts: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{name.name}" if node.module == "adapter" else node.module for name in node.names]
+        elif isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        else:
+            continue
+        parts |= {name.split(".")[1] for name in names if name.startswith("adapter.")}
+    return parts - {"__version__"}
+
+
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for file in sorted((TOP / "adapter").rglob("*.py")):
+        path = file.relative_to(TOP / "adapter")
+        part = path.parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        wrong += [f"{path} imports {other}" for other in sorted(imported(file) - {part}) if level(other) >= level(part)]
+    assert wrong == []

@@ -1,0 +1,180 @@
+import gzip
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapter.errors import ConfigError
+from adapter.service import open_service
+from adapter.settings import Settings
+from tests.opened import Opened, login, opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opened]:
+    sinks = [{"name": "copy", "kind": "file", "path": tmp_path_factory.mktemp("sink") / "copy", "from": "beginning"}]
+    keys = [{"name": "scraper", "token": "scraper-token", "permissions": ["metrics"]}]
+    async with opened(tmp_path_factory.mktemp("data"), sinks=sinks, keys=keys) as service:
+        yield service
+
+
+async def metrics(service: Opened) -> dict[tuple[str, ...], float]:
+    async with service.session.get("/metrics", headers={"Authorization": "Bearer scraper-token"}) as response:
+        assert response.status == 200
+        text = await response.text()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def settings(folder: Path, **given: Any) -> Settings:
+    return Settings.model_validate({"data": {"folder": folder}, **given})
+
+
+async def test_health_is_told_to_everybody(service: Opened) -> None:
+    for path, body in (("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})):
+        assert await service.get(path, token="nobody") == (200, body)
+
+
+async def test_there_is_a_source_for_every_provider_with_a_token_of_its_own(service: Opened) -> None:
+    sources = service.service.sources
+    assert [source.name for source in sources] == [source.provider for source in sources]
+    assert {"keycloak", "onewelcome"} <= {source.name for source in sources}
+    assert len({source.tokens for source in sources}) == len(sources)
+    for source in sources:
+        headers = {"Authorization": f"Bearer {source.tokens[0]}"}
+        async with service.session.post(f"/ingest/{source.name}", json=[], headers=headers) as response:
+            assert response.status == 202
+        async with service.session.get("/events", headers=headers) as response:
+            assert response.status == 401
+
+
+async def test_a_signature_is_made_over_the_bytes_as_they_are_sent(service: Opened) -> None:
+    [token] = next(source.tokens for source in service.service.sources if source.name == "keycloak")
+    body = gzip.compress(json.dumps(login(1, realmId="gzip")).encode())
+    headers = {
+        "Content-Encoding": "gzip",
+        "Content-Type": "application/json",
+        "X-Keycloak-Signature": hmac.new(token.encode(), body, hashlib.sha256).hexdigest(),
+    }
+    url = f"{service.service.url}/ingest/keycloak"
+    async with ClientSession() as sender, sender.post(url, data=body, headers=headers) as response:
+        assert response.status == 202
+    assert (await service.get("/events", realm="gzip"))[1]["events"]
+
+
+async def test_a_body_past_the_limit_is_a_problem_document(service: Opened) -> None:
+    async with service.session.post("/ingest/keycloak", data=b" " * (17 * 1024 * 1024)) as response:
+        assert response.status == 413
+        assert response.content_type == "application/problem+json"
+
+
+async def test_metrics_count_what_came_in_and_went_out(service: Opened) -> None:
+    before = await metrics(service)
+    await service.post([login(10, realmId="m"), login(10, realmId="m"), login(11, realmId="m"), 42])
+    after = await metrics(service)
+
+    def grown(*name: str) -> float:
+        return after.get(name, 0) - before.get(name, 0)
+
+    assert grown("idp_adapter_events_accepted_total", "keycloak") == 2
+    assert grown("idp_adapter_events_duplicate_total", "keycloak") == 1
+    assert grown("idp_adapter_log_position") == 3
+    assert sum(grown(*name) for name in after if name[0] == "idp_adapter_events_quarantined_total") == 1
+    assert ("idp_adapter_search_lag",) in after
+    assert ("idp_adapter_sink_delivered_total", "copy") in after
+    assert ("idp_adapter_sink_lag", "copy") in after
+
+
+async def test_metrics_need_their_permission(service: Opened) -> None:
+    assert (await service.get("/metrics", token="nobody"))[0] == 401
+    assert (await service.get("/events", token="scraper-token"))[0] == 403
+
+
+async def test_hostile_native_types_stay_harmless_and_few_in_the_metrics(service: Opened) -> None:
+    bad = 'x"} 1\nidp_adapter_forged{a="\u202e\x1b'
+    await service.post([{"event_type_id": f"{bad}{number}"} for number in range(400)], source="onewelcome")
+    async with service.session.get("/metrics") as response:
+        text = await response.text()
+    assert not {"\u202e", "\x1b"} & set(text)
+    assert not any(line.startswith("idp_adapter_forged") for line in text.splitlines())
+    names = [
+        name for name in await metrics(service) if name[:2] == ("idp_adapter_events_quarantined_total", "onewelcome")
+    ]
+    assert 1 <= len(names) <= 201
+
+
+async def test_every_operation_is_described(service: Opened) -> None:
+    status, document = await service.get("/openapi.json", token="nobody")
+    assert status == 200
+    assert {
+        "/ingest/{source}",
+        "/events",
+        "/events/{uid}",
+        "/events/export",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    } == set(document["paths"])
+    assert {"Event", "EventPage", "Received", "Problem"} <= set(document["components"]["schemas"])
+    reasons = next(one for one in document["paths"]["/events"]["get"]["parameters"] if one["name"] == "reason")
+    assert "bad_credentials" in reasons["schema"]["items"]["enum"]
+
+
+async def test_a_source_of_an_unknown_provider_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    given = settings(tmp_path, sources=[{"name": "a", "provider": "nobody"}])
+    with pytest.raises(ConfigError, match=r"sources: a: no table for the provider 'nobody'; there are .*keycloak"):
+        async with open_service(given, port=0):
+            pass
+
+
+async def test_a_wrong_filter_of_a_sink_is_refused_by_its_place(tmp_path: Path) -> None:
+    sink = {"name": "soc", "kind": "file", "path": tmp_path / "out", "filter": {"outcome": "maybe"}}
+    with pytest.raises(ConfigError, match=r"sinks: soc: filter\.outcome: "):
+        async with open_service(settings(tmp_path / "data", sinks=[sink]), port=0):
+            pass
+
+
+async def test_a_port_that_is_taken_is_named(service: Opened, tmp_path: Path) -> None:
+    port = int(service.service.url.rpartition(":")[2])
+    with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}"):
+        async with open_service(settings(tmp_path, server={"port": port})):
+            pass
+
+
+async def test_a_folder_of_tables_that_is_not_there_is_named(tmp_path: Path) -> None:
+    given = settings(tmp_path, mappings={"path": [tmp_path / "nowhere"]})
+    with pytest.raises(ConfigError, match="nowhere: there is no such folder"):
+        async with open_service(given, port=0):
+            pass
+
+
+async def test_events_and_tokens_outlive_the_service(tmp_path: Path) -> None:
+    async with opened(tmp_path) as first:
+        receipts = await first.post(login(1))
+    async with opened(tmp_path) as second:
+        assert second.service.admin_token == first.service.admin_token
+        _, page = await second.get("/events")
+        assert [event["uid"] for event in page["events"]] == receipts["uids"]
+        assert (await second.post(login(1)))["duplicates"] == 1
+
+
+async def test_a_renamed_source_gives_its_events_the_same_uid(tmp_path: Path) -> None:
+    uids = []
+    for name in ("old", "new"):
+        source = {"name": name, "key": "old", "provider": "keycloak", "token": "source-token"}
+        async with opened(tmp_path / name, sources=[source]) as service:
+            uids.append((await service.post(login(1), source=name))["uids"])
+    assert uids[0] == uids[1]
