@@ -61,16 +61,20 @@ def _one_or_several(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _presentable(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) < 8:
-        raise ValueError("a token has 8 or more printable ASCII characters and no blanks")
-    return secret
+def _token(shortest: int) -> AfterValidator:
+    def check(secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if not text.isascii() or not text.isprintable() or " " in text or len(text) < shortest:
+            raise ValueError(f"a token has {shortest} or more printable ASCII characters and no blanks")
+        return secret
+
+    return AfterValidator(check)
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Token = Annotated[SecretStr, AfterValidator(_presentable)]
-Tokens = Annotated[tuple[Token, ...], BeforeValidator(_one_or_several)]
+Token = Annotated[SecretStr, _token(8)]
+#: A source's may be short: it was often chosen where the events come from.
+Tokens = Annotated[tuple[Annotated[SecretStr, _token(1)], ...], BeforeValidator(_one_or_several)]
 
 
 class Server(Section):

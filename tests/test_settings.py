@@ -161,6 +161,12 @@ def test_an_error_never_shows_the_secret() -> None:
     assert "auth.admin_token: a token has 8 or more printable ASCII characters and no blanks" in text
 
 
+def test_a_source_may_have_a_short_secret_that_was_chosen_elsewhere() -> None:
+    text = '[[sources]]\nname = "kc"\nprovider = "keycloak"\ntoken = "{}"\n'
+    assert [token.get_secret_value() for token in written(text.format("s3cr3t")).sources[0].token] == ["s3cr3t"]
+    assert "a token has 1 or more printable ASCII characters" in complaint(text.format(""))
+
+
 def test_listening_abroad_needs_the_explicit_switch() -> None:
     assert "put TLS in front and set behind_tls = true" in complaint('[server]\nhost = "0.0.0.0"\n')
     assert written('[server]\nhost = "0.0.0.0"\nbehind_tls = true\n').server.host == "0.0.0.0"
