@@ -573,13 +573,8 @@ class _Compiler:
 
     def condition(self, condition: Condition, actor: ActorRule | None) -> str:
         """A Python expression over ``r`` and ``g``."""
-        parts = []
-        for path in condition.has or []:
-            parts.append(f"is_present({self._at(path)})")
-        for path in condition.lacks or []:
-            parts.append(f"not is_present({self._at(path)})")
-        absent = self.names["ABSENT"]
-        self.names["is_present"] = lambda value: value is not None and not (value.__class__ is str and value in absent)
+        parts = [self._present(path) for path in condition.has or []]
+        parts += [self._absent(path) for path in condition.lacks or []]
         if condition.actor is not None:
             wanted = (
                 [one.value for one in condition.actor] if isinstance(condition.actor, list) else [condition.actor.value]
@@ -588,15 +583,25 @@ class _Compiler:
                 raise ValueError("a condition on `actor` needs the table's `actor`: who did it, and whom it is about")
             parts.append(f"{self._actor(actor)}(r, g) in {tuple(wanted)!r}")
         for path, wanted_value in condition.requirements.items():
-            parts.append(self._requirement(self._at(path), wanted_value))
+            parts.append(self._requirement(path, wanted_value))
         if condition.any_:
             parts.append("(" + " or ".join(f"({self.condition(one, actor)})" for one in condition.any_) + ")")
         return " and ".join(parts) or "True"
 
-    def _requirement(self, at: str, wanted: Any) -> str:
+    def _present(self, path: str) -> str:
+        return f"((v := {self._at(path)}) is not None and (v.__class__ is not str or v not in ABSENT))"
+
+    def _absent(self, path: str) -> str:
+        return f"((v := {self._at(path)}) is None or (v.__class__ is str and v in ABSENT))"
+
+    def _requirement(self, path: str, wanted: Any) -> str:
+        at = self._at(path)
         if isinstance(wanted, Requirement):
             if wanted.present is not None:
-                return f"is_present({at})" if wanted.present else f"not is_present({at})"
+                return self._present(path) if wanted.present else self._absent(path)
+            if wanted.starts is not None:
+                starts = (wanted.starts,) if isinstance(wanted.starts, str) else tuple(wanted.starts)
+                return f"(text({at}) or '').startswith({starts!r})"
             if wanted.matches is not None:
                 pattern = self._constant("PATTERN", compile_pattern(wanted.matches))
                 return f"{pattern}.search(text({at}) or '') is not None"

@@ -109,14 +109,17 @@ class Requirement(_Word):
 
     present: bool | None = Field(None, description="There at all (true), or not (false)")
     contains: str | list[str] | None = Field(None, description="Holds this text, in whatever case")
+    starts: str | list[str] | None = Field(None, description="Begins with this text")
     matches: Pattern | None = Field(None, description="Matches this pattern somewhere")
     not_: Scalar | list[Scalar] | None = Field(None, alias="not", description="Is none of these (or absent)")
 
     @model_validator(mode="after")
     def _one(self) -> Requirement:
-        given = [name for name in ("present", "contains", "matches", "not_") if getattr(self, name) is not None]
+        given = [
+            name for name in ("present", "contains", "starts", "matches", "not_") if getattr(self, name) is not None
+        ]
         if len(given) != 1:
-            raise ValueError("needs exactly one of present, contains, matches, not")
+            raise ValueError("needs exactly one of present, contains, starts, matches, not")
         return self
 
 
@@ -290,6 +293,31 @@ class Hmac(_Word):
     digest: list[Literal["sha1", "sha256", "sha512"]] = Field(min_length=1)
     encoding: Literal["hex", "base64"] = "hex"
     prefix: str = Field("", description="What stands before the signature, such as 'sha256='")
+    part: str | None = Field(None, description="Of a header like t=1,v1=ab: the name of the part that is the signature")
+    signs: str = Field("{body}", description="What is signed: text with {body} and {timestamp} in it")
+    timestamp: Timestamp | None = Field(None, description="Where the moment of signing stands; old ones are refused")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Hmac:
+        if "{body}" not in self.signs:
+            raise ValueError("`signs` needs {body}: a signature that does not cover the body proves nothing about it")
+        if ("{timestamp}" in self.signs) != (self.timestamp is not None):
+            raise ValueError("`timestamp` and {timestamp} in `signs` need each other")
+        return self
+
+
+class Timestamp(_Word):
+    """The moment of signing, in epoch seconds or milliseconds."""
+
+    header: str | None = Field(None, description="A header of its own")
+    part: str | None = Field(None, description="Or a part of the signature's header, such as t")
+    tolerance: float = Field(300, gt=0, description="Seconds that it may lie before or after the arrival")
+
+    @model_validator(mode="after")
+    def _one(self) -> Timestamp:
+        if (self.header is None) == (self.part is None):
+            raise ValueError("needs either header or part")
+        return self
 
 
 class HmacProof(_Word):
@@ -298,13 +326,33 @@ class HmacProof(_Word):
     hmac: Hmac
 
 
+class Jwt(_Word):
+    """A JSON Web Token signed with the shared secret."""
+
+    header: str
+    algorithms: list[Literal["HS256", "HS384", "HS512"]] = ["HS256"]
+
+
+class JwtProof(_Word):
+    """See `Jwt`."""
+
+    jwt: Jwt
+
+
 class HeaderProof(_Word):
     """A fixed secret in a header of its own."""
 
     header: str
 
 
-Proof = Literal["bearer", "basic"] | HmacProof | HeaderProof
+Proof = Literal["bearer", "basic"] | HmacProof | JwtProof | HeaderProof
+
+
+class Challenge(_Word):
+    """What a provider asks by GET when a hook is registered, and wants to be told back."""
+
+    header: str = Field(description="Header of the question")
+    answer: str = Field(description="Key of the JSON object in which its value is told back")
 
 
 class Redaction(_Word):
@@ -331,8 +379,13 @@ class Mapping(Reading):
 
     provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
     title: str
+    extends: str | None = Field(
+        None,
+        description="Another table: what this file does not say is taken from there, row by row and field by field",
+    )
     note: str | None = None
     auth: list[Proof] = Field(["bearer", "basic"], description="How a source may prove itself")
+    challenge: Challenge | None = None
     body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
     absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")

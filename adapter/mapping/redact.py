@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from adapter.mapping.language import Redaction
-from adapter.mapping.paths import Step, parse_path, take
+from adapter.mapping.paths import Key, Step, parse_path, take
 
 REDACTED = "[redacted]"
 
@@ -23,6 +23,9 @@ class Redactor:
         """Replace what is secret in a parsed event, in place; whether there was anything."""
         changed = False
         for steps, keys in self._rules:
+            first = steps[0]
+            if isinstance(first, Key) and first.name not in event:
+                continue  # as with most events, there is nothing to look at
             owner: Any = event
             for step in steps[:-1]:
                 owner = take(owner, step)
