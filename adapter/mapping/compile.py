@@ -92,11 +92,17 @@ def compile_condition(mapping: MappingFile, condition: Condition | None) -> Call
 
 @dataclass
 class _Code:
-    """Lines of a function under construction; ``objects`` holds the variables of parts already taken apart."""
+    """Lines of a function under construction, and what its variables already hold at this place: the ``get`` of an
+    object by its keys, the text of a path."""
 
     lines: list[str]
     indent: int = 1
     objects: dict[tuple[str, ...], str] = field(default_factory=dict)
+    texts: dict[tuple[str, bool], str] = field(default_factory=dict)
+
+    def branch(self) -> _Code:
+        """The inside of an ``if``: it knows what is known here, and what it finds out stays inside."""
+        return _Code(self.lines, self.indent + 1, dict(self.objects), dict(self.texts))
 
     def add(self, line: str) -> None:
         self.lines.append("    " * self.indent + line)
@@ -278,20 +284,19 @@ class _Compiler:
             lookup = one if isinstance(one, Lookup) else Lookup(path=one, **{"as": Conversion.EPOCH})
             convert = lookup.as_ if lookup.as_ in conversion.TIMES else Conversion.EPOCH
             function = self._constant(convert.value, conversion.TIMES[convert])
-            code.add("if t is None:")
-            code.indent += 1
-            if lookup.path is not None and lookup == Lookup(path=lookup.path, **{"as": lookup.as_}):
-                for path in lookup.path if isinstance(lookup.path, list) else [lookup.path]:
-                    self._raw(_Code(code.lines, code.indent), path, "v")
-                    code.add("if v is not None and t is None:")
-                    code.add(f"    t = {function}(v)")
-                    code.add("    told = v if t is None else None")
-            else:
-                self._value(_Code(code.lines, code.indent), lookup.model_copy(update={"as_": Conversion.TEXT}), "v")
-                code.add("if v is not None:")
-                code.add(f"    t = {function}(v)")
-                code.add("    told = v if t is None else None")
-            code.indent -= 1
+            # A moment is converted from what was sent, number or text; only what is looked up further is text.
+            plain = lookup.path is not None and lookup == Lookup(path=lookup.path, **{"as": lookup.as_})
+            paths = lookup.path if isinstance(lookup.path, list) else [lookup.path]
+            for path in paths if plain else [None]:
+                code.add("if t is None:")
+                inner = code.branch()
+                if path is not None:
+                    self._raw(inner, path, "v")
+                else:
+                    self._value(inner, lookup.model_copy(update={"as_": Conversion.TEXT}), "v")
+                inner.add("if v is not None:")
+                inner.add(f"    t = {function}(v)")
+                inner.add("    told = v if t is None else None")
         code.add("if t is None:")
         code.add("    t = now")
         code.add(
@@ -464,14 +469,18 @@ class _Compiler:
     def _value(self, code: _Code, value: Any, var: str, *, deep: bool = False) -> None:
         """Lines that set ``var`` to the text of a value, or to ``None``. ``deep``: objects become JSON text."""
         if isinstance(value, str):
-            self._raw(code, value, var)
-            self._to_text(code, var, deep)
+            known = code.texts.get((value, deep))
+            if known is None:
+                known = code.texts[value, deep] = self._fresh("t")
+                self._raw(code, value, known)
+                self._to_text(code, known, deep)
+            code.add(f"{var} = {known}")
         elif isinstance(value, list):
             for number, one in enumerate(value):
                 if number:
                     code.add(f"if {var} is None:")
                     # What is taken apart inside the branch may not be there outside it.
-                    inner = _Code(code.lines, code.indent + 1, dict(code.objects))
+                    inner = code.branch()
                     self._value(inner, one, var, deep=deep)
                 else:
                     self._value(code, one, var, deep=deep)
@@ -488,7 +497,7 @@ class _Compiler:
             self.names["inside"] = _inside
             for path in lookup.path if isinstance(lookup.path, list) else [lookup.path or ""]:
                 code.add(f"if {var} is None:")
-                inner = _Code(code.lines, code.indent + 1, dict(code.objects))
+                inner = code.branch()
                 self._raw(inner, path, var)
                 inner.add(f"{var} = inside({var}, {self._steps(lookup.json_path)})")
                 self._to_text(inner, var, deep or lookup.as_ is Conversion.JSON)
