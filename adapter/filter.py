@@ -326,13 +326,27 @@ def words(event: EventDict) -> frozenset[str]:
         for key, text in details.items():
             if key in _NAMING:
                 found.update(_name_words(text))
-            elif not key.endswith("_id"):
+            elif key not in _PROTOCOL and not key.endswith("_id"):
                 found.update(_typed_words(text))
     return frozenset(found)
 
 
 #: Details whose words count whatever they look like.
 _NAMING = frozenset({"username", "email", "previous_email", "updated_email", "impersonator"})
+
+#: Details that say how a protocol was spoken; nobody looks for them by a word.
+_PROTOCOL = frozenset(
+    {
+        "auth_method",
+        "auth_type",
+        "client_auth_method",
+        "grant_type",
+        "refresh_token_type",
+        "response_mode",
+        "response_type",
+        "token_type",
+    }
+)
 
 
 @lru_cache(maxsize=16_384)
@@ -515,8 +529,10 @@ def _has_words(found: frozenset[str], question: tuple[Word, ...]) -> bool:
     return all(any(word.startswith(text) for word in found) if prefix else text in found for text, prefix in question)
 
 
-def _names(*values: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for value in values if value is not None))
+def _names(name: str | None, other: str | None = None) -> tuple[str, ...]:
+    if name is None or name == other:
+        return () if other is None else (other,)
+    return (name,) if other is None else (name, other)
 
 
 _USER_IN_PATH = re.compile(r"(?:^|/)users/([^/]+)")

@@ -263,7 +263,7 @@ def test_what_people_would_type_is_a_word_and_what_machines_made_is_not() -> Non
         "shop",
         "user20071234567890abc1d2e3",
     ]
-    expected += ["https", "example", "cb", "state", "at", "49", "151", "12345678"]
+    expected += ["user20071234567890abc1d2e3", "https", "example", "cb", "state", "at", "49", "151", "12345678"]
     assert words(event) == set(expected)
 
 

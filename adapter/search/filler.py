@@ -58,13 +58,12 @@ def main() -> None:
     os.nice(NICENESS)
     gc.set_threshold(100_000)  # a batch is many objects and no cycles
     search, log_path = (Path(argument) for argument in sys.argv[1:])
-    try:
-        with open_reader(log_path) as log:
+    # Unbuffered, so that nothing lies unseen when select is asked.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads, open_reader(log_path) as log:
+        try:
             store = Store(search)
             check_origin(store, log)
             _answer(str(store.position))
-            # Unbuffered, so that nothing lies unseen when select is asked.
-            heads = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
             while line := heads.readline():
                 head = int(line)
                 while fill(store, log, head):
@@ -72,8 +71,8 @@ def main() -> None:
                     if select.select([heads], [], [], 0)[0]:
                         break  # a farther head, or the end
             store.close()
-    except Unusable as reason:
-        _answer(f"! {reason}")
+        except Unusable as reason:
+            _answer(f"! {reason}")
 
 
 def _answer(text: str) -> None:

@@ -201,9 +201,7 @@ class Reader:
 
     def _by_key(self, term: Term) -> _Condition:
         roles = {"user": (ACTOR, TARGET), "actor": (ACTOR,), "target": (TARGET,), "client": (CLIENT,)}
-        keys = [
-            self._keys.fingerprint(role, value) for value in term.values for role in roles.get(term.name, (SESSION,))
-        ]
+        keys = [self._keys[role + value] for value in term.values for role in roles.get(term.name, (SESSION,))]
         test = (
             f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.key IN ({_marks(keys)}) "
             f"AND t.time = e.time AND t.position = e.position)"

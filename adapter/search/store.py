@@ -57,10 +57,10 @@ CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, posi
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL);
 """
 
-#: Roles of a text in `fingerprint`.
+#: Roles of a text, before its fingerprint is made.
 ACTOR, TARGET, CLIENT, SESSION = "a", "t", "c", "s"
 
-_SIGN = 1 << 63
+_NEGATIVE = -(1 << 63)
 _REMEMBERED = 32_768
 
 
@@ -72,25 +72,25 @@ class Overtaken(Exception):
     """Another filler has written meanwhile: the one of a service that was killed ends only after its batch."""
 
 
-class Keys:
-    """Fingerprints of texts, made with the secret of one search database so that nobody can make two texts meet."""
+class Keys(dict[str, int]):
+    """Fingerprints of texts, each behind the letter of its role: negative integers, made with the secret of one
+    search database so that nobody can make two texts meet. Remembers those that it was asked for as a dict."""
 
     def __init__(self, secret: bytes) -> None:
+        super().__init__()
         self._begun = hashlib.blake2b(digest_size=8, key=secret)
-        self._remembered: dict[str, int] = {}
 
-    def fingerprint(self, role: str, text: str) -> int:
-        """A negative integer that stands for this text in this role."""
-        text = role + text
-        known = self._remembered.get(text)
-        if known is None:
-            digest = self._begun.copy()
-            digest.update(text.encode("utf-8", "surrogatepass"))
-            known = (int.from_bytes(digest.digest(), "little") | _SIGN) - (1 << 64)
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            self._remembered[text] = known
-        return known
+    def fingerprint(self, text: str) -> int:
+        """The fingerprint of a text that is not worth remembering."""
+        digest = self._begun.copy()
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return int.from_bytes(digest.digest(), "little", signed=True) | _NEGATIVE
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = made = self.fingerprint(text)
+        return made
 
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -112,6 +112,11 @@ def stored_ranges(low: bytes, high: bytes) -> list[tuple[Address, Address]]:
     if low <= first and last <= high:
         ranges.append((stored_address(first), stored_address(last)))
     return ranges
+
+
+def _roughly(row: tuple[int, int, int]) -> float:
+    # Twice as fast as sorting by the integers, and near enough: what counts is that neighbours share pages.
+    return float(row[0])
 
 
 def _numbers_first(row: tuple[Address, int, int]) -> tuple[bool, Address]:
@@ -228,7 +233,7 @@ class Store:
             texts.append((position, " ".join(found.words)))
             if entry.revision:
                 revised.append(entry)
-        keys.sort()
+        keys.sort(key=_roughly)
         addresses.sort(key=_numbers_first)
         last = entries[-1]
         try:
@@ -265,17 +270,18 @@ class Store:
         self.position, self.uid, self.received_at = last.position, last.uid.bytes, last.received_at
 
     def _fingerprints(self, found: Facets) -> set[int]:
-        fingerprint = self._keys.fingerprint
-        keys = {fingerprint(ACTOR, name) for name in found.actor_names}
-        keys.update([fingerprint(TARGET, name) for name in found.target_names])
-        for role, value in (
-            (ACTOR, found.actor),
-            (TARGET, found.target),
-            (CLIENT, found.client),
-            (SESSION, found.session),
-        ):
-            if value is not None:
-                keys.add(fingerprint(role, value))
+        known = self._keys
+        keys = {known[ACTOR + name] for name in found.actor_names}
+        if found.actor is not None:
+            keys.add(known[ACTOR + found.actor])
+        if found.target is not None:
+            keys.add(known[TARGET + found.target])
+        for name in found.target_names:
+            keys.add(known[TARGET + name])
+        if found.client is not None:
+            keys.add(known[CLIENT + found.client])
+        if found.session is not None:
+            keys.add(known.fingerprint(SESSION + found.session))
         return keys
 
     def _supersede(self, position: int, first: int | None) -> None:
