@@ -92,7 +92,9 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         access = Access([(admin_token, Holder(ADMIN, frozenset(Permission))), *_holders(settings)])
 
         log_file = folder / "log.sqlite"
-        log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=make_dictionary(tables.values())))
+        # A log keeps the dictionary it was made with.
+        dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
+        log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
         search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
         deliveries = await stack.enter_async_context(_open_deliveries(settings, log, catalogue)) if sinks else []
 

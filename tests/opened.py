@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ class Opened:
 
     async def post(self, events: Any, source: str = "keycloak") -> dict[str, Any]:
         """Post native events; what the service answers."""
-        async with self.session.post(f"/ingest/{source}", data=json.dumps(events)) as response:
+        async with self.session.post(f"/ingest/{source}", json=events) as response:
             assert response.status == 202, await response.text()
             receipts: dict[str, Any] = await response.json()
             return receipts
