@@ -5,8 +5,10 @@ Events leave as the JSON that is stored; nothing is parsed on the way.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +32,8 @@ _log = structlog.get_logger("adapter.api")
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
+#: Events that an export writes before others get their turn.
+TURN = 200
 
 FORMATS: Mapping[str, ModuleType] = {"ndjson": unified, "csv": csv}
 
@@ -171,35 +175,37 @@ class Feed:
         form = FORMATS.get(name)
         if form is None:
             raise _refused("format", name, "one of " + ", ".join(FORMATS))
-        pages = self._pages(filter, order, revisions)
-        # The first page is asked for before the answer begins, so that what is wrong can still be said.
-        events = await anext(pages, None)
-        response = web.StreamResponse(
-            headers={
-                **SECURITY_HEADERS,
-                "Content-Type": form.MEDIA_TYPE,
-                "Content-Disposition": f'attachment; filename="events.{name}"',
-            }
-        )
-        await response.prepare(request)
-        if request.method == "HEAD":
+        async with aclosing(self._pages(filter, order, revisions)) as pages:
+            # The first page is asked for before the answer begins, so that what is wrong can still be said.
+            events = await anext(pages, None)
+            response = web.StreamResponse(
+                headers={
+                    **SECURITY_HEADERS,
+                    "Content-Type": form.MEDIA_TYPE,
+                    "Content-Disposition": f'attachment; filename="events.{name}"',
+                }
+            )
+            await response.prepare(request)
+            if request.method == "HEAD":
+                return response
+            try:
+                await response.write(form.HEAD)
+                while events is not None:
+                    for start in range(0, len(events), TURN):
+                        await response.write(form.lines(events[start : start + TURN]))
+                        await asyncio.sleep(0)
+                    events = await anext(pages, None)
+                await response.write_eof()
+            except ConnectionError:
+                _log.info("export left by its reader")
+            except Exception as error:
+                _log.error("export broken off", exc_info=error)
+                # Without the last chunk the receiver sees that the file is not whole.
+                if request.transport is not None:
+                    request.transport.abort()
             return response
-        try:
-            await response.write(form.HEAD)
-            while events is not None:
-                await response.write(form.lines(events))
-                events = await anext(pages, None)
-            await response.write_eof()
-        except ConnectionError:
-            raise
-        except Exception as error:
-            _log.error("export broken off", exc_info=error)
-            # Without the last chunk the receiver sees that the file is not whole.
-            if request.transport is not None:
-                request.transport.abort()
-        return response
 
-    async def _pages(self, filter: Filter, order: Order, revisions: bool) -> AsyncIterator[list[bytes]]:
+    async def _pages(self, filter: Filter, order: Order, revisions: bool) -> AsyncGenerator[list[bytes], None]:
         """All events that match, a page in memory at a time."""
         async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions):
             entries = await self._events.fetch(positions)

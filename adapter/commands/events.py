@@ -227,7 +227,7 @@ def _moment(text: str, now: datetime) -> str:
 def _table(events: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("time", "type", "outcome", "user", "client", "address", "source"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("time", "type"))
     for event in events:
         who = event.get("authDetails", {})
         outcome = event["outcome"]

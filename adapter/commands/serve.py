@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +106,7 @@ def _say_what_next(service: Service) -> None:
         "",
         "Read them:",
         f"  curl -H 'Authorization: Bearer {admin}' '{url}/events?limit=10'",
-        f"  idp-adapter events list --data {service.folder}",
+        f"  {_command()} events list --data {service.folder}",
         "What else there is:",
         f"  curl {url}/openapi.json",
     ]
@@ -127,6 +129,12 @@ def _keycloak(url: str, source: OpenSource) -> list[str]:
         '  kcadm.sh update events/config -r REALM -s \'eventsListeners=["jboss-logging","ext-event-webhook"]\' \\',
         "    -s adminEventsEnabled=true -s adminEventsDetailsEnabled=true",
     ]
+
+
+def _command() -> str:
+    """How this command is called from here."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "idp-adapter" and shutil.which("idp-adapter") is None else "idp-adapter"
 
 
 def _shown(source: OpenSource) -> str:
