@@ -8,8 +8,8 @@ behind it are done gets a row among the held ones, so that the cursor can pass i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from adapter.log.protocol import Held, Progress, Settlement
 from adapter.model import Entry
@@ -26,7 +26,7 @@ class Flight:
     #: Sent, and no answer yet.
     flying: bool = False
     #: Failed tries so far, by position, of entries that have a held row.
-    tries: dict[int, int] = field(default_factory=dict)
+    tries: Mapping[int, int] | None = None
     #: Its entries have held rows, and the cursor is past them.
     has_rows: bool = False
     #: How often the breaker opened upon it.
@@ -36,11 +36,15 @@ class Flight:
     size: int = 0
     #: What became of the answered ones of a flight without rows.
     delivered: int = 0
-    hold: list[Held] = field(default_factory=list)
+    hold: Sequence[Held] = ()
 
     def __post_init__(self) -> None:
         self.first = self.entries[0].position
         self.size = len(self.entries)
+
+    def tried(self, entry: Entry) -> int:
+        """How often the entry failed so far."""
+        return self.tries.get(entry.position, 0) if self.tries else 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -110,7 +114,7 @@ class Ledger:
             self._held_again.extend(hold)
         else:
             flight.delivered += len(delivered)
-            flight.hold.extend(hold)
+            flight.hold = [*flight.hold, *hold] if hold else flight.hold
 
     def settle(self, reached: int, patience: int, due_at: int, *, stopping: bool = False) -> Settlement | None:
         """The next step to put on disk, or ``None`` if nothing moved.
@@ -177,7 +181,7 @@ class Ledger:
         matched, delivered, skipped = self._matched, self._delivered, self._skipped
         in_flight, held, dead = self._retrying, self.held - self._retrying, self.dead
         for flight in self._order:
-            dead_here = _dead(flight.hold)
+            dead_here = _dead(flight.hold) if flight.hold else 0
             matched += flight.size
             delivered += flight.delivered
             in_flight += len(flight.entries)

@@ -369,7 +369,8 @@ class Delivery:
         if self._breaker.is_open:
             wanted = 1
         else:
-            wanted = len(self._again) + len(self._due) + -(-len(self._fresh) // self._sink.batch)
+            entries = min(len(self._fresh), 2 * self._room - self._ledger.exposed)
+            wanted = len(self._again) + len(self._due) + -(-entries // self._sink.batch)
         while wanted > 0 and self._sleepers:
             sleeper = self._sleepers.pop()
             if not sleeper.done():
@@ -401,7 +402,7 @@ class Delivery:
                     delivered.append(entry)
                     continue
                 case Never(reason):
-                    hold.append(Held(entry.position, flight.tries.get(entry.position, 0) + 1, None, reason))
+                    hold.append(Held(entry.position, flight.tried(entry) + 1, None, reason))
                 case Later(reason, after, receiver_down=False):
                     hold.append(self._hold(flight, entry, reason, after))
                 case Later(reason):
@@ -422,7 +423,7 @@ class Delivery:
 
     def _hold(self, flight: Flight, entry: Entry, reason: str, after: float | None) -> Held:
         """The row of an entry that spends a try."""
-        tries = flight.tries.get(entry.position, 0) + 1
+        tries = flight.tried(entry) + 1
         wait = wait_after(tries, self._retry, after, self._chance())
         if wait is None:
             _log.warning("sink_gave_up", sink=self._name, position=entry.position, tries=tries, answer=reason)
