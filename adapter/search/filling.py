@@ -43,10 +43,13 @@ class Filling:
         self.position = 0
         #: Counts the databases: raised when one is thrown away.
         self.generation = 0
-        #: Times the filler was started.
-        self.starts = 0
         #: Why the last database was thrown away, if one was.
         self.rebuilt: str | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """Process id of the filler, while one runs."""
+        return None if self._process is None else self._process.pid
 
     async def wait(self, position: int) -> None:
         """Return when the database is filled up to ``position``."""
@@ -94,7 +97,6 @@ class Filling:
         """Run one filler to its end; its exit code."""
         async with _open_filler(self._path, self._log_path) as process:
             self._process = process
-            self.starts += 1
             telling = asyncio.create_task(self._tell(process))
             try:
                 await self._listen(process)

@@ -21,6 +21,8 @@ from adapter.search.store import ACTOR, CLIENT, SESSION, TARGET, Address, Keys, 
 _COUNTED = 5_000
 #: How long a way out of order may be, since all of it is walked and sorted for each page.
 _SORTED: dict[Order, int] = {"time": 200_000, "log": 20_000}
+#: Up to how many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
+_FEW = 500
 #: A condition with more ways than this is tested, not walked.
 _WAYS = 64
 
@@ -61,6 +63,8 @@ class _Condition:
 
     test: _Sql
     ways: tuple[_Way, ...] = ()
+    #: The same test, where it is made of more than a few rows.
+    test_of_many: _Sql | None = None
 
 
 _BY_TIME = _Condition(_Sql("1"), (_Way("event AS e INDEXED BY event_time", _Sql("1"), order="time"),))
@@ -110,8 +114,9 @@ class Reader:
             if conditions is None:
                 return []
             bounds = _time_bounds(filter)
-            best = self._narrowest([*conditions, _BY_TIME if order == "time" else _BY_LOG], order, bounds, place)
-            tests = [visible.test, *(one.test for one in conditions if one is not best)]
+            best, few = self._narrowest([*conditions, _BY_TIME if order == "time" else _BY_LOG], order, bounds, place)
+            others = [one for one in conditions if one is not best]
+            tests = [visible.test, *(one.test if few else one.test_of_many or one.test for one in others)]
             key, direction = ("{time}, {position}", "DESC") if order == "time" else ("{position}", "ASC")
             parts: list[str] = []
             values: list[Value] = []
@@ -132,9 +137,11 @@ class Reader:
         finally:
             self._connection.execute("COMMIT")
 
-    def _narrowest(self, conditions: Sequence[_Condition], order: Order, bounds: _Sql, place: _Sql) -> _Condition:
+    def _narrowest(
+        self, conditions: Sequence[_Condition], order: Order, bounds: _Sql, place: _Sql
+    ) -> tuple[_Condition, bool]:
         """The condition whose ways are walked: the one that meets the fewest rows, as far as was counted, or else
-        the first whose ways come in the order of the page and can be left early."""
+        the first whose ways come in the order of the page and can be left early; and whether few rows are met."""
         best: tuple[int, _Condition] | None = None
         ordered: _Condition | None = None
         for one in conditions:
@@ -154,9 +161,9 @@ class Reader:
             elif in_order and ordered is None:
                 ordered = one
         if best is not None:
-            return best[1]
+            return best[1], best[0] <= _FEW
         assert ordered is not None  # the last condition's way is the page's own order
-        return ordered
+        return ordered, True
 
     def _count(self, way: _Way, order: Order, bounds: _Sql, place: _Sql, most: int) -> int:
         """How many rows a way has, counted up to ``most``; only by what its index can skip to."""
@@ -272,12 +279,15 @@ def _by_words(term: Term) -> _Condition:
         for value in term.values
     ]
     question = " OR ".join(f"({all_of})" for all_of in any_of)
-    test = "EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = e.position)"
+    one = _Sql("EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = e.position)", (question,))
+    many = _Sql("e.position IN (SELECT words.rowid FROM words WHERE words MATCH ?)", (question,))
+    if "*" in question:
+        one = many  # a beginning is looked up among all words that have it, however few rows are asked for
     if term.negated:
-        return _Condition(_Sql(f"NOT {test}", (question,)))
+        return _Condition(_Sql(f"NOT {one.text}", one.values), (), _Sql(f"NOT {many.text}", many.values))
     where = _Sql("words MATCH ?", (question,))
     way = _Way("words", where, f"{_ROW} words.rowid", position="words.rowid", order="log")
-    return _Condition(_Sql(test, (question,)), (way,))
+    return _Condition(one, (way,), many)
 
 
 def _by_symbol(column: str, wanted: Sequence[int]) -> _Condition:

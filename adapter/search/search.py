@@ -57,7 +57,8 @@ class Search:
         self._path = path
         self._log = log
         self._filling = filling
-        self._timeout = timeout
+        #: How long a question may take, seconds.
+        self.timeout = timeout
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
         self._own = threading.local()
 
@@ -71,6 +72,11 @@ class Search:
         """Why the search database was thrown away and built again since the start; ``None`` if it was not."""
         return self._filling.rebuilt
 
+    @property
+    def filler(self) -> int | None:
+        """Process id of the filler, while one runs."""
+        return self._filling.process_id
+
     async def wait(self, position: int) -> None:
         """Return when everything up to ``position`` is found.
 
@@ -78,7 +84,7 @@ class Search:
             RequestError: 503, it takes longer than a question may (the database is being built).
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 await self._filling.wait(position)
         except TimeoutError:
             raise RequestError(
@@ -155,7 +161,7 @@ class Search:
                     raise RequestError(
                         503,
                         "Search took too long",
-                        f"not answered within {self._timeout:g} s; narrow it, for example with from and to",
+                        f"not answered within {self.timeout:g} s; narrow it, for example with from and to",
                     ) from None
                 if last or not is_damage(error):
                     raise StoreUnavailable(f"{self._path}: {error}") from error
@@ -172,7 +178,7 @@ class Search:
             connection.execute("PRAGMA cache_size = -4096")
             self._own.reader = Reader(connection)
             self._own.generation = generation
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         self._own.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         reader: Reader = self._own.reader
         return question(reader)
