@@ -1,4 +1,6 @@
-from adapter.counts import NAME_LENGTH, OTHER, NamedCounts
+from math import inf
+
+from adapter.counts import NAME_LENGTH, OTHER, Histogram, NamedCounts
 
 
 def test_names_are_counted_by_source() -> None:
@@ -20,3 +22,11 @@ def test_a_long_name_is_cut() -> None:
     counts = NamedCounts()
     counts.add("a", "x" * 10_000)
     assert list(counts.by_source_and_name()) == [("a", "x" * NAME_LENGTH)]
+
+
+def test_a_histogram_counts_what_does_not_exceed_each_bound() -> None:
+    histogram = Histogram([1, 10])
+    for value in (0.5, 1, 2, 10, 11):
+        histogram.add(value)
+    assert histogram.cumulative() == [(1, 2), (10, 4), (inf, 5)]
+    assert histogram.total == 24.5

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from adapter.api.operation import Answer, Operation
-from adapter.counts import Counts
+from adapter.counts import Commits, Counts, Histogram
 from adapter.delivery.loop import Delivery, State
 from adapter.formats.text import harmless
 from adapter.log.protocol import Log
@@ -85,6 +86,12 @@ def read_log(log: Log, search: Search) -> Iterator[Metric]:
     )
 
 
+def read_commits(commits: Commits) -> Iterator[Metric]:
+    """How the log's commits went."""
+    yield _histogram("commit_entries", "Entries that one commit of the log stored", commits.entries)
+    yield _histogram("commit_seconds", "Seconds that one commit of the log took, sync included", commits.seconds)
+
+
 def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
     """How it stands with each sink."""
     matched = CounterMetricFamily("idp_adapter_sink_matched", "Events that the filter took", labels=["sink"])
@@ -110,6 +117,11 @@ def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
         for one in State:
             state.add_metric([shot.name, one], one == shot.state)
     yield from (matched, delivered, *now.values(), state)
+
+
+def _histogram(name: str, meaning: str, values: Histogram) -> Metric:
+    buckets = [(floatToGoString(bound), count) for bound, count in values.cumulative()]
+    return HistogramMetricFamily(f"idp_adapter_{name}", meaning, buckets=buckets, sum_value=values.total)
 
 
 def _by_source(name: str, meaning: str, counts: Mapping[str, int]) -> Metric:
