@@ -40,11 +40,11 @@ class Redactor:
 
 
 class _Keys:
-    """Which keys are secret: names, and names somewhere below others."""
+    """Which keys are secret: names, and names somewhere below others. A dot may also be part of a name."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         lowered = [key.lower() for key in keys]
-        self._anywhere = {key for key in lowered if "." not in key}
+        self._anywhere = set(lowered)
         self._below = [tuple(key.rpartition(".")[::2]) for key in lowered if "." in key]
 
     def secret(self, key: str, above: tuple[str, ...]) -> bool:

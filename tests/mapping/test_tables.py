@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_plus
+from uuid import UUID
+
+import jsonschema
+import orjson
+import pytest
+
+from adapter.mapping.body import JSON
+from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.check import check_table
+from adapter.model import Event
+from adapter.resources import schemas_path
+from tests.mapping.built_in import PROVIDERS, Case, cases, catalogue, read, table, texts
+from tests.mapping.pages import (
+    ACCESS_TYPES,
+    AUDIT_ROWS,
+    KEYCLOAK_ERRORS,
+    KEYCLOAK_OPERATIONS,
+    KEYCLOAK_RESOURCES,
+    KEYCLOAK_TYPES,
+    MAGIC_LINK_ROWS,
+    ONEWELCOME_FAILURES,
+    ONEWELCOME_NUMBERS,
+    ONEWELCOME_UNKNOWN,
+)
+
+EVENTS = [(case, event) for case in cases() for event in case.events]
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_every_example_is_reproduced(case: Case) -> None:
+    assert case.found == case.placed.example.expect
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_check_finds_nothing_in_a_built_in_table(provider: str) -> None:
+    assert [str(one) for one in check_table(table(provider), strict=True)] == []
+
+
+# --- what holds for every expected event -----------------------------------------------------------------------
+
+
+def test_the_outcome_agrees_with_the_type() -> None:
+    def agrees(event: dict[str, Any]) -> bool:
+        failed = event["outcome"] == "failure"
+        if event["type"].startswith(ACCESS):
+            return failed is event["type"].endswith(ERROR)
+        return failed is ("error" in event) and not event["type"].endswith(ERROR)
+
+    assert [str(case) for case, event in EVENTS if not agrees(event)] == []
+
+
+def test_a_failure_has_an_error_and_a_reason_of_the_list_and_nothing_else_has() -> None:
+    reasons = catalogue().reasons
+    for case, event in EVENTS:
+        failed = event["outcome"] == "failure"
+        assert ("error" in event, event.get("reason") in reasons) == (failed, failed), str(case)
+
+
+def test_an_error_code_of_keycloak_always_means_the_same_reason() -> None:
+    odd = {
+        str(case): event["reason"]
+        for case, event in EVENTS
+        if case.provider == "keycloak"
+        and event["outcome"] == "failure"
+        and event["reason"] != catalogue().reason_of(event["error"])
+    }
+    assert odd == {}
+
+
+def test_every_type_is_in_the_catalogue_or_passed_through() -> None:
+    unknown = {event["type"] for _, event in EVENTS if catalogue().known(event["type"]) is None}
+    assert unknown == {
+        "access.OID4VP_INIT_AUTH",
+        "access.OID4VP_INIT_AUTH_ERROR",
+        "access.UPDATE_BADGE",
+        "access.UPDATE_BADGE_ERROR",
+        "admin.ACTION",
+        "admin.DELETE",
+        "foo.bar",
+        "invoice.approve",
+        "payment",
+        "system.MAINTENANCE",
+        "LOGIN",
+    }
+
+
+def test_no_value_is_empty_or_says_null() -> None:
+    assert [str(case) for case, event in EVENTS if any(text in ("", "null", "None") for text in texts(event))] == []
+    assert [str(case) for case, event in EVENTS if None in event.values()] == []
+
+
+def test_times_are_milliseconds_of_our_years() -> None:
+    assert [str(case) for case, event in EVENTS if not 1_577_836_800_000 <= event["time"] < 1_893_456_000_000] == []
+
+
+def test_every_value_in_auth_details_occurs_in_the_raw_event() -> None:
+    for case, event in EVENTS:
+        raw = case.placed.example.raw
+        whole = unquote_plus(raw).replace('\\"', '"') if isinstance(raw, str) else "\n".join(texts(raw))
+        missing = {name for name, value in event["authDetails"].items() if value not in whole}
+        assert missing == set(), str(case)
+
+
+def test_every_expected_event_fits_the_model() -> None:
+    for _, event in EVENTS:
+        source = {**event["source"], "receivedAt": 0, "mapping": "any@1"}
+        Event.model_validate({**event, "uid": UUID(int=0), "source": source})
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_raw_events_of_examples_fit_the_schema_that_documents_them(provider: str) -> None:
+    schema = orjson.loads((schemas_path() / "raw" / f"{provider}.schema.json").read_bytes())
+    validator = jsonschema.Draft202012Validator(schema)
+    for case in cases():
+        example = case.placed.example
+        if case.provider != provider or example.media != JSON or not case.events:
+            continue
+        for record, expected in zip(table(provider).split(example.body), example.expect, strict=True):
+            if "type" in expected:
+                assert [one.message for one in validator.iter_errors(record.value)] == [], str(case)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_schema_of_raw_events_tells_them_from_something_else(provider: str) -> None:
+    schema = orjson.loads((schemas_path() / "raw" / f"{provider}.schema.json").read_bytes())
+    assert not jsonschema.Draft202012Validator(schema).is_valid({"hello": "world"})
+
+
+# --- the vendors' lists ------------------------------------------------------------------------------------------
+
+
+def test_the_lists_are_whole() -> None:
+    assert len(ONEWELCOME_NUMBERS) == len(set(ONEWELCOME_NUMBERS)) == 110
+    assert (len(MAGIC_LINK_ROWS), len({type for _, type, *_ in MAGIC_LINK_ROWS})) == (31, 20)
+    assert (len(AUDIT_ROWS), len(ACCESS_TYPES)) == (27, 15)
+    assert (len(KEYCLOAK_TYPES), len(KEYCLOAK_RESOURCES), len(KEYCLOAK_ERRORS)) == (66, 39, 84)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_type_of_the_vendor_has_an_example(provider: str) -> None:
+    listed = table(provider).mapping.catalogue
+    assert listed is not None
+    shown = {event["source"]["nativeType"] for case, event in EVENTS if case.provider == provider}
+    assert {str(one) for one in listed.types} - set(listed.unmapped) - shown == set()
+
+
+def test_the_documented_access_types_and_their_twins_are_known() -> None:
+    for name in ACCESS_TYPES:
+        assert catalogue().known(ACCESS + name) is not None
+        assert catalogue().outcome(ACCESS + name) == "success"
+        assert catalogue().outcome(ACCESS + name + ERROR) == "failure"
+
+
+@pytest.mark.parametrize("name", KEYCLOAK_TYPES)
+def test_keycloak_a_user_type_keeps_its_name_and_its_twin_fails(name: str) -> None:
+    raw = {"id": "4dc9b7ca", "time": 1_768_381_200_000, "realmId": "acme"}
+    done = read("keycloak", {**raw, "type": name})
+    failed = read("keycloak", {**raw, "type": name + ERROR, "error": "invalid_request"})
+    assert done["type"] == catalogue().canonical(ACCESS + name)
+    assert done["outcome"] == ("unknown" if name == "INVALID_SIGNATURE" else "success")
+    assert (failed["type"], failed["outcome"], failed["error"]) == (done["type"] + ERROR, "failure", "invalid_request")
+
+
+@pytest.mark.parametrize("operation", KEYCLOAK_OPERATIONS)
+@pytest.mark.parametrize("resource", KEYCLOAK_RESOURCES)
+def test_keycloak_every_resource_with_every_operation_is_a_type(resource: str, operation: str) -> None:
+    raw = {"time": 1_768_381_200_000, "realmId": "acme", "authDetails": {"userId": "root"}}
+    event = read("keycloak", {**raw, "resourceType": resource, "operationType": operation, "resourcePath": "x/1"})
+    assert event["type"] == f"admin.{resource}-{operation}"
+    assert (event["resourceType"], event["operationType"]) == (resource, operation)
+    assert (event["outcome"], catalogue().known(event["type"]) is not None) == ("success", True)
+
+
+@pytest.mark.parametrize("code", KEYCLOAK_ERRORS)
+def test_keycloak_every_error_code_has_one_reason(code: str) -> None:
+    lists = [name for name, reason in catalogue().reasons.items() if code in reason.codes]
+    usual = [name for name, reason in catalogue().reasons.items() if reason.error == code]
+    assert len(lists) == 1 or (not lists and len(usual) == 1)
+    assert catalogue().reason_of(code) == (lists or usual)[0]
+
+
+@pytest.mark.parametrize("number", ONEWELCOME_NUMBERS)
+def test_onewelcome_a_number_has_the_outcome_that_its_text_states(number: str) -> None:
+    raw = {"version": "V2", "timestamp": "2026-01-14T08:00:00.000001Z", "user": {"id": "anna"}}
+    event = read("onewelcome", {**raw, "event_type_id": number})
+    assert event == read("onewelcome", {**raw, "event_type_id": int(number)})
+    expected = {"failure": ONEWELCOME_FAILURES, "unknown": ONEWELCOME_UNKNOWN}
+    stated = next((outcome for outcome, numbers in expected.items() if number in numbers), "success")
+    assert event["outcome"] == stated
+
+
+@pytest.mark.parametrize("number", ["104", "110", "309", "459", "1003", "10000", "10001"])
+def test_onewelcome_a_number_of_no_page_is_quarantined_and_says_which_row_to_add(number: str) -> None:
+    event, *_, problem = table("onewelcome").read({"event_type_id": number, "timestamp": "2026-01-14T08:00:00Z"}, 0)
+    assert event is None
+    assert repr(number) in problem and "add" in problem
+
+
+@pytest.mark.parametrize(("status", "native", "description", "type", "reason"), MAGIC_LINK_ROWS)
+def test_frontegg_a_row_means_what_its_description_says(
+    status: str, native: str, description: str, type: str, reason: str | None
+) -> None:
+    raw = {"eventType": native, "description": description, "status": status, "createdAt": "2026-01-14T08:00:00Z"}
+    event = read("magic-link", raw)
+    assert (event["type"], event.get("reason")) == (ACCESS + type, reason)
+    assert event["outcome"] == ("failure" if reason else "success")
+
+
+@pytest.mark.parametrize("status", ["success", "info", None])
+def test_frontegg_only_the_status_error_makes_a_failure(status: str | None) -> None:
+    raw = {"eventType": "login.completed", "severity": "Error", "createdAt": "2026-01-14T08:00:00Z"}
+    assert read("magic-link", {**raw, "status": status})["type"] == "access.LOGIN"
+    assert read("magic-link", {**raw, "status": "error"})["type"] == "access.LOGIN_ERROR"
+
+
+@pytest.mark.parametrize(("native", "type", "outcome"), AUDIT_ROWS)
+def test_audit_service_a_type_means_what_the_page_says(native: str, type: str, outcome: str) -> None:
+    raw = {"initiatorsystemcode": "CRM_WEB", "requestorid": "u", "requestorip": "203.0.113.1"}
+    event = read("audit-service", {**raw, "eventtype": native, "timestamp": "1768381200000"})
+    assert (event["type"], event["outcome"]) == (ACCESS + type, outcome)
+
+
+def test_audit_service_a_time_in_seconds_is_the_same_moment() -> None:
+    raw = {"eventtype": "LOGIN_SUCCESSFUL"}
+    seconds = read("audit-service", {**raw, "timestamp": "1768381200"})
+    assert seconds["time"] == read("audit-service", {**raw, "timestamp": "1768381200000"})["time"] == 1_768_381_200_000
+
+
+# --- secrets -----------------------------------------------------------------------------------------------------
+
+
+def test_keycloak_no_secret_of_a_representation_is_kept() -> None:
+    secrets = ("hunter2", "hunter3", "dOnTlEaKmE", "oLdSeCrEt", "GOCSPX-1")
+    given = kept = ""
+    for case in cases():
+        if case.provider != "keycloak":
+            continue
+        example = case.placed.example
+        given += example.body.decode()
+        kept += orjson.dumps(case.found).decode()
+        kept += "".join(one.raw.decode() for one in table("keycloak").split(example.body, example.media))
+    assert [one for one in secrets if one not in given] == []
+    assert [one for one in secrets if one in kept] == []
