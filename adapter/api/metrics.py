@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import inf
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from adapter.api.operation import Answer, Operation
 from adapter.counts import Commits, Counts, Histogram
@@ -120,7 +120,7 @@ def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
 
 
 def _histogram(name: str, meaning: str, values: Histogram) -> Metric:
-    buckets = [(floatToGoString(bound), count) for bound, count in values.cumulative()]
+    buckets = [("+Inf" if bound == inf else str(bound), count) for bound, count in values.cumulative()]
     return HistogramMetricFamily(f"idp_adapter_{name}", meaning, buckets=buckets, sum_value=values.total)
 
 
