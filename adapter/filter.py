@@ -73,7 +73,7 @@ class Facets(NamedTuple):
     event: EventDict
 
     @property
-    def words(self) -> frozenset[str]:
+    def words(self) -> set[str]:
         """The words that ``q`` finds it by; computed when asked for."""
         return words(self.event)
 
@@ -114,7 +114,7 @@ def facets(event: EventDict, catalogue: Catalogue) -> Facets:
         target,
         target_names,
         who.get("clientId"),
-        None if address is None else address_bytes(address),
+        None if address is None else address_bytes(address[:100]),
         who.get("sessionId") or details.get("code_id"),
         event,
     )
@@ -299,6 +299,8 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d)?(\.\d+)?([Zz]|[+-]\d
 _RANDOM = re.compile(r"(?:\d+[a-z]+){3}|(?:[a-z]+\d+){3}")
 #: Longer words are found by their beginning.
 _LONGEST = 40
+#: So much of each value is read for words, characters: a sender must not fill the index, or our memory, with one.
+_READ = 1_000
 #: A generated token is at least this long.
 _RANDOM_FROM = 10
 
@@ -310,25 +312,26 @@ def split_words(text: str) -> list[str]:
     return [word[:_LONGEST] for word in _WORD.findall(text.casefold())]
 
 
-def words(event: EventDict) -> frozenset[str]:
+def words(event: EventDict) -> set[str]:
     """The words that an event is found by with ``q``: type, error, native type, client, names, resource path, and
     what people would type of the details; not ids, tokens and times, which have filters of their own."""
-    found: set[str] = set()
     who = event.get("authDetails") or {}
-    for name in (who.get("username"), who.get("clientId"), event.get("error")):
-        if name is not None:
-            found.update(_name_words(name))
-    for text in (event["type"], event["source"]["nativeType"], event.get("resourcePath")):
-        if text is not None:
-            found.update(_typed_words(text))
+    found = set(_common_words(event["type"], event["source"]["nativeType"], event.get("error"), who.get("clientId")))
+    name = who.get("username")
+    if name is not None:
+        found.update(_name_words(name[:_READ]))
+    path = event.get("resourcePath")
+    if path is not None:
+        found.update(_typed_words(path[:_READ]))
     details = event.get("details")
     if details:
         for key, text in details.items():
             if key in _NAMING:
-                found.update(_name_words(text))
+                if text != name:
+                    found.update(_name_words(text[:_READ]))
             elif key not in _PROTOCOL and not key.endswith("_id"):
-                found.update(_typed_words(text))
-    return frozenset(found)
+                found.update(_typed_words(text[:_READ]))
+    return found
 
 
 #: Details whose words count whatever they look like.
@@ -347,6 +350,12 @@ _PROTOCOL = frozenset(
         "token_type",
     }
 )
+
+
+@lru_cache(maxsize=4_096)
+def _common_words(type: str, native_type: str, error: str | None, client: str | None) -> frozenset[str]:
+    names = [*_name_words((error or "")[:_READ]), *_name_words((client or "")[:_READ])]
+    return frozenset((*_typed_words(type), *_typed_words(native_type), *names))
 
 
 @lru_cache(maxsize=16_384)
@@ -525,7 +534,7 @@ def term_test(term: Term) -> Callable[[Facets], bool]:
     raise AssertionError(term.name)
 
 
-def _has_words(found: frozenset[str], question: tuple[Word, ...]) -> bool:
+def _has_words(found: set[str], question: tuple[Word, ...]) -> bool:
     return all(any(word.startswith(text) for word in found) if prefix else text in found for text, prefix in question)
 
 

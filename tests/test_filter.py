@@ -267,6 +267,11 @@ def test_what_people_would_type_is_a_word_and_what_machines_made_is_not() -> Non
     assert words(event) == set(expected)
 
 
+def test_a_value_without_end_gives_no_words_without_end() -> None:
+    endless = " ".join(f"word{number}" for number in range(100_000))
+    assert len(words(make_event(authDetails={"username": endless}, details={"note": endless}))) < 400
+
+
 def test_letters_of_every_script_make_words_in_one_case() -> None:
     assert split_words("Straße ΣΊΣΥΦΟΣ Zoe\u0308 東京_ﬁn-1") == ["strasse", "σίσυφοσ", "zoë", "東京", "fin", "1"]
 

@@ -61,7 +61,8 @@ CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, se
 ACTOR, TARGET, CLIENT, SESSION = "a", "t", "c", "s"
 
 _NEGATIVE = -(1 << 63)
-_REMEMBERED = 32_768
+#: How many fingerprints are remembered, and of texts of which length.
+_REMEMBERED, _SHORT = 32_768, 200
 
 
 class Unusable(Exception):
@@ -87,9 +88,11 @@ class Keys(dict[str, int]):
         return int.from_bytes(digest.digest(), "little", signed=True) | _NEGATIVE
 
     def __missing__(self, text: str) -> int:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[text] = made = self.fingerprint(text)
+        made = self.fingerprint(text)
+        if len(text) <= _SHORT:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[text] = made
         return made
 
 
