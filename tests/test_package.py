@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.opened import login
+
 TOP = Path(__file__).parent.parent
 
 
@@ -62,16 +64,17 @@ def test_the_wheel_in_a_fresh_environment_serves(tmp_path: Path) -> None:
             url = json.loads(announcement.read_text())["url"]
             with urllib.request.urlopen(f"{url}/readyz", timeout=10) as response:
                 assert response.status == 200
-            token = json.loads((tmp_path / "data" / "tokens.json").read_text())["sources"]["keycloak"]
-            request = urllib.request.Request(
-                f"{url}/ingest/keycloak",
-                data=b'{"type":"LOGIN","time":1}',
-                headers={"Authorization": f"Bearer {token}"},
-            )
+            tokens = json.loads((tmp_path / "data" / "tokens.json").read_text())
+            request = urllib.request.Request(f"{url}/ingest/keycloak", data=json.dumps(login(1)).encode())
+            request.add_header("Authorization", f"Bearer {tokens['sources']['keycloak']}")
             request.add_header("Content-Type", "application/json")
             with urllib.request.urlopen(request, timeout=10) as response:
                 assert response.status == 202
-                assert json.loads(response.read())["accepted"] == 1
+            request = urllib.request.Request(f"{url}/events")
+            request.add_header("Authorization", f"Bearer {tokens['admin']}")
+            with urllib.request.urlopen(request, timeout=30) as response:
+                [event] = json.loads(response.read())["events"]
+            assert event["type"] == "access.LOGIN"
         finally:
             process.terminate()
             assert process.wait(60) == 0
