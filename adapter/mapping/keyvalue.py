@@ -2,7 +2,8 @@ r"""Lines of ``key="value"`` pairs joined with ``, ``, as Keycloak's logging lis
 
 Three forms of value occur: ``key="v"``, ``key=value`` and ``key='v v'``. A quote inside a quoted value has a
 backslash before it, a backslash itself has none, so a value ends only where ``", key=`` (or the line's end) follows.
-Unquoted values may hold ``, `` and ``=``: they end only where something that looks like a next key begins.
+Unquoted values may hold ``, `` and ``=``: they end only where something that looks like a next key begins, and those
+in brackets, as ``cookies=[a=1, b=2]``, with their bracket.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ def parse_keyvalue(text: str) -> dict[str, str]:
     """The pairs of a line, in linear time; what is no pair is left out. The first of equal keys wins."""
     pairs: dict[str, str] = {}
     at = 0
+    last_bracket = text.rfind("]")
     while at < len(text):
         key = _KEY.match(text, at)
         if key is None:
@@ -32,6 +34,9 @@ def parse_keyvalue(text: str) -> dict[str, str]:
             end = _closing(text, start + 1, quote)
             value = text[start + 1 : end].replace("\\" + quote, quote)
             at = end + 1
+        elif quote == "[" and start < last_bracket:
+            at = text.index("]", start) + 1
+            value = text[start:at]
         else:
             following = _NEXT.search(text, start)
             end = len(text) if following is None else following.start()

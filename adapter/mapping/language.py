@@ -360,9 +360,9 @@ class Redaction(_Word):
 
     in_: Path = Field(alias="in", description="The part of the raw event to look in; JSON inside text is looked into")
     keys: list[str] = Field(
-        min_length=1,
+        default_factory=list,
         description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "
-        "somewhere below `credentials`",
+        "somewhere below `credentials`; none: the whole part goes",
     )
 
 

@@ -17,7 +17,7 @@ class Redactor:
     """The redactions of one table."""
 
     def __init__(self, redactions: Sequence[Redaction]) -> None:
-        self._rules = [(parse_path(one.in_), _Keys(one.keys)) for one in redactions]
+        self._rules = [(parse_path(one.in_), _Keys(one.keys) if one.keys else None) for one in redactions]
 
     def redact(self, event: dict[str, Any]) -> bool:
         """Replace what is secret in a parsed event, in place; whether there was anything."""
@@ -30,9 +30,9 @@ class Redactor:
             for step in steps[:-1]:
                 owner = take(owner, step)
             part = take(owner, steps[-1])
-            if part is None:
+            if part in (None, REDACTED):
                 continue
-            cleaned = _cleaned(part, keys, ())
+            cleaned = REDACTED if keys is None else _cleaned(part, keys, ())
             if cleaned is not part:
                 _put(owner, steps[-1], cleaned)
                 changed = True

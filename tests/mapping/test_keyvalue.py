@@ -38,3 +38,12 @@ def test_what_was_written_quoted_is_read_back(pairs: dict[str, str]) -> None:
 @given(st.text(alphabet="ab=\"'\\, "))
 def test_any_line_is_read_without_an_error(line: str) -> None:
     parse_keyvalue(line)
+
+
+def test_a_value_in_brackets_ends_with_its_bracket() -> None:
+    assert parse_keyvalue('type="LOGIN", cookies=[A=1, B=2], username="ann"') == {
+        "type": "LOGIN",
+        "cookies": "[A=1, B=2]",
+        "username": "ann",
+    }
+    assert parse_keyvalue("a=[1, b=2") == {"a": "[1", "b": "2"}

@@ -58,3 +58,17 @@ def test_secrets_in_lines_go_too(make_table: Make) -> None:
     (record,) = table.split(line, "text/plain")
     assert record.raw == b"""12:00 kind="in", representation="{\\"secret\\":\\"[redacted]\\"}", z="1\""""
     assert table.split(record.raw, "text/plain")[0].value == record.value
+
+
+def test_a_key_may_have_a_dot_in_it(make_table: Make) -> None:
+    raw = {"kind": "in", "representation": {"attributes": {"credentials.value": "x", "name": "kept"}}}
+    (record,) = make_table(TABLE).split(json.dumps(raw).encode())
+    assert json.loads(record.raw)["representation"]["attributes"] == {"credentials.value": "[redacted]", "name": "kept"}
+
+
+def test_without_keys_the_whole_part_goes(make_table: Make) -> None:
+    table = make_table(TABLE.replace("{in: cookies, keys: [session]}", "{in: cookies}"))
+    (record,) = table.split(b'kind="in", cookies=[a=1, b=2], z="1"', "text/plain")
+    assert b"a=1" not in record.raw
+    (record,) = table.split(b'{"kind": "in", "cookies": {"a": 1}}')
+    assert json.loads(record.raw) == {"kind": "in", "cookies": "[redacted]"}

@@ -233,8 +233,8 @@ def test_audit_service_a_time_in_seconds_is_the_same_moment() -> None:
 # --- secrets -----------------------------------------------------------------------------------------------------
 
 
-def test_keycloak_no_secret_of_a_representation_is_kept() -> None:
-    secrets = ("hunter2", "hunter3", "dOnTlEaKmE", "oLdSeCrEt", "GOCSPX-1")
+def test_keycloak_no_secret_is_kept() -> None:
+    secrets = ("hunter2", "hunter3", "dOnTlEaKmE", "oLdSeCrEt", "GOCSPX-1", "bm9wZQ", "ZXlKaGJHY2k")
     given = kept = ""
     for case in cases():
         if case.provider != "keycloak":
