@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-from adapter.log.sqlite import LogConnection, find_position, open_reader, read_entries
+from adapter.log.sqlite import Reader, find_position, open_reader, read_entries
 from adapter.search.store import Store, Unusable
 
 #: Most entries of one transaction: the larger, the fewer pages are written twice.
@@ -23,7 +23,7 @@ BATCH = 10_000
 NICENESS = 5
 
 
-def check_origin(store: Store, log: LogConnection) -> None:
+def check_origin(store: Store, log: Reader) -> None:
     """See that the search database was filled from this log.
 
     Raises:
@@ -36,7 +36,7 @@ def check_origin(store: Store, log: LogConnection) -> None:
         raise Unusable("filled from another log")
 
 
-def fill(store: Store, log: LogConnection, head: int, *, batch: int = BATCH) -> bool:
+def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
     """Take in the next batch of entries up to ``head``; whether there was any.
 
     Raises:
