@@ -1,0 +1,59 @@
+"""``python -m tests.bench [ROW…]``: measure the rows, all of them or those named, and print the table."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.bench import batch, disk, file_sink, memory, normalize, single, webhook_sink
+from tests.bench.processes import open_files_limit
+from tests.bench.result import CannotMeasure, Result, machine, table
+
+ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
+    "single": single.measure,
+    "batch": batch.measure,
+    "normalize": normalize.measure,
+    "file": file_sink.measure,
+    "webhook": webhook_sink.measure,
+    "disk": disk.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> int:
+    """Measure; 1 if a row could not be measured, a missed target is no failure."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures the speed of the service.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows to measure: {', '.join(ROWS)}; all without")
+    parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile, on the disk to be measured")
+    given = parser.parse_args()
+    if unknown := [row for row in given.rows if row not in ROWS]:
+        parser.error(f"there is no row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    logging.disable()
+    open_files_limit()
+    results: list[Result] = []
+    problems: list[str] = []
+    begin = time.monotonic()
+    for row in given.rows or ROWS:
+        print(f"{time.monotonic() - begin:5.0f} s  {row}", file=sys.stderr, flush=True)
+        try:
+            # A folder for each row, so that no row pays for what another one left.
+            with tempfile.TemporaryDirectory(prefix="bench-", dir=given.folder, ignore_cleanup_errors=True) as folder:
+                results += ROWS[row](Path(folder))
+        except CannotMeasure as problem:
+            problems.append(f"{row}: {problem}")
+            print(problems[-1], file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - begin:5.0f} s  done", file=sys.stderr, flush=True)
+    if results:
+        print(table(results), f"\nMeasured on {machine()}.", sep="\n")
+    for text in problems:
+        print(f"\nNot measured: {text}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

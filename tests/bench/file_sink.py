@@ -1,0 +1,56 @@
+"""The file sink catching up on a million entries.
+
+Floor: reading the same rows from the same database and writing the bytes, one sync at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.bench.delivering import deliver, entries, fill
+from tests.bench.processes import Run, Stopwatch, run_apart
+from tests.bench.result import CannotMeasure, Result, Target
+
+ENTRIES = 1_000_000
+PAIRS = 3
+
+
+def measure(folder: Path) -> list[Result]:
+    """The row ``file``."""
+    log = folder / "log.sqlite"
+    run_apart(fill, log, ENTRIES)
+    floors, products = [], []
+    for pair in range(PAIRS):
+        floor, product = folder / f"floor-{pair}.ndjson", folder / f"product-{pair}.ndjson"
+        floors.append(run_apart(copy, log, floor))
+        settings = {"name": f"file-{pair}", "kind": "file", "path": str(product), "from": "beginning"}
+        products.append(run_apart(deliver, log, settings, []))
+        if floor.stat().st_size != product.stat().st_size:
+            raise CannotMeasure(f"{product} should be as large as {floor}, but is not: the sink left something out")
+        floor.unlink()
+        product.unlink()
+    return [
+        Result(
+            f"file sink catching up on {ENTRIES:,} entries",
+            "events/s",
+            [run.rate for run in products],
+            [run.rate for run in floors],
+            Target(0.5, at_least=True),
+            [run.cpu_per_100_000 for run in products],
+        )
+    ]
+
+
+def copy(log: Path, file: Path) -> Run:
+    """The floor: the log's events to a file, one a line."""
+    watch = Stopwatch()
+    count = 0
+    with file.open("wb") as out:
+        for entry in entries(log):
+            assert entry.event is not None
+            out.write(entry.event + b"\n")
+            count += 1
+        out.flush()
+        os.fsync(out.fileno())
+    return watch.stop(count)
