@@ -1,0 +1,136 @@
+"""Reading entries: one statement and one row a call, since each row more may wait for the busy event loop."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from adapter.log.compression import Compression
+from adapter.log.schema import check_version, reading_uri, store_error
+from adapter.model import Entry
+
+#: Most bytes of events that one read gives back, one entry aside. Bytes.
+READ_SIZE = 8 * 1024 * 1024
+
+_COLUMNS = """
+json_group_array(json_array(entry.position, hex(entry.uid), entry.revision, entry.received_at, source.name, entry.type,
+  entry.problem, entry.native_type, length(entry.event))),
+group_concat(hex(entry.event), '')
+"""
+
+#: Parameters: after, until, limit, and the bytes to stop at.
+READ = f"""
+SELECT {_COLUMNS} FROM (
+  SELECT *, sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - size AS before
+  FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3
+) AS entry JOIN source ON source.id = entry.source WHERE before < ?4
+"""
+
+#: Parameter: positions as JSON.
+FETCH = f"""
+SELECT {_COLUMNS} FROM json_each(?1) AS asked
+CROSS JOIN entry ON entry.position = asked.value JOIN source ON source.id = entry.source
+"""
+
+FIND = "SELECT position FROM identity JOIN entry USING (position) WHERE key = ?1 AND uid = ?1"
+
+
+def make_entries(compression: Compression, rows: str, frames: str | None) -> list[Entry]:
+    """The entries of a row of `READ` or `FETCH`."""
+    fields = orjson.loads(rows)
+    lengths = [row[8] for row in fields if row[8] is not None]
+    events = iter(compression.decompress(bytes.fromhex(frames or ""), lengths))
+    return [
+        Entry(
+            position=position,
+            uid=uuid.UUID(uid),
+            revision=revision,
+            received_at=received_at,
+            source=source,
+            type=type_,
+            event=None if length is None else next(events),
+            problem=problem,
+            native_type=native_type,
+        )
+        for position, uid, revision, received_at, source, type_, problem, native_type, length in fields
+    ]
+
+
+class Reader(sqlite3.Connection):
+    """A connection that reads a log; it sees what is committed, also by other processes."""
+
+    compression: Compression
+
+
+@contextmanager
+def open_reader(path: Path, *, cache: int = 2048) -> Iterator[Reader]:
+    """Open a log for reading, in this process or another than the one that appends. ``cache``: of pages, KiB.
+
+    Raises:
+        StoreMismatch: the file is not a log, or of a newer version.
+        StoreUnavailable: it cannot be read now, or there is none.
+    """
+    try:
+        reader = sqlite3.connect(
+            reading_uri(path), uri=True, isolation_level=None, check_same_thread=False, factory=Reader
+        )
+    except sqlite3.Error as error:
+        raise store_error(path, error) from error
+    try:
+        try:
+            check_version(path, reader)
+            reader.execute(f"PRAGMA cache_size = -{cache}")
+            (dictionary,) = reader.execute("SELECT content FROM dictionary").fetchone()
+        except sqlite3.Error as error:
+            raise store_error(path, error) from error
+        reader.compression = Compression(dictionary)
+        yield reader
+    finally:
+        reader.close()
+
+
+def read_entries(reader: Reader, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
+    """Entries with ``after < position <= until`` (``None``: to the end), ascending, at most ``limit`` of them and
+    about 8 MiB of events; empty only when there are none."""
+    last = until if until is not None else 2**62
+    return make_entries(reader.compression, *reader.execute(READ, (after, last, limit, READ_SIZE)).fetchone())
+
+
+def fetch_entries(reader: Reader, positions: Sequence[int]) -> list[Entry]:
+    """The entries at these positions, in the order asked; unknown positions are left out."""
+    return make_entries(
+        reader.compression, *reader.execute(FETCH, (orjson.dumps(list(positions)).decode(),)).fetchone()
+    )
+
+
+def find_position(reader: Reader, uid: uuid.UUID) -> int | None:
+    """Position of the first entry of this event."""
+    row = reader.execute(FIND, (uid.bytes,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def find_position_at(reader: Reader, received_at: int) -> int:
+    """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""
+    noted = "SELECT position FROM arrival WHERE latest < ? ORDER BY latest DESC, position DESC LIMIT 1"
+    (start,) = reader.execute(noted, (received_at,)).fetchone() or (0,)
+    # Short: from a noted arrival to the next one.
+    following = "SELECT position FROM entry WHERE position > ? AND received_at >= ? ORDER BY position LIMIT 1"
+    (first,) = reader.execute(following, (start, received_at)).fetchone() or (None,)
+    if first is not None:
+        return int(first) - 1
+    (last,) = reader.execute("SELECT coalesce(max(position), 0) FROM entry").fetchone()
+    return int(last)
+
+
+def read_raw(reader: Reader, position: int) -> tuple[bytes, str] | None:
+    """What the provider sent for this entry, and its media type; ``None`` if not kept."""
+    row = reader.execute("SELECT content, media FROM raw WHERE position = ?", (position,)).fetchone()
+    if row is None:
+        return None
+    (raw,) = reader.compression.decompress(row[0], [len(row[0])])
+    return raw, row[1] or "application/json"

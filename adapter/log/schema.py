@@ -1,0 +1,162 @@
+"""The tables of the embedded log, and the file they stand in.
+
+Position and revision stand in ``entry`` with all that readers ask for; the native bytes stand in ``raw``, a table of
+their own, so that they can be guarded and removed apart. ``identity`` is the log's one index. Events and native bytes
+are compressed with the dictionary the log was made with; it is part of the log, since nothing is readable without it.
+
+``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
+found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
+
+#: "IdPa": how a file is known to be ours.
+APPLICATION = 0x49645061
+#: Raised with every change of the tables; an older file is taken from step to step by a list that begins here.
+VERSION = 1
+
+TABLES = """
+CREATE TABLE dictionary (content BLOB NOT NULL);
+
+CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+CREATE TABLE entry (
+  position INTEGER PRIMARY KEY,
+  uid BLOB NOT NULL,
+  revision INTEGER NOT NULL,
+  source INTEGER NOT NULL REFERENCES source (id),
+  received_at INTEGER NOT NULL,
+  type TEXT,
+  native_type TEXT,
+  problem TEXT,
+  size INTEGER NOT NULL, -- of the event before compression, so that a read can be bounded
+  event BLOB
+);
+
+-- media is null where it is application/json
+CREATE TABLE raw (position INTEGER PRIMARY KEY, media TEXT, content BLOB NOT NULL);
+
+-- A strong key, a numbered weak key, or the uid of an entry without keys. On a weak key itself (its number is 0) stands
+-- how many events share it (equal), and how many of those, the first ones, are known by a strong key, too (taken).
+CREATE TABLE identity (
+  key BLOB PRIMARY KEY,
+  position INTEGER NOT NULL,
+  taken INTEGER NOT NULL,
+  equal INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE arrival (latest INTEGER, position INTEGER, PRIMARY KEY (latest, position)) WITHOUT ROWID;
+
+CREATE TABLE reader (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  cursor INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  filter TEXT NOT NULL,
+  matched INTEGER NOT NULL,
+  delivered INTEGER NOT NULL,
+  skipped INTEGER NOT NULL
+);
+
+-- due_at is null for the dead
+CREATE TABLE held (
+  reader INTEGER NOT NULL REFERENCES reader (id),
+  position INTEGER NOT NULL,
+  tries INTEGER NOT NULL,
+  due_at INTEGER,
+  answer TEXT NOT NULL,
+  PRIMARY KEY (reader, position)
+) WITHOUT ROWID;
+CREATE INDEX held_due ON held (reader, due_at);
+"""
+
+#: Codes of SQLite that speak of the disk, the file's permissions or another process: they may pass.
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+
+
+def store_error(path: Path, error: Exception) -> StoreError:
+    """What went wrong with the log, for those who can do something about it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return StoreMismatch(f"{path}: not a log: {error}; name another data folder, or move this file away")
+    if code in _PASSING:
+        return StoreUnavailable(f"{path}: cannot be written or read now: {error}")
+    return StoreError(f"{path}: {error}")
+
+
+def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sqlite3.Connection:
+    """Open the log for writing; make it, with ``dictionary``, if there is none. The connection may change threads.
+
+    Raises:
+        StoreMismatch: the file is not a log, or of a newer version.
+        StoreUnavailable: it cannot be opened now.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            if _is_empty(connection):
+                # One statement at a time: executescript would commit first.
+                for statement in TABLES.split(";\n"):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO dictionary VALUES (?)", (dictionary,))
+                connection.execute(f"PRAGMA application_id = {APPLICATION}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            check_version(path, connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise store_error(path, error) from error
+    return connection
+
+
+def check_version(path: Path, connection: sqlite3.Connection) -> None:
+    """See that the file is a log that this program can read.
+
+    Raises:
+        StoreMismatch: it is not.
+    """
+    if _pragma(connection, "application_id") != APPLICATION:
+        raise StoreMismatch(f"{path}: a database of another program; name another data folder, or move this file away")
+    version = _pragma(connection, "user_version")
+    if version > VERSION:
+        raise StoreMismatch(
+            f"{path}: version {version} of the log, but this program knows versions up to {VERSION};"
+            " run the newer program that wrote it, or name another data folder"
+        )
+
+
+def reading_uri(path: Path) -> str:
+    """How SQLite is told to open the log for reading only."""
+    return f"file:{quote(str(path.absolute()))}?mode=ro"
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return bool(tables == 0) and _pragma(connection, "application_id") == 0
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
