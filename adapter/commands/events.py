@@ -101,7 +101,9 @@ def list_events(
         return
     console = Console(highlight=False)
     if not events:
-        console.print("No events. Filters narrow the list; system.* events come only with --type 'system.*'.")
+        console.print(
+            "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True
+        )
         return
     console.print(_table(events))
 

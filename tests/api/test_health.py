@@ -1,0 +1,52 @@
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from adapter.access import Access
+from adapter.api.app import make_app
+from adapter.api.health import Health
+from adapter.log.protocol import Log
+from adapter.log.sqlite import open_sqlite_log
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[Log]:
+    async with open_sqlite_log(tmp_path / "log.sqlite", busy_timeout=0.01) as log:
+        yield log
+
+
+async def test_ready_means_that_the_store_can_write(
+    log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+) -> None:
+    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), body_limit=1000))
+    assert (await client.get("/readyz")).status == 200
+
+    other = sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)
+    other.execute("begin immediate")
+    refused = await client.get("/readyz")
+    assert refused.status == 503
+    assert refused.content_type == "application/problem+json"
+    assert refused.headers["Retry-After"]
+    assert "sqlite" not in await refused.text()
+    assert (await client.get("/healthz")).status == 200
+
+    other.execute("rollback")
+    other.close()
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_one_trial_answers_all_who_ask_within_its_lifetime(
+    log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+) -> None:
+    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), body_limit=1000))
+    assert (await client.get("/readyz")).status == 200
+    other = sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)
+    other.execute("begin immediate")
+    assert (await client.get("/readyz")).status == 200
+    other.close()
