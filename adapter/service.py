@@ -21,7 +21,7 @@ from adapter.access import ADMIN, Access, Holder
 from adapter.api.app import make_app
 from adapter.api.feed import Feed
 from adapter.api.health import Health
-from adapter.api.ingest import ingest_operation
+from adapter.api.ingest import challenge_operation, ingest_operation
 from adapter.api.metrics import Metrics, read_counts, read_log, read_sinks
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery
@@ -39,7 +39,7 @@ from adapter.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
 from adapter.sinks.settings import open_sink
 from adapter.sources.authentication import Authenticator
-from adapter.sources.ingest import Door, ingest_handler
+from adapter.sources.ingest import Door, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 
 _log = structlog.get_logger("adapter.service")
@@ -104,6 +104,7 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         readings = [lambda: read_counts(counts), lambda: read_log(log, search), lambda: read_sinks(deliveries)]
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
+            challenge_operation(challenge_handler(doors, nobody)),
             *Feed(log, search, catalogue).operations(),
             *Health(log).operations(),
             *Metrics(readings).operations(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, Parameter
-from adapter.problem import Handler
+from adapter.problem import Handler, guarded
 
 
 class Received(BaseModel):
@@ -29,5 +29,18 @@ def ingest_operation(handler: Handler) -> Operation:
         {202: Answer("All records are stored.", model=Received)},
         parameters=[Parameter("source", "Name of the source")],
         body=("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded"),
+        bare=True,
+    )
+
+
+def challenge_operation(handler: Handler) -> Operation:
+    """``GET /ingest/{source}``: the question that some providers ask when a hook is registered."""
+    return Operation(
+        "GET",
+        "/ingest/{source}",
+        guarded(handler),
+        "Tell a provider back what it asks when a hook is registered",
+        {200: Answer("What was asked.")},
+        parameters=[Parameter("source", "Name of the source")],
         bare=True,
     )

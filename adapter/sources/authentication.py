@@ -9,9 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
-from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Proof
+from joserfc import jwt
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import OctKey
+
+from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof, Proof
 
 #: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
 MayIngest = Callable[[str], bool]
@@ -23,13 +28,18 @@ class Authenticator:
     def __init__(self, proofs: Sequence[Proof], tokens: Sequence[str], may_ingest: MayIngest) -> None:
         self._bearer = "bearer" in proofs
         self._basic = "basic" in proofs
-        self._headers = [proof.header for proof in proofs if isinstance(proof, HeaderProof)]
+        headers = [proof.header for proof in proofs if isinstance(proof, HeaderProof)]
+        #: Some send their secret as the whole of this header, without a scheme.
+        self._bare_authorization = any(header.lower() == "authorization" for header in headers)
+        self._headers = [header for header in headers if header.lower() != "authorization"]
         self._signatures = [proof.hmac for proof in proofs if isinstance(proof, HmacProof)]
+        self._jwts = [proof.jwt for proof in proofs if isinstance(proof, JwtProof)]
         self._tokens = [token.encode() for token in tokens]
         self._may_ingest = may_ingest
 
-    def proves(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether the request with these headers and this body (as it was sent) comes from the source."""
+    def proves(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+        """Whether the request with these headers and this body (as it was sent) comes from the source. ``now``:
+        arrival, epoch seconds."""
         proven = False
         authorization = headers.get("Authorization")
         if authorization is not None:
@@ -45,12 +55,20 @@ class Authenticator:
         for signature in self._signatures:
             value = headers.get(signature.header)
             if value is not None:
-                if not self._signs(signature, value, body):
+                if not self._signs(signature, value, headers, body, now):
+                    return False
+                proven = True
+        for rule in self._jwts:
+            value = headers.get(rule.header)
+            if value is not None:
+                if not self._is_jwt(rule, value, now):
                     return False
                 proven = True
         return proven
 
     def _authorizes(self, authorization: str) -> bool:
+        if self._bare_authorization and self._is_token(authorization.encode("utf-8", "surrogateescape")):
+            return True
         scheme, _, value = authorization.partition(" ")
         value = value.strip()
         match scheme.lower():
@@ -70,14 +88,58 @@ class Authenticator:
         # All are compared, so that the time does not tell which of them was the right one.
         return sum(hmac.compare_digest(token, presented) for token in self._tokens) > 0
 
-    def _signs(self, rule: Hmac, value: str, body: bytes) -> bool:
-        """Whether one of the comma-separated signatures is right for one token and one allowed digest."""
-        expected = [_signature(rule, token, digest, body) for token in self._tokens for digest in rule.digest]
-        presented = [one.strip().encode("utf-8", "surrogateescape") for one in value.split(",")[:8]]
-        return sum(hmac.compare_digest(one, other) for one in expected for other in presented) > 0
+    def _signs(self, rule: Hmac, value: str, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+        """Whether one of the header's signatures is right for one token and one allowed digest."""
+        presented = [one.strip() for one in value.split(",")[:8]]
+        parts = [one.partition("=")[::2] for one in presented]
+        if rule.part is not None:
+            presented = [text for name, text in parts if name == rule.part]
+        moment = None
+        if rule.timestamp is not None:
+            if rule.timestamp.header is not None:
+                moment = headers.get(rule.timestamp.header)
+            else:
+                moment = next((text for name, text in parts if name == rule.timestamp.part), None)
+            if moment is None or not _is_recent(moment, now, rule.timestamp.tolerance):
+                return False
+        signed = _signed(rule.signs, body, moment)
+        expected = [_signature(rule, token, digest, signed) for token in self._tokens for digest in rule.digest]
+        given = [one.encode("utf-8", "surrogateescape") for one in presented]
+        return sum(hmac.compare_digest(one, other) for one in expected for other in given) > 0
+
+    def _is_jwt(self, rule: Jwt, value: str, now: float) -> bool:
+        """Whether a token is signed with one of the source's, and has not run out."""
+        for token in self._tokens:
+            with warnings.catch_warnings():
+                # How long the secret is was decided where it was made.
+                warnings.simplefilter("ignore", SecurityWarning)
+                try:
+                    claims = jwt.decode(value, OctKey.import_key(token), algorithms=list(rule.algorithms)).claims
+                except (JoseError, ValueError):
+                    continue
+            expires = claims.get("exp")
+            return not isinstance(expires, int | float) or expires > now - _LEEWAY
+        return False
 
 
-def _signature(rule: Hmac, token: bytes, digest: str, body: bytes) -> bytes:
-    mac = hmac.digest(token, body, digest)
+#: Seconds that clocks may differ.
+_LEEWAY = 60
+
+
+def _is_recent(moment: str, now: float, tolerance: float) -> bool:
+    if not (moment.isascii() and moment.isdigit() and len(moment) <= 16):
+        return False
+    seconds = int(moment) / 1000 if len(moment) > 11 else int(moment)
+    return abs(now - seconds) <= tolerance
+
+
+def _signed(template: str, body: bytes, moment: str | None) -> bytes:
+    before, _, after = template.partition("{body}")
+    stamp = moment or ""
+    return before.replace("{timestamp}", stamp).encode() + body + after.replace("{timestamp}", stamp).encode()
+
+
+def _signature(rule: Hmac, token: bytes, digest: str, signed: bytes) -> bytes:
+    mac = hmac.digest(token, signed, digest)
     text = mac.hex().encode() if rule.encoding == "hex" else base64.b64encode(mac)
     return rule.prefix.encode() + text

@@ -55,21 +55,18 @@ def ingest_handler(
             return answer(error)
 
     async def take(request: web.Request) -> web.StreamResponse:
-        received_at = int(clock() * 1000)
+        now = clock()
         headers = request.headers
         body = await request.read()
         door = doors.get(request.match_info["source"])
-        if door is None:
-            nobody.proves(headers, body)
-            raise _REFUSED
-        if not door.authenticator.proves(headers, body):
+        if not (door.authenticator if door else nobody).proves(headers, body, now) or door is None:
             raise _REFUSED
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None:
             body = _unpacked(body, encoding, unpacked_limit)
         media = request.content_type if hdrs.CONTENT_TYPE in headers else JSON
         try:
-            receipts = await intake.take(door.source, body, media, received_at)
+            receipts = await intake.take(door.source, body, media, int(now * 1000))
         except NotReadable as error:
             raise RequestError(400, "Not readable", str(error)) from None
         except TooManyEvents as error:
@@ -79,6 +76,25 @@ def ingest_handler(
         return web.Response(status=202, body=orjson.dumps(receipts._asdict()), content_type=JSON)
 
     return ingest
+
+
+def challenge_handler(
+    doors: Mapping[str, Door], nobody: Authenticator, clock: Callable[[], float] = time.time
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler of ``GET /ingest/{source}``: tells a provider back what it asks when a hook is registered."""
+
+    async def challenge(request: web.Request) -> web.StreamResponse:
+        door = doors.get(request.match_info["source"])
+        if not (door.authenticator if door else nobody).proves(request.headers, b"", clock()) or door is None:
+            raise _REFUSED
+        rule = door.source.table.mapping.challenge
+        question = None if rule is None else request.headers.get(rule.header)
+        if rule is None or question is None:
+            asked = "this provider asks nothing by GET" if rule is None else f"the header {rule.header} is missing"
+            raise RequestError(400, "No challenge", f"{asked}; events are sent by POST")
+        return web.json_response({rule.answer: question})
+
+    return challenge
 
 
 def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:

@@ -5,10 +5,13 @@ import hashlib
 import hmac
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
 
-from adapter.mapping.language import HeaderProof, Hmac, HmacProof
+from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof, Timestamp
 from adapter.sources.authentication import Authenticator
 
+NOW = 1_700_000_000.0
 BODY = b'{"type":"access.LOGIN","time":1700000000000}'
 SIGNATURE = HmacProof(hmac=Hmac(header="X-Keycloak-Signature", digest=["sha256", "sha1"]))
 
@@ -24,52 +27,100 @@ def basic(password: str, user: str = "anyone") -> dict[str, str]:
 def test_the_published_signatures_of_phase_two_hold() -> None:
     source = authenticator(SIGNATURE)
     sha256 = "fd21f806c2a79664a42d6547640fb3a3a66473502a66374d5a9b279f676dd859"
-    assert source.proves({"X-Keycloak-Signature": sha256}, BODY)
-    assert source.proves({"X-Keycloak-Signature": "d28579b1353875d511389218ce1f16825189aada"}, BODY)
-    assert not source.proves({"X-Keycloak-Signature": sha256}, BODY + b" ")
-    assert not source.proves({"X-Keycloak-Signature": ""}, BODY)
+    assert source.proves({"X-Keycloak-Signature": sha256}, BODY, NOW)
+    assert source.proves({"X-Keycloak-Signature": "d28579b1353875d511389218ce1f16825189aada"}, BODY, NOW)
+    assert not source.proves({"X-Keycloak-Signature": sha256}, BODY + b" ", NOW)
+    assert not source.proves({"X-Keycloak-Signature": ""}, BODY, NOW)
 
 
 def test_any_of_several_tokens_serves_in_every_proof() -> None:
     source = authenticator("bearer", "basic", SIGNATURE, HeaderProof(header="X-Api-Key"), tokens=("old-one", "new-one"))
     for token in ("old-one", "new-one"):
-        assert source.proves({"Authorization": f"Bearer {token}"}, BODY)
-        assert source.proves(basic(token), BODY)
-        assert source.proves({"X-Api-Key": token}, BODY)
+        assert source.proves({"Authorization": f"Bearer {token}"}, BODY, NOW)
+        assert source.proves(basic(token), BODY, NOW)
+        assert source.proves({"X-Api-Key": token}, BODY, NOW)
         mac = hmac.new(token.encode(), BODY, hashlib.sha256).hexdigest()
-        assert source.proves({"X-Keycloak-Signature": mac}, BODY)
-    assert not source.proves({"Authorization": "Bearer older-one"}, BODY)
+        assert source.proves({"X-Keycloak-Signature": mac}, BODY, NOW)
+    assert not source.proves({"Authorization": "Bearer older-one"}, BODY, NOW)
 
 
 def test_a_request_without_any_proof_is_refused() -> None:
-    assert not authenticator("bearer", SIGNATURE).proves({}, BODY)
+    assert not authenticator("bearer", SIGNATURE).proves({}, BODY, NOW)
 
 
 def test_every_proof_that_is_presented_must_hold() -> None:
     source = authenticator("bearer", SIGNATURE)
     good = {"Authorization": "Bearer A3jt6D8lz"}
-    assert source.proves(good, BODY)
-    assert not source.proves({**good, "X-Keycloak-Signature": "00"}, BODY)
+    assert source.proves(good, BODY, NOW)
+    assert not source.proves({**good, "X-Keycloak-Signature": "00"}, BODY, NOW)
     mac = hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
-    assert not source.proves({"Authorization": "Bearer wrong", "X-Keycloak-Signature": mac}, BODY)
+    assert not source.proves({"Authorization": "Bearer wrong", "X-Keycloak-Signature": mac}, BODY, NOW)
 
 
 def test_a_proof_that_the_table_does_not_declare_proves_nothing() -> None:
-    assert not authenticator(SIGNATURE).proves({"Authorization": "Bearer A3jt6D8lz"}, BODY)
-    assert not authenticator("bearer").proves(basic("A3jt6D8lz"), BODY)
-    assert not authenticator("bearer").proves({"X-Keycloak-Signature": "00"}, BODY)
+    assert not authenticator(SIGNATURE).proves({"Authorization": "Bearer A3jt6D8lz"}, BODY, NOW)
+    assert not authenticator("bearer").proves(basic("A3jt6D8lz"), BODY, NOW)
+    assert not authenticator("bearer").proves({"X-Keycloak-Signature": "00"}, BODY, NOW)
 
 
 def test_the_administrator_may_post_to_every_source() -> None:
-    assert authenticator(SIGNATURE).proves({"Authorization": "Bearer admin"}, BODY)
+    assert authenticator(SIGNATURE).proves({"Authorization": "Bearer admin"}, BODY, NOW)
 
 
 def test_one_right_signature_among_several_is_enough_while_secrets_change() -> None:
     rule = Hmac(header="X-Signature", digest=["sha256"], prefix="sha256=")
     mac = "sha256=" + hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
-    assert authenticator(HmacProof(hmac=rule)).proves({"X-Signature": f"sha256=00, {mac}"}, BODY)
+    assert authenticator(HmacProof(hmac=rule)).proves({"X-Signature": f"sha256=00, {mac}"}, BODY, NOW)
 
 
 @pytest.mark.parametrize("value", ["Basic %%%", "Basic", "Bearer", "Bearer ", "Negotiate x", "", "Basic " + "=" * 9])
 def test_a_malformed_authorization_is_refused(value: str) -> None:
-    assert not authenticator("bearer", "basic").proves({"Authorization": value}, BODY)
+    assert not authenticator("bearer", "basic").proves({"Authorization": value}, BODY, NOW)
+
+
+TIMED = Hmac(
+    header="X-Signature",
+    digest=["sha256"],
+    part="v1",
+    signs="{timestamp}.{body}",
+    timestamp=Timestamp(part="t", tolerance=300),
+)
+
+
+def timed(moment: str, key: bytes = b"A3jt6D8lz") -> dict[str, str]:
+    mac = hmac.new(key, moment.encode() + b"." + BODY, hashlib.sha256).hexdigest()
+    return {"X-Signature": f"t={moment},v1={mac}"}
+
+
+def test_a_timed_signature_holds_for_its_tolerance_only() -> None:
+    source = authenticator(HmacProof(hmac=TIMED))
+    assert source.proves(timed("1699999800"), BODY, NOW)
+    assert source.proves(timed("1700000000000"), BODY, NOW)
+    assert not source.proves(timed("1699999699"), BODY, NOW)
+    assert not source.proves(timed("1700000301"), BODY, NOW)
+    assert not source.proves(timed("soon"), BODY, NOW)
+    moved = timed("1699999800")["X-Signature"].replace("t=1699999800", "t=1700000000")
+    assert not source.proves({"X-Signature": moved}, BODY, NOW)
+
+
+def test_a_secret_may_be_the_whole_authorization_header() -> None:
+    source = authenticator(HeaderProof(header="Authorization"))
+    assert source.proves({"Authorization": "A3jt6D8lz"}, BODY, NOW)
+    assert not source.proves({"Authorization": "other"}, BODY, NOW)
+
+
+def test_a_token_signed_with_the_secret_holds_until_it_runs_out() -> None:
+    source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",))
+    key = OctKey.import_key("a-secret-of-some-length-1234567890")
+
+    def token(**claims: int) -> dict[str, str]:
+        return {"x-webhook-secret": jwt.encode({"alg": "HS256"}, claims, key)}
+
+    assert source.proves(token(), BODY, NOW)
+    assert source.proves(token(exp=1_700_000_100), BODY, NOW)
+    assert not source.proves(token(exp=1_699_999_000), BODY, NOW)
+    other = OctKey.import_key("another-secret-of-some-length-1234")
+    assert not source.proves({"x-webhook-secret": jwt.encode({"alg": "HS256"}, {}, other)}, BODY, NOW)
+    none = "eyJhbGciOiJub25lIn0.e30."
+    assert not source.proves({"x-webhook-secret": none}, BODY, NOW)
+    assert not source.proves({"x-webhook-secret": "rubbish"}, BODY, NOW)
