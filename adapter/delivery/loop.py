@@ -263,8 +263,11 @@ class Delivery:
             if ledger.held <= 0 or free <= 0:
                 await self._rows_moved.wait()
                 continue
-            rows = await self._log.held(self._reader, limit=len(ledger.busy) + free)
-            waiting = [(row, row.due_at) for row in rows if row.due_at is not None and row.position not in ledger.busy]
+            # What was busy when the question was asked may be answered with a row that has ended since.
+            busy = set(ledger.busy)
+            rows = await self._log.held(self._reader, limit=len(busy) + free)
+            busy |= ledger.busy
+            waiting = [(row, row.due_at) for row in rows if row.due_at is not None and row.position not in busy]
             now = self._now()
             due = {row.position: row.tries for row, due_at in waiting if due_at <= now}
             if due:
@@ -463,6 +466,7 @@ class Delivery:
     def _open_breaker(self, after: float | None) -> None:
         suspects, self._suspects = self._suspects, []
         for _, flight, answer in suspects:
+            self._answer = answer.reason
             flight.downs += 1
             if flight.downs > DOWNS and self._sink.window > 1:
                 self._charge(flight, answer)

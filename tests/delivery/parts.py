@@ -124,7 +124,7 @@ async def check_settled_law(log: Log, name: str = "soc") -> None:
 
 async def until(condition: Callable[[], bool], delivery: Delivery | None = None) -> None:
     """Wait for what will be so, and look at the counters meanwhile."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             if delivery is not None:
                 check_law(delivery)

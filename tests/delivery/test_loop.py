@@ -10,7 +10,7 @@ import pytest
 
 from adapter.delivery.loop import State, reader_name
 from adapter.errors import StoreUnavailable
-from adapter.log.protocol import Log, Settlement
+from adapter.log.protocol import Held, Log, Settlement
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never, Stop
 from tests.delivery.parts import (
@@ -266,6 +266,26 @@ async def test_a_held_message_waits_over_a_restart(log: Log) -> None:
         await caught_up(delivery)
         assert delivery.snapshot().counts.delivered == 5
     assert sorted(sink.sent) == numbers(1, 5)
+
+
+async def test_held_messages_that_end_while_they_are_looked_up_are_not_sent_again(log: Log) -> None:
+    class Slow(Watched):
+        async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
+            rows = await self._log.held(reader, due_at=due_at, limit=limit)
+            await asyncio.sleep(0.1)
+            return rows
+
+    await append(log, 40)
+    tries: Counter[int] = Counter()
+
+    def reply(entry: Entry) -> Answer:
+        tries[entry.position] += 1
+        return REFUSED if entry.position <= 3 and tries[entry.position] == 1 else DELIVERED
+
+    async with delivering(Slow(log), Told(reply, window=16)) as delivery:
+        await caught_up(delivery)
+        assert delivery.snapshot().counts.delivered == 40
+    assert sum(tries.values()) == 43
 
 
 async def test_a_batch_answered_in_part_is_settled_in_part(log: Log) -> None:

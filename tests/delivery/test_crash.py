@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import uuid
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from aiohttp import web
+
+from adapter.log.sqlite import open_sqlite_log
+from tests.delivery import child
+from tests.delivery.parts import check_settled_law, until
+
+EVENTS = 2000
+
+
+class Receiver:
+    """Takes posts; refuses some, is out of order at times, and is slow now and then."""
+
+    def __init__(self) -> None:
+        self.chance = random.Random(3)
+        self.down = False
+        #: How often each id was taken.
+        self.taken: Counter[str] = Counter()
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = orjson.loads(await request.read())
+        assert request.headers["webhook-id"] == body["uid"]
+        if self.down:
+            return web.Response(status=503)
+        if self.chance.random() < 0.02:
+            return web.Response(status=400)
+        if self.chance.random() < 0.01:
+            await asyncio.sleep(0.1)
+        self.taken[body["uid"]] += 1
+        return web.Response(status=204)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/", receiver.take)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield receiver
+    await runner.cleanup()
+
+
+async def start(path: Path, receiver: Receiver) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.delivery.child", str(path), receiver.url, str(EVENTS), stdout=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.crash
+async def test_killed_again_and_again_every_event_arrives_with_its_one_id(tmp_path: Path, receiver: Receiver) -> None:
+    path = tmp_path / "log.sqlite"
+    goals = [50, 400, 401, 900, 1500]
+    for goal in goals:
+        process = await start(path, receiver)
+        # Each kill comes at another point; some of them in an outage.
+        await until(lambda goal=goal: len(receiver.taken) >= goal)  # type: ignore[misc]
+        receiver.down = goal in (401, 900)
+        await asyncio.sleep(0.05 * receiver.chance.random())
+        process.kill()
+        await process.wait()
+        receiver.down = False
+    process = await start(path, receiver)
+    async with asyncio.timeout(60):
+        assert await process.wait() == 0
+
+    async with open_sqlite_log(path, dictionary=b"") as log:
+        await check_settled_law(log)
+        kept = [str(entry.uid) for entry in await log.read(0, limit=EVENTS)]
+    assert len(kept) == EVENTS
+    assert set(receiver.taken) == set(kept) == {str(uuid.uuid5(uuid.NAMESPACE_OID, str(n + 1))) for n in range(EVENTS)}
+    again = receiver.taken.total() - EVENTS
+    assert again <= len(goals) * 2 * child.WINDOW
