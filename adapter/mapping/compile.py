@@ -150,9 +150,9 @@ class _Compiler:
         function = self._fresh("shape_" + re.sub(r"\W", "_", name))
         code = _Code([f"def {function}(r, g, now):"])
         assert shape.type is not None and shape.identity is not None
-        if shape.pairs is not None:
-            self.names["parse_keyvalue"] = parse_keyvalue
-            code.add(f"r = {{**r, **parse_keyvalue(text({self._at(shape.pairs)}) or '')}}")
+        if shape.beside:
+            self.names["entries"] = _entries
+            code.add("r = {**r" + "".join(f", **entries({self._at(path)})" for path in shape.beside) + "}")
             code.add("g = r.get")
         self._value(code, shape.type, "n")
         self._identity(code, shape)
@@ -671,7 +671,7 @@ def merged_shapes(mapping: MappingFile) -> dict[str, Shape]:
 def _merge(mapping: Reading, shape: Shape) -> Shape:
     return Shape(
         when=shape.when,
-        pairs=shape.pairs,
+        beside=shape.beside,
         type=shape.type if shape.type is not None else mapping.type,
         error_suffix=shape.error_suffix if shape.error_suffix is not None else mapping.error_suffix,
         fields={**mapping.fields, **shape.fields},
@@ -708,6 +708,15 @@ def _capture(pattern: Any, text: str) -> str | None:
         return None
     captured: str | None = found.group(1) if pattern.groups else found.group()
     return captured or None
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    """The entries of an object, or of a text that is JSON or holds key=value pairs; none of anything else."""
+    if value.__class__ is str:
+        if not value.startswith("{"):
+            return dict(parse_keyvalue(value))
+        value = _inside(value, ())
+    return value if value.__class__ is dict else {}
 
 
 def _inside(value: Any, steps: tuple[Step, ...]) -> Any:

@@ -260,8 +260,10 @@ class Shape(Reading):
     """One form an event comes in; the first shape whose `when` holds reads it."""
 
     when: Condition | None = Field(None, description="How the shape is recognized; none: always")
-    pairs: Path | None = Field(
-        None, description="A text of key=value pairs in the event; they are read as if they stood beside it"
+    beside: list[Path] = Field(
+        default_factory=list,
+        description="Objects in the event, or texts of key=value pairs or of JSON, whose entries are read as if they "
+        "stood beside them",
     )
 
 

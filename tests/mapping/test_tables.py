@@ -11,6 +11,7 @@ import pytest
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
 from adapter.mapping.check import check_table
+from adapter.mapping.examples import RECEIVED_AT
 from adapter.model import Event
 from adapter.resources import schemas_path
 from tests.mapping.built_in import PROVIDERS, Case, cases, catalogue, read, table, texts
@@ -95,6 +96,23 @@ def test_no_value_is_empty_or_says_null() -> None:
 
 def test_times_are_milliseconds_of_our_years() -> None:
     assert [str(case) for case, event in EVENTS if not 1_577_836_800_000 <= event["time"] < 1_893_456_000_000] == []
+
+
+def test_the_time_is_the_raw_events_own_wherever_it_has_one() -> None:
+    taken_from_arrival = {str(case) for case, event in EVENTS if "time_problem" in event["details"]}
+    webhooks = {str(case) for case in cases() if case.placed.file.stem.startswith("webhooks-")}
+    assert taken_from_arrival == webhooks | {
+        "keycloak/log-lines: S18 unquoted, with a blank in a value, no time before it",
+        "keycloak/log-lines: S18 an escaped quote poses as a next key",
+        "keycloak/log-lines: S18 an administrator, no time before it",
+        "keycloak/other-listeners: S4 a form with single quotes",
+        "keycloak/other-listeners: S5 and S6, user, no time",
+        "keycloak/other-listeners: S5, admin, no resource type",
+        "keycloak/other-listeners: S6 SHOGun, admin",
+        "keycloak/other-listeners: S14 event webhook, admin",
+        "onewelcome/oddities: a time that is none",
+    }
+    assert {event["time"] for case, event in EVENTS if str(case) in taken_from_arrival} == {RECEIVED_AT}
 
 
 def test_every_value_in_auth_details_occurs_in_the_raw_event() -> None:

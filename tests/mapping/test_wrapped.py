@@ -18,7 +18,7 @@ identity: none
 fields: {authDetails.username: name, authDetails.clientId: app}
 types: {in: {type: LOGIN}}
 shapes:
-  log: {when: {has: [line]}, pairs: line}
+  log: {when: {has: [line]}, beside: [line]}
   event: {}
 """
 
@@ -44,6 +44,13 @@ def test_pairs_in_a_text_are_read_as_if_they_stood_beside_it(make_table: Make) -
     assert event is not None
     assert event["authDetails"] == {"username": "ann", "clientId": "web"}
     assert record.raw == body
+
+
+def test_an_object_or_json_in_a_text_is_read_as_if_its_entries_stood_beside_it(make_table: Make) -> None:
+    table = make_table(TABLE)
+    inner = {"kind": "in", "name": "ann"}
+    assert names(table, json.dumps({"line": inner}).encode()) == ["ann"]
+    assert names(table, json.dumps({"line": json.dumps(inner)}).encode()) == ["ann"]
 
 
 def test_a_text_without_pairs_leaves_the_event_without_a_type(make_table: Make) -> None:
