@@ -284,6 +284,7 @@ async def test_held_messages_that_end_while_they_are_looked_up_are_not_sent_agai
 
     async with delivering(Slow(log), Told(reply, window=16)) as delivery:
         await caught_up(delivery)
+        await asyncio.sleep(0.15)
         assert delivery.snapshot().counts.delivered == 40
     assert sum(tries.values()) == 43
 
