@@ -41,6 +41,8 @@ def json_text(value: Any) -> str | None:
 
 def ip(text: str) -> str:
     """An address without port, brackets and zone; text that is no address as it is."""
+    if ":" not in text and "%" not in text:
+        return text
     found = _WITH_PORT.fullmatch(text)
     if found is None:
         return text
