@@ -229,7 +229,8 @@ def _moment(text: str, now: datetime) -> str:
 def _table(events: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("time", "type", "outcome", "user", "client", "address", "source"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("time", "type"))
+        # A narrow terminal cuts the others short, so that every event stays one line.
+        table.add_column(heading, no_wrap=heading in ("time", "type"))
     for event in events:
         who = event.get("authDetails", {})
         outcome = event["outcome"]
@@ -237,7 +238,7 @@ def _table(events: list[dict[str, Any]]) -> Table:
         table.add_row(
             _local(event["time"]),
             _plain(event["type"]),
-            Text(f"{outcome}: {reason}" if reason else outcome, style=_COLOURS.get(outcome, "")),
+            _plain(f"{outcome}: {reason}" if reason else outcome, _COLOURS.get(outcome, "")),
             _plain(who.get("username") or who.get("userId")),
             _plain(who.get("clientId")),
             _plain(who.get("ipAddress")),
@@ -246,8 +247,8 @@ def _table(events: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _plain(text: str | None) -> Text:
-    return Text(harmless(text or ""))
+def _plain(text: str | None, style: str = "") -> Text:
+    return Text(harmless(text or ""), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _local(time: int) -> str:
