@@ -45,11 +45,11 @@ def find_table(provider: str, folders: list[Path]) -> Table:
     """
     catalogue = load_catalogue(folders)
     if provider.endswith((".yaml", ".yml")):
-        return load_table(Path(provider), catalogue)
+        return load_table(Path(provider), catalogue, folders)
     for folder in folders:
         file = folder / provider / "mapping.yaml"
         if file.is_file():
-            return load_table(file, catalogue)
+            return load_table(file, catalogue, folders)
     known = sorted({file.parent.name for folder in folders for file in folder.glob("*/mapping.yaml")})
     raise ConfigError(f"no table for {provider!r}; there are {', '.join(known)}, or name a mapping.yaml")
 

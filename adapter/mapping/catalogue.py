@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
@@ -90,6 +91,8 @@ class Catalogue:
     """All types and reasons, and the questions asked about them."""
 
     def __init__(self, file: CatalogueFile) -> None:
+        #: Stands for all of it: changes when anything does.
+        self.digest = hashlib.sha256(file.model_dump_json(by_alias=True).encode()).hexdigest()
         self.groups: Mapping[str, str] = file.groups
         self.types: Mapping[str, EventType] = {_full(name): one for name, one in file.types.items()}
         self.admin = file.admin

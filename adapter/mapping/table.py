@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from adapter.errors import MappingError
 from adapter.mapping.body import Record, Splitter
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
+from adapter.mapping.extend import extended
 from adapter.mapping.language import Mapping as MappingFile
 
 
@@ -24,9 +23,10 @@ class Table:
     foreign data never raises.
     """
 
-    def __init__(self, document: Document, catalogue: Catalogue) -> None:
+    def __init__(self, document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> None:
         self.document = document
         self.catalogue = catalogue
+        bases = extended(document, folders)
         self.mapping = document.read_as(MappingFile)
         try:
             self._read, self.source = compile_mapping(self.mapping, catalogue)
@@ -35,8 +35,9 @@ class Table:
             place, _, problem = str(error).partition(": ")
             raise document.error(problem or place, place.split(".") if problem else ()) from error
         self.provider = self.mapping.provider
-        #: Changes whenever the file does.
-        self.version = hashlib.sha256(document.text.encode()).hexdigest()[:12]
+        texts = [one.text for one in (document, *bases)]
+        #: Changes whenever the file does, one that it extends, or the catalogue.
+        self.version = hashlib.sha256("\0".join([*texts, catalogue.digest]).encode()).hexdigest()[:12]
         #: As it stands in ``source.mapping`` of the events it makes.
         self.name = f"{self.provider}@{self.version}"
 
@@ -62,13 +63,13 @@ class Table:
         return Result(*self._read(record.value, received_at))
 
 
-def load_table(file: Path, catalogue: Catalogue) -> Table:
-    """Read and compile one ``mapping.yaml``.
+def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = ()) -> Table:
+    """Read and compile one ``mapping.yaml``; a table that it extends is looked for in the folders.
 
     Raises:
         MappingError: it cannot be used; the message names file, line and what is wrong.
     """
-    table = Table(Document.read(file), catalogue)
+    table = Table(Document.read(file), catalogue, folders)
     if table.provider != file.parent.name and file.name == "mapping.yaml":
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
         raise table.document.error(problem, ("provider",))
@@ -89,14 +90,9 @@ def load_tables(folders: Sequence[Path]) -> Mapping[str, Table]:
             if file.parent.name in tables:
                 continue
             try:
-                tables[file.parent.name] = load_table(file, catalogue)
+                tables[file.parent.name] = load_table(file, catalogue, folders)
             except MappingError as error:
                 problems.append(str(error))
     if problems:
         raise MappingError("\n".join(problems))
     return tables
-
-
-def event_json(event: dict[str, Any]) -> bytes:
-    """An event as the JSON that is stored and sent."""
-    return orjson.dumps(event)

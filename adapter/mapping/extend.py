@@ -1,0 +1,53 @@
+"""A table that extends another: what its file does not say is taken from there, row by row and field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adapter.mapping.document import Document
+
+
+def extended(document: Document, folders: Sequence[Path]) -> list[Document]:
+    """The documents that a table's document rests on, nearest first; its value is completed from them.
+
+    The table that is extended is looked for in the folders in order; a file that extends its own name finds the one
+    that it hides.
+
+    Raises:
+        MappingError: there is no such table, or they extend each other in a circle.
+    """
+    bases: list[Document] = []
+    below = document
+    while isinstance(below.value, dict) and below.value.get("extends") is not None:
+        name = str(below.value["extends"])
+        seen = {one.file.resolve() for one in (document, *bases)}
+        files = [folder / name / "mapping.yaml" for folder in folders]
+        there = [file for file in files if file.is_file()]
+        file = next((one for one in there if one.resolve() not in seen), None)
+        if file is None:
+            problem = f"{name!r} extends itself in a circle" if there else f"there is no table {name!r} to extend"
+            raise below.error(problem, ("extends",))
+        below = Document.read(file)
+        bases.append(below)
+    value = document.value
+    for base in bases:
+        value = _over(value, base.value)
+    document.value = value
+    return bases
+
+
+def _over(own: Any, base: Any) -> Any:
+    """A table's value over that of the one it extends."""
+    if not isinstance(own, dict) or not isinstance(base, dict):
+        return own
+    merged = {**base, **own}
+    for part in ("types", "fields", "definitions"):
+        if part in own and part in base:
+            merged[part] = {**base[part], **own[part]}
+    if "shapes" in own and "shapes" in base:
+        shapes = {name: _over(shape, base["shapes"].get(name)) for name, shape in own["shapes"].items()}
+        # The first shape that fits counts, so a new one stands before those it refines.
+        merged["shapes"] = {**shapes, **{name: one for name, one in base["shapes"].items() if name not in shapes}}
+    return merged
