@@ -58,7 +58,7 @@ class Process:
 
     async def post(self, events: Any, source: str = "keycloak") -> dict[str, Any]:
         """Post native events; what the service answers."""
-        async with self.session.post(f"/ingest/{source}", data=json.dumps(events)) as response:
+        async with self.session.post(f"/ingest/{source}", json=events) as response:
             assert response.status == 202, await response.text()
             receipts: dict[str, Any] = await response.json()
             return receipts
