@@ -80,3 +80,9 @@ class Commits:
         self.entries = Histogram([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
         #: Seconds that one took, its sync to the disk included.
         self.seconds = Histogram([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5])
+
+    def add(self, entries: int, seconds: float) -> None:
+        """Count one commit; one that stored no entry, but a reader's progress, counts by its time alone."""
+        if entries:
+            self.entries.add(entries)
+        self.seconds.add(seconds)

@@ -22,7 +22,7 @@ from adapter.api.app import make_app
 from adapter.api.feed import Feed
 from adapter.api.health import Health
 from adapter.api.ingest import challenge_operation, ingest_operation
-from adapter.api.metrics import Metrics, read_counts, read_log, read_sinks
+from adapter.api.metrics import Metrics, read_commits, read_counts, read_log, read_sinks
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery
 from adapter.delivery.select import Selection
@@ -101,7 +101,12 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         counts = Counts()
         intake = Intake(log, catalogue, counts, events_limit=settings.server.events_limit)
         doors, nobody = _doors(access, configured, sources, tables)
-        readings = [lambda: read_counts(counts), lambda: read_log(log, search), lambda: read_sinks(deliveries)]
+        readings = [
+            lambda: read_counts(counts),
+            lambda: read_log(log, search),
+            lambda: read_commits(log.commits),
+            lambda: read_sinks(deliveries),
+        ]
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
             challenge_operation(challenge_handler(doors, nobody)),

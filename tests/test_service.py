@@ -97,6 +97,9 @@ async def test_metrics_count_what_came_in_and_went_out(service: Opened) -> None:
     assert grown("idp_adapter_events_duplicate_total", "keycloak") == 1
     assert grown("idp_adapter_log_position") == 3
     assert sum(grown(*name) for name in after if name[0] == "idp_adapter_events_quarantined_total") == 1
+    assert grown("idp_adapter_commit_entries_count") == 1
+    assert grown("idp_adapter_commit_entries_sum") == 3
+    assert grown("idp_adapter_commit_seconds_sum") > 0
     assert ("idp_adapter_search_lag",) in after
     assert ("idp_adapter_sink_delivered_total", "copy") in after
     assert ("idp_adapter_sink_lag", "copy") in after

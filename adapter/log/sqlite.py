@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from adapter.counts import Commits
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.append import Appender
 from adapter.log.compression import Compression
@@ -61,6 +63,8 @@ class SqliteLog:
     """`adapter.log.protocol.Log` on SQLite; made by `open_sqlite_log`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, compression: Compression, reader: Reader) -> None:
+        #: How the commits went, for metrics.
+        self.commits = Commits()
         self._path = path
         self._connection = connection
         self._appender = Appender(connection, compression)
@@ -174,12 +178,14 @@ class SqliteLog:
         return [answer for work in works for answer in self._commit([work])]
 
     def _transact(self, works: Sequence[Work]) -> Sequence[object]:
+        began, before = time.perf_counter(), self._appender.head
         self._connection.execute("BEGIN IMMEDIATE")
         requests = [work for work in works if not callable(work)]
         receipts = iter(self._appender.append(requests) if requests else [])
         answers = [work(self._connection) if callable(work) else next(receipts) for work in works]
         self._connection.execute("COMMIT")
         self._committed = self._appender.head
+        self.commits.add(self._committed - before, time.perf_counter() - began)
         return answers
 
     def _roll_back(self, error: Exception) -> StoreError:
