@@ -251,7 +251,7 @@ def glob_matches(pattern: str, text: str) -> bool:
 # Addresses
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def address_bytes(text: str) -> bytes | None:
     """The 16 bytes of an address as a provider may write it (with a port, in brackets, with a zone), or ``None``."""
     text = text.strip()
@@ -358,12 +358,12 @@ def _common_words(type: str, native_type: str, error: str | None, client: str | 
     return frozenset((*_typed_words(type), *_typed_words(native_type), *names))
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _name_words(text: str) -> tuple[str, ...]:
     return tuple(split_words(_UUID.sub(" ", text)))
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _typed_words(text: str) -> tuple[str, ...]:
     text = _MOMENT.sub(" ", _UUID.sub(" ", text))
     return tuple(word for word in split_words(text) if len(word) < _RANDOM_FROM or not _looks_generated(word))

@@ -17,8 +17,8 @@ from pathlib import Path
 from adapter.log.sqlite import Reader, find_position, open_reader, read_entries
 from adapter.search.store import Store, Unusable
 
-#: Most entries of one transaction: the larger, the fewer pages are written twice.
-BATCH = 10_000
+#: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
+BATCH = 5_000
 #: Added to the process's niceness: receiving comes first.
 NICENESS = 5
 

@@ -62,7 +62,7 @@ ACTOR, TARGET, CLIENT, SESSION = "a", "t", "c", "s"
 
 _NEGATIVE = -(1 << 63)
 #: How many fingerprints are remembered, and of texts of which length.
-_REMEMBERED, _SHORT = 32_768, 200
+_REMEMBERED, _SHORT = 16_384, 200
 
 
 class Unusable(Exception):
@@ -137,7 +137,6 @@ def create(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {SCHEMA}")
         connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?)", (secrets.token_bytes(16),))
-        connection.execute("INSERT INTO words (words, rank) VALUES ('hashsize', 8388608)")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -185,7 +184,7 @@ class Store:
                 raise Unusable("cut short")
             # A lost search is built again from the log: it needs no sync of its own in every commit, only order.
             run("PRAGMA synchronous = NORMAL")
-            run("PRAGMA cache_size = -16384")
+            run("PRAGMA cache_size = -8192")
             run("PRAGMA wal_autocheckpoint = 8000")
             run("PRAGMA journal_size_limit = 67108864")
             run("PRAGMA temp_store = MEMORY")

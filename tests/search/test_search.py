@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sqlite3
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -254,6 +256,41 @@ async def test_the_filler_ends_when_its_input_ends(place: Place) -> None:
     assert filler is not None
     with pytest.raises(ProcessLookupError):
         os.kill(filler, 0)
+
+
+_A_SERVICE = """
+import asyncio, pathlib, sys
+from adapter.log.sqlite import open_sqlite_log
+from adapter.search import open_search
+
+async def main(folder):
+    async with (
+        open_sqlite_log(folder / "log.sqlite") as log,
+        open_search(folder / "search.sqlite", log, folder / "log.sqlite") as search,
+    ):
+        await search.wait(log.head)
+        print(search.filler, flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main(pathlib.Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.crash
+async def test_the_filler_ends_when_its_service_is_killed(place: Place, tmp_path: Path) -> None:
+    async with place.open() as (log, _):
+        await place.append(log)
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _A_SERVICE, tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    assert service.stdout is not None
+    filler = int(await service.stdout.readline())
+    process = os.pidfd_open(filler)
+    service.kill()
+    await service.wait()
+    ended, _, _ = await asyncio.to_thread(select.select, [process], [], [], 10)
+    os.close(process)
+    assert ended
 
 
 async def test_a_question_that_takes_too_long_is_broken_off(place: Place) -> None:
