@@ -271,8 +271,8 @@ class Delivery:
             now = self._now()
             due = {row.position: row.tries for row, due_at in waiting if due_at <= now}
             if due:
-                ledger.reserve(due)
                 entries = await self._log.fetch(list(due))
+                ledger.reserve(due)
                 if missing := due.keys() - {entry.position for entry in entries}:
                     ledger.skip(list(missing))
                     self._unsettled.set()
