@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from adapter.formats.text import harmless
@@ -34,6 +35,8 @@ def configure_logs(level: Level, format: Format) -> None:
         last += [structlog.processors.format_exc_info, _harmless, structlog.processors.JSONRenderer(_json)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    server = logging.getLogger("aiohttp.server")
+    server.filters = [_tell_little_of_what_is_not_http]
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -47,6 +50,16 @@ def configure_logs(level: Level, format: Format) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _tell_little_of_what_is_not_http(record: logging.LogRecord) -> bool:
+    """A request that is not HTTP is its sender's fault, and its text, which aiohttp shows, may hold a token."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    record.msg, record.args, record.exc_info = f"request is not HTTP ({type(error).__name__})", (), None
+    record.levelno, record.levelname = logging.INFO, "INFO"
+    return logging.getLogger().isEnabledFor(logging.INFO)
 
 
 def _harmless(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 
 from adapter.logs import configure_logs
 
@@ -16,6 +17,7 @@ def _restore_logs() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
+    logging.getLogger("aiohttp.server").filters = []
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -61,3 +63,16 @@ def test_an_exception_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) ->
         structlog.get_logger("adapter.test").error("failed", exc_info=error)
     [entry] = logged(capsys)
     assert "KeyError: 'nothing'" in entry["exception"]
+
+
+def test_what_is_not_http_is_one_line_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    server = logging.getLogger("aiohttp.server")
+    error = BadHttpMessage("Invalid header: Authorization Bearer secret")
+    configure_logs("info", "json")
+    server.error("Error handling request from %s", "127.0.0.1", exc_info=error)
+    [entry] = logged(capsys)
+    assert (entry["event"], entry["level"]) == ("request is not HTTP (BadHttpMessage)", "info")
+    configure_logs("warning", "json")
+    server.error("Error handling request from %s", "127.0.0.1", exc_info=error)
+    server.error("Unhandled", exc_info=KeyError("a bug"))
+    assert [entry["event"] for entry in logged(capsys)] == ["Unhandled"]
