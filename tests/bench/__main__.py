@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -33,26 +34,35 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := [row for row in given.rows if row not in ROWS]:
         parser.error(f"there is no row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    # Ended from outside, it ends what it started all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     logging.disable()
     open_files_limit()
     results: list[Result] = []
     problems: list[str] = []
     begin = time.monotonic()
     for row in given.rows or ROWS:
-        print(f"{time.monotonic() - begin:5.0f} s  {row}", file=sys.stderr, flush=True)
+        _say(begin, row)
         try:
             # A folder for each row, so that no row pays for what another one left.
             with tempfile.TemporaryDirectory(prefix="bench-", dir=given.folder, ignore_cleanup_errors=True) as folder:
-                results += ROWS[row](Path(folder))
+                found = ROWS[row](Path(folder))
+            for result in found:
+                _say(begin, f"  {result}")
+            results += found
         except CannotMeasure as problem:
             problems.append(f"{row}: {problem}")
-            print(problems[-1], file=sys.stderr, flush=True)
-    print(f"{time.monotonic() - begin:5.0f} s  done", file=sys.stderr, flush=True)
+            _say(begin, problems[-1])
+    _say(begin, "done")
     if results:
         print(table(results), f"\nMeasured on {machine()}.", sep="\n")
     for text in problems:
         print(f"\nNot measured: {text}")
     return 1 if problems else 0
+
+
+def _say(begin: float, text: str) -> None:
+    print(f"{time.monotonic() - begin:5.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

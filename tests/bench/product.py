@@ -31,7 +31,8 @@ class Product:
     url: str
     #: Its data.
     folder: Path
-    #: The administrator's token.
+    #: The administrator's token, and that of the source.
+    admin_token: str
     token: str
     process: int
 
@@ -74,7 +75,7 @@ class Product:
         assert split.hostname is not None
         connection = http.client.HTTPConnection(split.hostname, split.port, timeout=_PATIENCE)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.admin_token}"})
             answer = connection.getresponse()
             body = answer.read()
         finally:
@@ -115,9 +116,9 @@ def open_product(folder: Path, settings: str = "") -> Iterator[Product]:
         )
         try:
             url = _wait_for_url(process, data, said)
-            token = read_tokens(data).admin
-            assert token is not None
-            yield Product(url, data, token, process.pid)
+            tokens = read_tokens(data)
+            assert tokens.admin is not None
+            yield Product(url, data, tokens.admin, tokens.sources["keycloak"], process.pid)
             process.terminate()
             try:
                 status = process.wait(_PATIENCE)

@@ -53,6 +53,10 @@ class Result:
         """Whether the target is reached; ``None`` without one."""
         return None if self.target is None else self.target.met(median(self.ratios or self.product))
 
+    def __str__(self) -> str:
+        beside = f", {_spread(self.ratios)} of the floor" if self.floor else ""
+        return f"{self.what}: {_spread(self.product)} {self.unit}{beside}"
+
 
 def table(results: Iterable[Result]) -> str:
     """The results as Markdown."""
