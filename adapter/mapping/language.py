@@ -360,7 +360,9 @@ class Challenge(_Word):
 class Redaction(_Word):
     """Values that are replaced by ``[redacted]`` before anything is stored, raw event included."""
 
-    in_: Path = Field(alias="in", description="The part of the raw event to look in; JSON inside text is looked into")
+    in_: Path = Field(
+        alias="in", description="The part of the raw event to look in; JSON and pairs inside text are looked into"
+    )
     keys: list[str] = Field(
         default_factory=list,
         description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "

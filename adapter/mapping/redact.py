@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Redaction
 from adapter.mapping.paths import Key, Step, parse_path, take
 
@@ -56,7 +57,11 @@ def _cleaned(part: Any, keys: _Keys, above: tuple[str, ...]) -> Any:
     """The part without its secrets; the part itself if it has none."""
     if part.__class__ is str:
         if part[:1] not in ("{", "["):
-            return part
+            if above or "=" not in part:
+                return part
+            pairs = parse_keyvalue(part)
+            cleaned = _cleaned(pairs, keys, above)
+            return part if cleaned is pairs else write_keyvalue(cleaned)
         try:
             inner = orjson.loads(part)
         except ValueError:

@@ -72,3 +72,10 @@ def test_without_keys_the_whole_part_goes(make_table: Make) -> None:
     assert b"a=1" not in record.raw
     (record,) = table.split(b'{"kind": "in", "cookies": {"a": 1}}')
     assert json.loads(record.raw) == {"kind": "in", "cookies": "[redacted]"}
+
+
+def test_secrets_in_pairs_inside_a_text_go_too(make_table: Make) -> None:
+    raw = {"kind": "in", "representation": 'a="1", secret="x, y", z="{\\"password\\": \\"hunter2\\"}"'}
+    (record,) = make_table(TABLE).split(json.dumps(raw).encode())
+    kept = json.loads(record.raw)["representation"]
+    assert kept == 'a="1", secret="[redacted]", z="{\\"password\\":\\"[redacted]\\"}"'
