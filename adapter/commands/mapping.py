@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
+import yaml
 from rich.console import Console
 
 from adapter.errors import AdapterError, ConfigError
-from adapter.mapping.apply import apply as apply_table
-from adapter.mapping.body import JSON, NDJSON, NotReadable, UnknownMedia
+from adapter.mapping.accept import changes as example_changes
+from adapter.mapping.accept import write as write_accepted
+from adapter.mapping.apply import apply_records
+from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.check import check_table
+from adapter.mapping.compare import table_changes
+from adapter.mapping.coverage import coverage as table_coverage
+from adapter.mapping.draft import draft, draft_examples
+from adapter.mapping.explain import Explanation
+from adapter.mapping.explain import explain as explain_record
+from adapter.mapping.paths import follow, parse_path, scalar_text
 from adapter.mapping.table import Table, load_table
 from adapter.resources import mappings_path
 from adapter.settings import load_settings
@@ -50,8 +61,13 @@ def find_table(provider: str, folders: list[Path]) -> Table:
         file = folder / provider / "mapping.yaml"
         if file.is_file():
             return load_table(file, catalogue, folders)
-    known = sorted({file.parent.name for folder in folders for file in folder.glob("*/mapping.yaml")})
-    raise ConfigError(f"no table for {provider!r}; there are {', '.join(known)}, or name a mapping.yaml")
+    known = ", ".join(known_providers(folders))
+    raise ConfigError(f"no table for {provider!r}; there are {known}, or name a mapping.yaml")
+
+
+def known_providers(folders: list[Path]) -> list[str]:
+    """The providers that have a table, by name."""
+    return sorted({file.parent.name for folder in folders for file in folder.glob("*/mapping.yaml")})
 
 
 @app.command()
@@ -70,7 +86,7 @@ def check(
     failed = False
     try:
         folders = table_folders(config)
-        names = providers or sorted({file.parent.name for one in folders for file in one.glob("*/mapping.yaml")})
+        names = providers or known_providers(folders)
     except AdapterError as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from None
@@ -106,23 +122,182 @@ def apply(
 
     For example: idp-adapter mapping apply keycloak event.json
     """
-    try:
+    with _reported():
         table = find_table(provider, table_folders(config))
-        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        now = int(time.time() * 1000)
-        try:
-            results = list(apply_table(table, body, now, media or JSON))
-        except NotReadable:
-            if media is not None:
-                raise
-            # Not one JSON value: lines of JSON, of which a broken one is shown as quarantined.
-            results = list(apply_table(table, body, now, NDJSON[0]))
-    except OSError as error:
-        typer.echo(f"{file}: cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(1) from None
-    except (AdapterError, NotReadable, UnknownMedia) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        body, now = _input(file), int(time.time() * 1000)
+        results = list(apply_records(table, _records(table, body, media), now))
     for result in results:
         sys.stdout.buffer.write(orjson.dumps(result) + b"\n")
     sys.stdout.flush()
+
+
+@app.command()
+def explain(
+    provider: Annotated[str, typer.Argument(help="A provider, or a mapping.yaml.")],
+    file: Annotated[Path, typer.Argument(help="Raw events: JSON, a list, or NDJSON; - is standard input.")],
+    config: Config = None,
+    media: Annotated[str | None, typer.Option(help="Media type of the input.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each event.")] = False,
+) -> None:
+    """Show why a table makes of raw events what it makes: shape, row and path behind each field.
+
+    For example: idp-adapter mapping explain onewelcome event.json
+    """
+    with _reported():
+        table = find_table(provider, table_folders(config))
+        for number, record in enumerate(_records(table, _input(file), media), 1):
+            found = explain_record(table, record, int(time.time() * 1000))
+            if as_json:
+                typer.echo(found.model_dump_json())
+            else:
+                typer.echo(f"event {number}\n" + _told(found))
+
+
+@app.command()
+def coverage(
+    providers: Annotated[list[str] | None, typer.Argument(help="Providers; all tables if left out.")] = None,
+    config: Config = None,
+) -> None:
+    """Hold tables against their vendors' lists of types: covered, missing, extra.
+
+    For example: idp-adapter mapping coverage onewelcome
+    """
+    with _reported():
+        folders = table_folders(config)
+        for name in providers or known_providers(folders):
+            found = table_coverage(find_table(name, folders))
+            listed = len(found.covered) + len(found.missing) + len(found.unmapped)
+            typer.echo(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row")
+            for native in found.missing:
+                typer.echo(f"  missing {native}")
+            for native, why in found.unmapped.items():
+                typer.echo(f"  left out {native}: {why}")
+            if found.extra:
+                typer.echo(f"  {len(found.extra)} more: {', '.join(found.extra)}")
+            typer.echo(f"  types without a row: {found.unknown}")
+
+
+@app.command()
+def accept(
+    provider: Annotated[str, typer.Argument(help="A provider, or a mapping.yaml.")],
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+) -> None:
+    """Show what the examples' expected events would become, and write them after a yes.
+
+    For example: idp-adapter mapping accept ./mappings/acme/mapping.yaml
+    """
+    with _reported():
+        changed = list(example_changes(find_table(provider, table_folders(config))))
+        if not changed:
+            typer.echo("every example is reproduced; there is nothing to accept")
+            return
+        for change in changed:
+            typer.echo(f"{change.placed.file}:{change.placed.line}: {change.placed.example.name}")
+            for line in change.lines():
+                typer.echo(f"  {line}")
+        if not yes:
+            typer.confirm(f"Write {len(changed)} expectations?", abort=True)
+        write_accepted(changed)
+        typer.echo(f"wrote {len(changed)} expectations; read them again before you commit them")
+
+
+@app.command()
+def diff(
+    provider: Annotated[str, typer.Argument(help="A provider, or a mapping.yaml: the table as it is.")],
+    newfile: Annotated[Path, typer.Argument(help="The table as it would be.")],
+    config: Config = None,
+    force: Annotated[bool, typer.Option(help="Accept that events would be known by other keys.")] = False,
+) -> None:
+    """Show what a changed table would do to the examples, before it is put in place.
+
+    Exit code 1 if events would be known by other keys: copies of events that came before would be new events.
+    """
+    with _reported():
+        folders = table_folders(config)
+        old, new = find_table(provider, folders), find_table(str(newfile), folders)
+        found = table_changes(old, new)
+        for one in found:
+            typer.echo(f"{one.example}")
+            for line in one.lines:
+                typer.echo(f"  {line}")
+        keys = [one.example for one in found if one.keys]
+        typer.echo(f"{len(found)} examples would change, {len(keys)} of them their keys")
+        if keys and not force:
+            typer.echo("the identity of events would change; use --force if that is meant", err=True)
+            raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    provider: Annotated[str, typer.Argument(help="Name of the new provider.")],
+    samples: Annotated[Path, typer.Option("--from", help="Raw events: JSON, a list, or NDJSON; - is standard input.")],
+    to: Annotated[Path, typer.Option(help="Folder of the user's own tables.")] = Path("mappings"),
+) -> None:
+    """Propose a table from samples; `check` rejects it until each type is decided.
+
+    For example: idp-adapter mapping new acme --from samples.ndjson
+    """
+    with _reported():
+        body = _input(samples)
+        try:
+            parsed = orjson.loads(body)
+            values = parsed if isinstance(parsed, list) else [parsed]
+        except orjson.JSONDecodeError:
+            values = [orjson.loads(line) for line in body.splitlines() if line.strip()]
+        values = [value for value in values if isinstance(value, dict)]
+        folder = to / provider
+        if folder.exists():
+            raise ConfigError(f"{folder}: is there already; name another provider, or edit it")
+        text = draft(provider, values)
+        (folder / "examples").mkdir(parents=True)
+        (folder / "mapping.yaml").write_text(text, encoding="utf-8")
+        path = yaml.safe_load(text)["type"]
+        examples = draft_examples(values, lambda value: scalar_text(follow(value, parse_path(path))))
+        (folder / "examples" / "samples.yaml").write_text(examples, encoding="utf-8")
+        typer.echo(f"wrote {folder / 'mapping.yaml'} and {folder / 'examples' / 'samples.yaml'}")
+        typer.echo(f"next: decide each type, then: idp-adapter mapping check {folder / 'mapping.yaml'}")
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Errors that a person can mend are told in a line, with exit code 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise typer.Exit(1) from None  # the reader of our output has seen enough
+    except OSError as error:
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
+    except (AdapterError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def _input(file: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+
+
+def _records(table: Table, body: bytes, media: str | None) -> list[Record]:
+    try:
+        return table.split(body, media or JSON)
+    except NotReadable:
+        if media is not None:
+            raise
+        # Not one JSON value: lines of JSON, of which a broken one is shown as quarantined.
+        return table.split(body, NDJSON[0])
+
+
+def _told(found: Explanation) -> str:
+    lines = []
+    for what, tried in (("shape", found.shapes), ("row", found.rows)):
+        for one in tried:
+            why = "" if one.failed is None else f": {one.failed}"
+            lines.append(f"  {what} {one.name}: {'taken' if one.taken else 'not taken'}{why}")
+    if found.ignored:
+        lines.append("  ignored: the table passes over it")
+    if found.problem is not None:
+        lines.append(f"  quarantined: {found.problem}")
+    width = max((len(name) for name in found.fields), default=0)
+    lines.extend(f"  {name:<{width}}  {one.value}  <- {one.by}" for name, one in found.fields.items())
+    return "\n".join(lines)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from adapter.mapping.body import JSON
+from adapter.mapping.body import JSON, Record
 from adapter.mapping.table import Table
 from adapter.model import EventDict, identity_key, ordinal_key, source_key, uid_text
 
@@ -47,9 +47,16 @@ def apply(
         NotReadable: the body as a whole is not what ``media`` says.
         UnknownMedia: the table does not take ``media``.
     """
+    return apply_records(table, table.split(body, media), received_at, random_uid=random_uid)
+
+
+def apply_records(
+    table: Table, records: Iterable[Record], received_at: int, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
+) -> Iterator[dict[str, Any]]:
+    """The same for records that were taken out of a body already."""
     key = source_key(table.provider)
     ordinals = Ordinals()
-    for record in table.split(body, media):
+    for record in records:
         result = table.result(record, received_at)
         if result.event is None:
             if result.problem is None:

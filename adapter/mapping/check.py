@@ -15,6 +15,9 @@ from adapter.mapping.examples import Placed, differences, outcome_of, read_examp
 from adapter.mapping.language import Row
 from adapter.mapping.table import Table
 
+#: The type that stands in a draft's row which nobody has decided yet.
+UNDECIDED = "DECIDE"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -64,6 +67,9 @@ def _types(table: Table) -> Iterator[Finding]:
     catalogue = table.catalogue
     for _, _, _, row, place in _each_row(table):
         if row.type is None:
+            continue
+        if row.type == UNDECIDED:
+            yield _finding(table, place, "is not decided: say which type of the catalogue it is, or `ignore: true`")
             continue
         type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
         if catalogue.known(type) is None:

@@ -83,11 +83,20 @@ def compile_mapping(mapping: MappingFile, catalogue: Catalogue) -> tuple[Read, s
     return _Compiler(mapping, catalogue).compile()
 
 
-def compile_condition(mapping: MappingFile, condition: Condition | None) -> Callable[[dict[str, Any]], bool]:
-    """A condition as a function of a raw object."""
+def compile_condition(
+    mapping: MappingFile, condition: Condition | None, actor: ActorRule | None = None
+) -> Callable[[dict[str, Any]], bool]:
+    """A condition as a function of a raw object; ``actor``: the rule where it is not the table's own."""
     compiler = _Compiler(mapping, Catalogue(CatalogueFile()))
-    source = "lambda r: (lambda g: " + compiler.condition(condition or Condition(), mapping.actor) + ")(r.get)"
-    return eval(source, compiler.names)  # type: ignore[no-any-return]
+    expression = compiler.condition(condition or Condition(), actor or mapping.actor)
+    compiled: Callable[[dict[str, Any]], bool] = eval(f"lambda r: (lambda g: {expression})(r.get)", compiler.names)
+    return compiled
+
+
+def compile_value(mapping: MappingFile, value: Any) -> Callable[[dict[str, Any]], str | None]:
+    """A value as a function of a raw object."""
+    compiled = _Compiler(mapping, Catalogue(CatalogueFile())).value_function(value)
+    return lambda raw: compiled(raw, raw.get)
 
 
 @dataclass
@@ -401,7 +410,7 @@ class _Compiler:
             resource, _, operation = type.removeprefix("admin.").rpartition("-")
         reason: Any = None
         if row is not None and row.reason is not None:
-            reason = row.reason if isinstance(row.reason, str) else self._value_function(row.reason)
+            reason = row.reason if isinstance(row.reason, str) else self.value_function(row.reason)
         return _Decision(
             type=type,
             outcome=outcome.value,
@@ -570,7 +579,7 @@ class _Compiler:
         code.add(f"if {var} is not None and ({var}.__class__ is not str or {var} in ABSENT):")
         code.add(f"    {var} = text(json_text({var}))" if deep else f"    {var} = text({var})")
 
-    def _value_function(self, value: Any) -> Any:
+    def value_function(self, value: Any) -> Any:
         function = self._fresh("value")
         code = _Code([f"def {function}(r, g):"])
         self._value(code, value, "v")
@@ -628,7 +637,7 @@ class _Compiler:
         return self._constant("TEXTS", frozenset(self.names["text"](value) for value in values))
 
     def _actor(self, rule: ActorRule) -> str:
-        who, whom = self._value_function(rule.id), self._value_function(rule.self_)
+        who, whom = self.value_function(rule.id), self.value_function(rule.self_)
         technical = frozenset(rule.technical)
 
         def actor(raw: dict[str, Any], get: Any) -> str:

@@ -84,6 +84,34 @@ class Document:
             node = found
         return line
 
+    def span(self, place: Sequence[str | int]) -> tuple[int, int, int]:
+        """Where the part at ``place`` stands in the text, from its key's colon to its end, and how far its key is
+        indented.
+
+        Raises:
+            KeyError: there is no such part.
+        """
+        node, key = self._node, None
+        for step in place:
+            if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+                node, key = node.value[step], None
+            elif isinstance(node, yaml.MappingNode):
+                key, node = next((one for one in node.value if one[0].value == str(step)), (None, None))
+            if node is None:
+                raise KeyError(step)
+        if key is None or node is None:
+            raise KeyError(place)
+        end: int = node.end_mark.index
+        if isinstance(node, yaml.CollectionNode) and not node.flow_style:
+            # A block's end mark stands where the next part begins, behind comments that belong to that.
+            lines = self.text[key.end_mark.index : end].split("\n")
+            while len(lines) > 1 and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+                lines.pop()
+            end = key.end_mark.index + len("\n".join(lines)) + 1
+        elif self.text[end : end + 1] == "\n":
+            end += 1
+        return key.end_mark.index + 1, end, key.start_mark.column
+
     def error(self, problem: str, place: Sequence[str | int] = ()) -> MappingError:
         """A complaint about the part at ``place``."""
         name = ".".join(str(step) for step in place)

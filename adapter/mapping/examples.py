@@ -52,6 +52,8 @@ class Placed:
     example: Example
     file: Path
     line: int | None
+    #: Which of the file's examples, from 0.
+    number: int
 
 
 def read_examples(folder: Path) -> Iterator[Placed]:
@@ -64,7 +66,7 @@ def read_examples(folder: Path) -> Iterator[Placed]:
         document = Document.read(file)
         document.value = {"examples": document.value or []}
         for number, example in enumerate(document.read_as(_File).examples):
-            yield Placed(example, file, document.line((number,)))
+            yield Placed(example, file, document.line((number,)), number)
 
 
 def outcome_of(table: Table, example: Example) -> list[dict[str, Any]]:

@@ -1,0 +1,167 @@
+"""A first mapping file proposed from samples: what stands where, and the types seen. Deciding what each type means is
+left to a person: the draft's rows name no type of the catalogue, so ``check`` rejects it until all are decided."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from adapter.mapping.check import UNDECIDED
+from adapter.mapping.conversion import epoch, rfc3339
+from adapter.mapping.language import Conversion
+from adapter.mapping.paths import scalar_text
+
+#: Words in the name of a key that speak for a field, best first.
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "type": ("eventtype", "eventname", "eventkey", "eventcode", "type", "event", "action", "kind", "code", "name"),
+    "time": ("timestamp", "eventtime", "occurred", "published", "createdat", "created", "time", "date", "when", "at"),
+    "id": ("eventid", "eventuid", "uuid", "guid", "id"),
+    "user": ("userid", "user.id", "actorid", "actor.id", "subject", "sub", "principal", "user", "actor", "account"),
+    "username": ("username", "login", "email", "user.name", "preferredusername", "alternateid"),
+    "client": ("clientid", "client.id", "appid", "applicationid", "client", "application", "app", "service"),
+    "ip": ("ipaddress", "clientip", "remoteip", "sourceip", "ip", "address"),
+    "session": ("sessionid", "session.id", "sid", "session"),
+    "realm": ("realmid", "tenantid", "tenant", "realm", "organization", "org", "domain"),
+}
+
+_FIELDS = {
+    "realm": "realmId",
+    "client": "authDetails.clientId",
+    "user": "authDetails.userId",
+    "ip": "authDetails.ipAddress",
+    "username": "authDetails.username",
+    "session": "authDetails.sessionId",
+}
+
+
+def draft(provider: str, samples: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a mapping file for events like the samples.
+
+    Raises:
+        ValueError: there are no samples, or nothing in them looks like a type.
+    """
+    if not samples:
+        raise ValueError("there are no samples; give one JSON object a line, or a list of them")
+    columns = _columns(samples)
+    count = len(samples)
+    found: dict[str, str] = {}
+
+    def choose(what: str, fits: Callable[[list[Any]], bool]) -> str | None:
+        taken = set(found.values())
+        ranked = [
+            (rank, len(path), path)
+            for path, values in columns.items()
+            if path not in taken and (rank := _rank(what, path)) is not None and fits(values)
+        ]
+        best = min(ranked, default=None)
+        if best is not None:
+            found[what] = best[2]
+        return None if best is None else best[2]
+
+    time = choose("time", lambda values: all(_time(value) is not None for value in values))
+    choose("ip", lambda values: all(_is_address(value) for value in values))
+    # A type comes again, an id never does; in a handful of samples that cannot be told.
+    choose("type", lambda values: len(values) == count and (len(set(map(str, values))) < count or count <= 3))
+    if "type" not in found:
+        raise ValueError(
+            "nothing in the samples looks like a type: no key that all of them have, with values that come again"
+        )
+    choose("id", lambda values: len(set(map(str, values))) == len(values) == count)
+    for what in ("user", "username", "client", "session", "realm"):
+        choose(what, lambda values: all(scalar_text(value) is not None for value in values))
+
+    fields: dict[str, Any] = {}
+    if "id" in found:
+        fields["id"] = found["id"]
+    if time is not None:
+        fields["time"] = {"path": time, "as": _time(columns[time][0])}
+    for what, name in _FIELDS.items():
+        if what in found:
+            path = found[what]
+            fields[name] = {"path": path, "as": "ip"} if what == "ip" else path
+    taken = set(found.values())
+    for path in columns:
+        if path not in taken:
+            fields["details." + path.replace("\\.", "_").replace(".", "_")] = path
+
+    identity: Any = {"strong": found["id"]} if "id" in found else None
+    if identity is None:
+        weak = [found[what] for what in ("time", "user", "client", "ip") if what in found]
+        identity = {"weak": ["@native", *weak]} if time is not None else "none"
+    types = Counter(str(value) for value in columns[found["type"]])
+    mapping = {
+        "provider": provider,
+        "title": provider,
+        "auth": ["bearer", "basic"],
+        "type": found["type"],
+        "identity": identity,
+        "fields": fields,
+        "types": {native: {"type": UNDECIDED} for native in sorted(types)},
+        "unknown": "quarantine",
+    }
+    head = (
+        f"# A draft from {count} samples. Decide for each native type what it means (types: docs/event-types.md), see\n"
+        f"# that the fields are right, and run: idp-adapter mapping check {provider}\n"
+    )
+    return head + yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110)
+
+
+def draft_examples(samples: Sequence[Mapping[str, Any]], type_of: Callable[[Mapping[str, Any]], str | None]) -> str:
+    """An example file with the first sample of each type; ``mapping accept`` fills in what is expected."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for sample in samples:
+        first.setdefault(type_of(sample) or "", sample)
+    examples = [{"name": native or "unknown", "raw": dict(sample), "expect": []} for native, sample in first.items()]
+    return yaml.safe_dump(examples, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _columns(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Path: the values that stand there over all samples."""
+    columns: dict[str, list[Any]] = {}
+    for sample in samples:
+        for path, value in _leaves(sample, ""):
+            columns.setdefault(path, []).append(value)
+    return columns
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            step = str(key).replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[")
+            if step:
+                yield from _leaves(inner, f"{path}.{step}" if path else step)
+    elif not isinstance(value, list) and value is not None and value != "":
+        yield path, value
+
+
+def _rank(what: str, path: str) -> int | None:
+    """How well a path's name speaks for a field; smaller is better."""
+    plain = path.lower().replace("_", "").replace("-", "")
+    last = plain.rpartition(".")[2]
+    for rank, word in enumerate(_WORDS[what]):
+        if plain == word or last == word or plain.endswith("." + word):
+            return rank
+    for rank, word in enumerate(_WORDS[what]):
+        if word in last:
+            return 100 + rank
+    # Moments and addresses speak for themselves, whatever their name.
+    return 1000 if what in ("time", "ip") else None
+
+
+def _time(value: Any) -> str | None:
+    """The conversion that reads a value as a moment."""
+    if rfc3339(value) is not None:
+        return Conversion.RFC3339.value
+    return Conversion.EPOCH.value if not isinstance(value, bool) and epoch(value) is not None else None
+
+
+def _is_address(value: Any) -> bool:
+    try:
+        ipaddress.ip_address(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,166 @@
+"""What people who write tables do: draft, check, apply, explain, accept, compare, see what is covered."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from adapter.commands.mapping import app
+
+SAMPLES = [
+    {
+        "eventId": f"e{number}",
+        "event": {"name": name, "at": f"2026-01-01T00:0{number}:00Z"},
+        "actor": {"id": user},
+        "from": address,
+    }
+    for number, name, user, address in [
+        (1, "in", "u1", "203.0.113.1"),
+        (2, "bad", "u2", "203.0.113.2"),
+        (3, "in", "u1", "203.0.113.1"),
+    ]
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "samples.ndjson").write_text("\n".join(json.dumps(sample) for sample in SAMPLES))
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0, text: str | None = None) -> str:
+    result = CliRunner().invoke(app, list(arguments), input=text)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def decide(file: Path, **types: str) -> None:
+    mapping = yaml.safe_load(file.read_text())
+    for native, type in types.items():
+        mapping["types"][native]["type"] = type
+    file.write_text(yaml.safe_dump(mapping, sort_keys=False))
+
+
+def test_a_draft_finds_what_stands_where_and_is_rejected_until_a_person_decides(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    mapping = yaml.safe_load(file.read_text())
+    assert mapping["type"] == "event.name"
+    assert mapping["identity"] == {"strong": "eventId"}
+    assert mapping["fields"]["time"] == {"path": "event.at", "as": "rfc3339"}
+    assert mapping["fields"]["authDetails.userId"] == "actor.id"
+    assert mapping["fields"]["authDetails.ipAddress"] == {"path": "from", "as": "ip"}
+    output = run("check", str(file), code=1)
+    assert "types.in: is not decided" in output
+    assert f"{file}:" in output or "mapping.yaml:" in output
+
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    shown = run("accept", str(file), code=1, text="n\n")
+    assert "access.LOGIN_ERROR" in shown
+    assert "expect: []" in (file.parent / "examples/samples.yaml").read_text()
+    run("accept", str(file), text="y\n")
+    assert "ok" in run("check", str(file), "--strict")
+    assert "nothing to accept" in run("accept", str(file))
+
+
+def test_a_draft_never_overwrites(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    assert "is there already" in run("new", "acme", "--from", "samples.ndjson", code=1)
+
+
+def test_accept_leaves_comments_and_other_examples_alone(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    run("accept", str(file), "--yes")
+    examples = file.parent / "examples/samples.yaml"
+    text = examples.read_text()
+    first = text.index("- name: bad")
+    examples.write_text(
+        "# kept\n" + text[:first].replace("access.LOGIN", "access.LOGOUT") + "# kept too\n" + text[first:]
+    )
+    run("accept", str(file), "--yes")
+    again = examples.read_text()
+    assert again == "# kept\n" + text[:first] + "# kept too\n" + text[first:]
+
+
+def test_check_says_which_field_of_which_example_differs(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    run("accept", str(file), "--yes")
+    decide(file, **{"in": "LOGOUT", "bad": "LOGIN_ERROR"})
+    output = run("check", str(file), code=1)
+    assert "samples.yaml:1: error: example 'in': type: expected 'access.LOGIN', is 'access.LOGOUT'" in output
+
+
+def test_a_row_without_an_example_is_a_warning_for_users_and_an_error_when_strict(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    run("accept", str(file), "--yes")
+    file.write_text(file.read_text().replace("types:", "types:\n  out: {type: LOGOUT}"))
+    assert "warning: types.out: no example reaches this row" in run("check", str(file))
+    assert "error: types.out: no example reaches this row" in run("check", str(file), "--strict", code=1)
+
+
+def test_rows_that_can_never_be_reached_are_errors(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    file.write_text(file.read_text().replace("types:", "types:\n  x: [{type: LOGOUT}, {when: {a: b}, type: LOGIN}]"))
+    assert "types.x.1: can never be reached" in run("check", str(file), code=1)
+
+
+def test_diff_shows_changed_examples_and_refuses_a_changed_identity(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    run("accept", str(file), "--yes")
+    changed = folder / "changed.yaml"
+    changed.write_text(file.read_text().replace("type: LOGIN_ERROR", "type: LOGIN_ERROR\n    reason: bad_credentials"))
+    output = run("diff", str(file), str(changed))
+    assert "[0].event.reason: expected 'unspecified', is 'bad_credentials'" in output
+    changed.write_text(file.read_text().replace("strong: eventId", "strong: actor.id"))
+    assert "the identity of events would change" in run("diff", str(file), str(changed), code=1)
+    run("diff", str(file), str(changed), "--force")
+
+
+def test_explain_names_the_path_of_a_field_and_the_condition_that_failed(folder: Path) -> None:
+    raw = {
+        "event_type_id": "308",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "user": {"id": "u1"},
+        "identity_status_transition": {"new_state": "BLOCKED"},
+    }
+    (folder / "raw.json").write_text(json.dumps(raw))
+    output = run("explain", "onewelcome", "raw.json")
+    assert "row types.308.0: not taken: identity_status_transition.new_state is 'BLOCKED', wanted 'ACTIVE'" in output
+    assert "row types.308.1: taken" in output
+    assert "authDetails.userId  u1  <- user.id" in output
+    assert json.loads(run("explain", "onewelcome", "raw.json", "--json"))["native_type"] == "308"
+
+
+def test_coverage_counts_the_vendors_types(folder: Path) -> None:
+    assert "110 of 110 types of the vendor's list have a row" in run("coverage", "onewelcome")
+
+
+def test_apply_reads_standard_input_and_tells_every_record(folder: Path) -> None:
+    text = '{"event_type_id": 101, "timestamp": "2026-01-01T00:00:00Z"}\n{"event_type_id": 9}\nbroken\n'
+    lines = [json.loads(line) for line in run("apply", "onewelcome", "-", text=text).splitlines()]
+    assert lines[0]["type"] == "access.LOGIN"
+    assert lines[0]["source"]["name"] == "onewelcome"
+    assert lines[1] == {"quarantined": {"nativeType": "9", "problem": "no row for '9': add one to the table"}}
+    assert lines[2]["quarantined"]["nativeType"] is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such file name")
+def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
+    assert "nothing.json: No such file" in run("apply", "onewelcome", "nothing.json", code=1)
+    assert "no table for 'nobody'; there are audit-service" in run("apply", "nobody", "samples.ndjson", code=1)
