@@ -80,18 +80,18 @@ Tokens = Annotated[tuple[Annotated[SecretStr, _token(1)], ...], BeforeValidator(
 class Server(Section):
     """Where the service listens, and how large a request may be."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8282, ge=0, le=65535)
-    #: TLS ends in front of the service: needed to listen on an address that other machines reach.
-    behind_tls: bool = False
-    #: Bytes of a body as it is sent.
-    body_limit: int = Field(16 * MIB, ge=1024)
-    #: Bytes of a body once it is unpacked.
-    unpacked_limit: int = Field(64 * MIB, ge=1024)
-    #: Events in a body.
-    events_limit: int = Field(10_000, ge=1)
-    #: Seconds for requests and sinks to finish when the service stops.
-    drain: float = Field(10, ge=0, le=600)
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8282, ge=0, le=65535, description="Port to listen on; 0: any that is free")
+    behind_tls: bool = Field(
+        False,
+        description="TLS ends in front of the service: needed to listen on an address that other machines reach",
+    )
+    body_limit: int = Field(16 * MIB, ge=1024, description="Bytes of a body as it is sent")
+    unpacked_limit: int = Field(64 * MIB, ge=1024, description="Bytes of a body once it is unpacked")
+    events_limit: int = Field(10_000, ge=1, description="Events in a body")
+    drain: float = Field(
+        10, ge=0, le=600, description="Seconds for requests and sinks to finish when the service stops"
+    )
 
     @model_validator(mode="after")
     def _refuse_plain_text_abroad(self) -> Self:
@@ -106,40 +106,48 @@ class Server(Section):
 class Data(Section):
     """Where everything is kept."""
 
-    folder: Path = Path("adapter-data")
+    folder: Path = Field(Path("adapter-data"), description="The data folder; made if it is not there, mode 0700")
 
 
 class Auth(Section):
     """The administrator, who may do everything."""
 
-    #: Generated into the data folder when it is not given.
-    admin_token: Token | None = None
+    admin_token: Token | None = Field(
+        None, description="The administrator's token; generated into the data folder when it is not given"
+    )
 
 
 class KeySettings(Section):
     """A token for somebody who reads."""
 
-    name: Name
-    token: Token
-    permissions: frozenset[Permission] = Field(frozenset({Permission.READ}), min_length=1)
+    name: Name = Field(description="Its name")
+    token: Token = Field(description="Its bearer token")
+    permissions: frozenset[Permission] = Field(
+        frozenset({Permission.READ}), min_length=1, description="What its holder may do"
+    )
 
 
 class Mappings(Section):
     """The users' own tables."""
 
-    #: Folders, searched before the built-in tables.
-    path: tuple[Path, ...] = ()
+    path: tuple[Path, ...] = Field((), description="Folders, searched before the built-in tables")
 
 
 class SourceSettings(Section):
     """One instance of a provider."""
 
-    name: Name
-    provider: Name
-    #: Bearer token, basic password and HMAC secret alike; generated into the data folder when there is none.
-    token: Tokens = ()
-    #: What the identities of its events are made with: its first name. A source that is renamed keeps its key.
-    key: Name = ""
+    name: Name = Field(description="Its name: POST /ingest/NAME")
+    provider: Name = Field(description="The table that reads its events")
+    token: Tokens = Field(
+        (),
+        description="One or several: bearer token, basic password and HMAC secret alike; generated into the data "
+        "folder when there is none",
+    )
+    key: Name = Field(
+        "",
+        description="What the identities of its events are made with; default: its name. A source that is renamed "
+        "keeps its first name here",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -152,9 +160,10 @@ class SourceSettings(Section):
 class Logging(Section):
     """The service's own log, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    #: ``auto``: for people on a terminal, JSON elsewhere.
-    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: for people on a terminal, JSON elsewhere"
+    )
 
 
 class Settings(BaseSettings):
