@@ -229,7 +229,7 @@ class Reading(_Word):
         description="Unified field: where to find it. `details` takes all entries of an object, `details.x` one",
     )
     identity: Identity | Literal["none"] | None = Field(None, description="Keys by which an event is known again")
-    actor: ActorRule | None = Field(None)
+    actor: ActorRule | None = Field(None, description="How `actor` in conditions is decided")
     failed: Condition | None = Field(
         None, description="A status that makes an event a failure of its type, whatever the type"
     )
@@ -291,9 +291,9 @@ class Framing(_Word):
 class Hmac(_Word):
     """A signature over the body."""
 
-    header: str
-    digest: list[Literal["sha1", "sha256", "sha512"]] = Field(min_length=1)
-    encoding: Literal["hex", "base64"] = "hex"
+    header: str = Field(description="Header of the signature")
+    digest: list[Literal["sha1", "sha256", "sha512"]] = Field(min_length=1, description="Digests that are taken")
+    encoding: Literal["hex", "base64"] = Field("hex", description="How it is written")
     prefix: str = Field("", description="What stands before the signature, such as 'sha256='")
     part: str | None = Field(None, description="Of a header like t=1,v1=ab: the name of the part that is the signature")
     signs: str = Field("{body}", description="What is signed: text with {body} and {timestamp} in it")
@@ -325,26 +325,26 @@ class Timestamp(_Word):
 class HmacProof(_Word):
     """See `Hmac`."""
 
-    hmac: Hmac
+    hmac: Hmac = Field(description="A signature over the body")
 
 
 class Jwt(_Word):
     """A JSON Web Token signed with the shared secret."""
 
-    header: str
-    algorithms: list[Literal["HS256", "HS384", "HS512"]] = ["HS256"]
+    header: str = Field(description="Header of the token")
+    algorithms: list[Literal["HS256", "HS384", "HS512"]] = Field(["HS256"], description="Algorithms that are taken")
 
 
 class JwtProof(_Word):
     """See `Jwt`."""
 
-    jwt: Jwt
+    jwt: Jwt = Field(description="A signed token")
 
 
 class HeaderProof(_Word):
     """A fixed secret in a header of its own."""
 
-    header: str
+    header: str = Field(description="Header whose whole value is the source's token")
 
 
 Proof = Literal["bearer", "basic"] | HmacProof | JwtProof | HeaderProof
@@ -381,20 +381,24 @@ class VendorCatalogue(_Word):
 class Mapping(Reading):
     """A whole mapping file."""
 
-    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
-    title: str
+    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = Field(
+        description="Its name, as sources say it; the same as the folder's"
+    )
+    title: str = Field(description="Its name for people")
     extends: str | None = Field(
         None,
         description="Another table: what this file does not say is taken from there, row by row and field by field",
     )
-    note: str | None = None
+    note: str | None = Field(None, description="For readers of the file: what holds for all of it")
     auth: list[Proof] = Field(["bearer", "basic"], description="How a source may prove itself")
-    challenge: Challenge | None = None
+    challenge: Challenge | None = Field(
+        None, description="What the provider asks by GET when a hook is registered, and wants to be told back"
+    )
     body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
     absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
     shapes: dict[str, Shape] = Field(default_factory=dict, description="Forms an event comes in, the first that fits")
-    catalogue: VendorCatalogue | None = None
+    catalogue: VendorCatalogue | None = Field(None, description="The vendor's own list of types, for coverage")
     definitions: Any = Field(None, description="Room for YAML anchors; not read")
 
     @model_validator(mode="after")
