@@ -98,6 +98,7 @@ def facets(event: EventDict, catalogue: Catalogue) -> Facets:
         actor_names, target_names = _names(details.get("impersonator")), actor_names
     elif type.startswith("access."):
         actor_names = _names(who.get("username"), details.get("username"))
+        target = details.get("userId")  # whose account it was, where somebody else acted
     return Facets(
         event["time"],
         origin["receivedAt"],

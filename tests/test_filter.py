@@ -153,6 +153,13 @@ def test_an_impersonator_acts_on_the_one_whose_id_the_event_carries() -> None:
     assert not matches(event, actor="u-zoe")
 
 
+def test_whose_account_it_was_is_the_target_where_somebody_else_acted() -> None:
+    event = make_event(type="access.SEND_PUSH_CHALLENGE", authDetails={"userId": "desk"}, details={"userId": "u-zoe"})
+    assert matches(event, target="u-zoe", actor="desk")
+    assert matches(event, user="u-zoe")
+    assert not matches(event, actor="u-zoe")
+
+
 def test_a_session_is_the_code_id_where_no_session_is_known() -> None:
     assert matches(make_event(details={"code_id": "c1"}), session="c1")
     assert not matches(make_event(authDetails={"sessionId": "s1"}, details={"code_id": "c1"}), session="c1")
