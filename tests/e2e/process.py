@@ -126,7 +126,8 @@ async def serving(
 ) -> AsyncIterator[Process]:
     """A service with its data in ``folder``, which answers when the context begins and is gone when it ends.
 
-    ``settings`` are variables of the environment without their prefix, values that are no text as JSON; ``around`` is
+    ``settings`` are variables of the environment without their prefix, values that are no text as JSON
+    (``None``: not set); ``around`` is
     a command in front (strace); ``limits`` is called in the process before it begins.
     """
     popen = _start(folder, [*around, *COMMAND, "serve", "--port", str(port), *arguments], settings or {}, limits)
@@ -163,7 +164,11 @@ def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
     """The variables of a process with these settings and no others."""
     given = {"AUTH__ADMIN_TOKEN": ADMIN, "LOG__FORMAT": "json", **settings}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("IDP_ADAPTER_")}
-    variables = {f"IDP_ADAPTER_{name}": one if isinstance(one, str) else json.dumps(one) for name, one in given.items()}
+    variables = {
+        f"IDP_ADAPTER_{name}": one if isinstance(one, str) else json.dumps(one)
+        for name, one in given.items()
+        if one is not None
+    }
     return {**inherited, **variables}
 
 

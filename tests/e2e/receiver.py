@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -19,6 +20,8 @@ class Receiver:
     def __init__(self, port: int) -> None:
         self.port = port
         self.status = 204
+        #: Seconds until it answers.
+        self.delay = 0.0
         #: How often each event was taken, by its uid and the message id it came with.
         self.taken: Counter[tuple[str, str]] = Counter()
         #: How often it was asked.
@@ -68,6 +71,7 @@ class Receiver:
     async def _take(self, request: web.Request) -> web.Response:
         self.asked += 1
         event = orjson.loads(await request.read())
+        await asyncio.sleep(self.delay)
         if self.status < 300:
             self.taken[event["uid"], request.headers["webhook-id"]] += 1
         return web.Response(status=self.status)
