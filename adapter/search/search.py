@@ -90,8 +90,7 @@ class Search:
             raise RequestError(
                 503,
                 "Search is being filled",
-                f"{self._filling.position} of {self._log.head} entries can be searched; try again later, "
-                "or read with order=log through a sink",
+                f"{self._filling.position} of {self._log.head} entries can be searched; try again later",
                 headers={"Retry-After": "5"},
             ) from None
 

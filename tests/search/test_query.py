@@ -64,6 +64,7 @@ def newest_first(reader: Reader, filter: Filter, *, snapshot: int, size: int) ->
     cursor = newest(snapshot)
     while rows := reader.by_time(filter, size, cursor):
         assert len(rows) <= size
+        assert rows[0] < cursor[:2]
         found += [row.position for row in rows]
         cursor = TimeCursor(*rows[-1], snapshot)
     return found
@@ -286,3 +287,11 @@ def test_many_types_are_found_though_they_are_too_many_to_walk_one_by_one(databa
     reader = database.fill([make_entry(n, make_event(type=f"custom.TYPE_{n}", time=n)) for n in range(1, 200)])
     filter = parse(type="custom.*", not_type="custom.TYPE_199")
     assert [row.position for row in reader.by_time(filter, 2, newest(199))] == [198, 197]
+
+
+def test_an_event_that_is_found_in_two_ways_is_found_once(database: Database) -> None:
+    others = [make_entry(n, make_event(authDetails={"userId": f"u{n}"})) for n in range(2, 9)]
+    reader = database.fill([make_entry(1, make_event(authDetails={"userId": "u1", "username": "alice"})), *others])
+    filter = parse(user=["u1", "alice"])
+    assert [row.position for row in reader.by_time(filter, 10, newest(8))] == [1]
+    assert reader.by_log(filter, 10, BEGINNING, 8, False) == [1]
