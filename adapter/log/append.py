@@ -26,7 +26,7 @@ FROM json_each(?1)
 """
 _INSERT_RAWS = """
 INSERT INTO raw (position, media, content)
-SELECT ?3 + key, value ->> 0, substr(?2, value ->> 1, value ->> 2) FROM json_each(?1)
+SELECT ?3 + key, value ->> 0, coalesce(substr(?2, value ->> 1, value ->> 2), x'') FROM json_each(?1)
 """
 _INSERT_KEYS = """
 INSERT INTO identity (key, position, taken, equal)

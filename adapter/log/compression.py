@@ -30,26 +30,30 @@ class Compression:
             prepared.precompute_compress(level=LEVEL)
         self._compressor = ZstdCompressor(level=LEVEL, dict_data=prepared, write_checksum=False, write_dict_id=False)
         self._decompressor = ZstdDecompressor(dict_data=prepared)
-        # Many pieces in one call must not be empty, all of them together.
-        self._empty = self._compressor.compress(b"")
+
+    # Empty pieces go round zstandard: on frames that are empty, all of them, its calls for many spoil the memory.
 
     def compress(self, pieces: Sequence[bytes]) -> list[bytes]:
-        """A frame for each piece."""
-        if not any(pieces):
-            return [self._empty] * len(pieces)
-        frames = self._compressor.multi_compress_to_buffer(list(pieces), threads=1)
-        return [frames[number].tobytes() for number in range(len(frames))]
+        """A frame for each piece; of an empty one, nothing."""
+        full: list[bytes | bytearray | memoryview[int]] = [piece for piece in pieces if piece]
+        if not full:
+            return [b""] * len(pieces)
+        made = self._compressor.multi_compress_to_buffer(full, threads=1)
+        frames = iter([made[number].tobytes() for number in range(len(made))])
+        return [next(frames) if piece else b"" for piece in pieces]
 
     def decompress(self, frames: bytes, lengths: Sequence[int]) -> list[bytes]:
         """The pieces whose frames, of these lengths, stand one after the other."""
-        if not lengths:
-            return []
         segments, start = bytearray(), 0
         for length in lengths:
-            segments += _SEGMENT(start, length)
-            start += length
-        pieces = self._decompressor.multi_decompress_to_buffer(BufferWithSegments(frames, bytes(segments)), threads=1)
-        return [pieces[number].tobytes() for number in range(len(pieces))]
+            if length:
+                segments += _SEGMENT(start, length)
+                start += length
+        if not segments:
+            return [b""] * len(lengths)
+        made = self._decompressor.multi_decompress_to_buffer(BufferWithSegments(frames, bytes(segments)), threads=1)
+        pieces = iter([made[number].tobytes() for number in range(len(made))])
+        return [next(pieces) if length else b"" for length in lengths]
 
 
 _SEGMENT = struct.Struct("=QQ").pack

@@ -1,0 +1,409 @@
+"""What every log must do. An implementation's test file subclasses `LogConformance` and gives it a ``place``."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import pytest
+
+from adapter.errors import StoreError
+from adapter.log.protocol import Held, Log, Progress, Receipt, Settlement
+from adapter.model import Entry
+from tests.log.entries import new_entry, quarantined_entry, strong_key, weak_key
+
+
+class Place(Protocol):
+    """Where one log lies."""
+
+    def open(self) -> AbstractAsyncContextManager[Log]:
+        """The log that lies here; a new one at first. Not to be opened twice at once."""
+
+
+async def read_all(log: Log, *, limit: int = 1000) -> list[Entry]:
+    """Every entry, page by page."""
+    entries: list[Entry] = []
+    while page := await log.read(entries[-1].position if entries else 0, limit=limit):
+        entries += page
+    return entries
+
+
+class LogConformance:
+    # Appending and reading
+
+    async def test_a_new_log_is_empty(self, place: Place) -> None:
+        async with place.open() as log:
+            assert log.head == 0
+            assert await log.read(0) == []
+            assert await log.fetch([1]) == []
+            assert await log.raw(1) is None
+            assert await log.position_at(2**40) == 0
+
+    async def test_an_entry_is_read_as_it_was_appended(self, place: Place) -> None:
+        async with place.open() as log:
+            new = new_entry("a", event='{"name": "Zoë \u202e"}'.encode(), raw=b"\x00\xff raw", media="text/plain")
+            assert await log.append([new]) == [Receipt(new.uid, 1)]
+            expected = Entry(
+                position=1,
+                uid=uuid.UUID(bytes=new.uid),
+                revision=0,
+                received_at=new.received_at,
+                source="prod",
+                type="access.LOGIN",
+                event=new.event,
+                problem=None,
+                native_type="LOGIN",
+            )
+            assert await log.read(0) == [expected]
+            assert await log.fetch([1]) == [expected]
+            assert await log.raw(1) == (b"\x00\xff raw", "text/plain")
+            assert log.head == 1
+
+    async def test_a_quarantined_entry_has_a_problem_and_no_event(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([quarantined_entry(raw=b"")])
+            (entry,) = await log.read(0)
+            assert (entry.type, entry.event, entry.native_type, entry.problem) == (None, None, None, "not JSON")
+            assert await log.raw(1) == (b"", "text/plain")
+
+    async def test_everything_is_there_after_closing_and_opening(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry(), quarantined_entry()])
+            await log.begin("sink", 0, "f")
+            await log.settle(Settlement("sink", 1, 2, matched=2, delivered=1, hold=[Held(1, 1, 5, "503")]))
+            before = (await read_all(log), await log.progress("sink"), await log.held("sink"))
+        async with place.open() as log:
+            assert log.head == 3
+            assert (await read_all(log), await log.progress("sink"), await log.held("sink")) == before
+            assert await log.append([new_entry("a"), new_entry("b")]) == [
+                Receipt(strong_key("a"), None),
+                Receipt(strong_key("b"), 4),
+            ]
+
+    async def test_an_empty_request_has_no_receipts(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.append([]) == []
+            assert log.head == 0
+
+    async def test_sources_keep_their_names(self, place: Place) -> None:
+        async with place.open() as log:
+            names = ["prod", "Test ☃", "prod"]
+            await log.append([new_entry(source=name) for name in names])
+            assert [entry.source for entry in await log.read(0)] == names
+
+    async def test_hostile_text_comes_back(self, place: Place) -> None:
+        texts = ['"', "\\u0041", "\n\t\x01", "'; DROP TABLE entry; --", "‮😀", ""]
+        async with place.open() as log:
+            await log.append([new_entry(native_type=text) for text in texts])
+            await log.append([quarantined_entry(problem=text) for text in texts])
+            entries = await log.read(0)
+            assert [entry.native_type for entry in entries[:6]] == texts
+            assert [entry.problem for entry in entries[6:]] == texts
+
+    async def test_a_nul_cuts_no_text_off(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(native_type="a\0b")])
+            ((native_type),) = [entry.native_type for entry in await log.read(0)]
+            assert native_type in ("a\0b", "a\ufffdb")
+
+    async def test_a_request_that_cannot_be_stored_hurts_no_neighbour(self, place: Place) -> None:
+        async with place.open() as log:
+            requests = [[new_entry(f"{number}-{part}") for part in range(2)] for number in range(20)]
+            requests[7][1] = requests[7][1]._replace(native_type="\ud800")
+            answers = await asyncio.gather(*(log.append(request) for request in requests), return_exceptions=True)
+            assert [number for number, answer in enumerate(answers) if isinstance(answer, StoreError)] == [7]
+            kept = [entry for answer in answers if not isinstance(answer, BaseException) for entry in answer]
+            assert sorted(receipt.position or 0 for receipt in kept) == list(range(1, 39))
+            assert {entry.uid.bytes for entry in await read_all(log)} == {receipt.uid for receipt in kept}
+            assert await log.append([new_entry("7-0")]) == [Receipt(strong_key("7-0"), 39)]
+
+    async def test_a_caller_that_hangs_up_cancels_nothing(self, place: Place) -> None:
+        async with place.open() as log:
+            tasks = [asyncio.create_task(log.append([new_entry(str(number))])) for number in range(10)]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await log.append([new_entry("last")])
+            assert len(await read_all(log)) == 11
+
+    async def test_positions_are_dense_and_in_order_under_many_writers_and_readers(self, place: Place) -> None:
+        async with place.open() as log:
+            finished = False
+
+            async def write(writer: int) -> list[Receipt]:
+                receipts = []
+                for number in range(20):
+                    size = 1 + (writer + number) % 4
+                    receipts += await log.append([new_entry(f"{writer}-{number}-{part}") for part in range(size)])
+                return receipts
+
+            async def follow() -> list[Entry]:
+                seen: list[Entry] = []
+                while not finished or len(seen) < log.head:
+                    await log.wait(len(seen), 0.01)
+                    seen += await log.read(len(seen), limit=7)
+                return seen
+
+            followers = [asyncio.create_task(follow()) for _ in range(3)]
+            receipts = [receipt for answer in await asyncio.gather(*map(write, range(16))) for receipt in answer]
+            finished = True
+            uids = {receipt.position: receipt.uid for receipt in receipts}
+            assert sorted(position or 0 for position in uids) == list(range(1, len(receipts) + 1))
+            for seen in await asyncio.gather(*followers):
+                assert [entry.position for entry in seen] == list(range(1, len(receipts) + 1))
+                assert all(uids[entry.position] == entry.uid.bytes for entry in seen)
+
+    async def test_the_entries_of_a_request_stand_together(self, place: Place) -> None:
+        async with place.open() as log:
+            answers = await asyncio.gather(*(log.append([new_entry() for _ in range(5)]) for _ in range(10)))
+            for answer in answers:
+                first = answer[0].position
+                assert first is not None
+                assert [receipt.position for receipt in answer] == list(range(first, first + 5))
+
+    async def test_what_was_acknowledged_is_read_at_once(self, place: Place) -> None:
+        async with place.open() as log:
+
+            async def append(number: int) -> None:
+                (receipt,) = await log.append([new_entry(str(number))])
+                assert receipt.position is not None
+                assert log.head >= receipt.position
+                (entry,) = await log.read(receipt.position - 1, limit=1)
+                assert entry.uid.bytes == receipt.uid
+                assert await log.find(entry.uid) == receipt.position
+
+            await asyncio.gather(*(append(number) for number in range(50)))
+
+    @pytest.mark.parametrize("limit", [1, 3, 7, 20, 50])
+    async def test_pages_joined_give_each_entry_once(self, place: Place, limit: int) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(20)])
+            assert [entry.position for entry in await read_all(log, limit=limit)] == list(range(1, 21))
+
+    async def test_a_read_ends_where_it_is_told(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(9)])
+            assert [entry.position for entry in await log.read(2, until=5)] == [3, 4, 5]
+            assert [entry.position for entry in await log.read(7, until=99)] == [8, 9]
+            assert await log.read(5, until=5) == []
+            assert await log.read(9) == []
+
+    async def test_a_read_is_bounded_in_bytes_and_never_empty_before_the_end(self, place: Place) -> None:
+        async with place.open() as log:
+            mib = 1024 * 1024
+            for size in (3, 3, 3, 3, 30, 1):
+                await log.append([new_entry(event=b" " * (size * mib))])
+            lengths = []
+            after = 0
+            while page := await log.read(after):
+                lengths.append([len(entry.event or b"") // mib for entry in page])
+                after = page[-1].position
+            assert lengths == [[3, 3, 3], [3, 30], [1]]
+
+    async def test_entries_are_fetched_in_the_order_asked(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(5)])
+            assert [entry.position for entry in await log.fetch([4, 99, 1, 5])] == [4, 1, 5]
+            assert await log.fetch([]) == []
+
+    async def test_an_entry_is_found_by_its_uid_alone(self, place: Place) -> None:
+        async with place.open() as log:
+            entries = [new_entry(weak="w"), new_entry("s", "w"), new_entry(), new_entry("t", "u")]
+            await log.append(entries)
+            assert await log.find(uuid.UUID(bytes=weak_key("w"))) == 1
+            # Known to be the first one's, but not its uid.
+            assert await log.find(uuid.UUID(bytes=strong_key("s"))) is None
+            assert await log.find(uuid.UUID(bytes=entries[2].uid)) == 2
+            assert await log.find(uuid.UUID(bytes=strong_key("t"))) == 3
+            assert await log.find(uuid.UUID(bytes=weak_key("u"))) is None
+            assert await log.find(uuid.uuid4()) is None
+
+    async def test_a_position_is_found_by_time_of_arrival(self, place: Place) -> None:
+        async with place.open() as log:
+            arrivals = [100, 300, 200, 300, 500, 400]
+            await log.append([new_entry(received_at=at) for at in arrivals])
+            found = [await log.position_at(at) for at in (100, 101, 300, 301, 401, 500, 501)]
+            assert found == [0, 1, 1, 4, 4, 4, 6]
+
+    async def test_a_position_is_found_by_time_in_a_long_log(self, place: Place) -> None:
+        async with place.open() as log:
+            for start in range(0, 5000, 250):
+                await log.append([new_entry(received_at=number - number % 7) for number in range(start, start + 250)])
+            for at in (7, 700, 2100, 4900):
+                assert await log.position_at(at) == at
+            assert await log.position_at(10**9) == 5000
+
+    async def test_waiting_ends_when_an_entry_comes_or_the_time_is_over(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.wait(0, 0.001) == 0
+            waiters = [asyncio.create_task(log.wait(0)) for _ in range(3)]
+            await asyncio.sleep(0)
+            await log.append([new_entry()])
+            assert await asyncio.gather(*waiters) == [1, 1, 1]
+            assert await log.wait(0) == 1
+
+    async def test_a_log_in_order_is_writable(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.writable() is None
+            assert log.head == 0
+
+    # Identity
+
+    async def test_a_second_copy_is_a_duplicate_of_the_first(self, place: Place) -> None:
+        async with place.open() as log:
+            first = new_entry("a", "w")
+            await log.append([first])
+            assert await log.append([new_entry("a", "w"), new_entry("a")]) == [Receipt(first.uid, None)] * 2
+            assert [entry.event for entry in await log.read(0)] == [first.event]
+
+    async def test_copies_in_one_request_and_at_the_same_time_are_one_event(self, place: Place) -> None:
+        async with place.open() as log:
+            requests = [[new_entry("a"), new_entry("a")], [new_entry("a")], [new_entry("a")]]
+            answers = await asyncio.gather(*(log.append(request) for request in requests))
+            assert sorted(receipt.position or 0 for answer in answers for receipt in answer) == [0, 0, 0, 1]
+
+    async def test_entries_without_keys_are_new_each_time(self, place: Place) -> None:
+        async with place.open() as log:
+            entries = [new_entry() for _ in range(3)]
+            assert await log.append(entries) == [
+                Receipt(entry.uid, position) for position, entry in enumerate(entries, 1)
+            ]
+
+    async def test_a_strong_copy_takes_the_weak_one_and_keeps_its_uid(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(weak="w")])
+            assert await log.append([new_entry("a", "w")]) == [Receipt(weak_key("w"), None)]
+            # Now it is known by both, and the weak key is taken.
+            assert await log.append([new_entry("a", "w")]) == [Receipt(weak_key("w"), None)]
+            assert await log.append([new_entry("b", "w")]) == [Receipt(strong_key("b"), 2)]
+
+    async def test_a_weak_copy_takes_the_strong_one(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a", "w")])
+            assert await log.append([new_entry(weak="w")]) == [Receipt(strong_key("a"), None)]
+
+    async def test_two_ids_with_equal_fields_are_two_events(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.append([new_entry("a", "w"), new_entry("b", "w"), new_entry("c", "w")]) == [
+                Receipt(strong_key("a"), 1),
+                Receipt(strong_key("b"), 2),
+                Receipt(strong_key("c"), 3),
+            ]
+            assert await log.append([new_entry(weak="w", ordinal=ordinal) for ordinal in range(3)]) == [
+                Receipt(strong_key("a"), None),
+                Receipt(strong_key("b"), None),
+                Receipt(strong_key("c"), None),
+            ]
+            (fourth,) = await log.append([new_entry(weak="w", ordinal=3)])
+            assert fourth.position == 4
+            assert await log.append([new_entry("d", "w")]) == [Receipt(fourth.uid, None)]
+
+    async def test_equal_fields_in_one_request_are_told_apart_and_in_two_are_not(self, place: Place) -> None:
+        async with place.open() as log:
+            pair = [new_entry(weak="w", ordinal=0), new_entry(weak="w", ordinal=1)]
+            assert [receipt.position for receipt in await log.append(pair)] == [1, 2]
+            assert [receipt.position for receipt in await log.append(pair)] == [None, None]
+            assert await log.append([new_entry(weak="w")]) == [Receipt(pair[0].uid, None)]
+
+    async def test_strong_copies_take_the_numbered_ones_in_order(self, place: Place) -> None:
+        async with place.open() as log:
+            numbered = [new_entry(weak="w", ordinal=ordinal) for ordinal in range(3)]
+            await log.append(numbered)
+            assert await log.append([new_entry("a", "w"), new_entry("b", "w")]) == [
+                Receipt(numbered[0].uid, None),
+                Receipt(numbered[1].uid, None),
+            ]
+            assert await log.append([new_entry("c", "w")]) == [Receipt(numbered[2].uid, None)]
+            assert await log.append([new_entry("d", "w")]) == [Receipt(strong_key("d"), 4)]
+
+    # Readers' progress
+
+    async def test_a_reader_never_seen_has_no_progress(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.progress("sink") is None
+            assert await log.held("sink") == []
+            assert await log.next_due("sink") is None
+
+    async def test_a_reader_begins_once(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.begin("sink", 7, "f") == Progress(cursor=7, epoch=1, filter="f")
+            assert await log.begin("sink", 99, "f") == Progress(cursor=7, epoch=1, filter="f")
+            assert await log.progress("other") is None
+
+    async def test_settlements_add_up(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            await log.begin("other", 0, "f")
+            await log.settle(Settlement("sink", 1, 10, matched=5, delivered=3, hold=[held(2), held(4)]))
+            await log.settle(Settlement("sink", 1, 20, matched=2, delivered=1, skipped=2, release=[4]))
+            assert await log.progress("sink") == Progress(20, 1, "f", matched=7, delivered=4, skipped=2, held=1)
+            assert await log.progress("other") == Progress(0, 1, "f")
+
+    async def test_a_cursor_never_goes_back(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 5, "f")
+            await log.settle(Settlement("sink", 1, 3))
+            progress = await log.progress("sink")
+            assert progress is not None
+            assert progress.cursor == 5
+
+    async def test_held_rows_come_soonest_due_first_and_the_dead_last(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            rows = [held(1, due_at=300), held(2, due_at=None), held(3, due_at=100), held(4, due_at=200)]
+            await log.settle(Settlement("sink", 1, 4, matched=4, hold=rows))
+            assert [row.position for row in await log.held("sink")] == [3, 4, 1, 2]
+            assert [row.position for row in await log.held("sink", limit=2)] == [3, 4]
+            assert [row.position for row in await log.held("sink", due_at=200)] == [3, 4]
+            assert await log.next_due("sink") == 100
+            progress = await log.progress("sink")
+            assert progress is not None
+            assert (progress.held, progress.dead) == (3, 1)
+
+    async def test_a_held_row_is_replaced(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            await log.settle(Settlement("sink", 1, 1, matched=1, hold=[held(1, tries=1)]))
+            await log.settle(Settlement("sink", 1, 1, hold=[Held(1, 2, None, 'gave up: "no"')]))
+            assert await log.held("sink") == [Held(1, 2, None, 'gave up: "no"')]
+            assert await log.next_due("sink") is None
+
+    async def test_a_changed_filter_begins_an_epoch_with_the_held_ones_as_matched(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            rows = [held(2), held(3, due_at=None)]
+            await log.settle(Settlement("sink", 1, 9, matched=6, delivered=3, skipped=1, hold=rows))
+            expected = Progress(9, 2, "g", matched=2, held=1, dead=1)
+            assert await log.begin("sink", 0, "g") == expected
+            # The last settlement of the former epoch comes late: no counter of this one is touched.
+            await log.settle(Settlement("sink", 1, 9, matched=4, delivered=4))
+            assert await log.progress("sink") == expected
+
+    async def test_a_reader_that_never_began_cannot_settle(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            appended = log.append([new_entry()])
+            settled = log.settle(Settlement("nobody", 1, 3, hold=[held(1)]))
+            known = log.settle(Settlement("sink", 1, 3, matched=1))
+            receipts, refusal, done = await asyncio.gather(appended, settled, known, return_exceptions=True)
+            assert isinstance(refusal, StoreError)
+            assert "'nobody'" in str(refusal)
+            assert (receipts, done) == ([Receipt((await log.read(0))[0].uid.bytes, 1)], None)
+            assert await log.progress("sink") == Progress(3, 1, "f", matched=1)
+
+    async def test_appends_and_settlements_go_on_together(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            await asyncio.gather(
+                *(log.append([new_entry()]) for _ in range(50)),
+                *(log.settle(Settlement("sink", 1, number, matched=1, delivered=1)) for number in range(50)),
+            )
+            assert log.head == 50
+            assert await log.progress("sink") == Progress(49, 1, "f", matched=50, delivered=50)
+
+
+def held(position: int, *, tries: int = 1, due_at: int | None = 1000) -> Held:
+    return Held(position, tries, due_at, "503")
