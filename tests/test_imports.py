@@ -15,6 +15,7 @@ LEVELS = [
     {"service"},
     {"commands"},
     {"__main__"},
+    {"docs"},
 ]
 
 

@@ -97,7 +97,8 @@ class Catalogue:
         self.types: Mapping[str, EventType] = {_full(name): one for name, one in file.types.items()}
         self.admin = file.admin
         self.reasons: Mapping[str, Reason] = file.reasons
-        self.reason_classes: tuple[str, ...] = tuple(file.reason_classes)
+        #: Class of reasons: what it means.
+        self.reason_classes: Mapping[str, str] = file.reason_classes
         self._canonical = {_full(alias): _full(name) for alias, name in file.aliases.items()}
         self._reason_of_code = {
             code: name for name, reason in file.reasons.items() for code in (reason.error, *reason.codes)

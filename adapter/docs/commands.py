@@ -1,0 +1,65 @@
+"""``command-line.md``: every command, from the command line's own declarations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from typer.main import get_command
+
+from adapter.__main__ import app
+from adapter.docs.markdown import code, plain, sentence, table
+
+_INTRODUCTION = """\
+# Command line
+
+`idp-adapter` has a command for each thing that people do. `--help` says the same as this page. `events` talks to the
+service that runs on the data folder, or opens the folder itself if none runs; so run it where the data folder is.
+Commands end with 0, or with 1 and a message on standard error.
+
+"""
+
+
+def commands_page() -> str:
+    """The page."""
+    parts = [_INTRODUCTION]
+    for name, command in commands():
+        arguments = [one for one in command.params if one.param_type_name == "argument"]
+        options = [one for one in command.params if one.param_type_name == "option" and "--help" not in one.opts]
+        usage = " ".join(["idp-adapter", name, *(_argument(one) for one in arguments)])
+        parts.append(f"## `idp-adapter {name}`\n\n{_told(command)}\n\n    {usage}{' [options]' if options else ''}\n\n")
+        rows = [(code(_name(one)), sentence(plain(one.help or ""))) for one in arguments]
+        rows += [(" ".join(code(opt) for opt in one.opts), sentence(plain(one.help or ""))) for one in options]
+        parts.append(table(["argument or option", "meaning"], rows) + "\n")
+    return "".join(parts)
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its whole name."""
+    yield from _commands(get_command(app), ())
+
+
+def _commands(group: Any, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*above, name))
+        else:
+            yield " ".join((*above, name)), command
+
+
+def _argument(argument: Any) -> str:
+    name = _name(argument) + ("…" if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _name(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _told(command: Any) -> str:
+    paragraphs = []
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        label, colon, example = paragraph.partition("For example: ")
+        paragraphs.append(paragraph if label or not colon else f"{colon}{code(example)}")
+    return "\n\n".join(paragraphs)

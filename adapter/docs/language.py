@@ -1,0 +1,343 @@
+"""``mapping-language.md``: the words of a mapping file, from the models that read it, with an example for each part."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from adapter.docs.markdown import code, sentence, table, type_words
+from adapter.mapping import language
+from adapter.mapping.language import (
+    AUTH_FIELDS,
+    EVENT_FIELDS,
+    ActorRule,
+    Challenge,
+    Condition,
+    Conversion,
+    Framing,
+    HeaderProof,
+    Hmac,
+    HmacProof,
+    Identity,
+    Jwt,
+    JwtProof,
+    Lookup,
+    Mapping,
+    PassThrough,
+    Reading,
+    Redaction,
+    Requirement,
+    Row,
+    Shape,
+    Timestamp,
+    VendorCatalogue,
+)
+
+_INTRODUCTION = """\
+# The mapping language
+
+A table is one folder: `mappings/NAME/mapping.yaml`, and `examples/*.yaml` beside it. It says how a provider's events
+are recognized, where each field stands, and what each native type means. Nothing in it computes. How to write one:
+[write-a-mapping.md](write-a-mapping.md). For completion in an editor, the first line of the file names the schema:
+`# yaml-language-server: $schema=…/schemas/mapping.schema.json`.
+
+The text is YAML. Only `true` and `false` are true and false (`yes` and `on` are text), dates are text, and a key that
+stands twice is an error. Anchors and `<<` work; `definitions` is room for them. In the tables below `list: x` is a list
+of x, and `table: x` holds names of your choice, each with an x.
+
+## Paths
+
+`actor.id` follows keys. `results[0]` (or `results.0`) takes an element of a list by its number, `target[type=User].id`
+the first element whose `type` is `User`. `\\.` stands for a dot in a key, `\\[` for a bracket. A path that leads
+nowhere gives no value; so do null and the texts under `absent`. `@line` is the whole line, where a body is lines.
+
+## Unified fields
+
+FIELDS, `details` (all entries of an object) and `details.NAME`.
+
+The service itself adds `uid`, `type`, `outcome`, `reason` and `source`. The `resourceType` and `operationType` of an
+`admin.` type come from its name.
+
+"""
+
+#: Part of the language: its title, and a fragment of a mapping file that uses its words.
+PARTS: dict[type[BaseModel], tuple[str, str]] = {
+    Mapping: (
+        "The file",
+        """\
+provider: shop
+title: The shop's accounts
+note: Ids of people are numbers.
+auth: [bearer, {header: X-Shop-Token}]
+challenge: {header: X-Shop-Challenge, answer: challenge}
+body: [{when: {has: [batch]}, events: batch}]
+redact: [{in: payload, keys: [password]}]
+absent: ["null", "-"]
+type: kind
+identity: {strong: id}
+fields: {time: {path: at, as: rfc3339}}
+shapes:
+  event: {}
+types:
+  signed_in: {type: LOGIN}
+catalogue: {page: "Shop handbook, Events", types: [signed_in]}
+definitions:
+  user: &user {details.userId: user.id}
+""",
+    ),
+    Reading: (
+        "How events are read",
+        """\
+type: kind
+error_suffix: _failed
+fields:
+  time: {path: at, as: rfc3339}
+  authDetails.userId: [user.id, userId]
+  details: attributes
+identity: {strong: id}
+actor: {id: by.id, self: user.id}
+failed: {status: [error, refused]}
+types:
+  signed_in: {type: LOGIN}
+unknown: quarantine
+""",
+    ),
+    Shape: (
+        "A shape: one of several forms",
+        """\
+shapes:
+  wrapped:
+    when: {has: [payload]}
+    beside: [payload]
+  event: {}
+""",
+    ),
+    Lookup: (
+        "A value",
+        """\
+fields:
+  time: {path: [createdAt, at], as: epoch}
+  authDetails.username: {path: attributes, json: user.name}
+  realmId: {path: topic, after: "tenant/"}
+  resourcePath: {template: "users/{user.id}"}
+  authDetails.userId: {path: link, capture: "/users/([0-9]+)"}
+  details.medium: {path: channel, table: {"1": email, "2": sms}, default: other}
+  details.by: {value: admin}
+""",
+    ),
+    Condition: (
+        "A condition",
+        """\
+shapes:
+  refusal:
+    when:
+      has: [user.id, error]
+      lacks: [result]
+      any: [{status: [401, 403]}, {error: {contains: denied}}]
+      actor: [self, technical]
+  event: {}
+actor: {id: by.id, self: user.id}
+""",
+    ),
+    Requirement: (
+        "A requirement",
+        """\
+types:
+  signed_in:
+    - {when: {error: {present: true}}, type: LOGIN_ERROR, reason: unspecified}
+    - {when: {text: {contains: expired}}, type: LOGIN_ERROR, reason: code_expired}
+    - {when: {link: {starts: "https://"}}, type: EXECUTE_ACTION_TOKEN}
+    - {when: {text: {matches: "code [0-9]+"}}, type: VALIDATE_OTP}
+    - {when: {channel: {not: [web, app]}}, type: CLIENT_LOGIN}
+    - {type: LOGIN}
+""",
+    ),
+    Row: (
+        "A row",
+        """\
+types:
+  signed_in: {type: LOGIN}
+  refused: {type: LOGIN_ERROR, reason: policy_denied, error: access_denied}
+  code_checked: {type: VALIDATE_OTP, outcome: success, details: {otp_medium: sms}}
+  removed:
+    - when: {actor: human}
+      type: admin.USER-DELETE
+      fields: {resourcePath: {template: "users/{user.id}"}}
+    - {type: DELETE_ACCOUNT, note: nobody else was named}
+  locked: {type: USER_DISABLED_BY_TEMPORARY_LOCKOUT, failable: false}
+  heartbeat: {ignore: true}
+actor: {id: by.id, self: user.id}
+""",
+    ),
+    PassThrough: (
+        "Types that no row names",
+        """\
+unknown: {type: "access.{native}", outcome: success, pattern: "[A-Z_]+"}
+""",
+    ),
+    Identity: (
+        "Identity",
+        """\
+identity:
+  strong: id
+  weak: [at, "@native", user.id, ip]
+""",
+    ),
+    ActorRule: (
+        "The actor",
+        """\
+actor: {id: by.id, self: user.id, technical: [import-job]}
+""",
+    ),
+    Framing: (
+        "Bodies",
+        """\
+body:
+  - {when: {has: [batch]}, events: batch}
+  - {media: text/plain, lines: keyvalue, find: "event="}
+  - {media: application/x-www-form-urlencoded, form: payload}
+""",
+    ),
+    HeaderProof: ("Proof: a header", "auth: [bearer, {header: X-Shop-Token}]\n"),
+    HmacProof: ("Proof: a signature", "auth: [{hmac: {header: X-Shop-Signature, digest: [sha256]}}]\n"),
+    Hmac: (
+        "A signature",
+        """\
+auth:
+  - hmac:
+      header: X-Shop-Signature
+      digest: [sha256]
+      encoding: base64
+      part: v1
+      prefix: "sha256="
+      signs: "{timestamp}.{body}"
+      timestamp: {part: t}
+""",
+    ),
+    Timestamp: (
+        "The moment of signing",
+        """\
+auth:
+  - hmac:
+      header: X-Shop-Signature
+      digest: [sha256]
+      signs: "{timestamp}.{body}"
+      timestamp: {header: X-Shop-Time, tolerance: 120}
+  - hmac:
+      header: X-Shop-Signature-2
+      digest: [sha512]
+      part: v1
+      signs: "{timestamp}.{body}"
+      timestamp: {part: t}
+""",
+    ),
+    JwtProof: ("Proof: a signed token", "auth: [{jwt: {header: X-Shop-Jwt}}]\n"),
+    Jwt: ("A signed token", "auth: [{jwt: {header: X-Shop-Jwt, algorithms: [HS256, HS512]}}]\n"),
+    Challenge: ("A challenge", "challenge: {header: X-Shop-Challenge, answer: challenge}\n"),
+    Redaction: ("Redaction", "redact: [{in: payload, keys: [password, card.number]}]\n"),
+    VendorCatalogue: (
+        "The vendor's catalogue",
+        """\
+catalogue:
+  page: Shop handbook, Events
+  types: [signed_in, newsletter_opened]
+  unmapped: {newsletter_opened: says nothing about an identity}
+""",
+    ),
+}
+
+_KNOWN = {
+    str: "text",
+    bool: "`true` or `false`",
+    int: "whole number",
+    float: "number",
+    Any: "anything",
+    language.Path: "path",
+    language.Pattern: "pattern",
+    language.Value: "value",
+    language.Scalar: "text, number, `true` or `false`",
+    language.Rows: "row, or list of rows",
+    language.Condition: "condition",
+    language.Lookup: "value",
+    language.Identity: "identity",
+    language.ActorRule: "rule",
+    language.PassThrough: "rule",
+    language.Shape: "shape",
+    language.Framing: "form of a body",
+    language.Challenge: "challenge",
+    language.Redaction: "redaction",
+    language.VendorCatalogue: "catalogue",
+    language.HmacProof: "proof",
+    language.JwtProof: "proof",
+    language.HeaderProof: "proof",
+    language.Hmac: "signature",
+    language.Timestamp: "moment",
+    language.Jwt: "signed token",
+}
+
+
+def language_page() -> str:
+    """The page."""
+    known = ", ".join(code(one) for one in (*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS)))
+    parts = [_INTRODUCTION.replace("FIELDS", known)]
+    for model, (title, example) in PARTS.items():
+        told = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
+        parts.append(f"## {title}\n\n{sentence(told)}\n\n{_table(model)}\n```yaml\n{example}```\n\n")
+        if model is Mapping:
+            parts.append("Besides, at the top of the file, everything of the next part.\n\n")
+        if model is Lookup:
+            parts.append(_conversions())
+    return "".join(parts)
+
+
+def words(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The words of one part, as they are written; those it shares with `Reading` stand there alone."""
+    shared = Reading.model_fields if issubclass(model, Reading) and model is not Reading else {}
+    return {field.alias or name: field for name, field in model.model_fields.items() if name not in shared}
+
+
+def _table(model: type[BaseModel]) -> str:
+    hints = get_type_hints(model, include_extras=True)
+    names = {field.alias or name: name for name, field in model.model_fields.items()}
+    rows = [
+        (code(word), type_words(hints[names[word]], _KNOWN), _default(field), sentence(field.description or ""))
+        for word, field in words(model).items()
+    ]
+    return table(["word", "what", "default", "meaning"], rows)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None or value == "" or value == [] or value == {}:
+        return ""
+    if isinstance(value, bool):
+        return code(str(value).lower())
+    if isinstance(value, list):
+        return ", ".join(code(one) for one in value)
+    return code(value)
+
+
+_CONVERSIONS = {
+    Conversion.TEXT: "Any scalar as text.",
+    Conversion.LOWER: "Text in lower case.",
+    Conversion.UPPER: "Text in upper case.",
+    Conversion.IP: "An address; a port or zone is taken off.",
+    Conversion.JSON: "Anything, an object or list too, as JSON text; text stays as it is.",
+    Conversion.RFC3339: "A moment like `2026-05-01T08:30:00Z`; without a zone it is taken as UTC.",
+    Conversion.SECONDS: "A moment in epoch seconds.",
+    Conversion.MILLISECONDS: "A moment in epoch milliseconds.",
+    Conversion.EPOCH: "A moment in epoch seconds, milliseconds, microseconds or nanoseconds, told apart by size.",
+}
+
+
+def _conversions() -> str:
+    rows = [(code(one.value), _CONVERSIONS[one]) for one in Conversion]
+    return (
+        f"Conversions:\n\n{table(['as', 'what it makes'], rows)}\nA moment before 2000 or after 2100 counts as absent. "
+        "An event whose time is absent gets the time of its arrival, and `details.time_problem` says so.\n\n"
+    )

@@ -1,0 +1,350 @@
+"""``providers/NAME.md``: how to connect a provider and what becomes of its events, from its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from adapter.docs.markdown import code, either, plain, sentence, table
+from adapter.mapping.body import JSON
+from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.compile import merged_shapes
+from adapter.mapping.examples import Example, outcome_of, read_examples
+from adapter.mapping.language import (
+    Condition,
+    Framing,
+    HeaderProof,
+    HmacProof,
+    JwtProof,
+    PassThrough,
+    Proof,
+    Requirement,
+    Row,
+    Shape,
+)
+from adapter.mapping.table import Table
+
+_URL = "http://127.0.0.1:8282"
+
+
+def provider_page(table: Table) -> str:
+    """The page."""
+    mapping = table.mapping
+    shapes = merged_shapes(mapping)
+    parts = [f"# {plain(mapping.title)}\n\n"]
+    if mapping.note:
+        parts.append(f"{sentence(plain(mapping.note.strip()))}\n\n")
+    parts += [
+        f"Table: [`mappings/{table.provider}/mapping.yaml`](../../mappings/{table.provider}/mapping.yaml), with an "
+        f"example for every row in [`examples/`](../../mappings/{table.provider}/examples). The words it uses: "
+        "[mapping-language.md](../mapping-language.md). What the unified types mean: "
+        "[event-types.md](../event-types.md).\n\n",
+        _connection(table),
+        _bodies(mapping.body),
+        _example(table),
+        _shapes(shapes),
+        _identity(shapes),
+        _redactions(table),
+        _rows(table, shapes),
+    ]
+    return "".join(parts)
+
+
+def curl_line(table: Table) -> str:
+    """The command that posts the file ``event.json`` to a source that is named like the provider."""
+    first = table.mapping.auth[0]
+    proof = "--user any:TOKEN" if first == "basic" else "--header 'Authorization: Bearer TOKEN'"
+    return (
+        f"curl {proof} --header 'Content-Type: {JSON}' \\\n  --data-binary @event.json {_URL}/ingest/{table.provider}"
+    )
+
+
+def _connection(table: Table) -> str:
+    text = (
+        "## Connect it\n\n"
+        f"Without any `[[sources]]` in the settings there is a source `{table.provider}`, and `idp-adapter serve` "
+        f"prints its token. Post to `/ingest/{table.provider}`, or to the name of the source that you configure:\n\n"
+        f'```toml\n[[sources]]\nname = "{table.provider}-prod"\nprovider = "{table.provider}"\ntoken = "TOKEN"\n```\n\n'
+        f"```sh\n{curl_line(table)}\n```\n\nThe token proves the source in each of these ways; every proof that a "
+        "request presents must hold:\n\n"
+    )
+    text += "".join(f"- {_proof(one)}\n" for one in table.mapping.auth)
+    challenge = table.mapping.challenge
+    if challenge is not None:
+        text += (
+            f"\nWhen the hook is registered, the provider asks by GET with the header `{challenge.header}`; the answer "
+            f'is `{{"{challenge.answer}": "…"}}` with its value.\n'
+        )
+    return text + "\n"
+
+
+def _proof(proof: Proof) -> str:
+    match proof:
+        case "bearer":
+            return "bearer token: `Authorization: Bearer TOKEN`"
+        case "basic":
+            return "basic: any user name, the token as password"
+        case HeaderProof():
+            return f"the token as the whole value of the header `{proof.header}`"
+        case JwtProof():
+            return (
+                f"a JSON Web Token in the header `{proof.jwt.header}`, signed with the token "
+                f"({either(proof.jwt.algorithms)}), that has not run out"
+            )
+        case HmacProof():
+            rule = proof.hmac
+            words = (
+                f"HMAC with the token as key in the header `{rule.header}`: {either(rule.digest)}, {rule.encoding}, "
+                f"over {'the body as it is sent' if rule.signs == '{body}' else code(rule.signs)}"
+            )
+            if rule.part is not None:
+                words += f"; the part `{rule.part}=` of the header is the signature"
+            if rule.prefix:
+                words += f"; `{rule.prefix}` stands before the signature"
+            if rule.timestamp is not None:
+                words += f"; signed at most {rule.timestamp.tolerance:g} seconds before or after the arrival"
+            return words
+
+
+def _bodies(framings: Iterable[Framing]) -> str:
+    text = (
+        "### What a body may be\n\nOne event as a JSON object, a JSON list of events, or a line for each event "
+        "(`application/x-ndjson`); plain, or packed with gzip. Besides:\n\n"
+    )
+    rows = []
+    for one in framings:
+        if one.events is not None:
+            condition = "" if one.when is None else f", known by {_condition(one.when)}"
+            rows.append(f"- an envelope whose events stand in `{one.events}`{condition}")
+        elif one.form is not None:
+            rows.append(f"- `{one.media}`, the event in the field `{one.form}`")
+        else:
+            form = "`key=value` pairs" if one.lines == "keyvalue" else "JSON"
+            passed = "; other lines are counted as ignored" if one.find else ""
+            rows.append(f"- `{one.media}`, one event a line as {form}{passed}")
+    return text + "\n".join(rows) + "\n\n" if rows else text.replace("; plain", ": plain").replace(" Besides:", "")
+
+
+def _example(table: Table) -> str:
+    plain_ones = [one.example for one in read_examples(table.folder) if _plain_event(one.example)]
+    if not plain_ones:
+        return ""
+    logins = [one for one in plain_ones if one.expect[0].get("type") == "access.LOGIN"]
+    example = (logins or plain_ones)[0]
+    (event,) = outcome_of(table, example)
+    return (
+        f"### An event\n\nSave it as `event.json` for the command above ({plain(example.name)}):\n\n"
+        f"```json\n{_json(example.raw)}\n```\n\nIt becomes, besides `uid` and the time of arrival:\n\n"
+        f"```json\n{_json(event)}\n```\n\n"
+    )
+
+
+def _plain_event(example: Example) -> bool:
+    return example.media == JSON and isinstance(example.raw, dict) and len(example.expect) == 1
+
+
+def _shapes(shapes: dict[str, Shape]) -> str:
+    text = "## How events are read\n\n"
+    named = {name: shape for name, shape in shapes.items() if name}
+    if len(named) > 1:
+        rows = [(code(name), _condition(one.when) or "all others") for name, one in named.items()]
+        text += f"The first form that fits reads the event.\n\n{table(['form', 'known by'], rows)}\n"
+    fields: dict[str, dict[str, list[str]]] = {}
+    for name, shape in shapes.items():
+        for field, value in shape.fields.items():
+            fields.setdefault(field, {}).setdefault(_value(value), []).append(name)
+    if len(shapes) <= 3:
+        rows = [
+            (code(field), "; ".join(_for(words, names, len(shapes)) for words, names in values.items()))
+            for field, values in fields.items()
+        ]
+        text += f"{table(['field', 'where it stands'], rows)}\n"
+    else:
+        text += "Where each field stands in each form says the table's file.\n\n"
+    return text
+
+
+def _for(words: str, names: list[str], all: int) -> str:
+    return words if len(names) == all else f"{words} ({either(code(name) for name in names)})"
+
+
+def _identity(shapes: dict[str, Shape]) -> str:
+    found: dict[str, list[str]] = {}
+    for name, shape in shapes.items():
+        identity = shape.identity
+        if identity is None or identity == "none":
+            words = "by nothing: each is new"
+        else:
+            keys = []
+            if identity.strong is not None:
+                keys.append(f"by {_value(identity.strong)}")
+            if identity.weak is not None:
+                together = [("the native type" if one == "@native" else _value(one)) for one in identity.weak]
+                *others, last = together
+                keys.append(f"by {', '.join(others)} and {last} together" if others else f"by {last}")
+            words = ", or else ".join(keys)
+        found.setdefault(words, []).append(name)
+    lines = [f"- {words}{_of(names, len(shapes))}" for words, names in found.items()]
+    return f"An event that comes again is known again:\n\n{chr(10).join(lines)}\n\n"
+
+
+def _of(names: list[str], all: int) -> str:
+    return "" if len(names) == all else f" ({', '.join(code(name) for name in names)})"
+
+
+def _redactions(table: Table) -> str:
+    redactions = table.mapping.redact
+    if not redactions:
+        return ""
+    places: dict[str, list[str]] = {}
+    for one in redactions:
+        keys = ", ".join(code(key) for key in one.keys) if one.keys else "everything"
+        places.setdefault(keys, []).append(one.in_)
+    lines = [f"- in {', '.join(code(place) for place in found)}: {keys}" for keys, found in places.items()]
+    return (
+        "Before anything is stored, the raw event included, these values are replaced by `[redacted]`; in text that "
+        f"is JSON, too:\n\n{chr(10).join(lines)}\n\n"
+    )
+
+
+def _rows(table_: Table, shapes: dict[str, Shape]) -> str:
+    groups: list[tuple[Shape, list[str]]] = []
+    for name, shape in shapes.items():
+        for first, names in groups:
+            if (first.types, first.unknown, first.error_suffix) == (shape.types, shape.unknown, shape.error_suffix):
+                names.append(name)
+                break
+        else:
+            groups.append((shape, [name]))
+    text = "## What becomes of each type\n\n"
+    header = ["native type", "when", "unified type", "outcome", "reason", "details", "note"]
+    for shape, names in groups:
+        if len(groups) > 1:
+            text += f"### {', '.join(code(name) for name in names)}\n\n"
+        rows = list(_row_cells(table_, shape))
+        if rows:
+            text += f"{table(header, rows)}\n"
+        if shape.error_suffix and rows:
+            text += (
+                f"A native type that ends in `{shape.error_suffix}` is the failure of the type before it: "
+                f"`TYPE{ERROR}`, with the reason that its error code gives.\n\n"
+            )
+        text += f"{_unknown(shape)}\n\n"
+    failed = table_.mapping.failed
+    if failed is not None:
+        text += (
+            f"Whatever the type, an event is its failure when {_condition(failed)}, unless the note says otherwise.\n"
+        )
+    return text
+
+
+def _row_cells(table_: Table, shape: Shape) -> Iterator[tuple[str, ...]]:
+    catalogue = table_.catalogue
+    for native, rows in shape.types.items():
+        for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+            when = _condition(row.when) if row.when is not None else "otherwise" if number else ""
+            name = code(native) if number == 0 else ""
+            if row.type is None:
+                yield name, when, "ignored", "", "", "", _note(row)
+                continue
+            type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
+            access = type.startswith(ACCESS)
+            fails = type.endswith(ERROR) if access else row.reason is not None or row.error is not None
+            outcome = "failure" if fails else str(row.outcome or catalogue.outcome(type))
+            reason = "" if row.reason is None else _reason(row.reason)
+            details = ", ".join(code(f"{key}={value}") for key, value in row.details.items())
+            yield name, when, code(type), outcome, reason, details, _note(row)
+
+
+def _note(row: Row) -> str:
+    if row.note is None:
+        return ""
+    first, blank, rest = row.note.strip().partition(" ")
+    return sentence(plain((first.capitalize() if first.islower() and first.isalpha() else first) + blank + rest))
+
+
+def _reason(reason: Any) -> str:
+    if isinstance(reason, str):
+        return code(reason)
+    words = "; ".join(f"{code(key)}: {code(value)}" for key, value in (reason.table or {}).items())
+    otherwise = f"; otherwise {code(reason.default)}" if reason.default else ""
+    return f"by {_path(reason.path)}: {words}{otherwise}" if words else _value(reason)
+
+
+def _unknown(shape: Shape) -> str:
+    rule = shape.unknown or "quarantine"
+    which = "Other types" if shape.types else "All types"
+    if isinstance(rule, PassThrough):
+        form = f" if they match `{rule.pattern}`; others are quarantined" if rule.pattern else ""
+        return f"{which} pass through as `{rule.type.replace('{native}', 'TYPE')}`{form}."
+    if rule == "ignore":
+        return f"{which} are counted as ignored, and not stored."
+    return f"{which} are quarantined: kept, counted, and never guessed."
+
+
+# Conditions and values in words
+
+
+def _condition(condition: Condition | None) -> str:
+    if condition is None:
+        return ""
+    parts = [f"{code(path)} present" for path in condition.has or []]
+    parts += [f"no {code(path)}" for path in condition.lacks or []]
+    if condition.actor is not None:
+        actors = condition.actor if isinstance(condition.actor, list) else [condition.actor]
+        parts.append(f"the actor {either(actors)}")
+    parts += [f"{code(path)} {_wanted(wanted)}" for path, wanted in condition.requirements.items()]
+    if condition.any_:
+        parts.append(" or ".join(_condition(one) for one in condition.any_))
+    return ", ".join(parts)
+
+
+def _wanted(wanted: Any) -> str:
+    if isinstance(wanted, Requirement):
+        ((word, value),) = wanted.model_dump(by_alias=True, exclude_none=True).items()
+        if word == "present":
+            return "present" if value else "absent"
+        verb = {"contains": "contains", "starts": "begins with", "matches": "matches", "not": "is not"}[word]
+        return f"{verb} {_scalars(value)}"
+    return f"is {_scalars(wanted)}"
+
+
+def _scalars(value: Any) -> str:
+    values = value if isinstance(value, list) else [value]
+    return either(code(str(one).lower() if isinstance(one, bool) else one) for one in values)
+
+
+def _value(value: Any) -> str:
+    if value == "@line":
+        return "the whole line"
+    if isinstance(value, str):
+        return code(value)
+    if isinstance(value, list):
+        return " or ".join(_value(one) for one in value)
+    if value.value is not None:
+        return f"always {code(value.value)}"
+    if value.template is not None:
+        return code(value.template)
+    words = _path(value.path)
+    if value.json_path is not None:
+        words = f"{code(value.json_path)} in the JSON of {words}"
+    extra = []
+    if value.after is not None:
+        extra.append(f"after {code(value.after)}")
+    if value.capture is not None:
+        extra.append(f"by {code(value.capture)}")
+    if value.as_ != "text":
+        extra.append(f"as {value.as_}")
+    if value.table:
+        extra.append("translated")
+    return f"{words} ({', '.join(extra)})" if extra else words
+
+
+def _path(path: str | list[str] | None) -> str:
+    return " or ".join(code(one) for one in (path if isinstance(path, list) else [path or ""]))
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

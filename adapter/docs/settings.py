@@ -1,0 +1,152 @@
+"""``settings.md``: every setting, from the settings' own models."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from pydantic import AwareDatetime, BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from adapter.docs.markdown import code, sentence, table, type_words
+from adapter.settings import PREFIX, Settings
+from adapter.sinks.settings import RETRY, SinkSettings, kinds
+
+_KNOWN = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    Path: "path",
+    SecretStr: "secret",
+    IPv4Network: "network (CIDR)",
+    IPv6Network: "network (CIDR)",
+    AwareDatetime: "time",
+}
+
+_INTRODUCTION = f"""\
+# Settings
+
+Settings stand in `adapter.toml`, or in the file that `--config` or the variable `{PREFIX}CONFIG` names. Without any,
+the service runs. Every key is also an environment variable, which counts before the file: the key `port` of the section
+`[server]` is `{PREFIX}SERVER__PORT`. Lists and tables are written as JSON there:
+`{PREFIX}SOURCES='[{{"name": "shop", "provider": "keycloak"}}]'`. What the command line says counts before both.
+
+Each secret may also stand in a file of its own: `token_file = "/run/secrets/token"` in the place of `token`
+(`{PREFIX}AUTH__ADMIN_TOKEN_FILE` in the environment). The line break at its end does not count; where several secrets
+may stand, each line is one. A wrong or unknown setting ends the start with a message that names its place and what is
+right. Settings are read at the start; a change needs a restart.
+
+"""
+
+#: Repeatable sections: what stands above their tables.
+_SEVERAL = {"keys", "sources", "sinks"}
+
+
+def settings_page() -> str:
+    """The page."""
+    parts = [_INTRODUCTION]
+    for name, field in Settings.model_fields.items():
+        if name == "sinks":
+            parts.append(_sinks())
+            continue
+        model = _section(field)
+        title = f"[[{name}]]" if name in _SEVERAL else f"[{name}]"
+        parts.append(f"## `{title}`\n\n{_told(model)}\n\n{_table(model, model.model_fields)}\n")
+    return "".join(parts)
+
+
+def fields() -> list[tuple[str, str]]:
+    """Every setting there is: section (``sinks.webhook`` for the fields of a kind), key."""
+    found = []
+    for name, field in Settings.model_fields.items():
+        if name == "sinks":
+            found += [(name, _key(one, info)) for one, info in SinkSettings.model_fields.items()]
+            found += [(f"{name}.{kind}", key) for kind in kinds() for key in _own(_kind(kind))]
+        else:
+            model = _section(field)
+            found += [(name, _key(one, info)) for one, info in model.model_fields.items()]
+    return found
+
+
+def _sinks() -> str:
+    text = f"## `[[sinks]]`\n\n{_told(SinkSettings)}\n\n{_table(SinkSettings, SinkSettings.model_fields)}\n"
+    for kind in kinds():
+        model = _kind(kind)
+        text += f'### `kind = "{kind}"`\n\nWhat a {kind} has besides:\n\n{_table(model, _own(model))}\n'
+    return text
+
+
+def _kind(kind: str) -> type[SinkSettings]:
+    model: type[SinkSettings] = import_module(f"adapter.sinks.{kind}").Settings
+    return model
+
+
+def _own(model: type[SinkSettings]) -> dict[str, FieldInfo]:
+    return {name: field for name, field in model.model_fields.items() if name not in SinkSettings.model_fields}
+
+
+def _table(model: type[BaseModel], fields: dict[str, FieldInfo]) -> str:
+    hints = get_type_hints(model, include_extras=True)
+    rows = [
+        (code(_key(name, field)), _type(hints[name], field), _default(field), sentence(field.description or ""))
+        for name, field in fields.items()
+    ]
+    return table(["key", "what", "default", "meaning"], rows)
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    return field.alias or name
+
+
+def _type(hint: Any, field: FieldInfo) -> str:
+    words = type_words(hint, _KNOWN)
+    bounds = {
+        name: getattr(one, name)
+        for one in field.metadata
+        for name in ("ge", "gt", "le")
+        if getattr(one, name, None) is not None
+    }
+    if "ge" in bounds and "le" in bounds:
+        return f"{words}, {bounds['ge']} to {bounds['le']}"
+    if "ge" in bounds:
+        return f"{words}, {bounds['ge']} or more"
+    if "le" in bounds:
+        return f"{words}, up to {bounds['le']:g}"
+    return words
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined:
+        return "needed"
+    if value == RETRY:
+        return " ".join(code(_duration(one)) for one in RETRY)
+    if value in (None, "", (), {}):
+        return ""
+    if isinstance(value, bool):
+        return code(str(value).lower())
+    if isinstance(value, frozenset | tuple):
+        return ", ".join(code(one) for one in sorted(value))
+    return code(value)
+
+
+def _duration(seconds: float) -> str:
+    whole = timedelta(seconds=seconds)
+    hours, rest = divmod(int(whole.total_seconds()), 3600)
+    return f"{hours} h" if hours else f"{rest // 60} min" if rest >= 60 else f"{rest} s"
+
+
+def _told(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ").replace("``", "`")
+
+
+def _section(field: FieldInfo) -> type[BaseModel]:
+    hint = field.annotation
+    model = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    assert isinstance(model, type) and issubclass(model, BaseModel)
+    return model
