@@ -169,9 +169,8 @@ class Filter:
         try:
             return _read(parameters, catalogue)
         except _Refused as refused:
-            raise RequestError(
-                400, refused.title, refused.detail, parameter=refused.parameter, allowed=refused.allowed
-            ) from None
+            known: dict[str, Any] = {} if refused.allowed is None else {"allowed": refused.allowed}
+            raise RequestError(400, refused.title, refused.detail, parameter=refused.parameter, **known) from None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], catalogue: Catalogue, place: str = "filter") -> Filter:

@@ -49,6 +49,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             raise ConfigError(f"{folder}: is in use by another idp-adapter ({where}); stop it, or use another folder")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        (folder / _SERVICE).unlink(missing_ok=True)  # left behind by one that was killed
         yield
     finally:
         os.close(descriptor)

@@ -48,6 +48,13 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     assert not in_use(tmp_path)
 
 
+def test_where_a_killed_service_listened_is_forgotten(tmp_path: Path) -> None:
+    left_behind = '{"url": "http://127.0.0.1:1", "process": 1}'
+    (tmp_path / "service.json").write_text(left_behind)
+    with lock_folder(tmp_path):
+        assert service_url(tmp_path) is None
+
+
 def test_a_folder_that_nobody_ever_used_is_not_in_use(tmp_path: Path) -> None:
     assert not in_use(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()

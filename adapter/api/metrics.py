@@ -61,7 +61,7 @@ class Metrics:
 
 def read_counts(counts: Counts) -> Iterator[Metric]:
     """What came in."""
-    yield _by_source("events_accepted", "New events and quarantined entries stored", counts.accepted)
+    yield _by_source("events_accepted", "New events stored", counts.accepted)
     yield _by_source("events_duplicate", "Native events that were known already", counts.duplicates)
     yield _by_source("events_ignored", "Native events that a table leaves out", counts.ignored)
     quarantined = CounterMetricFamily(

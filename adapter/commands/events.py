@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -99,7 +100,8 @@ def list_events(
             sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
         sys.stdout.flush()
         return
-    console = Console(highlight=False)
+    # In a pipe nothing is cut: what reads it does not care how wide a terminal would be.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
     if not events:
         console.print(
             "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True

@@ -154,7 +154,7 @@ class Splitter:
         except ValueError as error:
             raise NotReadable(f"the body is not a form: {error}") from None
         if field not in pairs:
-            raise NotReadable(f"the form has no field {field!r}")
+            raise NotReadable(f"the form has no field {field!r}; JSON comes with Content-Type: {JSON}")
         text = pairs[field]
         try:
             value = orjson.loads(text)
