@@ -295,6 +295,7 @@ class Hmac(_Word):
     digest: list[Literal["sha1", "sha256", "sha512"]] = Field(min_length=1, description="Digests that are taken")
     encoding: Literal["hex", "base64"] = Field("hex", description="How it is written")
     prefix: str = Field("", description="What stands before the signature, such as 'sha256='")
+    bare: bool = Field(False, description="Signatures without the prefix are taken too")
     part: str | None = Field(None, description="Of a header like t=1,v1=ab: the name of the part that is the signature")
     signs: str = Field("{body}", description="What is signed: text with {body} and {timestamp} in it")
     timestamp: Timestamp | None = Field(None, description="Where the moment of signing stands; old ones are refused")
@@ -305,6 +306,8 @@ class Hmac(_Word):
             raise ValueError("`signs` needs {body}: a signature that does not cover the body proves nothing about it")
         if ("{timestamp}" in self.signs) != (self.timestamp is not None):
             raise ValueError("`timestamp` and {timestamp} in `signs` need each other")
+        if self.bare and not self.prefix:
+            raise ValueError("`bare` says that `prefix` may be left out: it needs one")
         return self
 
 

@@ -94,6 +94,8 @@ class Authenticator:
         parts = [one.partition("=")[::2] for one in presented]
         if rule.part is not None:
             presented = [text for name, text in parts if name == rule.part]
+        if rule.bare:
+            presented = [rule.prefix + one.removeprefix(rule.prefix) for one in presented]
         moment = None
         if rule.timestamp is not None:
             if rule.timestamp.header is not None:

@@ -10,6 +10,7 @@ from joserfc.jwk import OctKey
 
 from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof, Timestamp
 from adapter.sources.authentication import Authenticator
+from tests.mapping.built_in import table
 
 NOW = 1_700_000_000.0
 BODY = b'{"type":"access.LOGIN","time":1700000000000}'
@@ -71,6 +72,31 @@ def test_one_right_signature_among_several_is_enough_while_secrets_change() -> N
     rule = Hmac(header="X-Signature", digest=["sha256"], prefix="sha256=")
     mac = "sha256=" + hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
     assert authenticator(HmacProof(hmac=rule)).proves({"X-Signature": f"sha256=00, {mac}"}, BODY, NOW)
+
+
+def test_a_prefix_may_be_left_out_only_where_the_table_says_so() -> None:
+    rule = Hmac(header="X-Signature", digest=["sha256"], prefix="sha256=", bare=True)
+    strict = authenticator(HmacProof(hmac=rule.model_copy(update={"bare": False})))
+    lenient = authenticator(HmacProof(hmac=rule))
+    mac = hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
+    wrong = hmac.new(b"another", BODY, hashlib.sha256).hexdigest()
+    for value in (f"sha256={mac}", f"sha256={wrong}, sha256={mac}"):
+        assert strict.proves({"X-Signature": value}, BODY, NOW)
+        assert lenient.proves({"X-Signature": value}, BODY, NOW)
+    assert lenient.proves({"X-Signature": mac}, BODY, NOW)
+    assert not strict.proves({"X-Signature": mac}, BODY, NOW)
+    for value in (f"sha256={wrong}", wrong, f"sha1={mac}", f"sha256=sha256={mac}", "sha256=", ""):
+        assert not lenient.proves({"X-Signature": value}, BODY, NOW)
+    with pytest.raises(ValueError, match="prefix"):
+        Hmac(header="X-Signature", digest=["sha256"], bare=True)
+
+
+def test_keycloaks_signature_is_taken_bare_and_with_the_digest_before_it() -> None:
+    source = authenticator(*table("keycloak").mapping.auth, tokens=("old-one", "new-one"))
+    old, new = (hmac.new(token, BODY, hashlib.sha256).hexdigest() for token in (b"old-one", b"new-one"))
+    for value in (new, f"sha256={new}", f"sha256={old}, sha256={new}"):
+        assert source.proves({"X-Keycloak-Signature": value}, BODY, NOW)
+    assert not source.proves({"X-Keycloak-Signature": f"sha256={new[::-1]}"}, BODY, NOW)
 
 
 @pytest.mark.parametrize("value", ["Basic %%%", "Basic", "Bearer", "Bearer ", "Negotiate x", "", "Basic " + "=" * 9])
