@@ -7,16 +7,21 @@ the interpreter and ask for it back each time, and each time wait for the busy e
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import orjson
 
 from adapter.log.compression import Compression
-from adapter.log.identity import Identities, Known, keys_of
+from adapter.log.identity import Identities, keys_of
+from adapter.log.index import Index
 from adapter.log.protocol import NewEntry, Receipt
 
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
+#: Native bytes are compressed so many together, unless they are longer than this. They are alike, and few are read.
+RUN_ENTRIES = 32
+RUN_SIZE = 32 * 1024
 
 _INSERT_ENTRIES = """
 INSERT INTO entry (position, uid, revision, source, received_at, type, native_type, problem, size, event)
@@ -25,20 +30,22 @@ SELECT ?4 + key, substr(?2, 16 * key + 1, 16), 0, value ->> 0, value ->> 1, valu
 FROM json_each(?1)
 """
 _INSERT_RAWS = """
-INSERT INTO raw (position, media, content)
-SELECT ?3 + key, value ->> 0, coalesce(substr(?2, value ->> 1, value ->> 2), x'') FROM json_each(?1)
+INSERT INTO raw (position, lengths, media, content)
+SELECT value ->> 0, value ->> 1, value ->> 2, coalesce(substr(?2, value ->> 3, value ->> 4), x'') FROM json_each(?1)
 """
-_INSERT_KEYS = """
-INSERT INTO identity (key, position, taken, equal)
-SELECT substr(?2, 16 * key + 1, 16), value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
-ON CONFLICT (key) DO UPDATE SET taken = excluded.taken, equal = excluded.equal
-"""
-_FIND_KEYS = """
-SELECT json_group_array(json_array(key.key, position, hex(uid), taken, equal))
-FROM json_each(?1) AS key
-CROSS JOIN identity ON identity.key = substr(?2, 16 * key.key + 1, 16)
-JOIN entry USING (position)
-"""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where the log stands."""
+
+    #: Position of the last entry.
+    head: int
+    #: The latest arrival so far, and up to where arrivals are noted.
+    latest: int
+    noted: int
+    #: Numbers of the sources.
+    sources: dict[str, int] = field(default_factory=dict)
 
 
 class Appender:
@@ -47,32 +54,34 @@ class Appender:
     def __init__(self, connection: sqlite3.Connection, compression: Compression) -> None:
         self._connection = connection
         self._compression = compression
-        #: Position of the last entry, in the transaction that runs.
-        self.head = 0
-        self._sources: dict[str, int] = {}
-        #: The latest arrival so far, and up to where arrivals are noted.
-        self._latest, self._noted = -1, 0
-        self.reload()
-
-    def reload(self) -> None:
-        """Learn from the database where the log stands: at first, and after a transaction was rolled back."""
-        (self.head,) = self._connection.execute("SELECT coalesce(max(position), 0) FROM entry").fetchone()
-        self._sources = dict(self._connection.execute("SELECT name, id FROM source"))
+        self._index = Index(connection)
         noted = "SELECT latest, position FROM arrival ORDER BY latest DESC, position DESC LIMIT 1"
-        self._latest, self._noted = self._connection.execute(noted).fetchone() or (-1, 0)
-        later = "SELECT coalesce(max(received_at), -1) FROM entry WHERE position > ?"
-        self._latest = max(self._latest, *self._connection.execute(later, (self._noted,)).fetchone())
+        later = "SELECT coalesce(max(position), 0), coalesce(max(received_at), -1) FROM entry WHERE position > ?"
+        latest, position = connection.execute(noted).fetchone() or (-1, 0)
+        head, latest_after = connection.execute(later, (position,)).fetchone()
+        sources = dict(connection.execute("SELECT name, id FROM source"))
+        #: As committed, and as it will be when the transaction that runs is.
+        self._place = self._next = _Place(max(head, position), max(latest, latest_after), position, sources)
+
+    @property
+    def head(self) -> int:
+        """Position of the last entry that is committed."""
+        return self._place.head
 
     def append(self, requests: Sequence[Sequence[NewEntry]]) -> list[list[Receipt]]:
-        """Store the new ones among the entries of these requests, in order; a list of receipts for each request."""
-        everything = [entry for request in requests for entry in request]
-        identities = Identities(self._find(keys_of(everything)), lambda key: self._find([key]).get(key))
+        """Store the new ones among the entries of these requests, in order; a list of receipts for each request.
+
+        To be called once in a transaction; `commit` follows, or `roll_back`.
+        """
+        self._next = replace(self._place, sources=dict(self._place.sources))
+        keys = keys_of([entry for request in requests for entry in request])
+        identities = Identities(self._index.find(keys), lambda key: self._index.find([key]).get(key))
         new: list[NewEntry] = []
         receipts: list[list[Receipt]] = []
         for request in requests:
             answers = []
             for entry in request:
-                position = self.head + len(new) + 1
+                position = self._place.head + len(new) + 1
                 known = identities.resolve(entry, position)
                 if known is None:
                     new.append(entry)
@@ -83,31 +92,29 @@ class Appender:
         if new:
             self._store(new)
         if identities.changed:
-            self._store_keys(identities.changed)
+            self._index.store(identities.changed)
         return receipts
 
-    def _find(self, keys: Iterable[bytes]) -> dict[bytes, Known]:
-        """What is known under these keys, those that nothing is known under left out."""
-        asked = list(keys)
-        if not asked:
-            return {}
-        (found,) = self._connection.execute(
-            _FIND_KEYS, ("[0" + ",0" * (len(asked) - 1) + "]", b"".join(asked))
-        ).fetchone()
-        return {
-            asked[number]: Known(position, bytes.fromhex(uid), taken, equal)
-            for number, position, uid, taken, equal in orjson.loads(found)
-        }
+    def commit(self) -> None:
+        """What was appended stands."""
+        self._place = self._next
+        self._index.commit()
+
+    def roll_back(self) -> None:
+        """What was appended since the last commit does not stand."""
+        self._next = self._place
+        self._index.roll_back()
 
     def _store(self, new: Sequence[NewEntry]) -> None:
-        frames = self._compression.compress([part for entry in new for part in (entry.raw, entry.event or b"")])
-        entries, raws = [], []
+        first = self._next.head + 1
+        runs = list(_runs(new))
+        frames = self._compression.compress(
+            [entry.event or b"" for entry in new] + [b"".join([entry.raw for entry in run]) for run in runs]
+        )
+        entries: list[tuple[str | int | None, ...]] = []
         start = 1
-        for entry, raw, event in zip(new, frames[::2], frames[1::2], strict=True):
-            media = None if entry.media == "application/json" else entry.media
-            raws.append((media, start, len(raw)))
-            start += len(raw)
-            size = None if entry.event is None else len(entry.event)
+        for entry, frame in zip(new, frames, strict=False):
+            event = entry.event
             entries.append(
                 (
                     self._source(entry.source),
@@ -115,35 +122,51 @@ class Appender:
                     entry.type,
                     entry.native_type,
                     entry.problem,
-                    size or 0,
+                    0 if event is None else len(event),
                     # Cut from nowhere, nothing is null.
-                    None if size is None else start,
-                    len(event),
+                    None if event is None else start,
+                    len(frame),
                 )
             )
-            start += len(event)
+            start += len(frame)
+        raws: list[tuple[object, ...]] = []
+        position = first
+        for run, frame in zip(runs, frames[len(new) :], strict=True):
+            media = None if run[0].media == "application/json" else run[0].media
+            raws.append((position, [len(entry.raw) for entry in run], media, start, len(frame)))
+            position += len(run)
+            start += len(frame)
         content = b"".join(frames)
-        first = self.head + 1
         uids = b"".join([entry.uid for entry in new])
         self._connection.execute(_INSERT_ENTRIES, (_json(entries), uids, content, first))
-        self._connection.execute(_INSERT_RAWS, (_json(raws), content, first))
-        self.head += len(new)
-        self._latest = max(self._latest, max([entry.received_at for entry in new]))
-        if self.head - self._noted >= ARRIVAL_STEP:
-            self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", (self._latest, self.head))
-            self._noted = self.head
-
-    def _store_keys(self, changed: dict[bytes, Known]) -> None:
-        rows = _json([(known.position, known.taken, known.equal) for known in changed.values()])
-        self._connection.execute(_INSERT_KEYS, (rows, b"".join(changed)))
+        self._connection.execute(_INSERT_RAWS, (orjson.dumps(raws).decode(), content))
+        self._next.head += len(new)
+        self._next.latest = max(self._next.latest, max([entry.received_at for entry in new]))
+        if self._next.head - self._next.noted >= ARRIVAL_STEP:
+            note = (self._next.latest, self._next.head)
+            self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", note)
+            self._next.noted = self._next.head
 
     def _source(self, name: str) -> int:
-        number = self._sources.get(name)
+        number = self._next.sources.get(name)
         if number is None:
             number = self._connection.execute("INSERT INTO source (name) VALUES (?)", (name,)).lastrowid
             assert number is not None
-            self._sources[name] = number
+            self._next.sources[name] = number
         return number
+
+
+def _runs(new: Sequence[NewEntry]) -> Iterator[list[NewEntry]]:
+    """The entries in their order, those together whose native bytes are compressed together."""
+    run: list[NewEntry] = []
+    size = 0
+    for entry in new:
+        if run and (len(run) == RUN_ENTRIES or size + len(entry.raw) > RUN_SIZE or entry.media != run[0].media):
+            yield run
+            run, size = [], 0
+        run.append(entry)
+        size += len(entry.raw)
+    yield run
 
 
 def _json(rows: Sequence[tuple[str | int | None, ...]]) -> str:

@@ -8,14 +8,13 @@ itself, stand for a walk along all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from adapter.log.protocol import NewEntry
 from adapter.model import ordinal_key
 
 
-@dataclass(slots=True)
-class Known:
+class Known(NamedTuple):
     """What the log has under one key."""
 
     #: Position and uid of the entry that was first.
@@ -51,13 +50,13 @@ class Identities:
 
     def resolve(self, entry: NewEntry, position: int) -> Known | None:
         """The event that the newcomer is a copy of; or ``None`` if it is new, and has ``position`` from now on."""
-        strong, weak = entry.strong, entry.weak
+        strong, weak, uid = entry.strong, entry.weak, entry.uid
         if strong is not None:
             known = self._known.get(strong)
             if known is not None:
                 return known
         if weak is None:
-            self._put(entry.uid if strong is None else strong, Known(position, entry.uid))
+            self._put(uid if strong is None else strong, Known(position, uid))
             return None
         first = self._known.get(weak)
         if strong is None:
@@ -69,19 +68,17 @@ class Identities:
             if first is not None and first.taken < first.equal:
                 known = self._get(ordinal_key(weak, first.taken))
                 if known is not None:
-                    first.taken += 1
-                    self._put(weak, first)
+                    self._put(weak, first._replace(taken=first.taken + 1))
                     self._put(strong, Known(known.position, known.uid))
                     return known
-            self._put(strong, Known(position, entry.uid))
-            number = 0 if first is None else first.equal
-        new = Known(position, entry.uid)
-        self._put(ordinal_key(weak, number), new)
+            self._put(strong, Known(position, uid))
+        taken = strong is not None
         if first is None:
-            first = new
-        first.equal += 1
-        first.taken += strong is not None
-        self._put(weak, first)
+            self._put(weak, Known(position, uid, taken, 1))
+        else:
+            number = entry.ordinal if strong is None else first.equal
+            self._put(ordinal_key(weak, number), Known(position, uid))
+            self._put(weak, first._replace(taken=first.taken + taken, equal=first.equal + 1))
         return None
 
     def _get(self, key: bytes) -> Known | None:

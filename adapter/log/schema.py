@@ -1,8 +1,9 @@
 """The tables of the embedded log, and the file they stand in.
 
 Position and revision stand in ``entry`` with all that readers ask for; the native bytes stand in ``raw``, a table of
-their own, so that they can be guarded and removed apart. ``identity`` is the log's one index. Events and native bytes
-are compressed with the dictionary the log was made with; it is part of the log, since nothing is readable without it.
+their own, so that they can be guarded and removed apart. ``identity`` is the log's one index, with ``recent`` in front
+of it (`adapter.log.index`). Events and native bytes are compressed with the dictionary the log was made with; it is
+part of the log, since nothing is readable without it.
 
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
 found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
@@ -39,8 +40,9 @@ CREATE TABLE entry (
   event BLOB
 );
 
--- media is null where it is application/json
-CREATE TABLE raw (position INTEGER PRIMARY KEY, media TEXT, content BLOB NOT NULL);
+-- The native bytes of some entries that follow each other, one after the other: the position of the first, and how long
+-- each is (JSON). media is null where it is application/json.
+CREATE TABLE raw (position INTEGER PRIMARY KEY, lengths TEXT NOT NULL, media TEXT, content BLOB NOT NULL);
 
 -- A strong key, a numbered weak key, or the uid of an entry without keys. On a weak key itself (its number is 0) stands
 -- how many events share it (equal), and how many of those, the first ones, are known by a strong key, too (taken).
@@ -50,6 +52,9 @@ CREATE TABLE identity (
   taken INTEGER NOT NULL,
   equal INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Keys on their way into identity: those of one commit, 16 bytes each, and of each [position, taken, equal] (JSON).
+CREATE TABLE recent (id INTEGER PRIMARY KEY, keys BLOB NOT NULL, fields TEXT NOT NULL);
 
 CREATE TABLE arrival (latest INTEGER, position INTEGER, PRIMARY KEY (latest, position)) WITHOUT ROWID;
 

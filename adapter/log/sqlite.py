@@ -70,8 +70,8 @@ class SqliteLog:
         self._appender = Appender(connection, compression)
         self._reader = reader
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reading")
-        #: As committed; and as shown to readers, a moment later.
-        self._committed = self._head = self._appender.head
+        #: As shown to readers, a moment after it was committed.
+        self._head = self._appender.head
         #: Set, and replaced, when the head moves; ``None`` while nobody waits.
         self._moved: asyncio.Event | None = None
         self._group: Group[Work, Any] = Group(self._commit, self._show, rows=COMMIT_ROWS, size=COMMIT_SIZE)
@@ -160,8 +160,8 @@ class SqliteLog:
 
     def _show(self) -> None:
         """Let readers see what was committed."""
-        if self._committed != self._head:
-            self._head = self._committed
+        if self._appender.head != self._head:
+            self._head = self._appender.head
             if self._moved is not None:
                 self._moved.set()
                 self._moved = None
@@ -184,17 +184,17 @@ class SqliteLog:
         receipts = iter(self._appender.append(requests) if requests else [])
         answers = [work(self._connection) if callable(work) else next(receipts) for work in works]
         self._connection.execute("COMMIT")
-        self._committed = self._appender.head
-        self.commits.add(self._committed - before, time.perf_counter() - began)
+        self._appender.commit()
+        self.commits.add(self._appender.head - before, time.perf_counter() - began)
         return answers
 
     def _roll_back(self, error: Exception) -> StoreError:
         """Undo the transaction; what is told to its callers."""
+        self._appender.roll_back()
         reason = error if isinstance(error, StoreError) else store_error(self._path, error)
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            self._appender.reload()
         except sqlite3.Error as second:
             return store_error(self._path, second)
         return reason
