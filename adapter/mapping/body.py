@@ -160,9 +160,10 @@ class Splitter:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             try:
-                # Some senders write Python-like text: single quotes, a comma before the closing brace.
-                value = ast.literal_eval(text.strip())
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                # Some senders write Python-like text: single quotes, a comma before the closing brace. What such text
+                # can say and JSON cannot is no event.
+                value = orjson.loads(orjson.dumps(ast.literal_eval(text.strip())))
+            except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                 return Record(body, None, f"form field {field!r}: not JSON: {error}", media)
         record = self._checked(body, value)
         # Redacted, it is no longer the form that came, but the JSON that is left of it.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
@@ -81,6 +82,16 @@ def test_a_form_field_holds_json_or_what_some_senders_take_for_it(table: Table) 
     assert table.split(b"json={'kind': open}", form)[0].value is None
     with pytest.raises(NotReadable, match="has no field 'json'"):
         table.split(b"other=1", form)
+
+
+@pytest.mark.parametrize(
+    "text", ["{[]: 1}", "{1: 2}", "{'a': b'a'}", "{'a': {1, 2}}", "{'a': 1j}", "{'a': ...}", "{'a': '\\ud800'}"]
+)
+def test_a_form_field_that_says_more_than_json_can_is_kept_as_unreadable(table: Table, text: str) -> None:
+    body = f"json={quote(text)}".encode()
+    [record] = table.split(body, "application/x-www-form-urlencoded")
+    assert (record.raw, record.value) == (body, None)
+    assert "not JSON" in str(record.problem)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"hello", b'{"a":1}{"b":2}', b'{"a":NaN}', b"[1,]", b'{"a":"\xff"}'])
