@@ -22,7 +22,8 @@ from adapter.api.app import make_app
 from adapter.api.feed import Feed
 from adapter.api.health import Health
 from adapter.api.ingest import challenge_operation, ingest_operation
-from adapter.api.metrics import Metrics, read_commits, read_counts, read_log, read_sinks
+from adapter.api.mappings import Mappings
+from adapter.api.metrics import Metrics, read_commits, read_counts, read_log, read_mappings, read_sinks
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery
 from adapter.delivery.select import Selection
@@ -31,9 +32,11 @@ from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.log.protocol import Log
 from adapter.log.sqlite import open_sqlite_log
-from adapter.mapping.catalogue import Catalogue, load_catalogue
+from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.dictionary import make_dictionary
-from adapter.mapping.table import Table, load_tables
+from adapter.mapping.table import Table
+from adapter.mapping.tables import Tables
+from adapter.mapping.watch import open_tables
 from adapter.resources import mappings_path
 from adapter.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
@@ -66,7 +69,7 @@ class Service:
     #: Whether the administrator's token was generated, and may be shown.
     admin_generated: bool
     sources: Sequence[OpenSource]
-    tables: Mapping[str, Table]
+    tables: Tables
 
 
 @asynccontextmanager
@@ -85,7 +88,7 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         for place in settings.mappings.path:
             if not place.is_dir():
                 raise ConfigError(f"mappings.path: {place}: there is no such folder")
-        catalogue, tables = load_catalogue(folders), load_tables(folders)
+        tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
         configured = settings.sources or tuple(SourceSettings(name=name, provider=name) for name in tables)
         sources = _open_sources(folder, configured, tables)
         admin_token, admin_generated = _admin_token(folder, settings)
@@ -96,22 +99,24 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
         log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
         search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
-        deliveries = await stack.enter_async_context(_open_deliveries(settings, log, catalogue)) if sinks else []
+        deliveries = await stack.enter_async_context(_open_deliveries(settings, log, tables.catalogue)) if sinks else []
 
         counts = Counts()
-        intake = Intake(log, catalogue, counts, events_limit=settings.server.events_limit)
+        intake = Intake(log, counts, events_limit=settings.server.events_limit)
         doors, nobody = _doors(access, configured, sources, tables)
         readings = [
             lambda: read_counts(counts),
             lambda: read_log(log, search),
             lambda: read_commits(log.commits),
             lambda: read_sinks(deliveries),
+            lambda: read_mappings(tables),
         ]
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
             challenge_operation(challenge_handler(doors, nobody)),
-            *Feed(log, search, catalogue).operations(),
-            *Health(log).operations(),
+            *Feed(log, search, lambda: tables.catalogue).operations(),
+            *Mappings(tables, events_limit=settings.server.events_limit).operations(),
+            *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, body_limit=settings.server.body_limit)
@@ -172,13 +177,18 @@ def _doors(
         return access.may(token, Permission.INGEST)
 
     doors = {
-        source.name: Door(
-            Source(source.name, source.provider, setting.key, tables),
-            Authenticator(tables[source.provider].mapping.auth, source.tokens, may_ingest),
-        )
+        source.name: Door(Source(source.name, source.provider, setting.key, tables), source.tokens, may_ingest)
         for setting, source in zip(configured, sources, strict=True)
     }
     return doors, Authenticator(["bearer", "basic"], [secrets.token_urlsafe(24)], may_ingest)
+
+
+def _warnings(tables: Tables) -> list[str]:
+    """What somebody should look at although events are taken."""
+    return [
+        f"mappings: {provider}: its changed files were refused; GET /mappings/{provider} says why"
+        for provider in sorted(tables.refused)
+    ]
 
 
 @asynccontextmanager

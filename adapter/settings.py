@@ -45,6 +45,8 @@ class Permission(StrEnum):
     INGEST = "ingest"
     #: Read the metrics.
     METRICS = "metrics"
+    #: Try mapping tables, and have changed ones taken up.
+    MAPPINGS = "mappings"
 
 
 def is_loopback(host: str) -> bool:
@@ -131,6 +133,12 @@ class Mappings(Section):
     """The users' own tables."""
 
     path: tuple[Path, ...] = Field((), description="Folders, searched before the built-in tables")
+    look_every: float = Field(
+        1,
+        ge=0,
+        le=3600,
+        description="Seconds between two looks for changed files; 0: they are taken up on SIGHUP and on request alone",
+    )
 
 
 class SourceSettings(Section):

@@ -134,6 +134,13 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/healthz",
         "/readyz",
         "/metrics",
+        "/mappings",
+        "/mappings/{provider}",
+        "/mappings/{provider}/coverage",
+        "/mappings/{provider}/check",
+        "/mappings/{provider}/apply",
+        "/mappings/{provider}/explain",
+        "/mappings/{provider}/reload",
         "/openapi.json",
     } == set(document["paths"])
     assert {"Event", "EventPage", "Received", "Problem"} <= set(document["components"]["schemas"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from types import ModuleType
 from typing import Any
@@ -107,13 +107,14 @@ def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
 class Feed:
     """Reads the log for people and pollers, through the search."""
 
-    def __init__(self, log: Log, search: Search, catalogue: Catalogue) -> None:
+    def __init__(self, log: Log, search: Search, catalogue: Callable[[], Catalogue]) -> None:
+        """``catalogue`` gives the present one: aliases and classes of reasons are looked up in it by each question."""
         self._events = log
         self._search = search
         self._catalogue = catalogue
 
     def operations(self) -> list[Operation]:
-        filters = filter_parameters(self._catalogue)
+        filters = filter_parameters(self._catalogue())
         limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": DEFAULT_LIMIT}
         page = [
             *filters,
@@ -245,7 +246,7 @@ class Feed:
         if revisions and order != "log":
             raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
         filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
-        return Filter.parse(filters, self._catalogue), order, revisions
+        return Filter.parse(filters, self._catalogue()), order, revisions
 
 
 def _order(text: str) -> Order:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 
+import orjson
 from aiohttp import web
 
 from adapter.api.operation import Answer, Operation, json_answer
@@ -16,10 +18,17 @@ TRIAL_LIFETIME = 1.0
 
 
 class Health:
-    """Answers for the service; needs no token and tells nothing but yes or no."""
+    """Answers for the service; needs no token and tells nothing but yes or no, and which part somebody must look at.
 
-    def __init__(self, log: Log, lifetime: float = TRIAL_LIFETIME) -> None:
+    ``warnings`` gives what is wrong without keeping the service from taking events, a line each; it is shown to
+    everybody.
+    """
+
+    def __init__(
+        self, log: Log, warnings: Callable[[], Sequence[str]] = tuple, lifetime: float = TRIAL_LIFETIME
+    ) -> None:
         self._log = log
+        self._warnings = warnings
         self._lifetime = lifetime
         self._tried_at = float("-inf")
         self._writable = False
@@ -47,5 +56,6 @@ class Health:
                 self._writable = await self._log.writable() is None
                 self._tried_at = time.monotonic()
         if self._writable:
-            return json_answer(b'{"status":"ready"}')
+            warnings = list(self._warnings())
+            return json_answer(orjson.dumps({"status": "ready", **({"warnings": warnings} if warnings else {})}))
         return problem(503, "Not ready", "The store cannot write.", headers={"Retry-After": RETRY_AFTER})

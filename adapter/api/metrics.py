@@ -16,6 +16,7 @@ from adapter.counts import Commits, Counts, Histogram
 from adapter.delivery.loop import Delivery, State
 from adapter.formats.text import harmless
 from adapter.log.protocol import Log
+from adapter.mapping.tables import Tables
 from adapter.problem import SECURITY_HEADERS
 from adapter.search import Search
 from adapter.settings import Permission
@@ -117,6 +118,21 @@ def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
         for one in State:
             state.add_metric([shot.name, one], one == shot.state)
     yield from (matched, delivered, *now.values(), state)
+
+
+def read_mappings(tables: Tables) -> Iterator[Metric]:
+    """Which tables are in use, and whose files were refused."""
+    info = GaugeMetricFamily("idp_adapter_mapping_info", "1 for the table in use", labels=["provider", "version"])
+    for provider, table in tables.items():
+        info.add_metric([provider, table.version], 1)
+    failed = GaugeMetricFamily(
+        "idp_adapter_mapping_reload_failed",
+        "1 if the provider's files could not be taken up as they are now",
+        labels=["provider"],
+    )
+    for provider in sorted({*tables, *tables.refused}):
+        failed.add_metric([provider], provider in tables.refused)
+    yield from (info, failed)
 
 
 def _histogram(name: str, meaning: str, values: Histogram) -> Metric:

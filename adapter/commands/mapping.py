@@ -17,17 +17,16 @@ from rich.console import Console
 from adapter.errors import AdapterError, ConfigError
 from adapter.mapping.accept import changes as example_changes
 from adapter.mapping.accept import write as write_accepted
-from adapter.mapping.apply import apply_records
-from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
+from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
-from adapter.mapping.check import check_table
+from adapter.mapping.check import check_table, is_built_in
 from adapter.mapping.compare import table_changes
 from adapter.mapping.coverage import coverage as table_coverage
 from adapter.mapping.draft import draft, draft_examples
 from adapter.mapping.explain import Explanation
 from adapter.mapping.explain import explain as explain_record
 from adapter.mapping.paths import follow, parse_path, scalar_text
-from adapter.mapping.table import Table, load_table
+from adapter.mapping.table import Table, known_providers, load_table, table_file
 from adapter.resources import mappings_path
 from adapter.settings import load_settings
 
@@ -57,17 +56,11 @@ def find_table(provider: str, folders: list[Path]) -> Table:
     catalogue = load_catalogue(folders)
     if provider.endswith((".yaml", ".yml")):
         return load_table(Path(provider), catalogue, folders)
-    for folder in folders:
-        file = folder / provider / "mapping.yaml"
-        if file.is_file():
-            return load_table(file, catalogue, folders)
+    file = table_file(provider, folders)
+    if file is not None:
+        return load_table(file, catalogue, folders)
     known = ", ".join(known_providers(folders))
     raise ConfigError(f"no table for {provider!r}; there are {known}, or name a mapping.yaml")
-
-
-def known_providers(folders: list[Path]) -> list[str]:
-    """The providers that have a table, by name."""
-    return sorted({file.parent.name for folder in folders for file in folder.glob("*/mapping.yaml")})
 
 
 @app.command()
@@ -97,8 +90,7 @@ def check(
             console.print(str(error), style="red", markup=False)
             failed = True
             continue
-        built_in = table.folder.parent == mappings_path()
-        findings = check_table(table, strict=strict or built_in)
+        findings = check_table(table, strict=strict or is_built_in(table.document.file))
         for finding in findings:
             console.print(str(finding), style="red" if finding.error else "yellow", markup=False, soft_wrap=True)
         wrong = sum(finding.error for finding in findings)
@@ -125,7 +117,7 @@ def apply(
     with _reported():
         table = find_table(provider, table_folders(config))
         body, now = _input(file), int(time.time() * 1000)
-        results = list(apply_records(table, _records(table, body, media), now))
+        results = list(apply_records(table, records_of(table, body, media), now))
     for result in results:
         sys.stdout.buffer.write(orjson.dumps(result) + b"\n")
     sys.stdout.flush()
@@ -145,7 +137,7 @@ def explain(
     """
     with _reported():
         table = find_table(provider, table_folders(config))
-        for number, record in enumerate(_records(table, _input(file), media), 1):
+        for number, record in enumerate(records_of(table, _input(file), media), 1):
             found = explain_record(table, record, int(time.time() * 1000))
             if as_json:
                 typer.echo(found.model_dump_json())
@@ -276,16 +268,6 @@ def _reported() -> Iterator[None]:
 
 def _input(file: Path) -> bytes:
     return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-
-
-def _records(table: Table, body: bytes, media: str | None) -> list[Record]:
-    try:
-        return table.split(body, media or JSON)
-    except NotReadable:
-        if media is not None:
-            raise
-        # Not one JSON value: lines of JSON, of which a broken one is shown as quarantined.
-        return table.split(body, NDJSON[0])
 
 
 def _told(found: Explanation) -> str:

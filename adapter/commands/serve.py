@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,10 +75,27 @@ async def _serve(settings: Settings, examples: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with open_service(settings) as service:
+        loop.add_signal_handler(signal.SIGHUP, _hangup(service, stop))
         if examples:
             await _post_examples(service)
         _say_what_next(service)
         await stop.wait()
+
+
+def _hangup(service: Service, stop: asyncio.Event) -> Callable[[], None]:
+    """What SIGHUP does: all tables are read again. If it came because the terminal is gone, the service ends."""
+    on_terminal = os.isatty(0)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def hang_up() -> None:
+        if on_terminal and not os.isatty(0):
+            stop.set()
+            return
+        task = asyncio.create_task(service.tables.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    return hang_up
 
 
 async def _post_examples(service: Service) -> None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from adapter.mapping.body import JSON, Record
+from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
 from adapter.mapping.table import Table
 from adapter.model import EventDict, identity_key, ordinal_key, source_key, uid_text
 
@@ -48,6 +48,22 @@ def apply(
         UnknownMedia: the table does not take ``media``.
     """
     return apply_records(table, table.split(body, media), received_at, random_uid=random_uid)
+
+
+def records_of(table: Table, body: bytes, media: str | None = None) -> list[Record]:
+    """The records of a body whose media type may be unknown: JSON, or else lines of JSON (a broken one is told as
+    quarantined).
+
+    Raises:
+        NotReadable: the body as a whole is not what ``media`` says.
+        UnknownMedia: the table does not take ``media``.
+    """
+    try:
+        return table.split(body, media or JSON)
+    except NotReadable:
+        if media is not None:
+            raise
+        return table.split(body, NDJSON[0])
 
 
 def apply_records(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from adapter.errors import MappingError
-from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.compile import merged_shapes
+from adapter.mapping.document import Document
 from adapter.mapping.examples import Placed, differences, outcome_of, read_examples
 from adapter.mapping.language import Row
-from adapter.mapping.table import Table
+from adapter.mapping.table import Table, read_table
+from adapter.resources import mappings_path
 
 #: The type that stands in a draft's row which nobody has decided yet.
 UNDECIDED = "DECIDE"
@@ -34,13 +36,38 @@ class Finding:
         return f"{where}: {'error' if self.error else 'warning'}: {self.text}"
 
 
-def check_table(table: Table, *, strict: bool) -> list[Finding]:
-    """All findings about a table that could be loaded. ``strict``: a row without an example is an error."""
+def is_built_in(file: Path) -> bool:
+    """Whether a table's file is one of those that ship with the package: their rows must have examples."""
+    return file.parent.parent == mappings_path()
+
+
+def check_document(
+    document: Document, catalogue: Catalogue, folders: Sequence[Path], *, examples: Path | None = None
+) -> list[Finding]:
+    """All findings about the text of a table; the one that keeps it from being loaded is then the only one."""
+    try:
+        table = read_table(document, catalogue, folders)
+    except MappingError as error:
+        return [finding_of(error)]
+    return check_table(table, strict=is_built_in(document.file), examples=examples)
+
+
+def finding_of(error: MappingError) -> Finding:
+    """An error as a finding."""
+    return Finding(True, Path(str(error.file)), error.line, error.problem)
+
+
+def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> list[Finding]:
+    """All findings about a table that could be loaded.
+
+    ``strict``: a row without an example is an error. ``examples``: the provider's folder, where the table's file is
+    not in it.
+    """
     findings = [*_types(table), *_rows(table)]
     try:
-        placed = list(read_examples(table.folder))
+        placed = list(read_examples(examples or table.folder))
     except MappingError as error:
-        return [*findings, Finding(True, Path(str(error.file)), error.line, error.problem)]
+        return [*findings, finding_of(error)]
     hits: set[tuple[str, str]] = set()
     for one in placed:
         findings.extend(_example(table, one, hits))

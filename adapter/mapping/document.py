@@ -34,6 +34,12 @@ for _first in "tTfF":
     ]
 
 
+#: How deep a document may be nested, and how many parts it may have: far more than a table needs, and little enough
+#: that a text which somebody tries out over HTTP costs no more than its share.
+DEPTH_LIMIT = 100
+PARTS_LIMIT = 1_000_000
+
+
 class Document:
     """One parsed YAML file: its value, and the line on which each part of it stands."""
 
@@ -41,14 +47,15 @@ class Document:
         self.file = file
         self.text = text
         try:
+            _refuse_deep(file, text)
             self._node = yaml.compose(text, Loader=_Loader)
+            self._weigh(self._node, {})
             self.value: Any = yaml.load(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise MappingError(f"not valid YAML: {error.problem}", file=file, line=line) from error
         except yaml.YAMLError as error:
             raise MappingError(f"not valid YAML: {error}", file=file) from error
-        self._refuse_repeated_keys(self._node)
 
     @classmethod
     def read(cls, file: Path) -> Document:
@@ -130,19 +137,54 @@ class Document:
             first = max(error.errors(), key=lambda one: len(one["loc"]))
             raise self.error(_plain(first["msg"], first["type"]), first["loc"]) from error
 
-    def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
+    def _weigh(self, node: yaml.Node | None, known: dict[int, int]) -> int:
+        """How many parts there are in a part, those behind aliases counted each time. ``known``: of nodes seen before;
+        0 while one is being weighed.
+
+        Raises:
+            MappingError: too many, it holds itself, or a key stands twice in one place.
+        """
+        if node is None:
+            return 0
+        weight = known.get(id(node))
+        if weight is not None:
+            if weight == 0:
+                raise self._at(node, "an alias stands inside what it stands for")
+            return weight
+        known[id(node)] = 0
+        weight = 1
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                     if key.value in seen:
-                        line = key.start_mark.line + 1
-                        raise MappingError(f"'{key.value}' stands here a second time", file=self.file, line=line)
+                        raise self._at(key, f"'{key.value}' stands here a second time")
                     seen.add(key.value)
-                self._refuse_repeated_keys(value)
+                weight += 1 + self._weigh(value, known)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
-                self._refuse_repeated_keys(value)
+                weight += self._weigh(value, known)
+        if weight > PARTS_LIMIT:
+            raise self._at(node, f"with its aliases written out it has more than {PARTS_LIMIT} parts")
+        known[id(node)] = weight
+        return weight
+
+    def _at(self, node: yaml.Node, problem: str) -> MappingError:
+        return MappingError(problem, file=self.file, line=node.start_mark.line + 1)
+
+
+def _refuse_deep(file: Path, text: str) -> None:
+    """Refuse what is nested so deeply that the parser would run out of its stack, and end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_LIMIT:
+                problem = f"is nested more than {DEPTH_LIMIT} deep"
+                mark = event.start_mark
+                raise MappingError(problem, file=file, line=mark.line + 1 if mark else None)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _plain(message: str, kind: str) -> str:

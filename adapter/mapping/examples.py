@@ -38,7 +38,12 @@ class Example(BaseModel):
     @property
     def body(self) -> bytes:
         """The bytes as they are posted."""
-        return self.raw.encode() if isinstance(self.raw, str) else orjson.dumps(self.raw)
+        return body_of(self.raw)
+
+
+def body_of(raw: Any) -> bytes:
+    """The bytes in which ``raw`` is posted: a text is the exact body, anything else is written as JSON."""
+    return raw.encode() if isinstance(raw, str) else orjson.dumps(raw)
 
 
 class _File(BaseModel):

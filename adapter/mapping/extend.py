@@ -22,6 +22,8 @@ def extended(document: Document, folders: Sequence[Path]) -> list[Document]:
     below = document
     while isinstance(below.value, dict) and below.value.get("extends") is not None:
         name = str(below.value["extends"])
+        if "/" in name:
+            raise below.error(f"{name!r} is a path; name a provider, such as keycloak", ("extends",))
         seen = {one.file.resolve() for one in (document, *bases)}
         files = [folder / name / "mapping.yaml" for folder in folders]
         there = [file for file in files if file.is_file()]

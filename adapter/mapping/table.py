@@ -27,6 +27,8 @@ class Table:
         self.document = document
         self.catalogue = catalogue
         bases = extended(document, folders)
+        #: The providers whose tables it extends, nearest first.
+        self.rests_on = tuple(one.file.parent.name for one in bases)
         self.mapping = document.read_as(MappingFile)
         try:
             self._read, self.source = compile_mapping(self.mapping, catalogue)
@@ -69,11 +71,32 @@ def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = ()) -
     Raises:
         MappingError: it cannot be used; the message names file, line and what is wrong.
     """
-    table = Table(Document.read(file), catalogue, folders)
+    return read_table(Document.read(file), catalogue, folders)
+
+
+def read_table(document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> Table:
+    """Compile the text of a ``mapping.yaml``, which need not stand in its file yet.
+
+    Raises:
+        MappingError: it cannot be used; the message names file, line and what is wrong.
+    """
+    table = Table(document, catalogue, folders)
+    file = document.file
     if table.provider != file.parent.name and file.name == "mapping.yaml":
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
-        raise table.document.error(problem, ("provider",))
+        raise document.error(problem, ("provider",))
     return table
+
+
+def table_file(provider: str, folders: Sequence[Path]) -> Path | None:
+    """The file of a provider's table; a folder hides equal names in later ones. ``None`` if there is none."""
+    files = (folder / provider / "mapping.yaml" for folder in folders)
+    return next((file for file in files if file.is_file()), None)
+
+
+def known_providers(folders: Sequence[Path]) -> list[str]:
+    """The providers that have a table, by name."""
+    return sorted({file.parent.name for folder in folders for file in folder.glob("*/mapping.yaml")})
 
 
 def load_tables(folders: Sequence[Path]) -> Mapping[str, Table]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import orjson
 from aiohttp import hdrs, web
 
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
+from adapter.mapping.table import Table
 from adapter.problem import answer
-from adapter.sources.authentication import Authenticator
+from adapter.sources.authentication import Authenticator, MayIngest
 from adapter.sources.intake import Intake, Source, TooManyEvents
 
 #: One answer for an unknown source and for wrong credentials, so that names cannot be tried out.
@@ -26,12 +26,24 @@ _REFUSED = RequestError(
 )
 
 
-@dataclass(slots=True, frozen=True)
 class Door:
-    """One source, and how it proves itself."""
+    """One source, and how it proves itself: as its present table declares."""
 
-    source: Source
-    authenticator: Authenticator
+    def __init__(self, source: Source, tokens: Sequence[str], may_ingest: MayIngest) -> None:
+        self.source = source
+        self._tokens = tokens
+        self._may_ingest = may_ingest
+        self._table: Table | None = None
+        self._authenticator: Authenticator
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """The proofs of the present table."""
+        table = self.source.table
+        if table is not self._table:
+            self._authenticator = Authenticator(table.mapping.auth, self._tokens, self._may_ingest)
+            self._table = table
+        return self._authenticator
 
 
 def ingest_handler(

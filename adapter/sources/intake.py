@@ -15,7 +15,6 @@ from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry
 from adapter.mapping.apply import Ordinals, origin
 from adapter.mapping.body import Record
-from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
 
@@ -64,7 +63,6 @@ class Intake:
     def __init__(
         self,
         log: Log,
-        catalogue: Catalogue,
         counts: Counts,
         *,
         events_limit: int = 10_000,
@@ -72,7 +70,6 @@ class Intake:
     ) -> None:
         self._events_limit = events_limit
         self._append = log.append
-        self._catalogue = catalogue
         self._counts = counts
         self._random_uid = random_uid
 
@@ -155,7 +152,7 @@ class Intake:
         event["uid"] = uid_text(uid)
         event["source"] = origin(source.name, table, native, received_at)
         kind: str = event["type"]
-        if event["outcome"] == _UNKNOWN and self._catalogue.outcome(kind) is not Outcome.UNKNOWN:
+        if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
             self._counts.unanswered.add(source.name, kind)
         return NewEntry(
             source.name,

@@ -38,7 +38,7 @@ async def _fill(file: Path, count: int) -> None:
     folders = [mappings_path()]
     tables = load_tables(folders)
     async with open_sqlite_log(file, dictionary=make_dictionary(tables.values())) as log:
-        intake = Intake(log, load_catalogue(folders), Counts())
+        intake = Intake(log, Counts())
         source = Source("keycloak", "keycloak", "keycloak", tables)
         under_way = asyncio.Semaphore(_APPENDS)
 

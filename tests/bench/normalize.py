@@ -14,7 +14,6 @@ import orjson
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, Receipt
 from adapter.mapping.body import NotReadable, UnknownMedia
-from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.examples import RECEIVED_AT, read_examples
 from adapter.mapping.table import Table, load_tables
 from adapter.resources import mappings_path
@@ -81,8 +80,7 @@ def _records(table: Table) -> Sequence[tuple[bytes, dict[str, Any]]]:
 
 def _intake(table: Table) -> Result:
     """All that the intake does with an event: split, read, keys, uid, dumps."""
-    catalogue = load_catalogue([mappings_path()])
-    intake = Intake(cast(Log, _Nowhere()), catalogue, Counts())
+    intake = Intake(cast(Log, _Nowhere()), Counts())
     source = Source("keycloak", "keycloak", "keycloak", {"keycloak": table})
     (body,) = bodies(SIZE, SIZE)
     floors, products = [], []

@@ -1,0 +1,137 @@
+"""The tables in use. A changed one is read and proved aside; it takes the old one's place at once, or the old one stays
+and why is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from adapter.errors import MappingError
+from adapter.mapping.catalogue import Catalogue, load_catalogue
+from adapter.mapping.check import check_table
+from adapter.mapping.table import Table, known_providers, load_table, load_tables, table_file
+
+_log = structlog.get_logger("adapter.mapping")
+
+#: Errors of a check that are told; there may be hundreds.
+_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why what a provider's files say now is not in use."""
+
+    problem: str
+    #: When it was refused, epoch milliseconds.
+    at: int
+
+
+class Tables(Mapping[str, Table]):
+    """The table of each provider. Whoever looks one up gets a whole table, and may keep it as long as a body takes.
+
+    Raises:
+        MappingError: one or more cannot be used; the message lists them all.
+    """
+
+    def __init__(self, folders: Sequence[Path], *, clock: Callable[[], float] = time.time) -> None:
+        #: Where tables lie; earlier folders hide equal names in later ones.
+        self.folders = tuple(folders)
+        #: The catalogue as it was read last; a table keeps the one that it was compiled with.
+        self.catalogue = load_catalogue(folders)
+        #: The providers whose files are not in use as they are now; one that never had a good table is only here.
+        self.refused: dict[str, Refusal] = {}
+        self._tables = dict(load_tables(folders))
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    def __getitem__(self, provider: str) -> Table:
+        return self._tables[provider]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    async def reload(self, providers: Iterable[str] | None = None) -> None:
+        """Take up what the files of these providers say now, and of those whose tables rest on theirs; ``None``: of
+        all. A changed catalogue takes all along.
+
+        Files are read, compiled, and held against the tables' own examples in a thread. When this returns, each of
+        the providers has its new table, or is among the refused.
+        """
+        async with self._turn:
+            wanted = None if providers is None else set(providers)
+            catalogue, found = await asyncio.to_thread(self._read, wanted)
+            self.catalogue = catalogue
+            for provider, outcome in found.items():
+                self._settle(provider, outcome)
+
+    def _settle(self, provider: str, outcome: Table | str | None) -> None:
+        before = self.refused.pop(provider, None)
+        if isinstance(outcome, str):
+            self.refused[provider] = Refusal(outcome, int(self._clock() * 1000))
+            kept = self._tables.get(provider)
+            _log.error("table refused", provider=provider, problem=outcome, mapping=kept.name if kept else None)
+        elif outcome is not None:
+            old = self._tables.get(provider)
+            self._tables[provider] = outcome
+            if before is not None or old is None or old.name != outcome.name:
+                _log.info("table in use", provider=provider, mapping=outcome.name)
+
+    def _read(self, wanted: set[str] | None) -> tuple[Catalogue, dict[str, Table | str | None]]:
+        """The catalogue, and for each provider its table, or what is wrong; ``None``: nothing is left of it."""
+        catalogue, problem = self.catalogue, None
+        try:
+            for folder in self.folders:
+                if not folder.is_dir():
+                    raise MappingError(f"{folder}: there is no such folder")
+            catalogue = load_catalogue(self.folders)
+        except MappingError as error:
+            problem = str(error)
+        if catalogue.digest == self.catalogue.digest:
+            catalogue = self.catalogue
+        else:
+            wanted = None
+        everyone = {*known_providers(self.folders), *self._tables, *self.refused}
+        if wanted is None:
+            wanted = everyone
+        else:
+            wanted |= {name for name, table in self._tables.items() if wanted & set(table.rests_on)}
+        return catalogue, {
+            name: problem or self._read_one(name, catalogue) for name in sorted(wanted) if name in everyone
+        }
+
+    def _read_one(self, provider: str, catalogue: Catalogue) -> Table | str | None:
+        try:
+            file = table_file(provider, self.folders)
+            if file is not None:
+                return load_proved(file, catalogue, self.folders)
+        except MappingError as error:
+            return str(error)
+        except Exception as error:  # whatever a file holds, the table before it goes on
+            _log.exception("table failed to load", provider=provider)
+            return f"{provider}: loading it failed ({type(error).__name__}); this is a fault of the adapter"
+        if provider in self._tables:
+            return f"{provider}: its mapping.yaml is gone; its last table is in use until the next start"
+        return None
+
+
+def load_proved(file: Path, catalogue: Catalogue, folders: Sequence[Path]) -> Table:
+    """Read and compile one ``mapping.yaml``, and hold it against its own examples.
+
+    Raises:
+        MappingError: it cannot be used, or the check finds errors; the message names files, lines and what is wrong.
+    """
+    table = load_table(file, catalogue, folders)
+    # A row without an example is no reason to go on with the table as it was.
+    wrong = [str(finding) for finding in check_table(table, strict=False) if finding.error]
+    if wrong:
+        more = [f"and {len(wrong) - _TOLD} more"] if len(wrong) > _TOLD else []
+        raise MappingError("\n".join([*wrong[:_TOLD], *more]))
+    return table
