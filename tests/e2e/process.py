@@ -36,6 +36,11 @@ class Process:
         """The process that serves, also where another one (strace) stands around it."""
         return int((self.folder / "lock").read_text())
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(json.loads((self.folder / "service.json").read_text())["url"].rpartition(":")[2])
+
     def kill(self) -> None:
         """End it as a power cut would: no handler runs."""
         self.popen.kill()

@@ -243,6 +243,24 @@ async def test_lines_of_a_log_are_read_and_others_ignored_in_their_place(door: D
     assert [uid is None for uid in receipts["uids"]] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"json={[]: 1}", "application/x-www-form-urlencoded"),
+        (b"json={'type': 'LOGIN', 'userId': b'u'}", "application/x-www-form-urlencoded"),
+        (b"json=" + b"[" * 5000, "application/x-www-form-urlencoded"),
+        (b"json=", "application/x-www-form-urlencoded"),
+        (b'{"type": "LOGIN", ', "text/plain"),
+        (b'{"a":' * 5000, "text/plain"),
+    ],
+    ids=lambda part: repr(part[:24]),
+)
+async def test_a_form_or_a_line_that_nobody_can_read_is_kept_and_quarantined(
+    door: Door, body: bytes, media: str
+) -> None:
+    assert await door.counts(body, media) == (0, 0, 1, 0)
+
+
 async def test_the_same_bytes_again_are_duplicates_also_when_nobody_can_read_them(door: Door) -> None:
     body = json.dumps([door.login(), 4712, {"neither": "this"}]).encode()
     assert await door.counts(body) == (1, 0, 2, 0)
@@ -326,11 +344,11 @@ async def test_thousands_of_events_in_one_body_are_answered_one_by_one(door: Doo
     assert [event["time"] for _, event in shown] == [events[at]["time"] for at in (0, 749, 1499)]
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 async def test_another_method_is_refused_with_the_one_there_is(door: Door, method: str) -> None:
     async with door.caller.request(method, "/ingest/keycloak") as response:
         assert response.status == 405
-        assert response.headers["Allow"] == "POST"
+        assert "POST" in response.headers["Allow"]
         assert response.content_type == "application/problem+json"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import resource
 import shutil
@@ -88,6 +89,15 @@ async def delivered(process: Process, count: float) -> bool:
     return await process.metric("sink_delivered_total", sink="hook") == count
 
 
+def copy_sink(file: Path) -> dict[str, str]:
+    return {"name": "copy", "kind": "file", "path": str(file), "from": "beginning"}
+
+
+def uids_in(file: Path) -> set[str]:
+    """The events of a file sink; each of its lines is whole, but for one that is being written."""
+    return {json.loads(line)["uid"] for line in file.read_bytes().split(b"\n")[:-1]}
+
+
 def says_one_id_for_each(receiver: Receiver) -> bool:
     return all(uid == id for uid, id in receiver.taken) and len(receiver.taken) == len(receiver.uids)
 
@@ -96,14 +106,16 @@ def says_one_id_for_each(receiver: Receiver) -> bool:
 async def test_what_was_answered_outlives_kills_and_reaches_the_receiver(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     sender = Sender(chance)
+    copy = tmp_path / "copy.ndjson"
     async with receiver() as there:
+        settings = {**there.settings, "SINKS": [*there.settings["SINKS"], copy_sink(copy)]}
         for _ in range(4):
-            async with serving(tmp_path / "data", settings=there.settings) as process:
+            async with serving(tmp_path / "data", settings=settings) as process:
                 work = asyncio.create_task(sender.post_until_it_ends(process))
                 await asyncio.sleep(chance.uniform(0.05, 0.6))
                 process.kill()
                 await work
-        async with serving(tmp_path / "data", settings=there.settings) as process:
+        async with serving(tmp_path / "data", settings=settings) as process:
             answered = set(sender.uids)
             kept = await in_the_log(process)
             assert answered <= set(kept)
@@ -114,6 +126,9 @@ async def test_what_was_answered_outlives_kills_and_reaches_the_receiver(tmp_pat
             assert await process.metric("log_position") == len(kept)
             await there.has(kept)
             assert says_one_id_for_each(there)
+            await until(lambda: uids_in(copy) >= set(kept))
+            await process.stop()
+    assert uids_in(copy) == set(kept)
     assert len(answered) > 100
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from tests.e2e.process import Process, serving, until
+from tests.e2e.process import ADMIN, Process, serving, until
 from tests.e2e.receiver import receiver
 from tests.opened import login
 
@@ -159,6 +159,27 @@ async def test_a_poller_misses_nothing_under_concurrent_writers_and_a_restart(tm
     assert set(poller.seen) == written
     assert len(poller.seen) == len(written)
     assert again.seen == poller.seen
+
+
+async def test_a_client_that_hangs_up_cancels_nothing(tmp_path: Path) -> None:
+    body = json.dumps([login(number) for number in range(50)]).encode()
+    async with serving(tmp_path / "data") as process:
+        head = (
+            "POST /ingest/keycloak HTTP/1.1\r\nHost: adapter\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {ADMIN}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            writer.write(head.encode() + body)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        await until(lambda: holds(process, 50))
+        assert (await process.post(json.loads(body)))["duplicates"] == 50
+
+
+async def holds(process: Process, count: int) -> bool:
+    return await process.metric("log_position") == count
 
 
 async def test_a_stop_answers_every_request_that_it_stores(tmp_path: Path) -> None:
