@@ -61,6 +61,7 @@ class Search:
         self.timeout = timeout
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
         self._own = threading.local()
+        self._connections: list[sqlite3.Connection] = []
 
     @property
     def position(self) -> int:
@@ -170,9 +171,13 @@ class Search:
     def _answer(self, generation: int, question: Callable[[Reader], Answer]) -> Answer:
         """Runs on a thread of the pool, each of which keeps one connection."""
         if getattr(self._own, "generation", None) != generation:
+            if (old := getattr(self._own, "connection", None)) is not None:
+                old.close()
+                self._connections.remove(old)
             self._own.connection = connection = sqlite3.connect(
                 f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
+            self._connections.append(connection)
             connection.execute("PRAGMA query_only = 1")
             connection.execute("PRAGMA cache_size = -4096")
             self._own.reader = Reader(connection)
@@ -184,6 +189,8 @@ class Search:
 
     def _close(self) -> None:
         self._threads.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
 
 
 @contextlib.asynccontextmanager
@@ -199,7 +206,8 @@ async def open_search(
     try:
         yield search
     finally:
+        # Before the filler ends: whoever closes the database last puts its journal away, and readers cannot.
+        search._close()
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-        search._close()

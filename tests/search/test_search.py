@@ -305,6 +305,14 @@ async def test_a_question_that_takes_too_long_is_broken_off(place: Place) -> Non
         assert len((await search.find(_parse(not_q="nothing"), limit=1000)).positions) == 1000
 
 
+async def test_a_stop_leaves_the_database_alone_in_its_file(place: Place) -> None:
+    async with place.open() as (log, search):
+        await place.append(log, 10)
+        await search.find(ALL)
+
+    assert [file.name for file in place.search_path.parent.glob("search.sqlite*")] == ["search.sqlite"]
+
+
 async def test_a_question_waits_no_longer_than_it_may_for_the_filling(place: Place) -> None:
     async with place.open() as (log, search):
         await place.append(log)
