@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adapter.docs.commands import commands_page
 from adapter.docs.language import language_page
-from adapter.docs.provider import provider_page
+from adapter.docs.provider import provider_page, providers_page
 from adapter.docs.settings import settings_page
 from adapter.docs.types import types_page
 from adapter.mapping.catalogue import load_catalogue
@@ -27,7 +27,9 @@ def generated() -> dict[str, str]:
         "event-types.md": types_page(load_catalogue(folders)),
         "mapping-language.md": language_page(),
     }
-    for provider, table in load_tables(folders).items():
+    tables = load_tables(folders)
+    pages["providers/README.md"] = providers_page(tables.values())
+    for provider, table in tables.items():
         pages[f"providers/{provider}.md"] = provider_page(table)
     return {name: NOTICE + text for name, text in pages.items()}
 

@@ -29,6 +29,15 @@ from adapter.mapping.table import Table
 _URL = "http://127.0.0.1:8282"
 
 
+def providers_page(tables: Iterable[Table]) -> str:
+    """The page that leads to those of all providers."""
+    lines = [f"- [{plain(one.mapping.title)}]({one.provider}.md)" for one in tables]
+    return (
+        "# Providers\n\nWhat there is a table for. Each page says how to connect the provider and what becomes of its "
+        f"events.\n\n{chr(10).join(lines)}\n\nAnother one: [write-a-mapping.md](../write-a-mapping.md).\n"
+    )
+
+
 def provider_page(table: Table) -> str:
     """The page."""
     mapping = table.mapping
