@@ -145,12 +145,10 @@ class Index:
             return
         self._turn = step.turn
         for bucket in step.moved:
-            self._count -= len(self._recent[bucket])
             self._recent[bucket] = {}
         for key, known in step.added.items():
-            bucket_of_key = self._recent[key[0]]
-            self._count += key not in bucket_of_key
-            bucket_of_key[key] = known
+            self._recent[key[0]][key] = known
+        self._count = sum(map(len, self._recent))
 
     def roll_back(self) -> None:
         """What was stored since the last commit does not stand."""

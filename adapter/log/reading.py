@@ -18,17 +18,25 @@ from adapter.model import Entry
 #: Most bytes of events that one read gives back, one entry aside. Bytes.
 READ_SIZE = 8 * 1024 * 1024
 
-# The fields of `Entry` in their order, the event's length in its place; and all events in one run.
-_COLUMNS = """
-json_group_array(json_array(entry.position, hex(entry.uid), entry.revision, entry.received_at, source.name, entry.type,
-  length(entry.event), entry.problem, entry.native_type)),
-group_concat(hex(entry.event), '')
+# The fields of `Entry` in their order, the event's size in its place.
+_ENTRIES = """
+SELECT json_group_array(json_array(entry.position, hex(entry.uid), entry.revision, entry.received_at, source.name,
+  entry.type, entry.size, entry.problem, entry.native_type)) AS entries
+"""
+# The runs that hold the events: first position, lengths of the events, length of the frame; and all frames in one.
+_RUNS = """
+SELECT json_group_array(json_array(position, json(lengths), length(content))) AS runs, group_concat(hex(content), '')
+  AS frames FROM event
 """
 
 #: Parameters: after, until, limit.
 READ = f"""
-SELECT {_COLUMNS} FROM (SELECT * FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3) AS entry
-JOIN source ON source.id = entry.source
+SELECT entries, runs, frames FROM ({_ENTRIES}
+  FROM (SELECT * FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3) AS entry
+  JOIN source ON source.id = entry.source
+), ({_RUNS}
+  WHERE position >= (SELECT max(position) FROM event WHERE position <= ?1 + 1) AND position <= min(?2, ?1 + ?3)
+)
 """
 
 #: How many bytes of events `READ` would give with these parameters.
@@ -46,19 +54,32 @@ SELECT count(*) FROM (
 
 #: Parameter: positions as JSON.
 FETCH = f"""
-SELECT {_COLUMNS} FROM json_each(?1) AS asked
-CROSS JOIN entry ON entry.position = asked.value JOIN source ON source.id = entry.source
+SELECT entries, runs, frames FROM ({_ENTRIES}
+  FROM json_each(?1) AS asked
+  CROSS JOIN entry ON entry.position = asked.value JOIN source ON source.id = entry.source
+), ({_RUNS}
+  WHERE position IN (SELECT (SELECT max(position) FROM event WHERE position <= asked.value) FROM json_each(?1) AS asked)
+)
 """
 
 
-def make_entries(compression: Compression, rows: str, frames: str | None) -> list[Entry]:
+def make_entries(compression: Compression, entries: str, runs: str, frames: str | None) -> list[Entry]:
     """The entries of a row of `READ` or `FETCH`."""
-    fields = orjson.loads(rows)
-    events = compression.decompress(bytes.fromhex(frames or ""), [row[_EVENT] or 0 for row in fields])
-    for row, event in zip(fields, events, strict=True):
+    rows = orjson.loads(entries)
+    places = orjson.loads(runs)
+    contents = compression.decompress(bytes.fromhex(frames or ""), [size for _, _, size in places])
+    events = {}
+    for (position, lengths, _), content in zip(places, contents, strict=True):
+        start = 0
+        for place, length in enumerate(lengths, position):
+            events[place] = (content, start, start + length)
+            start += length
+    for row in rows:
         row[_UID] = _uuid(int(row[_UID], 16))
-        row[_EVENT] = None if row[_EVENT] is None else event
-    return list(map(Entry._make, fields))
+        if row[_EVENT] is not None:
+            content, start, end = events[row[0]]
+            row[_EVENT] = content[start:end]
+    return list(map(Entry._make, rows))
 
 
 _UID, _EVENT = Entry._fields.index("uid"), Entry._fields.index("event")

@@ -1,9 +1,9 @@
 """The tables of the embedded log, and the file they stand in.
 
-Position and revision stand in ``entry`` with all that readers ask for; the native bytes stand in ``raw``, a table of
-their own, so that they can be guarded and removed apart. ``identity`` is the log's one index, with ``recent`` in front
-of it (`adapter.log.index`). Events and native bytes are compressed with the dictionary the log was made with; it is
-part of the log, since nothing is readable without it.
+``entry`` has a row for each. The events and the native bytes stand in tables of their own, so that native bytes can be
+guarded and removed apart. They are compressed in runs of a few entries, since neighbours are alike, with a dictionary
+that is part of the log, since nothing is readable without it. ``identity`` is the log's one index, with ``recent`` in
+front of it (`adapter.log.index`).
 
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
 found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
@@ -36,13 +36,13 @@ CREATE TABLE entry (
   type TEXT,
   native_type TEXT,
   problem TEXT,
-  size INTEGER NOT NULL, -- of the event before compression, so that a read can be bounded
-  event BLOB
+  size INTEGER -- of the event, bytes; null where there is none
 );
 
--- The native bytes of some entries that follow each other, one after the other: the position of the first, and how long
--- each is (JSON). media is null where it is application/json.
-CREATE TABLE raw (position INTEGER PRIMARY KEY, lengths TEXT NOT NULL, media TEXT, content BLOB NOT NULL);
+-- The events, and the native bytes, of some entries that follow each other, one after the other: the position of the
+-- first entry, and how long each of them is (JSON). media is null where it is application/json.
+CREATE TABLE event (position INTEGER PRIMARY KEY, lengths TEXT NOT NULL, content BLOB NOT NULL);
+CREATE TABLE raw (position INTEGER PRIMARY KEY, lengths TEXT NOT NULL, content BLOB NOT NULL, media TEXT);
 
 -- A strong key, a numbered weak key, or the uid of an entry without keys. On a weak key itself (its number is 0) stands
 -- how many events share it (equal), and how many of those, the first ones, are known by a strong key, too (taken).

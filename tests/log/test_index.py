@@ -29,7 +29,7 @@ def add_entries(connection: sqlite3.Connection, count: int) -> dict[bytes, Known
     known = {}
     for position in range(1, count + 1):
         uid = chance.randbytes(16)
-        connection.execute("INSERT INTO entry VALUES (?, ?, 0, 1, 0, NULL, NULL, '', 0, NULL)", (position, uid))
+        connection.execute("INSERT INTO entry VALUES (?, ?, 0, 1, 0, NULL, NULL, '', NULL)", (position, uid))
         known[uid] = Known(position, uid, *chance.choice([(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (70, 900)]))
     return known
 
