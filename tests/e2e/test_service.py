@@ -162,20 +162,20 @@ async def test_a_poller_misses_nothing_under_concurrent_writers_and_a_restart(tm
 
 
 async def test_a_client_that_hangs_up_cancels_nothing(tmp_path: Path) -> None:
-    body = json.dumps([login(number) for number in range(50)]).encode()
+    body = json.dumps([login(number) for number in range(2000)]).encode()
     async with serving(tmp_path / "data") as process:
         head = (
             "POST /ingest/keycloak HTTP/1.1\r\nHost: adapter\r\nContent-Type: application/json\r\n"
             f"Authorization: Bearer {ADMIN}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        for _ in range(5):
+        for _ in range(3):
             _, writer = await asyncio.open_connection("127.0.0.1", process.port)
             writer.write(head.encode() + body)
             await writer.drain()
             writer.close()
             await writer.wait_closed()
-        await until(lambda: holds(process, 50))
-        assert (await process.post(json.loads(body)))["duplicates"] == 50
+        await until(lambda: holds(process, 2000))
+        assert (await process.post(json.loads(body)))["duplicates"] == 2000
 
 
 async def holds(process: Process, count: int) -> bool:
