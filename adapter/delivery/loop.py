@@ -511,7 +511,8 @@ class Delivery:
     def _enter(self, state: State) -> None:
         self._state = state
         self._since = self._now()
-        _log.info("sink_state", sink=self._name, state=str(state), answer=self._answer)
+        tell = _log.info if state is State.RUNNING else _log.warning
+        tell("sink_state", sink=self._name, state=str(state), answer=self._answer)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
