@@ -86,6 +86,12 @@ types:
 catalogue: {page: "Shop handbook, Events", types: [signed_in]}
 definitions:
   user: &user {details.userId: user.id}
+---
+provider: our-onewelcome
+title: OneWelcome, with a type of our own
+extends: onewelcome
+types:
+  10001: {type: UPDATE_CREDENTIAL, details: {credential_type: badge}}
 """,
     ),
     Reading: (
@@ -212,9 +218,9 @@ auth:
       digest: [sha256]
       encoding: base64
       part: v1
-      prefix: "sha256="
       signs: "{timestamp}.{body}"
       timestamp: {part: t}
+  - hmac: {header: X-Shop-Digest, digest: [sha256], prefix: "sha256=", bare: true}
 """,
     ),
     Timestamp: (

@@ -36,10 +36,12 @@ def test_every_part_of_the_language_is_on_its_page() -> None:
 @pytest.mark.parametrize("model", PARTS, ids=lambda model: model.__name__)
 def test_the_example_of_a_part_is_a_table_that_uses_every_word(model: type[BaseModel], tmp_path: Path) -> None:
     _, example = PARTS[model]
-    file = tmp_path / "shop" / "mapping.yaml"
-    file.parent.mkdir()
-    file.write_text(yaml.safe_dump({**MINIMUM, **yaml.safe_load(example)}))
-    load_table(file, load_catalogue([mappings_path()]), [mappings_path()])
+    for document in yaml.safe_load_all(example):
+        table = document if "extends" in document else {**MINIMUM, **document}
+        file = tmp_path / table["provider"] / "mapping.yaml"
+        file.parent.mkdir()
+        file.write_text(yaml.safe_dump(table))
+        load_table(file, load_catalogue([mappings_path()]), [mappings_path()])
     assert not [word for word in words(model) if not re.search(rf"\b{word}:", example)]
 
 
