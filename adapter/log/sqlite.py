@@ -45,7 +45,7 @@ COMMIT_ROWS = 4000
 COMMIT_SIZE = 8 * 1024 * 1024
 #: Pages of the WAL after which it is copied into the file. More pages are written once instead of several times, and
 #: the copying takes longer.
-CHECKPOINT_PAGES = 4000
+CHECKPOINT_PAGES = 2000
 #: Page caches, KiB: of the connection that writes, and of the one that reads.
 WRITE_CACHE = 8192
 READ_CACHE = 2048
