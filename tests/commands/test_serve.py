@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapter.__main__ import app
+from tests.mapping.acme import MAPPING, RAW, write_example, write_table
 from tests.opened import login
 
 COMMAND = [sys.executable, "-m", "adapter"]
@@ -178,6 +180,49 @@ def test_a_signal_ends_it_well_and_commands_then_open_the_folder_themselves(
     assert listed.returncode == 0, listed.stderr
     assert json.loads(listed.stdout)["type"] == "access.LOGIN"
     assert listed.stderr == ""
+
+
+def test_hangup_takes_up_changed_tables(tmp_path: Path) -> None:
+    write_table(tmp_path / "own")
+    write_example(tmp_path / "own")
+    more = {"IDP_ADAPTER_MAPPINGS": '{"path": ["own"], "look_every": 0}'}
+    with serving(tmp_path, **more) as process:
+        assert post(tmp_path, RAW, "acme") == 202
+        write_table(tmp_path / "own", MAPPING.replace("LOGIN", "LOGOUT"))
+        write_example(tmp_path / "own", "access.LOGOUT")
+        process.send_signal(signal.SIGHUP)
+        for _ in range(600):
+            if '"table in use"' in (tmp_path / "log").read_text():
+                break
+            time.sleep(0.05)
+        assert post(tmp_path, {**RAW, "id": "2"}, "acme") == 202
+        listed = call("events", "list", "--data", "data", "--json", folder=tmp_path)
+        assert process.poll() is None
+    assert '"access.LOGIN"' in listed.stdout
+    assert '"access.LOGOUT"' in listed.stdout
+
+
+def test_a_terminal_that_is_closed_ends_it(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "serve", "--port", "0", "--data", "data"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), stdin=theirs, stdout=log, stderr=log, start_new_session=True
+        )
+    os.close(theirs)
+    try:
+        for _ in range(600):
+            if "Ctrl-C" in (tmp_path / "log").read_text():
+                break
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.crash
