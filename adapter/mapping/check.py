@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from adapter.errors import MappingError
+from adapter.mapping.body import JSON, NotReadable
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.compile import merged_shapes
 from adapter.mapping.document import Document
 from adapter.mapping.examples import Placed, differences, outcome_of, read_examples
 from adapter.mapping.language import Row
 from adapter.mapping.table import Table, read_table
-from adapter.resources import mappings_path
+from adapter.resources import mappings_path, schemas_path
 
 #: The type that stands in a draft's row which nobody has decided yet.
 UNDECIDED = "DECIDE"
@@ -71,6 +74,7 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> 
     hits: set[tuple[str, str]] = set()
     for one in placed:
         findings.extend(_example(table, one, hits))
+    findings.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
     findings.extend(_coverage(table))
     return findings
@@ -138,6 +142,31 @@ def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterat
         where = f" (event {number + 1})" if len(found) > 1 else ""
         for difference in differences(expected, event):
             yield Finding(True, placed.file, placed.line, f"example {example.name!r}{where}: {difference}")
+
+
+def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
+    """Examples that do not fit the JSON Schema of the provider's raw events. The schema documents and never gates, so
+    this is a warning: either the example is not what the provider sends, or the schema does not say all."""
+    file = schemas_path() / "raw" / f"{table.provider}.schema.json"
+    if not file.is_file() or table.folder.parent != mappings_path():
+        return
+    import jsonschema  # only who checks a table pays for it
+
+    validator = jsonschema.Draft202012Validator(orjson.loads(file.read_bytes()))
+    for one in placed:
+        if one.example.media != JSON or len(one.example.expect) == 0:
+            continue
+        try:
+            records = table.split(one.example.body)
+        except NotReadable:
+            continue
+        for record, expected in zip(records, one.example.expect, strict=False):
+            if record.value is None or "quarantined" in expected:
+                continue
+            for error in sorted(validator.iter_errors(record.value), key=lambda error: error.json_path)[:1]:
+                problem = f"{error.json_path}: {error.message[:200]}"
+                text = f"example {one.example.name!r}: raw does not fit {file.name}: {problem}"
+                yield Finding(False, one.file, one.line, text)
 
 
 def _without_example(table: Table, hits: set[tuple[str, str]], *, strict: bool) -> Iterator[Finding]:
