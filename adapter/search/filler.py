@@ -53,7 +53,9 @@ def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
 
 def main() -> None:
     """Fill what is asked for until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the service, which then closes our input
+    # A Ctrl-C, or the end of a terminal, is for the service, which then closes our input.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     gc.set_threshold(100_000)  # a batch is many objects and no cycles
     search, log_path = (Path(argument) for argument in sys.argv[1:])
