@@ -10,6 +10,8 @@ import pytest
 from adapter.docs.commands import commands
 from adapter.docs.settings import fields
 from adapter.filter import PARAMETERS
+from adapter.settings import Permission
+from adapter.sinks.settings import kinds
 from tests.docs.pages import DOCS, PAGES, TOP
 from tests.opened import login, opened
 
@@ -51,6 +53,16 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 def test_every_setting_is_on_its_page() -> None:
     page = (DOCS / "settings.md").read_text("utf-8")
     assert [field for field in fields() if f"| `{field[1]}` |" not in page] == []
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_of_sink_has_its_part(kind: str) -> None:
+    assert kind in anchors(DOCS / "sinks.md")
+
+
+@pytest.mark.parametrize("permission", Permission)
+def test_every_permission_is_explained(permission: str) -> None:
+    assert f"`{permission}` (" in (DOCS / "secure.md").read_text("utf-8")
 
 
 def test_every_command_is_on_its_page() -> None:
