@@ -74,6 +74,7 @@ note: Ids of people are numbers.
 auth: [bearer, {header: X-Shop-Token}]
 challenge: {header: X-Shop-Challenge, answer: challenge}
 body: [{when: {has: [batch]}, events: batch}]
+base64: [payload]
 redact: [{in: payload, keys: [password]}]
 absent: ["null", "-"]
 type: kind
@@ -106,6 +107,8 @@ fields:
 identity: {strong: id}
 actor: {id: by.id, self: user.id}
 failed: {status: [error, refused]}
+inconclusive: {status: pending}
+reason: {path: why, table: {WRONG_PASSWORD: bad_credentials}, default: unspecified}
 types:
   signed_in: {type: LOGIN}
 unknown: quarantine

@@ -111,7 +111,7 @@ def _proof(proof: Proof) -> str:
             if rule.part is not None:
                 words += f"; the part `{rule.part}=` of the header is the signature"
             if rule.prefix:
-                words += f"; `{rule.prefix}` stands before the signature"
+                words += f"; `{rule.prefix}` {'may stand' if rule.bare else 'stands'} before the signature"
             if rule.timestamp is not None:
                 words += f"; signed at most {rule.timestamp.tolerance:g} seconds before or after the arrival"
             return words
@@ -241,11 +241,16 @@ def _rows(table_: Table, shapes: dict[str, Shape]) -> str:
                 f"`TYPE{ERROR}`, with the reason that its error code gives.\n\n"
             )
         text += f"{_unknown(shape)}\n\n"
-    failed = table_.mapping.failed
-    if failed is not None:
+    mapping = table_.mapping
+    if mapping.failed is not None:
         text += (
-            f"Whatever the type, an event is its failure when {_condition(failed)}, unless the note says otherwise.\n"
+            f"Whatever the type, an event is its failure when {_condition(mapping.failed)}, unless the note says "
+            "otherwise.\n"
         )
+    if mapping.inconclusive is not None:
+        text += f"The outcome of a success is unknown when {_condition(mapping.inconclusive)}.\n"
+    if mapping.reason is not None:
+        text += f"The reason of a failure, where the row has none: {_reason(mapping.reason)}.\n"
     return text
 
 

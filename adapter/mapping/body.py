@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from adapter.mapping.compile import compile_condition
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.paths import Key, parse_path
+from adapter.mapping.paths import Key, Step, follow, parse_path
 from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.redact import Redactor
 
@@ -53,6 +54,7 @@ class Splitter:
 
     def __init__(self, mapping: MappingFile, *, max_depth: int = 64) -> None:
         self._max_depth = max_depth
+        self._encoded = [parse_path(path) for path in mapping.base64]
         self._redactor = Redactor(mapping.redact) if mapping.redact else None
         self._envelopes = [
             (compile_condition(mapping, one.when), tuple(_keys(one)), one.events)
@@ -139,11 +141,12 @@ class Splitter:
     def _checked(self, raw: bytes, value: Any) -> Record:
         if value.__class__ is not dict:
             return Record(raw, None, _not_an_object(value))
+        decoded = bool(self._encoded) and _decode(value, self._encoded)
         # Every level costs at least two bytes, so most events need no look at their depth.
         brackets = raw.count(b"{") + raw.count(b"[") if len(raw) > 2 * self._max_depth else 0
-        if brackets > self._max_depth and _deeper_than(value, self._max_depth):
+        if (decoded or brackets > self._max_depth) and _deeper_than(value, self._max_depth):
             return Record(raw, None, f"nested deeper than {self._max_depth} levels")
-        if self._redactor is not None and self._redactor.redact(value):
+        if (self._redactor is not None and self._redactor.redact(value)) or decoded:
             raw = orjson.dumps(value)
         return Record(raw, value)
 
@@ -230,6 +233,23 @@ def _lines(body: bytes) -> Iterator[bytes]:
         stripped = line.strip()
         if stripped:
             yield stripped
+
+
+def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
+    """Replace texts of JSON in base64 by what they hold, in place; whether there was one."""
+    changed = False
+    for *above, last in paths:
+        owner = follow(value, tuple(above))
+        if owner.__class__ is not dict or not isinstance(last, Key) or owner.get(last.name).__class__ is not str:
+            continue
+        try:
+            inner = orjson.loads(base64.b64decode(owner[last.name], validate=True))
+        except ValueError:
+            continue
+        if inner.__class__ in (dict, list):
+            owner[last.name] = inner
+            changed = True
+    return changed
 
 
 def _not_an_object(value: Any) -> str:

@@ -185,6 +185,9 @@ class _Compiler:
         code.add("kind, outcome, error, reason, extra, more, resource, operation, _ = row")
         code.add("if kind is None:")
         code.add("    return None, n, strong, weak, None")
+        if shape.inconclusive is not None:
+            code.add(f"if outcome == 'success' and {self.condition(shape.inconclusive, shape.actor)}:")
+            code.add("    outcome = 'unknown'")
         self._fields(code, shape)
         code.add("return e, n, strong, weak, None")
         self.functions.append("\n".join(code.lines))
@@ -398,6 +401,8 @@ class _Compiler:
             known = ", ".join(self.catalogue.reasons)
             raise ValueError(f"{place}: {row.reason!r} is not a reason; there are {known}")
         more = self._more(row, shape) if row.fields else None
+        if row.reason is None and row.error is None and shape.reason is not None:
+            row = row.model_copy(update={"reason": shape.reason})
         decision = self._decision(type, outcome, row, more)
         if shape.failed is not None and row.failable and outcome is not Outcome.FAILURE:
             twin_type = type + ERROR if access else type
@@ -593,6 +598,8 @@ class _Compiler:
         """A Python expression over ``r`` and ``g``."""
         parts = [self._present(path) for path in condition.has or []]
         parts += [self._absent(path) for path in condition.lacks or []]
+        for path, wanted_value in condition.requirements.items():
+            parts.append(self._requirement(path, wanted_value))
         if condition.actor is not None:
             wanted = (
                 [one.value for one in condition.actor] if isinstance(condition.actor, list) else [condition.actor.value]
@@ -600,8 +607,6 @@ class _Compiler:
             if actor is None:
                 raise ValueError("a condition on `actor` needs the table's `actor`: who did it, and whom it is about")
             parts.append(f"{self._actor(actor)}(r, g) in {tuple(wanted)!r}")
-        for path, wanted_value in condition.requirements.items():
-            parts.append(self._requirement(path, wanted_value))
         if condition.any_:
             parts.append("(" + " or ".join(f"({self.condition(one, actor)})" for one in condition.any_) + ")")
         return " and ".join(parts) or "True"
@@ -687,6 +692,8 @@ def _merge(mapping: Reading, shape: Shape) -> Shape:
         identity=shape.identity if shape.identity is not None else mapping.identity,
         actor=shape.actor or mapping.actor,
         failed=shape.failed or mapping.failed,
+        inconclusive=shape.inconclusive or mapping.inconclusive,
+        reason=shape.reason if shape.reason is not None else mapping.reason,
         types={**mapping.types, **shape.types},
         unknown=shape.unknown if shape.unknown is not None else mapping.unknown,
     )

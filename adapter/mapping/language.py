@@ -233,6 +233,12 @@ class Reading(_Word):
     failed: Condition | None = Field(
         None, description="A status that makes an event a failure of its type, whatever the type"
     )
+    inconclusive: Condition | None = Field(
+        None, description="A status that says neither success nor failure: then the outcome of a success is unknown"
+    )
+    reason: Value | None = Field(
+        None, description="Of a failure whose row gives no reason: where to find a word of the reason list"
+    )
     types: dict[str, Rows] = Field(default_factory=dict, description="Native type: its row, or rows with conditions")
     unknown: Unknown | None = Field(None, description="Native types that no row names; default: quarantine")
 
@@ -398,6 +404,9 @@ class Mapping(Reading):
         None, description="What the provider asks by GET when a hook is registered, and wants to be told back"
     )
     body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
+    base64: list[Path] = Field(
+        default_factory=list, description="Texts that are JSON in base64: read, and kept, as the JSON that they hold"
+    )
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
     absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
     shapes: dict[str, Shape] = Field(default_factory=dict, description="Forms an event comes in, the first that fits")

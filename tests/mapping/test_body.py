@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from urllib.parse import quote
@@ -129,3 +130,27 @@ def test_an_undeclared_media_type_is_refused_with_those_there_are(table: Table) 
         UnknownMedia, match="'text/csv' is not taken here; there are application/json, application/x-ndjson"
     ):
         table.split(b"a,b", "text/csv")
+
+
+def test_json_in_base64_is_read_and_kept_as_what_it_holds(make_table: Make) -> None:
+    table = make_table(
+        """
+type: kind
+identity: none
+base64: [payload, deep.payload]
+redact: [{in: payload, keys: [secret]}]
+fields: {details.name: payload.name}
+types: {in: {type: LOGIN}}
+"""
+    )
+    encoded = base64.b64encode(b'{"name": "mia", "secret": "hunter2"}').decode()
+    (record,) = table.split(json.dumps({"kind": "in", "payload": encoded}).encode())
+    assert json.loads(record.raw) == {"kind": "in", "payload": {"name": "mia", "secret": "[redacted]"}}
+    event = table.result(record, 0).event
+    assert event is not None and event["details"]["name"] == "mia"
+    for other in ('"bWlh"', '"no base64"', '"aGk"', '"\\u00e9"', "null", "5", '{"name":"mia"}'):
+        body = b'{"kind":  "in", "payload": ' + other.encode() + b', "deep": []}'
+        assert table.split(body)[0].raw == body
+    deep = base64.b64encode(b'{"a":' * 400 + b"1" + b"}" * 400).decode()
+    (record,) = table.split(json.dumps({"kind": "in", "payload": deep}).encode())
+    assert record.problem == "nested deeper than 64 levels"

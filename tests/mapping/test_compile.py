@@ -216,6 +216,57 @@ types:
     assert event_of(table, {"kind": "lock", "status": "error"})["outcome"] == "success"
 
 
+def test_a_status_that_says_neither_leaves_the_outcome_of_a_success_unknown(make_table: Make) -> None:
+    table = make_table(
+        BASE
+        + """
+failed: {status: error}
+inconclusive: {status: {not: [ok, error]}}
+types:
+  in: {type: LOGIN}
+  bad: {type: LOGIN_ERROR, reason: locked}
+  try: {type: LOGIN_ATTEMPT}
+  made: {type: admin.USER-CREATE}
+"""
+    )
+    assert event_of(table, {"kind": "in", "status": "ok"})["outcome"] == "success"
+    assert event_of(table, {"kind": "in", "status": "error"})["outcome"] == "failure"
+    for status in ("skipped", None):
+        assert event_of(table, {"kind": "in", "status": status})["outcome"] == "unknown"
+        assert event_of(table, {"kind": "made", "status": status})["outcome"] == "unknown"
+        assert event_of(table, {"kind": "try", "status": status})["outcome"] == "unknown"
+        failed = event_of(table, {"kind": "bad", "status": status})
+        assert (failed["outcome"], failed["reason"]) == ("failure", "locked")
+
+
+def test_a_table_may_say_once_where_reasons_are_found(make_table: Make) -> None:
+    table = make_table(
+        BASE
+        + """
+failed: {status: error}
+reason: {path: why, table: {WRONG: bad_credentials}, default: unspecified}
+types:
+  in: {type: LOGIN}
+  bad: {type: LOGIN_ERROR}
+  full: {type: LOGIN_ERROR, reason: rate_limited}
+  gone: {type: LOGIN_ERROR, error: user_disabled}
+  made: {type: admin.USER-CREATE}
+"""
+    )
+
+    def reason(kind: str, **raw: str) -> object:
+        return event_of(table, {"kind": kind, **raw}).get("reason")
+
+    assert reason("in", why="WRONG") is None
+    assert reason("in", status="error", why="WRONG") == "bad_credentials"
+    assert reason("in", status="error", why="ELSE") == reason("bad") == "unspecified"
+    assert reason("bad", why="WRONG") == "bad_credentials"
+    assert reason("full", why="WRONG") == "rate_limited"
+    assert reason("gone", why="WRONG") == "disabled"
+    assert reason("made", why="WRONG") is None
+    assert reason("made", status="error", why="WRONG") == "bad_credentials"
+
+
 def test_an_error_suffix_makes_the_failing_twin_of_every_row(make_table: Make) -> None:
     table = make_table(
         BASE
