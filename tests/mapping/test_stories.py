@@ -16,6 +16,8 @@ LOGIN = {
     "onewelcome": "Anna logs in with a code by SMS, a page of events",
     "magic-link": "Mia logs in by a link in her mail",
     "audit-service": "user123 logs in with a password and a code",
+    "okta": "Ida logs in with her password and a push, and opens an application",
+    "zitadel": "Nina logs in with a password and a code, everything that an execution on all events sends",
 }
 
 #: Five wrong passwords from one address, and the lockout after them.
@@ -24,10 +26,12 @@ GUESSING = {
     "onewelcome": "somebody guesses passwords until the account is blocked",
     "magic-link": "somebody guesses passwords until the lockout",
     "audit-service": "somebody guesses passwords until the account is locked",
+    "okta": "somebody guesses Tom's password until he is locked out",
+    "zitadel": "somebody guesses Olaf's password at the hosted login until he is locked out",
 }
 
 #: How many events report one wrong password.
-EVENTS_PER_GUESS = {"keycloak": 1, "onewelcome": 2, "magic-link": 1, "audit-service": 2}
+EVENTS_PER_GUESS = {"keycloak": 1, "onewelcome": 2, "magic-link": 1, "audit-service": 2, "okta": 1, "zitadel": 1}
 
 LOCKOUTS = ("access.USER_DISABLED_BY_TEMPORARY_LOCKOUT", "access.USER_DISABLED_BY_PERMANENT_LOCKOUT")
 

@@ -162,7 +162,8 @@ def test_the_lists_are_whole() -> None:
 def test_every_type_of_the_vendor_has_an_example(provider: str) -> None:
     listed = table(provider).mapping.catalogue
     assert listed is not None
-    shown = {event["source"]["nativeType"] for case, event in EVENTS if case.provider == provider}
+    expected = [one for case in cases() if case.provider == provider for one in case.placed.example.expect]
+    shown = {(one.get("source") or one.get("ignored") or {}).get("nativeType") for one in expected}
     assert {str(one) for one in listed.types} - set(listed.unmapped) - shown == set()
 
 
@@ -248,6 +249,39 @@ def test_audit_service_a_time_in_seconds_is_the_same_moment() -> None:
     assert seconds["time"] == read("audit-service", {**raw, "timestamp": "1768381200000"})["time"] == 1_768_381_200_000
 
 
+@pytest.mark.parametrize(
+    "result", ["SUCCESS", "ALLOW", "FAILURE", "DENY", "CHALLENGE", "SKIPPED", "UNKNOWN", "LATER", None]
+)
+def test_okta_the_result_decides_the_outcome(result: str | None) -> None:
+    raw = {"uuid": "4dc9b7ca", "published": "2026-01-14T08:00:00.000Z", "outcome": {"result": result}}
+    stated = {"SUCCESS": "success", "ALLOW": "success", "FAILURE": "failure", "DENY": "failure"}.get(
+        str(result), "unknown"
+    )
+    assert read("okta", {**raw, "eventType": "user.session.end"})["outcome"] == stated
+    # A lockout did what it should, whatever its record says.
+    if result == "FAILURE":
+        assert read("okta", {**raw, "eventType": "user.account.lock"})["outcome"] == "success"
+
+
+def test_okta_a_word_that_stands_for_nothing_is_nobody() -> None:
+    actor = {"id": "unknown", "type": "User", "alternateId": "nobody@acme.example", "displayName": "unknown"}
+    raw = {"uuid": "4dc9b7ca", "published": "2026-01-14T08:00:00.000Z", "eventType": "user.session.start"}
+    assert read("okta", {**raw, "actor": actor})["authDetails"] == {"username": "nobody@acme.example"}
+
+
+def test_zitadel_who_locked_an_account_decides_whether_it_is_a_lockout() -> None:
+    raw = {
+        "aggregateType": "user",
+        "aggregateID": "7",
+        "event_type": "user.locked",
+        "created_at": "2026-01-14T08:00:00Z",
+    }
+    assert read("zitadel", {**raw, "userID": "LOGIN"})["type"] == "access.USER_DISABLED_BY_PERMANENT_LOCKOUT"
+    by_another = read("zitadel", {**raw, "userID": "8"})
+    assert (by_another["type"], by_another["authDetails"]) == ("access.BLOCK_USER", {"userId": "8"})
+    assert by_another["details"]["userId"] == "7"
+
+
 # --- secrets -----------------------------------------------------------------------------------------------------
 
 
@@ -261,5 +295,17 @@ def test_keycloak_no_secret_is_kept() -> None:
         given += example.body.decode()
         kept += orjson.dumps(case.found).decode()
         kept += "".join(one.raw.decode() for one in table("keycloak").split(example.body, example.media))
+    assert [one for one in secrets if one not in given] == []
+    assert [one for one in secrets if one in kept] == []
+
+
+def test_zitadel_no_secret_is_kept_nor_what_holds_one_in_base64() -> None:
+    secrets = ("c2VjcmV0c2VjcmV0", "c2VlZA==", "dGhlLWNvZGU=", "eyJ1c2VyTmFtZSI6")
+    given = kept = ""
+    for case in cases():
+        if case.provider == "zitadel":
+            given += case.placed.example.body.decode()
+            kept += orjson.dumps(case.found).decode()
+            kept += "".join(one.raw.decode() for one in table("zitadel").split(case.placed.example.body))
     assert [one for one in secrets if one not in given] == []
     assert [one for one in secrets if one in kept] == []

@@ -129,6 +129,22 @@ def test_a_timed_signature_holds_for_its_tolerance_only() -> None:
     assert not source.proves({"X-Signature": moved}, BODY, NOW)
 
 
+def test_zitadels_signature_holds_with_both_names_of_its_header() -> None:
+    source = authenticator(*table("zitadel").mapping.auth)
+    value = timed("1699999800")["X-Signature"]
+    for name in ("ZITADEL-Signature", "X-ZITADEL-Signature"):
+        assert source.proves({name: value}, BODY, NOW)
+        assert source.proves({name: value}, BODY, NOW + 100)
+        assert not source.proves({name: value}, BODY, NOW + 101)
+        assert not source.proves({name: value}, BODY + b" ", NOW)
+
+
+def test_oktas_hook_sends_its_secret_as_the_whole_header() -> None:
+    source = authenticator(*table("okta").mapping.auth)
+    assert source.proves({"Authorization": "A3jt6D8lz"}, BODY, NOW)
+    assert not source.proves({"Authorization": "A3jt6D8l"}, BODY, NOW)
+
+
 def test_a_secret_may_be_the_whole_authorization_header() -> None:
     source = authenticator(HeaderProof(header="Authorization"))
     assert source.proves({"Authorization": "A3jt6D8lz"}, BODY, NOW)
