@@ -216,14 +216,18 @@ async def open_sqlite_log(
     Raises:
         StoreMismatch: the file is not a log, or of a newer version.
         StoreUnavailable: it cannot be opened now.
+        StoreError: it is damaged.
     """
     connection = connect_writing(path, dictionary=dictionary, busy_timeout=busy_timeout)
     try:
         connection.execute(f"PRAGMA cache_size = -{WRITE_CACHE}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
         with open_reader(path, cache=READ_CACHE) as reader:
-            (kept,) = connection.execute("SELECT content FROM dictionary").fetchone()
-            log = SqliteLog(path, connection, Compression(kept), reader)
+            try:
+                (kept,) = connection.execute("SELECT content FROM dictionary").fetchone()
+                log = SqliteLog(path, connection, Compression(kept), reader)
+            except sqlite3.Error as error:
+                raise store_error(path, error) from error
             try:
                 yield log
             finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.errors import StoreMismatch, StoreUnavailable
+from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
 from adapter.log.protocol import Settlement
 from adapter.log.sqlite import SqliteLog, find_position, open_reader, open_sqlite_log, read_entries
 from tests.log.conformance import LogConformance, read_all
@@ -68,6 +68,16 @@ async def test_a_database_of_another_program_is_refused_and_left_alone(place: Sq
 async def test_a_file_that_is_no_database_is_refused(place: SqlitePlace) -> None:
     place.path.write_bytes(b"what is this?" * 1000)
     with pytest.raises(StoreMismatch, match="not a log"):
+        async with place.open():
+            pass
+
+
+async def test_a_damaged_log_is_said(place: SqlitePlace) -> None:
+    async with place.open():
+        pass
+    with alone(place.path) as connection:
+        connection.execute("DROP TABLE recent")
+    with pytest.raises(StoreError, match=r"log\.sqlite: no such table: recent"):
         async with place.open():
             pass
 
