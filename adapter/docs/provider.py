@@ -171,7 +171,7 @@ def _shapes(shapes: dict[str, Shape]) -> str:
         ]
         text += f"{table(['field', 'where it stands'], rows)}\n"
     else:
-        text += "Where each field stands in each form says the table's file.\n\n"
+        text += "The table's file says where each field stands in each form.\n\n"
     return text
 
 
