@@ -12,19 +12,21 @@ import asyncio
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import aiosqlite
+
 from adapter.counts import Commits
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.append import Appender
 from adapter.log.compression import Compression
 from adapter.log.group import Group
-from adapter.log.progress import begin, read_held, read_next_due, read_progress, settle
+from adapter.log.progress import ask_held, ask_next_due, ask_progress, begin, settle
 from adapter.log.protocol import Held, NewEntry, Progress, Receipt, Settlement
 from adapter.log.reading import (
     Reader,
@@ -35,7 +37,7 @@ from adapter.log.reading import (
     read_entries,
     read_raw,
 )
-from adapter.log.schema import VERSION, connect_writing, store_error
+from adapter.log.schema import VERSION, connect_writing, reading_uri, store_error
 from adapter.model import Entry
 
 __all__ = ["Reader", "SqliteLog", "find_position", "open_reader", "open_sqlite_log", "read_entries"]
@@ -62,13 +64,22 @@ Result = TypeVar("Result")
 class SqliteLog:
     """`adapter.log.protocol.Log` on SQLite; made by `open_sqlite_log`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, compression: Compression, reader: Reader) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        compression: Compression,
+        reader: Reader,
+        progress: aiosqlite.Connection,
+    ) -> None:
         #: How the commits went, for metrics.
         self.commits = Commits()
         self._path = path
         self._connection = connection
         self._appender = Appender(connection, compression)
         self._reader = reader
+        #: Answers how far readers are.
+        self._progress = progress
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reading")
         #: As shown to readers, a moment after it was committed.
         self._head = self._appender.head
@@ -124,7 +135,7 @@ class SqliteLog:
         return None
 
     async def progress(self, reader: str) -> Progress | None:
-        return await self._read(read_progress, reader)
+        return await self._ask(ask_progress(self._progress, reader))
 
     async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
         return await self._do(lambda connection: begin(connection, reader, cursor, filter))
@@ -133,10 +144,10 @@ class SqliteLog:
         await self._do(lambda connection: settle(connection, settlement), len(settlement.hold))
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
-        return await self._read(read_held, reader, due_at=due_at, limit=limit)
+        return await self._ask(ask_held(self._progress, reader, due_at=due_at, limit=limit))
 
     async def next_due(self, reader: str) -> int | None:
-        return await self._read(read_next_due, reader)
+        return await self._ask(ask_next_due(self._progress, reader))
 
     async def close(self) -> None:
         """Answer what was asked, and end both threads."""
@@ -155,6 +166,12 @@ class SqliteLog:
         call = partial(function, self._reader, *args, **kwargs)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._reading, call)
+        except sqlite3.Error as error:
+            raise store_error(self._path, error) from error
+
+    async def _ask(self, answer: Awaitable[Result]) -> Result:
+        try:
+            return await answer
         except sqlite3.Error as error:
             raise store_error(self._path, error) from error
 
@@ -222,15 +239,17 @@ async def open_sqlite_log(
     try:
         connection.execute(f"PRAGMA cache_size = -{WRITE_CACHE}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
+        asking = aiosqlite.connect(reading_uri(path), uri=True, isolation_level=None)
         with open_reader(path, cache=READ_CACHE) as reader:
-            try:
-                (kept,) = connection.execute("SELECT content FROM dictionary").fetchone()
-                log = SqliteLog(path, connection, Compression(kept), reader)
-            except sqlite3.Error as error:
-                raise store_error(path, error) from error
-            try:
-                yield log
-            finally:
-                await log.close()
+            async with asking as progress:
+                try:
+                    (kept,) = connection.execute("SELECT content FROM dictionary").fetchone()
+                    log = SqliteLog(path, connection, Compression(kept), reader, progress)
+                except sqlite3.Error as error:
+                    raise store_error(path, error) from error
+                try:
+                    yield log
+                finally:
+                    await log.close()
     finally:
         connection.close()
