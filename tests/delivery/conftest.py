@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from adapter.log.sqlite import open_sqlite_log
 
 from adapter.log.protocol import Log
+from adapter.log.sqlite import open_sqlite_log
 
 
 @pytest.fixture
