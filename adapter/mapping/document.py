@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +49,6 @@ class Document:
         self.text = text
         try:
             _refuse_deep(file, text)
-            self._node = yaml.compose(text, Loader=_Loader)
             self._weigh(self._node, {})
             self.value: Any = yaml.load(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
@@ -70,6 +70,15 @@ class Document:
             raise MappingError(f"cannot be read: {error.strerror}", file=file) from error
         except UnicodeDecodeError as error:
             raise MappingError("is not UTF-8 text", file=file) from error
+
+    @cached_property
+    def _node(self) -> yaml.Node | None:
+        """The file's parts with their places; made again when they are asked for after `forget_places`."""
+        return yaml.compose(self.text, Loader=_Loader)
+
+    def forget_places(self) -> None:
+        """Give back the memory of what only complaints need: of a table in use, several megabytes."""
+        self.__dict__.pop("_node", None)
 
     def line(self, place: Sequence[str | int]) -> int | None:
         """Line (from 1) of the part at ``place``, or of the nearest part around it."""

@@ -42,6 +42,7 @@ class Table:
         self.version = hashlib.sha256("\0".join([*texts, catalogue.digest]).encode()).hexdigest()[:12]
         #: As it stands in ``source.mapping`` of the events it makes.
         self.name = f"{self.provider}@{self.version}"
+        document.forget_places()
 
     @property
     def folder(self) -> Path:

@@ -20,7 +20,7 @@ from adapter.search.store import Store, Unusable
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
 BATCH = 5_000
 #: Added to the process's niceness: receiving comes first.
-NICENESS = 5
+NICENESS = 15
 
 
 def check_origin(store: Store, log: Reader) -> None:

@@ -12,10 +12,6 @@ import hmac
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
-from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import OctKey
-
 from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof, Proof
 
 #: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
@@ -111,6 +107,11 @@ class Authenticator:
 
     def _is_jwt(self, rule: Jwt, value: str, now: float) -> bool:
         """Whether a token is signed with one of the source's, and has not run out."""
+        # Costs 17 MB of memory, which only who is sent such tokens should pay.
+        from joserfc import jwt
+        from joserfc.errors import JoseError, SecurityWarning
+        from joserfc.jwk import OctKey
+
         for token in self._tokens:
             with warnings.catch_warnings():
                 # How long the secret is was decided where it was made.

@@ -16,6 +16,9 @@ from adapter.problem import answer
 from adapter.sources.authentication import Authenticator, MayIngest
 from adapter.sources.intake import Intake, Source, TooManyEvents
 
+#: Made once: of every answer, all but the body is the same.
+_ANSWERED = {hdrs.CONTENT_TYPE: JSON}
+
 #: One answer for an unknown source and for wrong credentials, so that names cannot be tried out.
 _REFUSED = RequestError(
     401,
@@ -85,7 +88,7 @@ def ingest_handler(
             raise RequestError(413, "Body too large", str(error)) from None
         except UnknownMedia as error:
             raise RequestError(415, "Media type not supported", str(error)) from None
-        return web.Response(status=202, body=orjson.dumps(receipts._asdict()), content_type=JSON)
+        return web.Response(status=202, body=orjson.dumps(receipts._asdict()), headers=_ANSWERED)
 
     return ingest
 
