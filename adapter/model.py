@@ -83,7 +83,8 @@ class Entry(NamedTuple):
 
     #: Place in the log: dense from 1, in the order in which entries became visible.
     position: int
-    uid: uuid.UUID
+    #: 16 bytes; `uid_text` says it.
+    uid: bytes
     #: 0 for the first entry of an event, then 1, 2, …
     revision: int
     #: Arrival, epoch milliseconds.

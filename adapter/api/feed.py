@@ -214,7 +214,7 @@ class Feed:
 
     async def _latest(self, uid: str) -> Entry | None:
         try:
-            wanted = uuid.UUID(uid)
+            wanted = uuid.UUID(uid).bytes
         except ValueError:
             return None
         position = await self._search.latest(wanted) or await self._events.find(wanted)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -129,7 +128,7 @@ class Log(Protocol):
     async def raw(self, position: int) -> tuple[bytes, str] | None:
         """What the provider sent for this entry, unchanged, and its media type; ``None`` if not kept."""
 
-    async def find(self, uid: uuid.UUID) -> int | None:
+    async def find(self, uid: bytes) -> int | None:
         """Position of the first entry of this event."""
 
     async def position_at(self, received_at: int) -> int:

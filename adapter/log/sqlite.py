@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -109,7 +108,7 @@ class SqliteLog:
     async def raw(self, position: int) -> tuple[bytes, str] | None:
         return await self._read(read_raw, position)
 
-    async def find(self, uid: uuid.UUID) -> int | None:
+    async def find(self, uid: bytes) -> int | None:
         return await self._read(find_position, uid)
 
     async def position_at(self, received_at: int) -> int:

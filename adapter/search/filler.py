@@ -32,7 +32,7 @@ def check_origin(store: Store, log: Reader) -> None:
     if store.position == 0:
         return
     last = read_entries(log, store.position - 1, limit=1)
-    if not last or (last[0].uid.bytes, last[0].received_at) != (store.uid, store.received_at):
+    if not last or (last[0].uid, last[0].received_at) != (store.uid, store.received_at):
         raise Unusable("filled from another log")
 
 

@@ -7,7 +7,6 @@ import contextlib
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -141,7 +140,7 @@ class Search:
                 return
             cursor = page.next
 
-    async def latest(self, uid: uuid.UUID) -> int | None:
+    async def latest(self, uid: bytes) -> int | None:
         """Position of the latest revision of an event; ``None`` if there is no such event. Raises as `find` does."""
         first = await self._log.find(uid)
         if first is None:

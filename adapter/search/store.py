@@ -243,7 +243,7 @@ class Store:
             try:
                 moved = run(
                     "UPDATE state SET position = ?, uid = ?, received_at = ? WHERE position = ?",
-                    (last.position, last.uid.bytes, last.received_at, self.position),
+                    (last.position, last.uid, last.received_at, self.position),
                 )
                 if not moved.rowcount:
                     raise Overtaken
@@ -269,7 +269,7 @@ class Store:
             raise
         self._kinds.written()
         self._origins.written()
-        self.position, self.uid, self.received_at = last.position, last.uid.bytes, last.received_at
+        self.position, self.uid, self.received_at = last.position, last.uid, last.received_at
 
     def _fingerprints(self, found: Facets) -> set[int]:
         known = self._keys

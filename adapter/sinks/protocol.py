@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from adapter.model import Entry
+from adapter.model import Entry, uid_text
 
 
 def message_id(entry: Entry) -> str:
@@ -17,7 +17,7 @@ def message_id(entry: Entry) -> str:
 
     It holds no dot, as Standard Webhooks asks.
     """
-    return str(entry.uid)
+    return uid_text(entry.uid)
 
 
 @dataclass(slots=True, frozen=True)

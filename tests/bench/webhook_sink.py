@@ -18,6 +18,7 @@ from pathlib import Path
 
 import aiohttp
 
+from adapter.model import uid_text
 from tests.bench.delivering import deliver, entries, fill
 from tests.bench.processes import Run, Stopwatch, program, run_apart, run_loop
 from tests.bench.result import CannotMeasure, Result, Target
@@ -83,7 +84,7 @@ def measure(folder: Path) -> list[Result]:
 
 def post(log: Path, url: str) -> Run:
     """The floor: the log's events, read beforehand, to the receiver."""
-    messages = [(str(entry.uid), entry.event) for entry in entries(log) if entry.event is not None]
+    messages = [(uid_text(entry.uid), entry.event) for entry in entries(log) if entry.event is not None]
     return run_loop(_post(messages, url))
 
 

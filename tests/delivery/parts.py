@@ -68,7 +68,7 @@ class Told:
         self.window = window
         self.batch = batch
         self.sends: list[list[int]] = []
-        self.ids: dict[int, set[uuid.UUID]] = {}
+        self.ids: dict[int, set[bytes]] = {}
         self.delivered: list[int] = []
 
     @property

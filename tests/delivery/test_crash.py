@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from adapter.log.sqlite import open_sqlite_log
+from adapter.model import uid_text
 from tests.delivery import child
 from tests.delivery.parts import check_settled_law, until
 
@@ -82,7 +83,7 @@ async def test_killed_again_and_again_every_event_arrives_with_its_one_id(tmp_pa
 
     async with open_sqlite_log(path, dictionary=b"") as log:
         await check_settled_law(log)
-        kept = [str(entry.uid) for entry in await log.read(0, limit=EVENTS)]
+        kept = [uid_text(entry.uid) for entry in await log.read(0, limit=EVENTS)]
     assert len(kept) == EVENTS
     assert set(receiver.taken) == set(kept) == {str(uuid.uuid5(uuid.NAMESPACE_OID, str(n + 1))) for n in range(EVENTS)}
     again = receiver.taken.total() - EVENTS

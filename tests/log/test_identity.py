@@ -73,7 +73,7 @@ def test_copies_with_and_without_an_id_in_any_order_and_grouping_are_one_entry(
     events = {event for event, _ in first + again}
     assert len(entries) == len(events)
     assert [entry.position for entry in entries] == list(range(1, len(events) + 1))
-    uids = {entry.uid.bytes for entry in entries}
+    uids = {entry.uid for entry in entries}
     assert {receipt.uid for answer in answers for receipt in answer} == uids
     assert sum(receipt.position is not None for answer in answers for receipt in answer) == len(events)
 

@@ -42,14 +42,12 @@ def make_event(**changes: Any) -> EventDict:
     return {name: value for name, value in event.items() if value is not None}
 
 
-def make_entry(
-    position: int, event: EventDict | None = None, *, uid: uuid.UUID | None = None, revision: int = 0
-) -> Entry:
+def make_entry(position: int, event: EventDict | None = None, *, uid: bytes | None = None, revision: int = 0) -> Entry:
     """The entry of an event at a position; a quarantined one without an event."""
     received_at = 1_005 if event is None else event["source"]["receivedAt"]
     return Entry(
         position=position,
-        uid=uid or uuid.UUID(int=position),
+        uid=uid or uuid.UUID(int=position).bytes,
         revision=revision,
         received_at=received_at,
         source="prod",

@@ -213,7 +213,7 @@ def test_pages_give_each_event_once_while_new_ones_arrive(
 
 
 def test_by_time_an_event_shows_its_latest_revision_alone(database: Database) -> None:
-    event = uuid.UUID(int=77)
+    event = uuid.UUID(int=77).bytes
     reader = database.fill(
         [
             make_entry(1, make_event(time=10), uid=event),
@@ -229,7 +229,7 @@ def test_by_time_an_event_shows_its_latest_revision_alone(database: Database) ->
 
 
 def test_a_revision_that_comes_between_two_pages_hides_nothing(database: Database) -> None:
-    event = uuid.UUID(int=77)
+    event = uuid.UUID(int=77).bytes
     reader = database.fill([make_entry(1, make_event(time=10), uid=event), make_entry(2, make_event(time=20))])
     first = reader.by_time(parse(), 1, newest(2))
     database.add([make_entry(3, make_event(time=10, outcome="failure"), uid=event, revision=1)])
@@ -238,7 +238,7 @@ def test_a_revision_that_comes_between_two_pages_hides_nothing(database: Databas
 
 
 def test_by_log_an_event_shows_its_first_entry_and_its_corrections_when_asked(database: Database) -> None:
-    event = uuid.UUID(int=77)
+    event = uuid.UUID(int=77).bytes
     reader = database.fill(
         [
             make_entry(1, make_event(), uid=event),
@@ -251,7 +251,7 @@ def test_by_log_an_event_shows_its_first_entry_and_its_corrections_when_asked(da
 
 
 def test_the_first_event_of_a_mended_quarantined_entry_is_a_first_entry(database: Database) -> None:
-    event = uuid.UUID(int=77)
+    event = uuid.UUID(int=77).bytes
     reader = database.fill(
         [
             make_entry(1, None, uid=event),

@@ -46,8 +46,8 @@ class Place:
         entries = []
         for _ in range(count):
             self._appended += 1
-            entry = make_entry(self._appended, make_event(time=time), uid=uuid.uuid4())
-            uid = entry.uid.bytes
+            entry = make_entry(self._appended, make_event(time=time), uid=uuid.uuid4().bytes)
+            uid = entry.uid
             entries.append(
                 NewEntry(
                     source="prod",
@@ -134,7 +134,7 @@ async def test_an_event_is_known_by_its_uid(place: Place) -> None:
         await place.append(log)
         entry = (await log.fetch([1]))[0]
         assert await search.latest(entry.uid) == 1
-        assert await search.latest(uuid.uuid4()) is None
+        assert await search.latest(uuid.uuid4().bytes) is None
 
 
 def _delete(path: Path) -> None:

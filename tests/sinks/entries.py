@@ -30,7 +30,7 @@ def make_entry(position: int = 1, type: str = "access.LOGIN", **details: Any) ->
     }
     return Entry(
         position=position,
-        uid=uid,
+        uid=uid.bytes,
         revision=0,
         received_at=1_700_000_000_000,
         source="kc",

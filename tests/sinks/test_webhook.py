@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook as Judge
 
+from adapter.model import uid_text
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop
 from adapter.sinks.settings import OutgoingSettings
 from adapter.sinks.webhook import Settings, Webhook, make_signer, open_sink, read_answer, read_retry_after
@@ -138,7 +139,7 @@ async def test_a_repeat_has_the_same_id_and_the_time_of_the_repeat(receiver: Htt
         await sink.send([make_entry()])
         await sink.send([make_entry()])
     (_, first, _), (_, second, _) = receiver.requests
-    assert first["webhook-id"] == second["webhook-id"] == str(make_entry().uid)
+    assert first["webhook-id"] == second["webhook-id"] == uid_text(make_entry().uid)
     assert [first["webhook-timestamp"], second["webhook-timestamp"]] == ["1700000000", "1700000060"]
 
 
