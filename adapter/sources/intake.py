@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
-import structlog
 
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry
@@ -17,8 +16,7 @@ from adapter.mapping.apply import Ordinals, origin
 from adapter.mapping.body import Record
 from adapter.mapping.table import Table
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
-
-_log = structlog.get_logger("adapter.intake")
+from adapter.sources.record import read_record
 
 _UNKNOWN = Outcome.UNKNOWN.value
 
@@ -104,19 +102,9 @@ class Intake:
         self, source: Source, table: Table, record: Record, received_at: int, ordinals: Ordinals
     ) -> NewEntry | None:
         """The record as the log takes it; ``None`` if the table passes over it."""
-        event = native = strong_values = weak_values = None
-        problem = record.problem
-        if record.ignored:
+        event, native, strong_values, weak_values, problem = read_record(table, record, received_at)
+        if event is None and problem is None:
             return None
-        if record.value is not None:
-            try:
-                event, native, strong_values, weak_values, problem = table.read(record.value, received_at)
-            except Exception as error:  # a table must never cost an event, whatever it does
-                _log.exception("table failed", provider=table.provider, mapping=table.name)
-                problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
-            else:
-                if event is None and problem is None:
-                    return None
 
         strong = weak = None
         ordinal = 0
