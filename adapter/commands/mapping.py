@@ -142,7 +142,8 @@ def explain(
             if as_json:
                 typer.echo(found.model_dump_json())
             else:
-                typer.echo(f"event {number}\n" + _told(found))
+                place = "" if found.place is None else f" ({found.place})"
+                typer.echo(f"event {number}{place}\n" + _told(found))
 
 
 @app.command()

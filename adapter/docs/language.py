@@ -52,7 +52,8 @@ of x, and `table: x` holds names of your choice, each with an x.
 
 `actor.id` follows keys. `results[0]` (or `results.0`) takes an element of a list by its number, `target[type=User].id`
 the first element whose `type` is `User`. `\\.` stands for a dot in a key, `\\[` for a bracket. A path that leads
-nowhere gives no value; so do null and the texts under `absent`. `@line` is the whole line, where a body is lines.
+nowhere gives no value; so do null and the texts under `absent`. `@line` is the whole line, where a body is lines;
+`@element` stands for all that an element of `each` holds.
 
 ## Unified fields
 
@@ -60,6 +61,51 @@ FIELDS, `details` (all entries of an object) and `details.NAME`.
 
 The service itself adds `uid`, `type`, `outcome`, `reason` and `source`. The `resourceType` and `operationType` of an
 `admin.` type come from its name.
+
+"""
+
+#: A record of several events, and the table that reads it.
+EACH_RECORD = """\
+{"id": "b-7", "at": "2026-05-04T08:00:12Z", "admin": 1, "results": [
+  {"kind": "unlocked", "person": 4711},
+  {"kind": "removed", "person": 4712},
+  {"kind": "removed", "person": 4713}
+]}
+"""
+EACH_TABLE = """\
+provider: shop
+title: The shop's batches
+type: results.kind
+each: results
+identity: {strong: {template: "{id}/{@element}"}}
+fields:
+  id: id
+  time: {path: at, as: rfc3339}
+  authDetails.userId: admin
+  details.userId: results.person
+  resourcePath: {template: "users/{results.person}"}
+types:
+  unlocked: {type: admin.USER-UPDATE}
+  removed: {type: admin.USER-DELETE}
+"""
+
+_EACH = f"""\
+### One record, many events
+
+A record that holds a list of results is one event for each of them under `each`. The list's place is taken by the
+element, so that `results.kind` is its kind, and everything around it is read as always:
+
+```json
+{EACH_RECORD}```
+
+```yaml
+{EACH_TABLE}```
+
+The whole record is kept with each of its events. Each needs a key of its own: an id in the element, or `@element`,
+which stands for all that the element holds (equal ones in one record are numbered). So a record that comes again, with
+its results in another order, grouped with others or one by one, makes no second event of any; a result that was changed
+in between is a new one. A table whose keys are the same for all elements is refused. An empty list is one event without
+an element; a single object in the list's place is one element.
 
 """
 
@@ -100,11 +146,12 @@ types:
         """\
 type: kind
 error_suffix: _failed
+each: results
 fields:
   time: {path: at, as: rfc3339}
   authDetails.userId: [user.id, userId]
   details: attributes
-identity: {strong: id}
+identity: {strong: {template: "{id}/{@element}"}}
 actor: {id: by.id, self: user.id}
 failed: {status: [error, refused]}
 inconclusive: {status: pending}
@@ -265,6 +312,7 @@ _KNOWN = {
     float: "number",
     Any: "anything",
     language.Path: "path",
+    language.Keys: "path of keys",
     language.Pattern: "pattern",
     language.Value: "value",
     language.Scalar: "text, number, `true` or `false`",
@@ -297,6 +345,8 @@ def language_page() -> str:
         parts.append(f"## {title}\n\n{sentence(told)}\n\n{_table(model)}\n```yaml\n{example}```\n\n")
         if model is Mapping:
             parts.append("Besides, at the top of the file, everything of the next part.\n\n")
+        if model is Reading:
+            parts.append(_EACH)
         if model is Lookup:
             parts.append(_conversions())
     return "".join(parts)

@@ -160,6 +160,10 @@ def _shapes(shapes: dict[str, Shape]) -> str:
     if len(named) > 1:
         rows = [(code(name), _condition(one.when) or "all others") for name, one in named.items()]
         text += f"The first form that fits reads the event.\n\n{table(['form', 'known by'], rows)}\n"
+    for name, shape in named.items():
+        if shape.each is not None:
+            which = f"The form {code(name)}" if len(named) > 1 else "A record"
+            text += f"{which} is one event for each element of `{shape.each}`.\n\n"
     fields: dict[str, dict[str, list[str]]] = {}
     for name, shape in shapes.items():
         for field, value in shape.fields.items():

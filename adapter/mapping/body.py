@@ -7,7 +7,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,10 +15,11 @@ import msgspec
 import orjson
 
 from adapter.mapping.compile import compile_condition
+from adapter.mapping.elements import Elements, TooMany
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.paths import Key, Step, follow, parse_path
+from adapter.mapping.paths import Key, Step, follow, parse_path, plain_keys
 from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.redact import Redactor
 
@@ -47,6 +48,8 @@ class Record:
     media: str = JSON
     #: A line that the table passes over.
     ignored: bool = False
+    #: Where in ``raw`` the event stands, if that may hold several: ``results[0]``.
+    place: str | None = None
 
 
 class Splitter:
@@ -56,8 +59,10 @@ class Splitter:
         self._max_depth = max_depth
         self._encoded = [parse_path(path) for path in mapping.base64]
         self._redactor = Redactor(mapping.redact) if mapping.redact else None
+        readings = (mapping, *mapping.shapes.values())
+        self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
         self._envelopes = [
-            (compile_condition(mapping, one.when), tuple(_keys(one)), one.events)
+            (compile_condition(mapping, one.when), plain_keys(one.events))
             for one in mapping.body
             if one.events is not None
         ]
@@ -65,12 +70,18 @@ class Splitter:
         self._finders = {media: compile_pattern(one.find) for media, one in self._texts.items() if one.find}
 
     def split(self, body: bytes, media: str = JSON) -> list[Record]:
-        """The records of a body, in order.
+        """The records of a body, in order; one that holds several events, once for each of them.
 
         Raises:
             NotReadable: it is not JSON, or not text.
             UnknownMedia: nobody declared this media type.
         """
+        records = self._split(body, media)
+        if self._elements is None:
+            return records
+        return [one for record in records for one in _divided(record, self._elements)]
+
+    def _split(self, body: bytes, media: str) -> list[Record]:
         if media == JSON or media.endswith("+json"):
             return self._json(body)
         if media in NDJSON:
@@ -89,7 +100,7 @@ class Splitter:
         except orjson.JSONDecodeError as error:
             return self._odd_json(body, error)
         if value.__class__ is dict:
-            for fits, keys, _ in self._envelopes:
+            for fits, keys in self._envelopes:
                 if fits(value):
                     return self._envelope(body, keys)
             return [self._checked(body.strip(), value)]
@@ -200,11 +211,14 @@ class Splitter:
             yield Record(raw, pairs, media=media)
 
 
-def _keys(framing: Framing) -> Iterator[str]:
-    for step in parse_path(framing.events or ""):
-        if not isinstance(step, Key):
-            raise ValueError(f"body: events: {framing.events}: only keys lead to the list of events")
-        yield step.name
+def _divided(record: Record, elements: Elements) -> list[Record]:
+    if record.value is None:
+        return [record]
+    try:
+        parts = elements.divide(record.value, len(record.raw))
+    except TooMany as error:
+        return [replace(record, value=None, problem=str(error))]
+    return [replace(record, value=value, place=place) for place, value in parts] or [record]
 
 
 def _elements(body: bytes) -> list[bytes]:

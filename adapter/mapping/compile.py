@@ -21,6 +21,7 @@ from adapter.mapping.language import (
     ActorRule,
     Condition,
     Conversion,
+    Identity,
     Lookup,
     PassThrough,
     Reading,
@@ -48,6 +49,11 @@ class Result(NamedTuple):
     weak: list[str | None] | None
     problem: str | None
 
+
+#: What stands in a record of several events beside what was sent: its shape, chosen before it was divided, and a text
+#: that stands for the content of the element that it is read for.
+SHAPE = "@shape"
+ELEMENT = "@element"
 
 #: From raw event and arrival (epoch ms) to a plain tuple with the members of `Result`; pure and total.
 Read = Callable[[dict[str, Any], int], tuple[Any, ...]]
@@ -138,14 +144,20 @@ class _Compiler:
     def compile(self) -> tuple[Read, str]:
         main = _Code(["def read(r, now):"])
         main.add("g = r.get")
-        for name, shape in (self.mapping.shapes or {"event": Shape()}).items():
-            merged = _merge(self.mapping, shape)
-            function = self._shape(name, merged)
+        shapes = merged_shapes(self.mapping)
+        functions = {name: self._shape(name, shape) for name, shape in shapes.items()}
+        divided = [name for name, shape in shapes.items() if shape.each is not None]
+        if divided:
+            main.add(f"s = g({SHAPE!r})")
+        for name in divided:
+            main.add(f"if s == {name!r}:")
+            main.add(f"    return {functions[name]}(r, g, now)")
+        for name, shape in shapes.items():
             if shape.when is None:
-                main.add(f"return {function}(r, g, now)")
+                main.add(f"return {functions[name]}(r, g, now)")
                 break
-            main.add(f"if {self.condition(shape.when, merged.actor)}:")
-            main.add(f"    return {function}(r, g, now)")
+            main.add(f"if {self.condition(shape.when, shape.actor)}:")
+            main.add(f"    return {functions[name]}(r, g, now)")
         else:
             main.add(f"return None, None, None, None, {self._no_shape()!r}")
         source = "\n\n".join([*self.functions, "\n".join(main.lines)]) + "\n"
@@ -159,6 +171,13 @@ class _Compiler:
         function = self._fresh("shape_" + re.sub(r"\W", "_", name))
         code = _Code([f"def {function}(r, g, now):"])
         assert shape.type is not None and shape.identity is not None
+        if shape.each is not None and shape.identity != "none":
+            place = (
+                "identity"
+                if name not in self.mapping.shapes or shape.identity is self.mapping.identity
+                else f"shapes.{name}.identity"
+            )
+            _refuse_shared_keys(place, shape, shape.identity)
         if shape.beside:
             self.names["entries"] = _entries
             code.add("r = {**r" + "".join(f", **entries({self._at(path)})" for path in shape.beside) + "}")
@@ -688,6 +707,7 @@ def _merge(mapping: Reading, shape: Shape) -> Shape:
         beside=shape.beside,
         type=shape.type if shape.type is not None else mapping.type,
         error_suffix=shape.error_suffix if shape.error_suffix is not None else mapping.error_suffix,
+        each=shape.each if shape.each is not None else mapping.each,
         fields={**mapping.fields, **shape.fields},
         identity=shape.identity if shape.identity is not None else mapping.identity,
         actor=shape.actor or mapping.actor,
@@ -697,6 +717,34 @@ def _merge(mapping: Reading, shape: Shape) -> Shape:
         types={**mapping.types, **shape.types},
         unknown=shape.unknown if shape.unknown is not None else mapping.unknown,
     )
+
+
+def _refuse_shared_keys(place: str, shape: Shape, identity: Identity) -> None:
+    """Refuse keys that would be the same for every element of a record, so that all but the first were lost.
+
+    Raises:
+        ValueError: there is one; the text begins with the place.
+    """
+    assert shape.each is not None
+    each = parse_path(shape.each)
+    # What stands beside may come from the element.
+    if any(parse_path(path)[: len(each)] == each for path in shape.beside):
+        return
+
+    def tells_apart(value: Any) -> bool:
+        if isinstance(value, str):
+            return value == ELEMENT or parse_path(value)[: len(each)] == each if value != "@native" else False
+        if isinstance(value, list):
+            return all(tells_apart(one) for one in value)
+        if value.template is not None:
+            return any(tells_apart(hole) for hole in template_holes(value.template))
+        return value.value is None and tells_apart(value.path)
+
+    right = f"a value below {shape.each}, or {ELEMENT}, which stands for all that the element holds"
+    if identity.strong is not None and not tells_apart(identity.strong):
+        raise ValueError(f"{place}.strong: is the same for all elements of {shape.each}; use a template with {right}")
+    if identity.weak and not any(tells_apart(value) for value in identity.weak):
+        raise ValueError(f"{place}.weak: is the same for all elements of {shape.each}; add {right}")
 
 
 def _plain_keys(steps: tuple[Step, ...]) -> tuple[str, ...] | None:

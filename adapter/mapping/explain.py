@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from adapter.mapping.body import Record
-from adapter.mapping.compile import compile_condition, compile_value, merged_shapes
+from adapter.mapping.compile import SHAPE, compile_condition, compile_value, merged_shapes
 from adapter.mapping.language import Condition, Lookup, Requirement, Row, Shape
 from adapter.mapping.paths import follow, parse_path
 from adapter.mapping.table import Table
@@ -39,6 +39,8 @@ class Explanation(BaseModel):
     problem: str | None
     ignored: bool
     native_type: str | None
+    #: Where in the raw event it stands, if that may hold several.
+    place: str | None
     shapes: list[Tried]
     rows: list[Tried]
     fields: dict[str, Origin]
@@ -52,6 +54,7 @@ def explain(table: Table, record: Record, received_at: int) -> Explanation:
         problem=result.problem,
         ignored=result.event is None and result.problem is None,
         native_type=result.native_type,
+        place=record.place,
         shapes=[],
         rows=[],
         fields={},
@@ -68,8 +71,11 @@ def explain(table: Table, record: Record, received_at: int) -> Explanation:
 
 
 def _shape(table: Table, raw: dict[str, Any], found: Explanation) -> Shape | None:
-    for name, shape in merged_shapes(table.mapping).items():
-        failed = _failed(table, shape, shape.when, raw)
+    shapes = merged_shapes(table.mapping)
+    # Of a record that holds several events the shape was chosen before it was divided.
+    chosen = raw.get(SHAPE)
+    for name, shape in shapes.items():
+        failed = None if name == chosen else _failed(table, shape, shape.when, raw)
         found.shapes.append(Tried(name=name, taken=failed is None, failed=failed))
         if failed is None:
             return shape

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from adapter.mapping.paths import parse_path
+from adapter.mapping.paths import parse_path, plain_keys
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.model import Outcome
 
@@ -39,6 +39,11 @@ def _is_path(text: str) -> str:
     return text
 
 
+def _is_keys(text: str) -> str:
+    plain_keys(text)
+    return text
+
+
 def _is_pattern(text: str) -> str:
     compile_pattern(text)
     return text
@@ -47,6 +52,7 @@ def _is_pattern(text: str) -> str:
 Path = Annotated[
     str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
 ]
+Keys = Annotated[str, AfterValidator(_is_keys), Field(description="Path into the raw event of keys alone: a.b, a\\.b")]
 Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
 Scalar = str | bool | int | float
 
@@ -224,6 +230,11 @@ class Reading(_Word):
 
     type: Value | None = Field(None, description="The native type")
     error_suffix: str | None = Field(None, description="Native types that end so are failures of the type before it")
+    each: Keys | None = Field(
+        None,
+        description="A list in the raw event whose elements are events of their own; each is read as if it stood in "
+        "the list's place",
+    )
     fields: dict[str, Value] = Field(
         default_factory=dict,
         description="Unified field: where to find it. `details` takes all entries of an object, `details.x` one",
@@ -277,7 +288,7 @@ class Framing(_Word):
     """How a request body holds events. Without any framing a body is one event, a list, or NDJSON."""
 
     when: Condition | None = Field(None, description="Of JSON objects: how the envelope is recognized")
-    events: Path | None = Field(None, description="Of JSON objects: where in the envelope the list of events stands")
+    events: Keys | None = Field(None, description="Of JSON objects: where in the envelope the list of events stands")
     media: str | None = Field(None, description="Media type of bodies that are not JSON, such as text/plain")
     form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
     lines: Literal["keyvalue", "json"] | None = Field(None, description="Of text: one event a line, and its form")

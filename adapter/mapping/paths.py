@@ -97,6 +97,18 @@ def take(value: Any, step: Step) -> Any:
     return None
 
 
+def plain_keys(text: str | None) -> tuple[str, ...]:
+    """The keys of a path that nothing but keys leads along; none for no path.
+
+    Raises:
+        ValueError: it has other steps.
+    """
+    steps = () if text is None else parse_path(text)
+    if not all(isinstance(step, Key) for step in steps):
+        raise ValueError(f"{text}: only keys lead to the list of events")
+    return tuple(step.name for step in steps if isinstance(step, Key))
+
+
 def scalar_text(value: Any) -> str | None:
     """A scalar as text, so that ``101`` and ``"101"`` are one; ``None`` for null, objects and lists."""
     if value.__class__ is str:
