@@ -55,6 +55,12 @@ class Origin(_Shape):
     nativeType: Text = Field(description="The provider's own name or number for this type of event")
     receivedAt: int = Field(ge=0, description="Arrival, epoch milliseconds")
     mapping: Text = Field(description="Name and version of the table that made the event: name@version")
+    normalizedAt: int | None = Field(
+        None,
+        ge=0,
+        description="Epoch milliseconds; only where a later table read again what had been stored: a correction, or "
+        "what was quarantined until then",
+    )
 
 
 class Event(_Shape):
@@ -85,9 +91,9 @@ class Entry(NamedTuple):
     position: int
     #: 16 bytes; `uid_text` says it.
     uid: bytes
-    #: 0 for the first entry of an event, then 1, 2, …
+    #: 0 while the event is quarantined and for the first entry that has it, then 1, 2, …
     revision: int
-    #: Arrival, epoch milliseconds.
+    #: Arrival of the event, epoch milliseconds.
     received_at: int
     #: Configured name of the source when it came.
     source: str

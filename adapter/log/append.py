@@ -16,7 +16,8 @@ import orjson
 from adapter.log.compression import Compression
 from adapter.log.identity import Identities, keys_of
 from adapter.log.index import Index
-from adapter.log.protocol import NewEntry, Receipt
+from adapter.log.protocol import NewEntry, Receipt, Revision
+from adapter.log.revising import find_standing, store_revisions
 
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
@@ -101,6 +102,18 @@ class Appender:
             self._index.store(identities.changed)
         return receipts
 
+    def revise(self, revisions: Sequence[Revision]) -> list[int] | None:
+        """Store later readings of events in the transaction that runs, as `adapter.log.protocol.Log.revise`; `commit`
+        follows, or `roll_back`."""
+        standing = find_standing(self._connection, revisions)
+        if not revisions or standing is None:
+            return None if standing is None else []
+        first = self._next.head + 1
+        store_revisions(self._connection, self._compression, first, revisions, standing)
+        self._next = replace(self._next)
+        self._move(len(revisions), max([one.received_at for one in standing]))
+        return list(range(first, first + len(revisions)))
+
     def commit(self) -> None:
         """What was appended stands."""
         self._place = self._next
@@ -127,8 +140,12 @@ class Appender:
         uids = b"".join([entry.uid for entry in new])
         self._connection.execute(_INSERT_ENTRIES, (_json(entries), uids, first))
         self._store_runs(first, list(_runs(new)))
-        self._next.head += len(new)
-        self._next.latest = max(self._next.latest, max([entry.received_at for entry in new]))
+        self._move(len(new), max([entry.received_at for entry in new]))
+
+    def _move(self, entries: int, latest: int) -> None:
+        """Go on by so many entries, the latest of which arrived at ``latest``."""
+        self._next.head += entries
+        self._next.latest = max(self._next.latest, latest)
         if self._next.head - self._next.noted >= ARRIVAL_STEP:
             note = (self._next.latest, self._next.head)
             self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", note)

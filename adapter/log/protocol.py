@@ -48,6 +48,38 @@ class Receipt(NamedTuple):
     position: int | None
 
 
+class Revision(NamedTuple):
+    """A later reading of what an event was made of, on its way into the log."""
+
+    #: Position of the event's first entry, whose uid, source and arrival it takes over.
+    first: int
+    #: Position of the event's latest entry when the revision was made.
+    latest: int
+    native_type: str | None
+    #: Unified type and event (JSON bytes).
+    type: str
+    event: bytes
+
+
+class Note(NamedTuple):
+    """A text that somebody keeps in the log, in the place of the one before it."""
+
+    name: str
+    text: str
+
+
+class Stored(NamedTuple):
+    """An entry, what it was made of, and what became of it."""
+
+    entry: Entry
+    #: What the provider sent for it; ``None`` if that is not kept, or stands with the event's first entry.
+    raw: bytes | None
+    #: Media type of ``raw``.
+    media: str
+    #: Of an event's first entry: position of the latest one. Of another: its own position.
+    latest: int
+
+
 @dataclass(slots=True, frozen=True)
 class Held:
     """An event behind a sink's cursor that is not delivered: waiting for its next try, or dead."""
@@ -118,6 +150,21 @@ class Log(Protocol):
             StoreError: nothing of this request was stored.
         """
 
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+        """Append later readings of events, and keep a note with them: all or none. Positions of the new entries, in
+        order; ``None`` if there is a later entry of one of the events than its revision was made for: then nothing was
+        stored.
+
+        When this returns, they are on disk and every later read sees them. Shares commits with appends.
+
+        Raises:
+            StoreUnavailable: nothing of this was stored, or all of it; it may succeed later.
+            StoreError: nothing of this was stored.
+        """
+
+    async def noted(self, name: str) -> str | None:
+        """The text of the note that is kept under this name."""
+
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
         """Entries with ``after < position <= until`` (``until`` defaults to the head), ascending, at most ``limit``
         of them and about 8 MiB of events; empty only when there are none."""
@@ -125,11 +172,17 @@ class Log(Protocol):
     async def fetch(self, positions: Sequence[int]) -> list[Entry]:
         """The entries at these positions, in the order asked; unknown positions are left out."""
 
+    async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
+        """The same with what the entries were made of, at most about 8 MiB of that, too."""
+
     async def raw(self, position: int) -> tuple[bytes, str] | None:
-        """What the provider sent for this entry, unchanged, and its media type; ``None`` if not kept."""
+        """What the provider sent for the event of this entry, unchanged, and its media type; ``None`` if not kept."""
 
     async def find(self, uid: bytes) -> int | None:
         """Position of the first entry of this event."""
+
+    async def latest(self, uid: bytes) -> int | None:
+        """Position of the latest entry of this event."""
 
     async def position_at(self, received_at: int) -> int:
         """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""

@@ -156,7 +156,17 @@ def find_position_at(reader: Reader, received_at: int) -> int:
 
 
 def read_raw(reader: Reader, position: int) -> tuple[bytes, str] | None:
-    """What the provider sent for this entry, and its media type; ``None`` if not kept."""
+    """What the provider sent for the event of this entry, and its media type; ``None`` if not kept."""
+    found = _raw_at(reader, position)
+    if found is not None:
+        return found
+    (uid,) = reader.execute("SELECT uid FROM entry WHERE position = ?", (position,)).fetchone() or (None,)
+    first = None if uid is None else find_position(reader, uid)
+    # That of a later entry stands with the first one.
+    return None if first is None or first == position else _raw_at(reader, first)
+
+
+def _raw_at(reader: Reader, position: int) -> tuple[bytes, str] | None:
     run = "SELECT position, lengths, media, content FROM raw WHERE position <= ? ORDER BY position DESC LIMIT 1"
     first, lengths, media, content = reader.execute(run, (position,)).fetchone() or (0, "[]", None, b"")
     before = orjson.loads(lengths)[: position - first + 1]

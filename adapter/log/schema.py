@@ -7,6 +7,9 @@ front of it (`adapter.log.index`).
 
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
 found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
+
+``revision`` says of events that were read again where their later entries stand, and ``quarantined`` finds what has no
+event, without costing the others anything. ``note`` has texts that parts of the service keep for themselves.
 """
 
 from __future__ import annotations
@@ -19,10 +22,21 @@ from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
 
 #: "IdPa": how a file is known to be ours.
 APPLICATION = 0x49645061
-#: Raised with every change of the tables; an older file is taken from step to step by a list that begins here.
-VERSION = 1
+#: Raised with every change of the tables; an older file is taken from step to step by `STEPS`.
+VERSION = 2
 
-TABLES = """
+_TABLES_2 = """
+CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, position)) WITHOUT ROWID;
+
+CREATE TABLE note (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE INDEX quarantined ON entry (source, native_type, problem, received_at, size) WHERE size IS NULL;
+"""
+
+#: What a file needs to be of the next version, by the version that it has.
+STEPS = {1: _TABLES_2}
+
+TABLES = f"""
 CREATE TABLE dictionary (content BLOB NOT NULL);
 
 CREATE TABLE source (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -79,7 +93,7 @@ CREATE TABLE held (
   PRIMARY KEY (reader, position)
 ) WITHOUT ROWID;
 CREATE INDEX held_due ON held (reader, due_at);
-"""
+{_TABLES_2}"""
 
 #: Codes of SQLite that speak of the disk, the file's permissions or another process: they may pass.
 _PASSING = frozenset(
@@ -107,7 +121,8 @@ def store_error(path: Path, error: Exception) -> StoreError:
 
 
 def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sqlite3.Connection:
-    """Open the log for writing; make it, with ``dictionary``, if there is none. The connection may change threads.
+    """Open the log for writing; make it, with ``dictionary``, if there is none, and take an older one to this version.
+    The connection may change threads.
 
     Raises:
         StoreMismatch: the file is not a log, or of a newer version.
@@ -120,13 +135,14 @@ def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sq
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             if _is_empty(connection):
-                # One statement at a time: executescript would commit first.
-                for statement in TABLES.split(";\n"):
-                    connection.execute(statement)
+                _run(connection, TABLES)
                 connection.execute("INSERT INTO dictionary VALUES (?)", (dictionary,))
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {VERSION}")
             check_version(path, connection)
+            for version in range(_pragma(connection, "user_version"), VERSION):
+                _run(connection, STEPS[version])
+                connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
         except BaseException:
             connection.close()
@@ -155,6 +171,12 @@ def check_version(path: Path, connection: sqlite3.Connection) -> None:
 def reading_uri(path: Path) -> str:
     """How SQLite is told to open the log for reading only."""
     return f"file:{quote(str(path.absolute()))}?mode=ro"
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    """Run them in the transaction that is open, one at a time: executescript would commit first."""
+    for statement in statements.split(";\n"):
+        connection.execute(statement)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -49,8 +49,8 @@ async def test_a_log_of_a_newer_version_is_refused(place: SqlitePlace) -> None:
     async with place.open():
         pass
     with alone(place.path) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 2 of the log, .* up to 1; run the newer program"):
+        connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 3 of the log, .* up to 2; run the newer program"):
         async with place.open():
             pass
 
