@@ -26,7 +26,10 @@ def ingest_operation(handler: Handler) -> Operation:
         "/ingest/{source}",
         handler,
         "Native events, one or many; answered once they are on disk",
-        {202: Answer("All records are stored.", model=Received)},
+        {
+            202: Answer("All records are stored.", model=Received),
+            200: Answer("The same, told as the provider's table says that it wants to hear it."),
+        },
         parameters=[Parameter("source", "Name of the source")],
         body=("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded"),
         bare=True,

@@ -252,7 +252,7 @@ actor: {id: by.id, self: user.id, technical: [import-job]}
         "Bodies",
         """\
 body:
-  - {when: {has: [batch]}, events: batch}
+  - {when: {has: [batch]}, events: batch, answer: {batchId: id, receivedAt: "@now"}}
   - {media: text/plain, lines: keyvalue, find: "event="}
   - {media: application/x-www-form-urlencoded, form: payload}
 """,

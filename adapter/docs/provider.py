@@ -119,14 +119,16 @@ def _proof(proof: Proof) -> str:
 
 def _bodies(framings: Iterable[Framing]) -> str:
     text = (
-        "### What a body may be\n\nOne event as a JSON object, a JSON list of events, or a line for each event "
-        "(`application/x-ndjson`); plain, or packed with gzip. Besides:\n\n"
+        "### What a body may be\n\nOne event as a JSON object, a JSON list of events, or events one after another, "
+        "with line ends (`application/x-ndjson`) or without; plain, or packed with gzip. Besides:\n\n"
     )
     rows = []
     for one in framings:
         if one.events is not None:
             condition = "" if one.when is None else f", known by {_condition(one.when)}"
-            rows.append(f"- an envelope whose events stand in `{one.events}`{condition}")
+            told = ", ".join(code(key) for key in one.answer)
+            answer = f"; it is answered with 200 and {told}" if told else ""
+            rows.append(f"- an envelope whose events stand in `{one.events}`{condition}{answer}")
         elif one.form is not None:
             rows.append(f"- `{one.media}`, the event in the field `{one.form}`")
         else:

@@ -62,10 +62,11 @@ class Splitter:
         readings = (mapping, *mapping.shapes.values())
         self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
         self._envelopes = [
-            (compile_condition(mapping, one.when), plain_keys(one.events))
+            (compile_condition(mapping, one.when), plain_keys(one.events), _answer(one))
             for one in mapping.body
             if one.events is not None
         ]
+        self._answers = any(one.answer for one in mapping.body)
         self._texts = {one.media: one for one in mapping.body if one.media is not None}
         self._finders = {media: compile_pattern(one.find) for media, one in self._texts.items() if one.find}
 
@@ -80,6 +81,23 @@ class Splitter:
         if self._elements is None:
             return records
         return [one for record in records for one in _divided(record, self._elements)]
+
+    def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
+        """What the sender of a body that was split wants to be told once its events are stored; ``None`` if nobody
+        declared it. ``now``: epoch milliseconds."""
+        if not self._answers or media != JSON:
+            return None
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+        if value.__class__ is not dict:
+            return None
+        wanted = next((wanted for fits, _, wanted in self._envelopes if fits(value)), None)
+        if not wanted:
+            return None
+        told = {key: now if steps == _NOW else follow(value, steps) for key, steps in wanted}
+        return {key: one for key, one in told.items() if one is not None}
 
     def _split(self, body: bytes, media: str) -> list[Record]:
         if media == JSON or media.endswith("+json"):
@@ -100,7 +118,7 @@ class Splitter:
         except orjson.JSONDecodeError as error:
             return self._odd_json(body, error)
         if value.__class__ is dict:
-            for fits, keys in self._envelopes:
+            for fits, keys, _ in self._envelopes:
                 if fits(value):
                     return self._envelope(body, keys)
             return [self._checked(body.strip(), value)]
@@ -122,7 +140,10 @@ class Splitter:
                 raise NotReadable(f"the body is not JSON: {error}") from None
             return [Record(body.strip(), None, f"nested deeper than {self._max_depth} levels")]
         except ValueError:
-            raise NotReadable(f"the body is not JSON: {error}") from None
+            objects = _objects(body)
+            if not objects:
+                raise NotReadable(f"the body is not JSON: {error}") from None
+            return [self._record(raw) for raw in objects]
         if isinstance(value, list):
             return [self._record(raw) for raw in _odd_elements(text)]
         return [self._record(body.strip())]
@@ -232,14 +253,41 @@ def _elements(body: bytes) -> list[bytes]:
 def _odd_elements(text: str) -> list[bytes]:
     """The same, for a list that only the standard library's parser takes."""
     slices = []
-    at = _BLANKS.match(text, text.index("[") + 1).end()  # type: ignore[union-attr]  # matches the empty text too
+    at = _blank(text, text.index("[") + 1)
     while text[at] != "]":
         _, end = _DECODER.raw_decode(text, at)
         slices.append(text[at:end].encode())
-        at = _BLANKS.match(text, end).end()  # type: ignore[union-attr]
+        at = _blank(text, end)
         if text[at] == ",":
-            at = _BLANKS.match(text, at + 1).end()  # type: ignore[union-attr]
+            at = _blank(text, at + 1)
     return slices
+
+
+def _objects(body: bytes) -> list[bytes]:
+    """The slices of several objects one after another, with or without blanks between them; none if it is anything
+    else."""
+    slices = []
+    try:
+        text = body.decode()
+        at = _blank(text, 0)
+        while at < len(text):
+            value, end = _DECODER.raw_decode(text, at)
+            if not isinstance(value, dict):
+                return []
+            slices.append(text[at:end].encode())
+            at = _blank(text, end)
+    except (ValueError, RecursionError):
+        return []
+    return slices
+
+
+def _blank(text: str, at: int) -> int:
+    """Where the blanks that begin here end."""
+    return _BLANKS.match(text, at).end()  # type: ignore[union-attr]  # matches the empty text too
+
+
+def _answer(framing: Framing) -> list[tuple[str, tuple[Step, ...]]]:
+    return [(key, parse_path(path)) for key, path in framing.answer.items()]
 
 
 def _lines(body: bytes) -> Iterator[bytes]:
@@ -257,9 +305,14 @@ def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
         if owner.__class__ is not dict or not isinstance(last, Key) or owner.get(last.name).__class__ is not str:
             continue
         try:
-            inner = orjson.loads(base64.b64decode(owner[last.name], validate=True))
+            text = base64.b64decode(owner[last.name], validate=True)
         except ValueError:
             continue
+        try:
+            inner = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            several = [_repaired(_DECODER.decode(one.decode())) for one in _objects(text)]
+            inner = several[0] if len(several) == 1 else several or None
         if inner.__class__ in (dict, list):
             owner[last.name] = inner
             changed = True
@@ -279,6 +332,9 @@ def _whole(digits: str) -> int | str:
     """Whole numbers that fit 64 bits are numbers; larger ones are kept as the text they came as."""
     return int(digits) if len(digits) < 19 else digits
 
+
+#: Stands in an answer for its moment.
+_NOW = parse_path("@now")
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole)
 _BLANKS = re.compile(r"[ \t\n\r]*")

@@ -285,10 +285,16 @@ class Shape(Reading):
 
 
 class Framing(_Word):
-    """How a request body holds events. Without any framing a body is one event, a list, or NDJSON."""
+    """How a request body holds events. Without any framing a body is one event, a list, or events one after another
+    (NDJSON, or without any line ends)."""
 
     when: Condition | None = Field(None, description="Of JSON objects: how the envelope is recognized")
     events: Keys | None = Field(None, description="Of JSON objects: where in the envelope the list of events stands")
+    answer: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Of an envelope: the JSON object that its sender wants to be told with status 200, each key with "
+        "a path into the envelope; @now is the moment of the answer, epoch milliseconds",
+    )
     media: str | None = Field(None, description="Media type of bodies that are not JSON, such as text/plain")
     form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
     lines: Literal["keyvalue", "json"] | None = Field(None, description="Of text: one event a line, and its form")
@@ -300,6 +306,8 @@ class Framing(_Word):
     def _whole(self) -> Framing:
         if (self.events is None) == (self.media is None):
             raise ValueError("needs `events` (an envelope of JSON), or `media` (a body that is not JSON)")
+        if self.answer and self.events is None:
+            raise ValueError("`answer` belongs to an envelope: it needs `events`")
         if self.media is not None and (self.form is None) == (self.lines is None):
             raise ValueError("a body that is not JSON needs `lines` or `form`")
         return self
@@ -416,7 +424,9 @@ class Mapping(Reading):
     )
     body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
     base64: list[Path] = Field(
-        default_factory=list, description="Texts that are JSON in base64: read, and kept, as the JSON that they hold"
+        default_factory=list,
+        description="Texts that are JSON in base64: read, and kept, as the JSON that they hold; several "
+        "objects one after another as a list",
     )
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
     absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")

@@ -53,6 +53,10 @@ class Table:
         """The records of a body; see `Splitter.split`."""
         return self._splitter.split(body, media)
 
+    def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
+        """What the sender of a body wants to be told; see `Splitter.answer`."""
+        return self._splitter.answer(body, media, now)
+
     def read(self, value: dict[str, Any], received_at: int) -> tuple[Any, ...]:
         """What one raw event means: a tuple with the members of `Result` (a plain one, for speed)."""
         return self._read(value, received_at)

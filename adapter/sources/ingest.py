@@ -88,6 +88,9 @@ def ingest_handler(
             raise RequestError(413, "Body too large", str(error)) from None
         except UnknownMedia as error:
             raise RequestError(415, "Media type not supported", str(error)) from None
+        wanted = door.source.table.answer(body, media, int(now * 1000))
+        if wanted is not None:
+            return web.Response(body=orjson.dumps(wanted), headers=_ANSWERED)
         return web.Response(status=202, body=orjson.dumps(receipts._asdict()), headers=_ANSWERED)
 
     return ingest

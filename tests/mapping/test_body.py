@@ -95,10 +95,43 @@ def test_a_form_field_that_says_more_than_json_can_is_kept_as_unreadable(table: 
     assert "not JSON" in str(record.problem)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"hello", b'{"a":1}{"b":2}', b'{"a":NaN}', b"[1,]", b'{"a":"\xff"}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"hello", b'{"a":1}{"b":', b'{"a":1}5', b'{"a":1},{"b":2}', b'{"a":NaN}', b"[1,]", b'{"a":"\xff"}'],
+)
 def test_what_is_not_json_is_refused_and_says_so(table: Table, body: bytes) -> None:
     with pytest.raises(NotReadable, match="the body is not JSON"):
         table.split(body)
+
+
+@pytest.mark.parametrize("between", [b"", b"\n", b" \r\n\t"])
+def test_objects_one_after_another_are_records_each_with_its_slice(table: Table, between: bytes) -> None:
+    objects = [b'{"kind" :"in"}', rb'{"kind":"\ud800"}', b'{"n": 123456789012345678901234, "t": "}{"}']
+    records = table.split(between + between.join(objects) + between)
+    assert [record.raw for record in records] == objects
+    assert [record.problem for record in records] == [None] * 3
+
+
+def test_an_envelope_is_answered_as_its_table_says(make_table: Make) -> None:
+    table = make_table(
+        """
+type: kind
+identity: none
+body:
+  - {when: {has: [batch]}, events: batch, answer: {id: about.id, gone: about.gone, at: "@now"}}
+  - {when: {has: [page]}, events: page}
+"""
+    )
+    assert table.answer(b'{"batch": [], "about": {"id": 7}}', "application/json", 5) == {"id": 7, "at": 5}
+    for body in (b'{"page": []}', b'{"kind": "in"}', b"[]", b"no"):
+        assert table.answer(body, "application/json", 5) is None
+
+
+def test_several_objects_in_base64_are_a_list(make_table: Make) -> None:
+    table = make_table("type: kind\nidentity: none\nbase64: [data]\n")
+    data = base64.b64encode(b'{"a": 1}{"b": 2}').decode()
+    (record,) = table.split(json.dumps({"data": data}).encode())
+    assert record.raw == b'{"data":[{"a":1},{"b":2}]}'
 
 
 def test_valid_json_that_fast_parsers_refuse_is_read(table: Table) -> None:
