@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from adapter.event import Event
 from adapter.mapping.catalogue import CatalogueFile
 from adapter.mapping.examples import Example
 from adapter.mapping.language import Mapping
-from adapter.model import Event
 from adapter.resources import schemas_path
 
 #: File under ``schemas/``: the model it describes, and its title.

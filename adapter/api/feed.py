@@ -19,11 +19,12 @@ from pydantic import BaseModel, Field
 
 from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, json_answer
 from adapter.errors import RequestError
+from adapter.event import Event
 from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
 from adapter.formats import csv, unified
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
-from adapter.model import Entry, Event, Outcome
+from adapter.model import Entry, Outcome
 from adapter.problem import SECURITY_HEADERS
 from adapter.search import Order, Search
 from adapter.settings import Permission
