@@ -80,6 +80,33 @@ class Stored(NamedTuple):
     latest: int
 
 
+class QuarantineGroup(NamedTuple):
+    """Entries without an event that have source, native type and problem in common."""
+
+    source: str
+    native_type: str | None
+    #: Without the place in the text where it was found.
+    problem: str
+    #: How many.
+    entries: int
+    #: Earliest and latest arrival, epoch milliseconds.
+    first_at: int
+    last_at: int
+    #: Positions of the first and of the last one.
+    first: int
+    last: int
+
+
+class Quarantine(NamedTuple):
+    """What has no event."""
+
+    #: How many entries, and in how many groups.
+    entries: int
+    kinds: int
+    #: The largest of them.
+    groups: list[QuarantineGroup]
+
+
 @dataclass(slots=True, frozen=True)
 class Held:
     """An event behind a sink's cursor that is not delivered: waiting for its next try, or dead."""
@@ -183,6 +210,12 @@ class Log(Protocol):
 
     async def latest(self, uid: bytes) -> int | None:
         """Position of the latest entry of this event."""
+
+    async def quarantine(
+        self, *, sources: list[str] | None = None, native_types: list[str] | None = None, limit: int = 100
+    ) -> Quarantine:
+        """What has no event, and did not become one later, in at most ``limit`` groups, the largest first; ``None``:
+        of all sources, of every native type."""
 
     async def position_at(self, received_at: int) -> int:
         """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""

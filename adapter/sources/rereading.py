@@ -1,0 +1,143 @@
+"""What a stored raw event becomes when the present table reads it again, beside what it became before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+
+from adapter.log.protocol import Revision, Stored
+from adapter.mapping.apply import origin
+from adapter.mapping.body import NotReadable, Record, UnknownMedia
+from adapter.mapping.table import Table
+from adapter.model import Entry, EventDict, identity_key, ordinal_key, source_key, uid_text
+from adapter.sources.intake import Source
+from adapter.sources.record import read_record
+
+_log = structlog.get_logger("adapter.rereading")
+
+#: Of ``source``: what tells nothing about the event itself.
+_READING = ("mapping", "receivedAt", "normalizedAt")
+
+#: Several events of one record are told apart by their keys; so many equal weak ones are tried.
+_ORDINALS = 1_000
+
+
+class Verdict(StrEnum):
+    """What reading an entry again came to."""
+
+    #: It was quarantined, and is an event now.
+    RECOVERED = "recovered"
+    #: Its event reads differently now.
+    CORRECTED = "corrected"
+    UNCHANGED = "unchanged"
+    #: It has no event, and still cannot become one.
+    QUARANTINED = "quarantined"
+    #: It has an event, and would not become one now; it keeps it.
+    KEPT = "kept"
+
+
+class Rereading(NamedTuple):
+    """What reading an entry again came to, and why."""
+
+    verdict: Verdict
+    #: To be appended, where something is new.
+    revision: Revision | None = None
+    #: Why there is no event now.
+    problem: str | None = None
+
+
+class Rereader:
+    """Reads stored entries by the tables that are in use at that moment."""
+
+    def __init__(self, sources: Mapping[str, Source], tables: Mapping[str, Table]) -> None:
+        """``sources``: those that are configured, by name."""
+        self._sources = sources
+        self._tables = tables
+
+    def read(self, stored: Stored, latest: Entry, now: int) -> Rereading:
+        """Read what a first entry was made of again; ``latest`` is what stands for its event until now. ``now``: epoch
+        milliseconds. Never raises."""
+        source = self._sources.get(stored.entry.source)
+        try:
+            provider = _provider(latest) if source is None else source.provider
+            return self._read(stored, latest, now, provider)
+        except Exception:
+            _log.exception("reading again failed", position=stored.entry.position)
+            none = Verdict.QUARANTINED if latest.event is None else Verdict.KEPT
+            return Rereading(none, None, "reading it again failed; this is a fault of the adapter")
+
+    def _read(self, stored: Stored, latest: Entry, now: int, provider: str | None) -> Rereading:
+        first = stored.entry
+        none = Verdict.QUARANTINED if latest.event is None else Verdict.KEPT
+        table = None if provider is None else self._tables.get(provider)
+        if table is None:
+            return Rereading(none, None, f"there is no table for the source {first.source!r} now")
+        event, native, _, _, problem = self._result(table, stored)
+        if event is None:
+            return Rereading(none, None, problem or "the table passes over it now")
+        event["uid"] = uid_text(first.uid)
+        event["source"] = made = origin(first.source, table, native, first.received_at)
+        verdict = Verdict.RECOVERED
+        if latest.event is not None:
+            # The table's name stands last: up to there the bytes are equal where nothing has changed.
+            if latest.event.startswith(orjson.dumps(event)[: -len(table.name) - 3]):
+                return Rereading(Verdict.UNCHANGED)
+            before = orjson.loads(latest.event)
+            if before["source"]["provider"] != provider:
+                # The source is another provider's now.
+                return self._read(stored, latest, now, before["source"]["provider"])
+            if _facts(before) == _facts(event):
+                return Rereading(Verdict.UNCHANGED)
+            verdict = Verdict.CORRECTED
+        made["normalizedAt"] = now
+        revision = Revision(first.position, latest.position, native, event["type"], orjson.dumps(event))
+        return Rereading(verdict, revision)
+
+    def _result(self, table: Table, stored: Stored) -> tuple[Any, ...]:
+        """The members of `adapter.mapping.compile.Result`."""
+        assert stored.raw is not None
+        first = stored.entry
+        records: list[Record]
+        try:
+            records = table.split(stored.raw, stored.media)
+        except (NotReadable, UnknownMedia) as error:
+            return (None, None, None, None, str(error))
+        except Exception as error:
+            _log.exception("table failed", provider=table.provider, mapping=table.name)
+            return (None, None, None, None, f"the table failed on it ({type(error).__name__})")
+        if len(records) == 1:
+            return read_record(table, records[0], first.received_at)
+        for record in records:
+            result = read_record(table, record, first.received_at)
+            if self._is_known_by(first, result):
+                return result
+        return (None, None, None, None, f"it reads as {len(records)} events now, and none of them is this one")
+
+    def _is_known_by(self, first: Entry, result: tuple[Any, ...]) -> bool:
+        """Whether the event of an entry is this one of several in its raw event."""
+        source = self._sources.get(first.source)
+        key = source_key(first.source) if source is None else source.key
+        _, _, strong, weak, _ = result
+        if strong is not None and identity_key(key, strong) == first.uid:
+            return True
+        if weak is None:
+            return False
+        made = identity_key(key, weak)
+        return any(ordinal_key(made, number) == first.uid for number in range(_ORDINALS))
+
+
+def _provider(latest: Entry) -> str | None:
+    """The provider that an entry names itself."""
+    if latest.event is None:
+        return None
+    provider: str = orjson.loads(latest.event)["source"]["provider"]
+    return provider
+
+
+def _facts(event: EventDict) -> EventDict:
+    """All of an event that does not speak of its reading."""
+    return {**event, "source": {name: one for name, one in event["source"].items() if name not in _READING}}
