@@ -1,7 +1,7 @@
 """The embedded log: one SQLite file in WAL mode, every commit synced.
 
-Two threads serve the event loop. One commits: all appends and settlements that are made at the same time share a
-transaction, and a request that the database refuses is tried again alone, so that it undoes only itself. The other
+A process of its own writes (`adapter.log.writer`): all appends and settlements that are made at the same time share a
+transaction there, and a request that the database refuses is tried again alone, so that it undoes only itself. A thread
 reads, in short transactions, so that the WAL can be checkpointed. Tables: `adapter.log.schema`. Another process reads
 through `open_reader`.
 """
@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeVar
 
 import aiosqlite
 
 from adapter.counts import Commits
-from adapter.errors import StoreError, StoreUnavailable
-from adapter.log.append import Appender
-from adapter.log.compression import Compression
-from adapter.log.group import Group
-from adapter.log.progress import ask_held, ask_next_due, ask_progress, begin, settle
+from adapter.errors import StoreError
+from adapter.log.messages import Append, Begin, Begun, Receipts, Settle, TryWrite
+from adapter.log.progress import ask_held, ask_next_due, ask_progress
 from adapter.log.protocol import Held, NewEntry, Progress, Receipt, Settlement
 from adapter.log.reading import (
     Reader,
@@ -36,25 +33,20 @@ from adapter.log.reading import (
     read_entries,
     read_raw,
 )
-from adapter.log.schema import VERSION, connect_writing, reading_uri, store_error
+from adapter.log.schema import reading_uri, store_error
+from adapter.log.writer import Options
+from adapter.log.writing import Writing, open_writing
 from adapter.model import Entry
 
 __all__ = ["Reader", "SqliteLog", "find_position", "open_reader", "open_sqlite_log", "read_entries"]
 
-#: A transaction takes requests until it has so many entries, or bytes.
-COMMIT_ROWS = 4000
-COMMIT_SIZE = 8 * 1024 * 1024
 #: Pages of the WAL after which it is copied into the file. More pages are written once instead of several times, and
 #: the copying takes longer.
 CHECKPOINT_PAGES = 2000
-#: Page caches, KiB: of the connection that writes, and of the one that reads.
-WRITE_CACHE = 8192
+#: Page cache of the connection that reads, KiB.
 READ_CACHE = 2048
 #: How long to wait for another process that writes, seconds.
 BUSY_TIMEOUT = 5.0
-
-#: A part of a transaction: the entries of one request, or anything else that is to be done.
-Work = Sequence[NewEntry] | Callable[[sqlite3.Connection], object]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -63,41 +55,37 @@ Result = TypeVar("Result")
 class SqliteLog:
     """`adapter.log.protocol.Log` on SQLite; made by `open_sqlite_log`."""
 
-    def __init__(
-        self,
-        path: Path,
-        connection: sqlite3.Connection,
-        compression: Compression,
-        reader: Reader,
-        progress: aiosqlite.Connection,
-    ) -> None:
-        #: How the commits went, for metrics.
-        self.commits = Commits()
+    def __init__(self, path: Path, writing: Writing, reader: Reader, progress: aiosqlite.Connection) -> None:
         self._path = path
-        self._connection = connection
-        self._appender = Appender(connection, compression)
+        self._writing = writing
         self._reader = reader
         #: Answers how far readers are.
         self._progress = progress
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reading")
-        #: As shown to readers, a moment after it was committed.
-        self._head = self._appender.head
-        #: Set, and replaced, when the head moves; ``None`` while nobody waits.
-        self._moved: asyncio.Event | None = None
-        self._group: Group[Work, Any] = Group(self._commit, self._show, rows=COMMIT_ROWS, size=COMMIT_SIZE)
 
     @property
     def head(self) -> int:
-        return self._head
+        return self._writing.head
+
+    @property
+    def commits(self) -> Commits:
+        """How the commits went, for metrics."""
+        return self._writing.commits
+
+    @property
+    def writer_id(self) -> int | None:
+        """Process id of the writer, while one runs."""
+        return self._writing.process_id
 
     async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
         if not entries:
             return []
-        size = sum([len(entry.raw) + len(entry.event or b"") for entry in entries])
-        return cast(list[Receipt], await self._group.call(entries, rows=len(entries), size=size))
+        answer = await self._writing.call(Append(list(entries)))
+        assert type(answer) is Receipts
+        return answer.receipts
 
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
-        last = self._head if until is None else min(until, self._head)
+        last = self.head if until is None else min(until, self.head)
         if after >= last or limit < 1:
             return []
         return await self._read(read_entries, after, until=last, limit=limit)
@@ -115,20 +103,11 @@ class SqliteLog:
         return await self._read(find_position_at, received_at)
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
-        try:
-            async with asyncio.timeout(timeout):
-                while self._head <= after:
-                    if self._moved is None:
-                        self._moved = asyncio.Event()
-                    await self._moved.wait()
-        except TimeoutError:
-            pass
-        return self._head
+        return await self._writing.wait(after, timeout)
 
     async def writable(self) -> str | None:
         try:
-            # Rewrites the first page with what it has: as durable as any other write, and needs no table.
-            await self._do(lambda connection: connection.execute(f"PRAGMA user_version = {VERSION}"))
+            await self._writing.call(TryWrite())
         except StoreError as error:
             return str(error)
         return None
@@ -137,10 +116,12 @@ class SqliteLog:
         return await self._ask(ask_progress(self._progress, reader))
 
     async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
-        return await self._do(lambda connection: begin(connection, reader, cursor, filter))
+        answer = await self._writing.call(Begin(reader, cursor, filter))
+        assert type(answer) is Begun
+        return answer.progress
 
     async def settle(self, settlement: Settlement) -> None:
-        await self._do(lambda connection: settle(connection, settlement), len(settlement.hold))
+        await self._writing.call(Settle(settlement))
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._ask(ask_held(self._progress, reader, due_at=due_at, limit=limit))
@@ -149,12 +130,8 @@ class SqliteLog:
         return await self._ask(ask_next_due(self._progress, reader))
 
     async def close(self) -> None:
-        """Answer what was asked, and end both threads."""
-        await self._group.close()
+        """Answer what was asked to be read, and end the thread that reads."""
         await asyncio.to_thread(self._reading.shutdown)
-
-    async def _do(self, work: Callable[[sqlite3.Connection], Result], rows: int = 1) -> Result:
-        return cast(Result, await self._group.call(work, rows=rows, size=0))
 
     async def _read(
         self,
@@ -173,47 +150,6 @@ class SqliteLog:
             return await answer
         except sqlite3.Error as error:
             raise store_error(self._path, error) from error
-
-    def _show(self) -> None:
-        """Let readers see what was committed."""
-        if self._appender.head != self._head:
-            self._head = self._appender.head
-            if self._moved is not None:
-                self._moved.set()
-                self._moved = None
-
-    def _commit(self, works: Sequence[Work]) -> Sequence[object]:
-        """One transaction for all works; or, if one of them is refused, one for each."""
-        try:
-            return self._transact(works)
-        except Exception as error:
-            reason = self._roll_back(error)
-        if len(works) == 1 or isinstance(reason, StoreUnavailable):
-            # An error for each: an exception that is raised twice gathers the tracebacks of both.
-            return [type(reason)(str(reason)) for _ in works]
-        return [answer for work in works for answer in self._commit([work])]
-
-    def _transact(self, works: Sequence[Work]) -> Sequence[object]:
-        began, before = time.perf_counter(), self._appender.head
-        self._connection.execute("BEGIN IMMEDIATE")
-        requests = [work for work in works if not callable(work)]
-        receipts = iter(self._appender.append(requests) if requests else [])
-        answers = [work(self._connection) if callable(work) else next(receipts) for work in works]
-        self._connection.execute("COMMIT")
-        self._appender.commit()
-        self.commits.add(self._appender.head - before, time.perf_counter() - began)
-        return answers
-
-    def _roll_back(self, error: Exception) -> StoreError:
-        """Undo the transaction; what is told to its callers."""
-        self._appender.roll_back()
-        reason = error if isinstance(error, StoreError) else store_error(self._path, error)
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error as second:
-            return store_error(self._path, second)
-        return reason
 
 
 @asynccontextmanager
@@ -234,21 +170,13 @@ async def open_sqlite_log(
         StoreUnavailable: it cannot be opened now.
         StoreError: it is damaged.
     """
-    connection = connect_writing(path, dictionary=dictionary, busy_timeout=busy_timeout)
-    try:
-        connection.execute(f"PRAGMA cache_size = -{WRITE_CACHE}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
-        asking = aiosqlite.connect(reading_uri(path), uri=True, isolation_level=None)
+    options = Options(str(path), dictionary, busy_timeout, checkpoint_pages)
+    asking = aiosqlite.connect(reading_uri(path), uri=True, isolation_level=None)
+    async with open_writing(options) as writing:
         with open_reader(path, cache=READ_CACHE) as reader:
             async with asking as progress:
-                try:
-                    (kept,) = connection.execute("SELECT content FROM dictionary").fetchone()
-                    log = SqliteLog(path, connection, Compression(kept), reader, progress)
-                except sqlite3.Error as error:
-                    raise store_error(path, error) from error
+                log = SqliteLog(path, writing, reader, progress)
                 try:
                     yield log
                 finally:
                     await log.close()
-    finally:
-        connection.close()

@@ -1,0 +1,96 @@
+"""Group commit: works that came together share one transaction, and each is answered for."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapter.errors import StoreError, StoreUnavailable
+from adapter.log.append import Appender
+from adapter.log.compression import Compression
+from adapter.log.messages import (
+    Answer,
+    Append,
+    Begin,
+    Begun,
+    Committed,
+    Done,
+    Receipts,
+    Refused,
+    Settle,
+    TryWrite,
+    Work,
+)
+from adapter.log.progress import begin, settle
+from adapter.log.schema import VERSION, store_error
+
+
+class Committer:
+    """Commits through one connection; to be used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """
+        Raises:
+            StoreError: the log is damaged.
+        """
+        self._path = path
+        self._connection = connection
+        try:
+            (dictionary,) = connection.execute("SELECT content FROM dictionary").fetchone()
+            self._appender = Appender(connection, Compression(dictionary))
+        except sqlite3.Error as error:
+            raise store_error(path, error) from error
+
+    @property
+    def head(self) -> int:
+        """Position of the last entry that is committed."""
+        return self._appender.head
+
+    def commit(self, works: Sequence[Work]) -> Committed:
+        """One transaction for all works; or, if one of them is refused, one for each, so that it undoes only itself."""
+        began, before = time.perf_counter(), self._appender.head
+        answers = self._answers(works)
+        head = self._appender.head
+        return Committed(head, head - before, time.perf_counter() - began, answers)
+
+    def _answers(self, works: Sequence[Work]) -> list[Answer]:
+        try:
+            return self._transact(works)
+        except Exception as error:
+            reason = self._roll_back(error)
+        if len(works) == 1 or isinstance(reason, StoreUnavailable):
+            return [Refused.of(reason)] * len(works)
+        return [answer for work in works for answer in self._answers([work])]
+
+    def _transact(self, works: Sequence[Work]) -> list[Answer]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        requests = [work.entries for work in works if type(work) is Append]
+        receipts = iter(self._appender.append(requests) if requests else [])
+        answers = [Receipts(next(receipts)) if type(work) is Append else self._do(work) for work in works]
+        self._connection.execute("COMMIT")
+        self._appender.commit()
+        return answers
+
+    def _do(self, work: Work) -> Answer:
+        match work:
+            case Settle(settlement):
+                settle(self._connection, settlement)
+            case Begin(reader, cursor, filter):
+                return Begun(begin(self._connection, reader, cursor, filter))
+            case TryWrite():
+                # Rewrites the first page with what it has: as durable as any other write, and needs no table.
+                self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        return Done()
+
+    def _roll_back(self, error: Exception) -> StoreError:
+        """Undo the transaction; what is told to its callers."""
+        self._appender.roll_back()
+        reason = error if isinstance(error, StoreError) else store_error(self._path, error)
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as second:
+            return store_error(self._path, second)
+        return reason
