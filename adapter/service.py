@@ -186,7 +186,7 @@ def _doors(
 def _warnings(tables: Tables) -> list[str]:
     """What somebody should look at although events are taken."""
     return [
-        f"mappings: {provider}: its changed files were refused; GET /mappings/{provider} says why"
+        f"mappings: {provider}: its files were refused as they are now; GET /mappings/{provider} says why"
         for provider in sorted(tables.refused)
     ]
 

@@ -37,6 +37,9 @@ TEXT_LIMIT = 1_000_000
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 _PROVIDER = Parameter("provider", "Name of the provider")
+_FORCE = Parameter(
+    "force", "true: also if events would be known by other keys", {"type": "string", "enum": ["true", "false"]}
+)
 
 
 class MappingState(BaseModel):
@@ -46,7 +49,8 @@ class MappingState(BaseModel):
     title: str | None = Field(description="The table's title; null if none could ever be used")
     version: str | None = Field(description="Version of the table in use; null if there is none")
     state: Literal["in_use", "refused"] = Field(
-        description="refused: the files as they are now could not be taken up; the table before them is in use"
+        description="refused: the files as they are now are wrong; the table before them is in use, or, since a start, "
+        "they are all the same"
     )
     problem: str | None = Field(description="Why they were refused")
     since: int | None = Field(description="When they were refused, epoch milliseconds")
@@ -141,7 +145,7 @@ class Mappings:
             ),
             Operation(
                 "POST", "/mappings/{provider}/reload", self.reload, "Take up the files as they are now",
-                {200: Answer("They are in use.", model=MappingState)}, Permission.MAPPINGS, [_PROVIDER],
+                {200: Answer("They are in use.", model=MappingState)}, Permission.MAPPINGS, [_PROVIDER, _FORCE],
             ),
         ]  # fmt: skip
 
@@ -204,7 +208,10 @@ class Mappings:
         # A folder that was put there this moment is not known yet.
         if not _is_there(provider, self._tables):
             self._known(request)
-        await self._tables.reload([provider])
+        force = request.query.get("force", "false")
+        if force not in ("true", "false"):
+            raise RequestError(400, "Bad parameter", f"force={force!r} is not true or false", parameter="force")
+        await self._tables.reload([provider], force=force == "true")
         state = self._state(self._known(request))
         if state.problem is not None:
             raise _refused(state.problem)

@@ -127,7 +127,7 @@ def read_mappings(tables: Tables) -> Iterator[Metric]:
         info.add_metric([provider, table.version], 1)
     failed = GaugeMetricFamily(
         "idp_adapter_mapping_reload_failed",
-        "1 if the provider's files could not be taken up as they are now",
+        "1 if the provider's files were refused as they are now",
         labels=["provider"],
     )
     for provider in sorted({*tables, *tables.refused}):

@@ -21,6 +21,7 @@ from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.check import check_table, is_built_in
 from adapter.mapping.compare import table_changes
+from adapter.mapping.compile import merged_shapes
 from adapter.mapping.coverage import coverage as table_coverage
 from adapter.mapping.draft import draft, draft_examples
 from adapter.mapping.explain import Explanation
@@ -95,9 +96,11 @@ def check(
             console.print(str(finding), style="red" if finding.error else "yellow", markup=False, soft_wrap=True)
         wrong = sum(finding.error for finding in findings)
         failed = failed or wrong > 0
-        rows = sum(len(one.types) for one in (table.mapping, *table.mapping.shapes.values()))
+        natives = {native for shape in merged_shapes(table.mapping).values() for native in shape.types}
         state = f"{wrong} errors" if wrong else "ok"
-        console.print(f"{table.name}: {rows} native types, {len(findings) - wrong} warnings: {state}", markup=False)
+        console.print(
+            f"{table.name}: {len(natives)} native types, {len(findings) - wrong} warnings: {state}", markup=False
+        )
     raise typer.Exit(1 if failed else 0)
 
 

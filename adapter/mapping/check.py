@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 
 from adapter.errors import MappingError
-from adapter.mapping.body import JSON, NotReadable
+from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
-from adapter.mapping.compile import merged_shapes
+from adapter.mapping.compile import Result, compile_condition, compile_value, merged_shapes
 from adapter.mapping.document import Document
-from adapter.mapping.examples import Placed, differences, outcome_of, read_examples
-from adapter.mapping.language import Row
+from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, read_examples
+from adapter.mapping.language import AUTH_FIELDS, Identity, Row, value_paths
 from adapter.mapping.table import Table, read_table
 from adapter.resources import mappings_path, schemas_path
 
@@ -76,6 +76,7 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> 
         findings.extend(_example(table, one, hits))
     findings.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
+    findings.extend(_merging(table, placed))
     findings.extend(_coverage(table))
     return findings
 
@@ -156,11 +157,7 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
     for one in placed:
         if one.example.media != JSON or len(one.example.expect) == 0:
             continue
-        try:
-            records = table.split(one.example.body)
-        except NotReadable:
-            continue
-        for record, expected in zip(records, one.example.expect, strict=False):
+        for record, expected in zip(_records(table, one), one.example.expect, strict=False):
             if record.value is None or "quarantined" in expected:
                 continue
             for error in sorted(validator.iter_errors(record.value), key=lambda error: error.json_path)[:1]:
@@ -177,6 +174,54 @@ def _without_example(table: Table, hits: set[tuple[str, str]], *, strict: bool) 
             type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
         if (native, type) not in hits and (native, type + ERROR) not in hits:
             yield _finding(table, place, f"no example reaches this row (type {native})", error=strict)
+
+
+def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
+    """Identities under which events of one second would become one: no id, whole seconds in all examples, and nothing
+    among the keys that two actions of one user would differ in."""
+    values = [record.value for one in placed for record in _records(table, one) if record.value is not None]
+    for name, shape in merged_shapes(table.mapping).items():
+        identity = shape.identity
+        if not isinstance(identity, Identity) or not identity.weak:
+            continue
+        said = {path for field in _SAID_AGAIN for path in value_paths(shape.fields.get(field))}
+        said |= {"@native", *value_paths(shape.type)}
+        telling = [value for value in identity.weak if not value_paths(value) <= said]
+        fits = compile_condition(table.mapping, shape.when, shape.actor)
+        moments = []
+        for raw in values:
+            if not fits(raw):
+                continue
+            result = Result(*table.read(raw, RECEIVED_AT))
+            if result.event is None or result.strong is not None or result.weak is None:
+                continue
+            if "time_problem" in result.event["details"]:
+                continue
+            if any(compile_value(table.mapping, value)(raw) is not None for value in telling):
+                continue
+            moments.append(result.event["time"] % 1000)
+        if moments and not any(moments):
+            own = table.mapping.shapes.get(name)
+            place: list[str | int] = ["identity", "weak"]
+            if own is not None and own.identity is not None:
+                place = ["shapes", name, *place]
+            text = (
+                "the times of all examples are whole seconds, and nothing else here tells two events apart: equal ones "
+                "of one second that come in separate requests would become one; name an id of the provider under "
+                "strong, or a field here that differs"
+            )
+            yield _finding(table, place, text, error=False)
+
+
+#: What many events of one user have in common, and the time.
+_SAID_AGAIN = ("time", "realmId", "realmName", *(f"authDetails.{name}" for name in AUTH_FIELDS))
+
+
+def _records(table: Table, placed: Placed) -> list[Record]:
+    try:
+        return table.split(placed.example.body, placed.example.media)
+    except (NotReadable, UnknownMedia):
+        return []
 
 
 def _coverage(table: Table) -> Iterator[Finding]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapter.mapping.body import NotReadable, UnknownMedia
-from adapter.mapping.compile import Result
+from adapter.mapping.compile import Result, merged_shapes
 from adapter.mapping.examples import RECEIVED_AT, Example, differences, read_examples
+from adapter.mapping.language import Identity
 from adapter.mapping.table import Table
 
 
@@ -31,10 +32,56 @@ def table_changes(old: Table, new: Table) -> list[Difference]:
     for placed in read_examples(old.folder):
         before, after = _results(old, placed.example), _results(new, placed.example)
         lines = list(differences([one._asdict() for one in before], [one._asdict() for one in after]))
-        keys = [(one.strong, one.weak) for one in before] != [(one.strong, one.weak) for one in after]
+        keys = _other_keys(before, after)
         if lines or keys:
             found.append(Difference(placed.example.name, lines, keys))
     return found
+
+
+def changed_identity(old: Table, new: Table) -> str | None:
+    """How one can see that events would be known by other keys, for people; ``None`` if they would not. The examples of
+    both tables decide, and the declarations where no example has a key.
+
+    Raises:
+        MappingError: an example file does not fit.
+    """
+    keyed, changed = 0, []
+    for folder in {old.folder: None, new.folder: None}:
+        for placed in read_examples(folder):
+            before = _results(old, placed.example)
+            keyed += any(_keys(one) for one in before)
+            if _other_keys(before, _results(new, placed.example)):
+                changed.append(repr(placed.example.name))
+    if not keyed:
+        others = merged_shapes(new.mapping)
+        changed = [
+            f"shape {name}"
+            for name, shape in merged_shapes(old.mapping).items()
+            if isinstance(shape.identity, Identity)
+            and (name not in others or (shape.identity, shape.each) != (others[name].identity, others[name].each))
+        ]
+    if not changed:
+        return None
+    return ", ".join([*changed[:_TOLD], *([f"and {len(changed) - _TOLD} more"] if len(changed) > _TOLD else [])])
+
+
+#: Examples that are named; there may be hundreds.
+_TOLD = 3
+
+
+def _other_keys(before: list[Result], after: list[Result]) -> bool:
+    """Whether a key by which an event was known is gone. One that joins it does no harm: the event is still known by
+    the other."""
+    if len(before) != len(after):
+        return any(_keys(one) for one in before)
+    return any(
+        (old.strong is not None and old.strong != new.strong) or (old.weak is not None and old.weak != new.weak)
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _keys(result: Result) -> bool:
+    return result.strong is not None or result.weak is not None
 
 
 def _results(table: Table, example: Example) -> list[Result]:

@@ -110,6 +110,17 @@ Value = Annotated[
 ]
 
 
+def value_paths(value: Any) -> set[str]:
+    """All paths that a value may be read from."""
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, list):
+        return {path for one in value for path in value_paths(one)}
+    if isinstance(value, Lookup):
+        return set(template_holes(value.template)) if value.template is not None else value_paths(value.path)
+    return set()
+
+
 class Requirement(_Word):
     """What a value must be, where equality is not enough."""
 

@@ -13,7 +13,8 @@ import structlog
 
 from adapter.errors import MappingError
 from adapter.mapping.catalogue import Catalogue, load_catalogue
-from adapter.mapping.check import check_table
+from adapter.mapping.check import check_table, is_built_in
+from adapter.mapping.compare import changed_identity
 from adapter.mapping.table import Table, known_providers, load_table, load_tables, table_file
 
 _log = structlog.get_logger("adapter.mapping")
@@ -24,7 +25,7 @@ _TOLD = 5
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why what a provider's files say now is not in use."""
+    """Why what a provider's files say now is not taken for good."""
 
     problem: str
     #: When it was refused, epoch milliseconds.
@@ -43,11 +44,12 @@ class Tables(Mapping[str, Table]):
         self.folders = tuple(folders)
         #: The catalogue as it was read last; a table keeps the one that it was compiled with.
         self.catalogue = load_catalogue(folders)
-        #: The providers whose files are not in use as they are now; one that never had a good table is only here.
+        #: The providers whose files are wrong as they are now; one that never had a usable table is only here.
         self.refused: dict[str, Refusal] = {}
         self._tables = dict(load_tables(folders))
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._prove_own()
 
     def __getitem__(self, provider: str) -> Table:
         return self._tables[provider]
@@ -58,16 +60,28 @@ class Tables(Mapping[str, Table]):
     def __len__(self) -> int:
         return len(self._tables)
 
-    async def reload(self, providers: Iterable[str] | None = None) -> None:
+    def _prove_own(self) -> None:
+        """Hold users' own tables against their examples. At a start there is none before them to go on with, and to
+        take no events at all would be worse: a wrong one is in use, and said."""
+        for provider, table in self._tables.items():
+            if is_built_in(table.document.file):
+                continue
+            try:
+                _prove(table)
+            except MappingError as error:
+                self.refused[provider] = Refusal(str(error), int(self._clock() * 1000))
+                _log.error("table in use though it is wrong", provider=provider, problem=str(error), mapping=table.name)
+
+    async def reload(self, providers: Iterable[str] | None = None, *, force: bool = False) -> None:
         """Take up what the files of these providers say now, and of those whose tables rest on theirs; ``None``: of
-        all. A changed catalogue takes all along.
+        all. A changed catalogue takes all along. ``force``: also where events would be known by other keys.
 
         Files are read, compiled, and held against the tables' own examples in a thread. When this returns, each of
         the providers has its new table, or is among the refused.
         """
         async with self._turn:
             wanted = None if providers is None else set(providers)
-            catalogue, found = await asyncio.to_thread(self._read, wanted)
+            catalogue, found = await asyncio.to_thread(self._read, wanted, force)
             self.catalogue = catalogue
             for provider, outcome in found.items():
                 self._settle(provider, outcome)
@@ -84,7 +98,7 @@ class Tables(Mapping[str, Table]):
             if before is not None or old is None or old.name != outcome.name:
                 _log.info("table in use", provider=provider, mapping=outcome.name)
 
-    def _read(self, wanted: set[str] | None) -> tuple[Catalogue, dict[str, Table | str | None]]:
+    def _read(self, wanted: set[str] | None, force: bool) -> tuple[Catalogue, dict[str, Table | str | None]]:
         """The catalogue, and for each provider its table, or what is wrong; ``None``: nothing is left of it."""
         catalogue, problem = self.catalogue, None
         try:
@@ -104,14 +118,21 @@ class Tables(Mapping[str, Table]):
         else:
             wanted |= {name for name, table in self._tables.items() if wanted & set(table.rests_on)}
         return catalogue, {
-            name: problem or self._read_one(name, catalogue) for name in sorted(wanted) if name in everyone
+            name: problem or self._read_one(name, catalogue, force) for name in sorted(wanted) if name in everyone
         }
 
-    def _read_one(self, provider: str, catalogue: Catalogue) -> Table | str | None:
+    def _read_one(self, provider: str, catalogue: Catalogue, force: bool) -> Table | str | None:
         try:
             file = table_file(provider, self.folders)
             if file is not None:
-                return load_proved(file, catalogue, self.folders)
+                table, old = load_proved(file, catalogue, self.folders), self._tables.get(provider)
+                changed = None if force or old is None else changed_identity(old, table)
+                if changed is None:
+                    return table
+                return (
+                    f"{file}: events would be known by other keys (see {changed}), so that copies of those that came "
+                    f"before would be new events; POST /mappings/{provider}/reload?force=true if that is meant"
+                )
         except MappingError as error:
             return str(error)
         except Exception as error:  # whatever a file holds, the table before it goes on
@@ -129,9 +150,18 @@ def load_proved(file: Path, catalogue: Catalogue, folders: Sequence[Path]) -> Ta
         MappingError: it cannot be used, or the check finds errors; the message names files, lines and what is wrong.
     """
     table = load_table(file, catalogue, folders)
+    _prove(table)
+    return table
+
+
+def _prove(table: Table) -> None:
+    """Hold a table against its own examples.
+
+    Raises:
+        MappingError: the check finds errors; the message names files, lines and what is wrong.
+    """
     # A row without an example is no reason to go on with the table as it was.
     wrong = [str(finding) for finding in check_table(table, strict=False) if finding.error]
     if wrong:
         more = [f"and {len(wrong) - _TOLD} more"] if len(wrong) > _TOLD else []
         raise MappingError("\n".join([*wrong[:_TOLD], *more]))
-    return table

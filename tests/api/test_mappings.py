@@ -55,7 +55,7 @@ def folder(running: tuple[Opened, Path]) -> Path:
 async def service(running: tuple[Opened, Path], folder: Path) -> Opened:
     """The service, with the table as each test expects it."""
     put_back(folder)
-    await running[0].service.tables.reload(["acme"])
+    await running[0].service.tables.reload(["acme"], force=True)
     return running[0]
 
 
@@ -220,7 +220,7 @@ async def test_a_bad_table_is_refused_everywhere_and_events_are_taken_as_before(
     assert "expected 'access.LOGIN', is 'access.LOGOUT'" in refused["detail"]
     status, ready = await service.get("/readyz", token="nobody")
     assert (status, ready["status"]) == (200, "ready")
-    assert ready["warnings"] == ["mappings: acme: its changed files were refused; GET /mappings/acme says why"]
+    assert ready["warnings"] == ["mappings: acme: its files were refused as they are now; GET /mappings/acme says why"]
     assert 'idp_adapter_mapping_reload_failed{provider="acme"} 1.0' in await metrics(service)
     assert 'idp_adapter_mapping_reload_failed{provider="keycloak"} 0.0' in await metrics(service)
     _, page = await service.get("/mappings/acme")
@@ -287,3 +287,20 @@ async def test_each_body_is_read_by_one_table_while_tables_change(service: Opene
     assert all(versions[event["source"]["mapping"]] == event["type"] for event in events)
     for start in range(0, 8000, 400):
         assert len({event["source"]["mapping"] for event in events[start : start + 400]}) == 1
+
+
+async def test_other_keys_are_taken_up_by_force_alone(service: Opened, folder: Path) -> None:
+    write_table(folder, MAPPING.replace("strong: id", "strong: user"))
+    version = service.service.tables["acme"].version
+    status, problem = await post(service, "/mappings/acme/reload")
+    assert (status, "events would be known by other keys" in problem["detail"]) == (422, True)
+    assert 'idp_adapter_mapping_reload_failed{provider="acme"} 1.0' in await metrics(service)
+    _, ready = await service.get("/readyz")
+    assert len(ready["warnings"]) == 1
+    assert service.service.tables["acme"].version == version
+    assert (await post(service, "/mappings/acme/reload?force=perhaps"))[0] == 400
+    status, state = await post(service, "/mappings/acme/reload?force=true")
+    assert (status, state["state"]) == (200, "in_use")
+    assert service.service.tables["acme"].version != version
+    write_table(folder)
+    assert (await post(service, "/mappings/acme/reload?force=true"))[0] == 200

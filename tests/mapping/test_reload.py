@@ -85,6 +85,50 @@ async def test_a_bad_table_leaves_the_last_good_one_in_use_and_says_why_and_when
     assert tables.refused == {}
 
 
+OTHER_KEY = MAPPING.replace("strong: id", "strong: user")
+
+
+async def test_a_table_that_knows_events_by_other_keys_is_taken_up_only_by_force(folder: Path) -> None:
+    tables = tables_of(folder)
+    good = tables["acme"]
+    write_table(folder, OTHER_KEY)
+    await tables.reload()
+    assert tables["acme"] is good
+    assert "events would be known by other keys (see 'first'), so that copies" in tables.refused["acme"].problem
+    await tables.reload(["acme"], force=True)
+    assert tables["acme"].read(dict(RAW), 0)[2] == ["id", "anna"]
+    assert tables.refused == {}
+
+
+async def test_without_examples_the_declared_keys_decide(folder: Path) -> None:
+    (folder / "acme" / "examples" / "first.yaml").unlink()
+    tables = tables_of(folder)
+    write_table(folder, OTHER_KEY)
+    await tables.reload()
+    assert "(see shape event)" in tables.refused["acme"].problem
+    write_table(folder, MAPPING.replace("LOGIN", "LOGOUT"))
+    await tables.reload()
+    assert tables.refused == {}
+    assert type_of(tables) == "access.LOGOUT"
+
+
+async def test_a_key_that_joins_others_and_a_shape_for_what_had_none_are_taken_up(folder: Path) -> None:
+    none = MAPPING.replace("identity: {strong: id}", "identity: none")
+    write_table(folder, none)
+    tables = tables_of(folder)
+    for text in (MAPPING, MAPPING.replace("{strong: id}", "{strong: id, weak: ['@native', user]}")):
+        write_table(folder, text)
+        await tables.reload()
+        assert tables.refused == {}
+
+
+def test_a_wrong_table_of_ones_own_is_in_use_after_a_start_and_said(folder: Path) -> None:
+    write_example(folder, "access.LOGOUT")
+    tables = tables_of(folder)
+    assert type_of(tables) == "access.LOGIN"
+    assert "type: expected 'access.LOGOUT', is 'access.LOGIN'" in tables.refused["acme"].problem
+
+
 async def test_a_new_provider_becomes_a_table_once_it_is_good(folder: Path) -> None:
     tables = tables_of(folder)
     write_table(folder, MAPPING.replace("acme", "other").replace("LOGIN", "NONE"), "other")

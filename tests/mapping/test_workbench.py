@@ -118,6 +118,63 @@ def test_rows_that_can_never_be_reached_are_errors(folder: Path) -> None:
     assert "types.x.1: can never be reached" in run("check", str(file), code=1)
 
 
+WEAK = """
+provider: acme
+title: Acme
+type: kind
+identity: {weak: ["@native", at, user, ip]}
+fields:
+  time: [{path: at, as: rfc3339}, at]
+  authDetails.userId: user
+  authDetails.ipAddress: ip
+types: {in: {type: LOGIN}}
+"""
+MERGE = "identity.weak: the times of all examples are whole seconds"
+
+
+@pytest.mark.parametrize(
+    ("table", "times", "warned"),
+    [
+        (WEAK, ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"], True),
+        (WEAK, [1_767_225_601, 1_767_225_602_000], True),
+        (WEAK, ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02.5Z"], False),
+        (WEAK.replace("ip]", "ip, session]"), ["2026-01-01T00:00:01Z"], False),
+        (WEAK.replace("ip]", "ip, other]"), ["2026-01-01T00:00:01Z"], True),
+        (WEAK.replace("{weak:", "{strong: session, weak:"), ["2026-01-01T00:00:01Z"], False),
+        (WEAK, [], False),
+        (WEAK, ["no time"], False),
+    ],
+)
+def test_an_identity_that_would_merge_events_of_one_second_is_warned_about(
+    folder: Path, table: str, times: list[object], warned: bool
+) -> None:
+    file = folder / "mappings/acme/mapping.yaml"
+    (file.parent / "examples").mkdir(parents=True)
+    file.write_text(table)
+    raws = [{"kind": "in", "at": at, "user": "u", "ip": "203.0.113.1", "session": "s"} for at in times]
+    (file.parent / "examples/all.yaml").write_text(
+        yaml.safe_dump([{"name": f"{number}", "raw": raw, "expect": []} for number, raw in enumerate(raws)])
+    )
+    if raws:
+        run("accept", str(file), "--yes")
+    output = run("check", str(file))
+    assert (f"mapping.yaml:5: warning: {MERGE}" in output) == warned, output
+
+
+def test_a_native_type_that_several_shapes_share_is_counted_once(folder: Path) -> None:
+    assert "66 native types, 0 warnings: ok" in run("check", "keycloak")
+
+
+def test_diff_takes_a_key_that_joins_others_for_no_change(folder: Path) -> None:
+    for name, table in (("old", WEAK), ("new", WEAK.replace("{weak:", "{strong: id, weak:"))):
+        (folder / f"{name}.yaml").write_text(table)
+    (folder / "examples").mkdir()
+    raw = {"id": "1", "kind": "in", "at": "2026-01-01T00:00:01Z", "user": "u"}
+    (folder / "examples/all.yaml").write_text(yaml.safe_dump([{"name": "one", "raw": raw, "expect": []}]))
+    assert "0 of them their keys" in run("diff", "old.yaml", "new.yaml")
+    assert "1 of them their keys" in run("diff", "new.yaml", "old.yaml", code=1)
+
+
 def test_diff_shows_changed_examples_and_refuses_a_changed_identity(folder: Path) -> None:
     run("new", "acme", "--from", "samples.ndjson")
     file = folder / "mappings/acme/mapping.yaml"
