@@ -19,11 +19,14 @@ from adapter.log.messages import (
     Done,
     Receipts,
     Refused,
+    Revise,
+    Revised,
     Settle,
     TryWrite,
     Work,
 )
 from adapter.log.progress import begin, settle
+from adapter.log.revising import keep_note
 from adapter.log.schema import VERSION, store_error
 
 
@@ -75,6 +78,11 @@ class Committer:
 
     def _do(self, work: Work) -> Answer:
         match work:
+            case Revise(revisions, note):
+                positions = self._appender.revise(revisions)
+                if note is not None and positions is not None:
+                    keep_note(self._connection, note)
+                return Revised(positions)
             case Settle(settlement):
                 settle(self._connection, settlement)
             case Begin(reader, cursor, filter):

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
-from adapter.log.protocol import NewEntry, Progress, Receipt, Settlement
+from adapter.log.protocol import NewEntry, Note, Progress, Receipt, Revision, Settlement
 
 # Works
 
@@ -21,6 +21,13 @@ class Append(msgspec.Struct, array_like=True, tag=True):
     """Store the entries of one request; answered with `Receipts`."""
 
     entries: list[NewEntry]
+
+
+class Revise(msgspec.Struct, array_like=True, tag=True):
+    """Append later readings of events, and keep a note with them; answered with `Revised`."""
+
+    revisions: list[Revision]
+    note: Note | None
 
 
 class Settle(msgspec.Struct, array_like=True, tag=True):
@@ -41,7 +48,7 @@ class TryWrite(msgspec.Struct, array_like=True, tag=True):
     """Write something durably that changes nothing; answered with `Done`."""
 
 
-Work = Append | Settle | Begin | TryWrite
+Work = Append | Revise | Settle | Begin | TryWrite
 
 # Answers
 
@@ -50,6 +57,12 @@ class Receipts(msgspec.Struct, array_like=True, tag=True):
     """What became of the entries of an `Append`."""
 
     receipts: list[Receipt]
+
+
+class Revised(msgspec.Struct, array_like=True, tag=True):
+    """Positions of the new entries; ``None`` if the revisions came too late."""
+
+    positions: list[int] | None
 
 
 class Begun(msgspec.Struct, array_like=True, tag=True):
@@ -79,7 +92,7 @@ class Refused(msgspec.Struct, array_like=True, tag=True):
 
 _ERRORS = {error.__name__: error for error in (StoreError, StoreUnavailable, StoreMismatch)}
 
-Answer = Receipts | Begun | Done | Refused
+Answer = Receipts | Revised | Begun | Done | Refused
 
 
 class Committed(msgspec.Struct, array_like=True):

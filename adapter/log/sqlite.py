@@ -21,9 +21,11 @@ import aiosqlite
 
 from adapter.counts import Commits
 from adapter.errors import StoreError
-from adapter.log.messages import Append, Begin, Begun, Receipts, Settle, TryWrite
+from adapter.log.history import find_latest, read_note, read_stored
+from adapter.log.messages import Append, Begin, Begun, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.progress import ask_held, ask_next_due, ask_progress
-from adapter.log.protocol import Held, NewEntry, Progress, Receipt, Settlement
+from adapter.log.protocol import Held, NewEntry, Note, Progress, Quarantine, Receipt, Revision, Settlement, Stored
+from adapter.log.quarantine import read_quarantine
 from adapter.log.reading import (
     Reader,
     fetch_entries,
@@ -84,6 +86,14 @@ class SqliteLog:
         assert type(answer) is Receipts
         return answer.receipts
 
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+        answer = await self._writing.call(Revise(list(revisions), note))
+        assert type(answer) is Revised
+        return answer.positions
+
+    async def noted(self, name: str) -> str | None:
+        return await self._read(read_note, name)
+
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
         last = self.head if until is None else min(until, self.head)
         if after >= last or limit < 1:
@@ -93,11 +103,27 @@ class SqliteLog:
     async def fetch(self, positions: Sequence[int]) -> list[Entry]:
         return await self._read(fetch_entries, positions)
 
+    async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
+        last = self.head if until is None else min(until, self.head)
+        if after >= last or limit < 1:
+            return []
+        return await self._read(read_stored, after, until=last, limit=limit)
+
     async def raw(self, position: int) -> tuple[bytes, str] | None:
         return await self._read(read_raw, position)
 
     async def find(self, uid: bytes) -> int | None:
         return await self._read(find_position, uid)
+
+    async def latest(self, uid: bytes) -> int | None:
+        return await self._read(find_latest, uid)
+
+    async def quarantine(
+        self, *, sources: list[str] | None = None, native_types: list[str] | None = None, limit: int = 100
+    ) -> Quarantine:
+        return await asyncio.to_thread(
+            read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit
+        )
 
     async def position_at(self, received_at: int) -> int:
         return await self._read(find_position_at, received_at)

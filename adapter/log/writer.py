@@ -26,7 +26,7 @@ import msgspec
 
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.commit import Committer
-from adapter.log.messages import Append, Committed, Packer, Refused, Settle, Unpacker, Work
+from adapter.log.messages import Append, Committed, Packer, Refused, Revise, Settle, Unpacker, Work
 from adapter.log.schema import connect_writing
 
 #: A transaction takes works until it has so many entries, or bytes of them.
@@ -75,6 +75,9 @@ class Inbox:
             if type(work) is Append:
                 rows += len(work.entries)
                 size += sum([len(entry.raw) + len(entry.event or b"") for entry in work.entries])
+            elif type(work) is Revise:
+                rows += len(work.revisions)
+                size += sum([len(one.event) for one in work.revisions])
             elif type(work) is Settle:
                 rows += len(work.settlement.hold)
         return taken

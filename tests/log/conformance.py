@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from adapter.errors import StoreError
-from adapter.log.protocol import Held, Log, Progress, Receipt, Settlement
+from adapter.log.protocol import Held, Log, Note, Progress, QuarantineGroup, Receipt, Revision, Settlement, Stored
 from adapter.model import Entry
 from tests.log.entries import new_entry, quarantined_entry, strong_key, weak_key
 
@@ -250,6 +250,180 @@ class LogConformance:
             assert await log.writable() is None
             assert log.head == 0
 
+    # Revisions
+
+    async def test_a_quarantined_entry_becomes_an_event_like_any_other(self, place: Place) -> None:
+        async with place.open() as log:
+            first = quarantined_entry(received_at=500)
+            await log.append([first, new_entry(received_at=900)])
+            event = b'{"at": "last"}'
+            assert await log.revise([Revision(1, 1, "LOGIN", "access.LOGIN", event)]) == [3]
+            assert (await log.read(2)) == [
+                Entry(3, first.uid, 0, 500, "prod", "access.LOGIN", event, None, "LOGIN"),
+            ]
+            assert (await log.read(0))[0].event is None
+            assert (await log.find(first.uid), await log.latest(first.uid)) == (1, 3)
+            assert log.head == 3
+
+    async def test_corrections_are_numbered(self, place: Place) -> None:
+        async with place.open() as log:
+            new = new_entry("a")
+            await log.append([new, quarantined_entry()])
+            latest = {1: 1, 2: 2}
+            for _ in range(3):
+                revisions = [revision(first, latest[first]) for first in (1, 2)]
+                positions = await log.revise(revisions)
+                assert positions is not None
+                latest = dict(zip((1, 2), positions, strict=True))
+            entries = await log.read(2)
+            assert [(entry.position, entry.revision) for entry in entries] == [
+                (3, 1), (4, 0), (5, 2), (6, 1), (7, 3), (8, 2)
+            ]  # fmt: skip
+            assert {entry.uid for entry in entries[::2]} == {new.uid}
+            assert await log.latest(new.uid) == 7
+
+    async def test_a_revision_has_what_the_provider_sent_for_its_event(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a", raw=b"sent", media="text/plain"), new_entry("b", raw=b"other")])
+            await log.revise([revision(1, 1)])
+            await log.revise([revision(1, 3)])
+            assert await log.raw(3) == await log.raw(4) == (b"sent", "text/plain")
+
+    async def test_a_revision_made_for_an_earlier_entry_is_refused_with_all_that_came_with_it(
+        self, place: Place
+    ) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry("b")])
+            assert await log.revise([revision(1, 1)], Note("job", "at 1")) == [3]
+            assert await log.revise([revision(2, 2), revision(1, 1)], Note("job", "at 2")) is None
+            assert await log.revise([revision(2, 2), revision(2, 2)]) is None
+            assert (log.head, await log.noted("job")) == (3, "at 1")
+            answers = await asyncio.gather(*(log.revise([revision(2, 2)]) for _ in range(5)))
+            assert sorted(answers, key=bool) == [None] * 4 + [[4]]
+
+    async def test_a_revision_of_nothing_hurts_no_neighbour(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry()])
+            refused, stored, receipts = await asyncio.gather(
+                log.revise([revision(9, 9)]), log.revise([revision(1, 1)]), log.append([new_entry()]),
+                return_exceptions=True,
+            )  # fmt: skip
+            assert isinstance(refused, StoreError)
+            assert isinstance(stored, list)
+            assert isinstance(receipts, list)
+            assert sorted([*stored, *(receipt.position for receipt in receipts)]) == [2, 3]
+
+    async def test_a_copy_of_a_revised_event_is_a_duplicate(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a")])
+            await log.revise([revision(1, 1)])
+            assert await log.append([new_entry("a")]) == [Receipt(strong_key("a"), None)]
+
+    async def test_positions_stay_dense_while_events_are_revised(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(100)])
+
+            async def revise(first: int) -> None:
+                assert await log.revise([revision(first, first)]) is not None
+
+            await asyncio.gather(
+                *(revise(first) for first in range(1, 101)),
+                *(log.append([new_entry(), new_entry()]) for _ in range(50)),
+            )
+            entries = await read_all(log)
+            assert [entry.position for entry in entries] == list(range(1, 301))
+            assert sum(entry.revision for entry in entries) == 100
+
+    async def test_revisions_and_notes_outlive_closing(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([quarantined_entry(), new_entry("a")])
+            await log.revise([revision(1, 1), revision(2, 2)], Note("job", "☃"))
+            await log.revise([], Note("other", ""))
+            before = await read_all(log)
+        async with place.open() as log:
+            assert await read_all(log) == before
+            assert (await log.noted("job"), await log.noted("other"), await log.noted("none")) == ("☃", "", None)
+            assert await log.revise([revision(1, 1)]) is None
+            assert await log.revise([revision(1, 3)]) == [5]
+
+    async def test_an_arrival_is_found_although_revisions_take_theirs_over(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(received_at=100), new_entry(received_at=200)])
+            await log.revise([revision(1, 1)])
+            await log.append([new_entry(received_at=300)])
+            assert [await log.position_at(at) for at in (100, 101, 201, 301)] == [0, 1, 3, 4]
+
+    async def test_entries_are_read_with_what_they_were_made_of(self, place: Place) -> None:
+        async with place.open() as log:
+            new = [new_entry(raw=b"%d" % number) for number in range(40)]
+            new[7:9] = [quarantined_entry(raw=b""), new_entry(raw=b"line", media="text/x")]
+            await log.append(new[:30])
+            await log.append(new[30:])
+            await log.revise([revision(8, 8), revision(31, 31)])
+            await log.append([new_entry(raw=b"after")])
+            await log.revise([revision(8, 41)])
+            entries = await read_all(log)
+            expected = [
+                Stored(entry, one.raw, one.media, entry.position) for entry, one in zip(entries, new, strict=False)
+            ]
+            expected[7] = expected[7]._replace(latest=44)
+            expected[30] = expected[30]._replace(latest=42)
+            expected += [Stored(entry, None, "", entry.position) for entry in entries[40:]]
+            expected[42] = Stored(entries[42], b"after", "application/json", 43)
+            for limit in (1, 7, 32, 100):
+                found: list[Stored] = []
+                while page := await log.read_stored(len(found), limit=limit):
+                    assert len(page) <= limit
+                    found += page
+                assert found == expected
+            assert await log.read_stored(5, until=8) == expected[5:8]
+            assert await log.read_stored(44) == []
+
+    async def test_what_was_sent_is_bounded_in_bytes(self, place: Place) -> None:
+        async with place.open() as log:
+            mib = 1024 * 1024
+            for size in (3, 3, 3, 9, 0, 1):
+                await log.append([new_entry(raw=b" " * (size * mib))])
+            sizes = []
+            after = 0
+            while page := await log.read_stored(after):
+                sizes.append([len(one.raw or b"") // mib for one in page])
+                after = page[-1].entry.position
+            assert sizes == [[3, 3], [3], [9], [0, 1]]
+
+    async def test_what_is_quarantined_comes_in_groups_the_largest_first(self, place: Place) -> None:
+        async with place.open() as log:
+            for number, (source, native_type, problem) in enumerate(
+                [
+                    ("prod", "999", "no row"),
+                    ("prod", None, "not JSON: a quote: line 1 column 5 (char 4)"),
+                    ("test", "999", "no row"),
+                    ("prod", None, "not JSON: a quote: line 3 column 1 (char 40)"),
+                    ("prod", "998", "no row"),
+                    ("prod", None, "not JSON: a comma: line 3 column 1 (char 40)"),
+                ]
+            ):
+                entry = quarantined_entry(
+                    source=source, native_type=native_type, problem=problem, received_at=100 - number
+                )
+                await log.append([entry, new_entry()])
+            found = await log.quarantine()
+            assert (found.entries, found.kinds) == (6, 5)
+            assert found.groups[0] == QuarantineGroup("prod", None, "not JSON: a quote", 2, 97, 99, 3, 7)
+            assert [group.last for group in found.groups] == [7, 11, 9, 5, 1]
+            assert [group.last for group in (await log.quarantine(limit=2)).groups] == [7, 11]
+            assert (await log.quarantine(sources=["test"])).groups == [
+                QuarantineGroup("test", "999", "no row", 1, 98, 98, 5, 5)
+            ]
+            assert (await log.quarantine(native_types=["999"])).entries == 2
+            assert await log.quarantine(sources=[]) == (0, 0, [])
+
+    async def test_what_became_an_event_is_not_quarantined_any_more(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([quarantined_entry(), quarantined_entry()])
+            await log.revise([revision(1, 1)])
+            assert [(group.entries, group.first) for group in (await log.quarantine()).groups] == [(1, 2)]
+
     # Identity
 
     async def test_a_second_copy_is_a_duplicate_of_the_first(self, place: Place) -> None:
@@ -403,6 +577,11 @@ class LogConformance:
             )
             assert log.head == 50
             assert await log.progress("sink") == Progress(49, 1, "f", matched=50, delivered=50)
+
+
+def revision(first: int, latest: int) -> Revision:
+    """A later reading of the event that first stood there."""
+    return Revision(first, latest, "LOGOUT", "access.LOGOUT", b'{"read": "again after %d"}' % latest)
 
 
 def held(position: int, *, tries: int = 1, due_at: int | None = 1000) -> Held:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
-from adapter.log.protocol import Settlement
+from adapter.log.protocol import Receipt, Revision, Settlement
 from adapter.log.sqlite import SqliteLog, find_position, open_reader, open_sqlite_log, read_entries
 from tests.log.conformance import LogConformance, read_all
 from tests.log.entries import new_entry, quarantined_entry, strong_key
@@ -53,6 +53,24 @@ async def test_a_log_of_a_newer_version_is_refused(place: SqlitePlace) -> None:
     with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 3 of the log, .* up to 2; run the newer program"):
         async with place.open():
             pass
+
+
+async def test_a_log_of_the_first_version_is_taken_along(place: SqlitePlace) -> None:
+    async with place.open() as log:
+        await log.append([new_entry("a"), quarantined_entry()])
+    with alone(place.path) as connection:
+        for statement in (
+            "DROP TABLE revision",
+            "DROP TABLE note",
+            "DROP INDEX quarantined",
+            "PRAGMA user_version = 1",
+        ):
+            connection.execute(statement)
+    for expected in ([3], None):
+        async with place.open() as log:
+            assert (await log.quarantine()).entries == (1 if expected else 0)
+            assert await log.revise([Revision(2, 2, None, "access.LOGIN", b"{}")]) == expected
+            assert await log.append([new_entry("a")]) == [Receipt(strong_key("a"), None)]
 
 
 async def test_a_database_of_another_program_is_refused_and_left_alone(place: SqlitePlace) -> None:
@@ -160,22 +178,54 @@ async def test_a_locked_database_refuses_and_recovers(place: SqlitePlace) -> Non
 
 
 @contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``size`` bytes; as on a full disk, writing on is an error."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+def file_size_limit(log: SqliteLog, size: int) -> Iterator[None]:
+    """No file of the writer may grow beyond ``size`` bytes; as on a full disk, writing on is an error."""
+    assert log.writer_id is not None
+    _, hard = resource.prlimit(log.writer_id, resource.RLIMIT_FSIZE)
+    resource.prlimit(log.writer_id, resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        resource.prlimit(log.writer_id, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 async def test_a_file_that_cannot_grow_refuses_and_recovers(place: SqlitePlace) -> None:
     async with place.open() as log:
         await log.append([new_entry("before")])
-        with file_size_limit(500_000):
+        with file_size_limit(log, 500_000):
             taken, refused = await append_until_refused(log)
         await stands_as_acknowledged(place, log, taken, refused)
+
+
+# The process that writes
+
+
+async def test_a_writer_that_is_killed_is_started_again(place: SqlitePlace) -> None:
+    async with place.open() as log:
+        await log.append([new_entry("before")])
+        assert log.writer_id is not None
+        os.kill(log.writer_id, signal.SIGKILL)
+        refusals = 0
+        while True:
+            try:
+                receipts = await log.append([new_entry("before"), new_entry("after")])
+            except StoreUnavailable as error:
+                assert "writes the log" in str(error)
+                refusals += 1
+                await asyncio.sleep(0.02)
+            else:
+                break
+        assert refusals
+        assert [entry.uid for entry in await read_all(log)] == [strong_key("before"), strong_key("after")]
+        assert receipts[0].position is None
+
+
+async def test_two_writers_of_one_log_are_refused(place: SqlitePlace) -> None:
+    async with place.open() as log:
+        with pytest.raises(StoreUnavailable, match=r"log\.sqlite: another process writes this log"):
+            async with place.open(busy_timeout=0.05):
+                pass
+        await log.append([new_entry()])
 
 
 @pytest.fixture
