@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
 from adapter.errors import ConfigError, RequestError
+from adapter.facets import MAPPED, Facets, split_words
 from adapter.mapping.catalogue import Catalogue
-from adapter.model import EventDict, Outcome
+from adapter.model import Outcome
 
 SYSTEM = "system."
 
@@ -45,80 +43,6 @@ NAMES = (
 TIMES = ("from", "to", "received_from", "received_to")
 #: Every parameter that `Filter.parse` knows.
 PARAMETERS = (*NAMES, *(f"not_{name}" for name in NAMES), *TIMES)
-
-
-class Facets(NamedTuple):
-    """What one event can be found by; what is unknown is ``None``."""
-
-    #: When it happened and when it arrived, epoch milliseconds.
-    time: int
-    received_at: int
-    #: Canonical name.
-    type: str
-    outcome: str
-    reason: str | None
-    reason_class: str | None
-    provider: str
-    source: str
-    realm_id: str | None
-    realm_name: str | None
-    actor: str | None
-    actor_names: tuple[str, ...]
-    target: str | None
-    target_names: tuple[str, ...]
-    client: str | None
-    #: 16 bytes; an IPv4 address stands in ``::ffff:0:0/96``.
-    ip: bytes | None
-    session: str | None
-    event: EventDict
-
-    @property
-    def words(self) -> set[str]:
-        """The words that ``q`` finds it by; computed when asked for."""
-        return words(self.event)
-
-
-def facets(event: EventDict, catalogue: Catalogue) -> Facets:
-    """What a unified event can be found by."""
-    who: dict[str, str] = event.get("authDetails") or {}
-    details: dict[str, str] = event.get("details") or {}
-    origin: dict[str, Any] = event["source"]
-    type = catalogue.canonical(event["type"])
-    reason: str | None = event.get("reason")
-    address = who.get("ipAddress")
-    actor, target = who.get("userId"), None
-    actor_names = _names(who.get("username"))
-    target_names: tuple[str, ...] = ()
-    if type.startswith("admin."):
-        target = _user_in_path(event.get("resourcePath")) or details.get("userId")
-        target_names = _names(details.get("username"))
-    elif type.startswith("access.IMPERSONATE"):
-        # Keycloak names the impersonated where the actor stands; the impersonator has only a name.
-        actor, target = None, actor
-        actor_names, target_names = _names(details.get("impersonator")), actor_names
-    elif type.startswith("access."):
-        actor_names = _names(who.get("username"), details.get("username"))
-        target = details.get("userId")  # whose account it was, where somebody else acted
-    return Facets(
-        event["time"],
-        origin["receivedAt"],
-        type,
-        event["outcome"],
-        reason,
-        None if reason is None else catalogue.reason_class(reason),
-        origin["provider"],
-        origin["name"],
-        event.get("realmId"),
-        event.get("realmName"),
-        actor,
-        actor_names,
-        target,
-        target_names,
-        who.get("clientId"),
-        None if address is None else address_bytes(address[:100]),
-        who.get("sessionId") or details.get("code_id"),
-        event,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +77,7 @@ class Filter:
     _types: dict[str, bool] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        tests = [(term.negated, term_test(term)) for term in self.terms if term.name != "type"]
+        tests = [(term.negated, term_test(term, self.catalogue)) for term in self.terms if term.name != "type"]
         bounds = (self.time_from, self.time_to, self.received_from, self.received_to)
         object.__setattr__(self, "_tests", tuple(tests))
         object.__setattr__(self, "_types", {})
@@ -251,26 +175,6 @@ def glob_matches(pattern: str, text: str) -> bool:
 # Addresses
 
 
-@lru_cache(maxsize=8_192)
-def address_bytes(text: str) -> bytes | None:
-    """The 16 bytes of an address as a provider may write it (with a port, in brackets, with a zone), or ``None``."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    text = text.partition("%")[0]
-    try:
-        if ":" in text:
-            return socket.inet_pton(socket.AF_INET6, text)
-        return _MAPPED + socket.inet_pton(socket.AF_INET, text)
-    except (OSError, ValueError):
-        return None
-
-
-_MAPPED = bytes(10) + b"\xff\xff"
-
-
 def address_range(text: str) -> tuple[bytes, bytes]:
     """The first and the last address, 16 bytes each, that an address or CIDR means.
 
@@ -279,7 +183,7 @@ def address_range(text: str) -> tuple[bytes, bytes]:
     """
     network = ipaddress.ip_network(text, strict=False)
     first, last = network[0].packed, network[-1].packed
-    return (_MAPPED + first, _MAPPED + last) if network.version == 4 else (first, last)
+    return (MAPPED + first, MAPPED + last) if network.version == 4 else (first, last)
 
 
 # Words
@@ -290,90 +194,6 @@ class Word(NamedTuple):
 
     text: str
     prefix: bool
-
-
-_WORD = re.compile(r"[^\W_]+")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d)?(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?")
-#: Digits and letters taking turns: what a generator writes, not a person.
-_RANDOM = re.compile(r"(?:\d+[a-z]+){3}|(?:[a-z]+\d+){3}")
-#: Longer words are found by their beginning.
-_LONGEST = 40
-#: So much of each value is read for words, characters: a sender must not fill the index, or our memory, with one.
-_READ = 1_000
-#: A generated token is at least this long.
-_RANDOM_FROM = 10
-
-
-def split_words(text: str) -> list[str]:
-    """The words of a text, in order: runs of letters and digits of any script, case folded."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return [word[:_LONGEST] for word in _WORD.findall(text.casefold())]
-
-
-def words(event: EventDict) -> set[str]:
-    """The words that an event is found by with ``q``: type, error, native type, client, names, resource path, and
-    what people would type of the details; not ids, tokens and times, which have filters of their own."""
-    who = event.get("authDetails") or {}
-    found = set(_common_words(event["type"], event["source"]["nativeType"], event.get("error"), who.get("clientId")))
-    name = who.get("username")
-    if name is not None:
-        found.update(_name_words(name[:_READ]))
-    path = event.get("resourcePath")
-    if path is not None:
-        found.update(_typed_words(path[:_READ]))
-    details = event.get("details")
-    if details:
-        for key, text in details.items():
-            if key in _NAMING:
-                if text != name:
-                    found.update(_name_words(text[:_READ]))
-            elif key not in _PROTOCOL and not key.endswith("_id"):
-                found.update(_typed_words(text[:_READ]))
-    return found
-
-
-#: Details whose words count whatever they look like.
-_NAMING = frozenset({"username", "email", "previous_email", "updated_email", "impersonator"})
-
-#: Details that say how a protocol was spoken; nobody looks for them by a word.
-_PROTOCOL = frozenset(
-    {
-        "auth_method",
-        "auth_type",
-        "client_auth_method",
-        "grant_type",
-        "refresh_token_type",
-        "response_mode",
-        "response_type",
-        "token_type",
-    }
-)
-
-
-@lru_cache(maxsize=4_096)
-def _common_words(type: str, native_type: str, error: str | None, client: str | None) -> frozenset[str]:
-    names = [*_name_words((error or "")[:_READ]), *_name_words((client or "")[:_READ])]
-    return frozenset((*_typed_words(type), *_typed_words(native_type), *names))
-
-
-@lru_cache(maxsize=8_192)
-def _name_words(text: str) -> tuple[str, ...]:
-    return tuple(split_words(_UUID.sub(" ", text)))
-
-
-@lru_cache(maxsize=8_192)
-def _typed_words(text: str) -> tuple[str, ...]:
-    text = _MOMENT.sub(" ", _UUID.sub(" ", text))
-    return tuple(word for word in split_words(text) if len(word) < _RANDOM_FROM or not _looks_generated(word))
-
-
-def _looks_generated(word: str) -> bool:
-    # Ten or thirteen digits that begin with 1 are a moment of this age, in seconds or milliseconds.
-    if word.isdecimal():
-        return len(word) > 15 or (len(word) in (10, 13) and word[0] == "1")
-    return len(word) > 30 or _RANDOM.search(word) is not None
 
 
 def query_words(text: str) -> tuple[Word, ...]:
@@ -496,7 +316,7 @@ def _moment(parameter: str, value: str) -> int:
     return max(0, seconds * 1000 + int(fraction[:3]) + (fraction[3:].strip("0") != ""))
 
 
-def term_test(term: Term) -> Callable[[Facets], bool]:
+def term_test(term: Term, catalogue: Catalogue) -> Callable[[Facets], bool]:
     """Tells whether facets have one of the term's values, its negation aside; not for ``type``, which
     `Filter.may_match_type` decides."""
     wanted = frozenset(term.values)
@@ -506,7 +326,7 @@ def term_test(term: Term) -> Callable[[Facets], bool]:
         case "reason":
             return lambda facets: facets.reason in wanted
         case "reason_class":
-            return lambda facets: facets.reason_class in wanted
+            return lambda facets: facets.reason is not None and catalogue.reason_class(facets.reason) in wanted
         case "provider":
             return lambda facets: facets.provider in wanted
         case "source":
@@ -518,8 +338,8 @@ def term_test(term: Term) -> Callable[[Facets], bool]:
         case "target":
             return lambda facets: facets.target in wanted or not wanted.isdisjoint(facets.target_names)
         case "user":
-            actor = term_test(Term("actor", False, term.values))
-            target = term_test(Term("target", False, term.values))
+            actor = term_test(Term("actor", False, term.values), catalogue)
+            target = term_test(Term("target", False, term.values), catalogue)
             return lambda facets: actor(facets) or target(facets)
         case "client":
             return lambda facets: facets.client in wanted
@@ -527,26 +347,12 @@ def term_test(term: Term) -> Callable[[Facets], bool]:
             return lambda facets: facets.session in wanted
         case "ip":
             ranges = [address_range(value) for value in term.values]
-            return lambda facets: facets.ip is not None and any(low <= facets.ip <= high for low, high in ranges)
+            return lambda facets: (ip := facets.ip) is not None and any(low <= ip <= high for low, high in ranges)
         case "q":
             questions = [query_words(value) for value in term.values]
-            return lambda facets: any(_has_words(facets.words, question) for question in questions)
+            return lambda facets: any(_has_words(words, question) for words in [facets.words] for question in questions)
     raise AssertionError(term.name)
 
 
 def _has_words(found: set[str], question: tuple[Word, ...]) -> bool:
     return all(any(word.startswith(text) for word in found) if prefix else text in found for text, prefix in question)
-
-
-def _names(name: str | None, other: str | None = None) -> tuple[str, ...]:
-    if name is None or name == other:
-        return () if other is None else (other,)
-    return (name,) if other is None else (name, other)
-
-
-_USER_IN_PATH = re.compile(r"(?:^|/)users/([^/]+)")
-
-
-def _user_in_path(path: str | None) -> str | None:
-    found = None if path is None else _USER_IN_PATH.search(path)
-    return None if found is None else found[1]

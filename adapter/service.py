@@ -38,7 +38,7 @@ from adapter.mapping.table import Table
 from adapter.mapping.tables import Tables
 from adapter.mapping.watch import open_tables
 from adapter.resources import mappings_path
-from adapter.search import open_search
+from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
 from adapter.sinks.settings import open_sink
 from adapter.sources.authentication import Authenticator

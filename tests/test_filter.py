@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import ConfigError, RequestError
-from adapter.filter import Filter, address_bytes, facets, glob_matches, query_words, split_words, words
+from adapter.facets import address_bytes, facets, split_words
+from adapter.filter import Filter, glob_matches, query_words
 from adapter.model import EventDict
 from tests.search.events import CATALOGUE, make_event
 
@@ -21,7 +23,7 @@ def parse(parameters: dict[str, list[str]]) -> Filter:
 
 def matches(event: EventDict, **parameters: str | list[str]) -> bool:
     listed = {name: [value] if isinstance(value, str) else value for name, value in parameters.items()}
-    return parse({name.rstrip("_"): values for name, values in listed.items()}).matches(facets(event, CATALOGUE))
+    return parse({name.rstrip("_"): values for name, values in listed.items()}).matches(facets(orjson.dumps(event)))
 
 
 # Types
@@ -233,6 +235,10 @@ def test_a_moment_is_rfc_3339_with_its_zone_or_epoch_milliseconds(text: str, mom
 
 
 # Words
+
+
+def words(event: EventDict) -> set[str]:
+    return facets(orjson.dumps(event)).words
 
 
 def test_every_word_must_occur_and_a_star_ends_a_beginning() -> None:

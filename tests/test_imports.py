@@ -7,7 +7,7 @@ TOP = Path(__file__).parent.parent
 
 LEVELS = [
     {"errors", "model", "resources"},
-    {"event", "formats", "counts", "folder", "section", "problem"},
+    {"event", "facets", "formats", "counts", "folder", "section", "problem"},
     {"log", "mapping", "sinks", "logs"},
     {"filter", "settings", "schemas"},
     {"sources", "delivery", "search", "access"},

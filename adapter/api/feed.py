@@ -26,7 +26,8 @@ from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
 from adapter.problem import SECURITY_HEADERS
-from adapter.search import Order, Search
+from adapter.search.cursor import Order
+from adapter.search.search import Search
 from adapter.settings import Permission
 
 _log = structlog.get_logger("adapter.api")

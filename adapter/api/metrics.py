@@ -18,7 +18,7 @@ from adapter.formats.text import harmless
 from adapter.log.protocol import Log
 from adapter.mapping.tables import Tables
 from adapter.problem import SECURITY_HEADERS
-from adapter.search import Search
+from adapter.search.search import Search
 from adapter.settings import Permission
 
 #: Gives metrics when asked.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 
-import orjson
-
-from adapter.filter import Filter, facets
+from adapter.facets import facets
+from adapter.filter import Filter
 from adapter.model import Entry
 
 
@@ -41,4 +40,4 @@ class Selection:
 
     def _matches(self, entry: Entry) -> bool:
         assert entry.event is not None
-        return self._filter.matches(facets(orjson.loads(entry.event), self._filter.catalogue))
+        return self._filter.matches(facets(entry.event))

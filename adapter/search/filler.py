@@ -14,11 +14,11 @@ import signal
 import sys
 from pathlib import Path
 
-from adapter.log.sqlite import Reader, find_position, open_reader, read_entries
+from adapter.log.reading import Reader, each_event, find_position, open_reader
 from adapter.search.store import Store, Unusable
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
-BATCH = 5_000
+BATCH = 10_000
 #: Added to the process's niceness: receiving comes first.
 NICENESS = 15
 
@@ -31,8 +31,8 @@ def check_origin(store: Store, log: Reader) -> None:
     """
     if store.position == 0:
         return
-    last = read_entries(log, store.position - 1, limit=1)
-    if not last or (last[0].uid, last[0].received_at) != (store.uid, store.received_at):
+    last = next(each_event(log, store.position - 1, store.position), None)
+    if last is None or (last.uid, last.received_at) != (store.uid, store.received_at):
         raise Unusable("filled from another log")
 
 
@@ -46,8 +46,8 @@ def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
     """
     if store.position >= head:
         return False
-    entries = read_entries(log, store.position, limit=min(batch, head - store.position))
-    store.add(entries, lambda entry: find_position(log, entry.uid))
+    entries = each_event(log, store.position, min(head, store.position + batch))
+    store.add(entries, lambda uid: find_position(log, uid))
     return True
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
-    gc.set_threshold(100_000)  # a batch is many objects and no cycles
+    gc.disable()  # a batch is many objects and no cycles
     search, log_path = (Path(argument) for argument in sys.argv[1:])
     # Unbuffered, so that nothing lies unseen when select is asked.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads, open_reader(log_path) as log:

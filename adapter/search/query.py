@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from adapter.filter import Facets, Filter, Term, address_range, query_words, term_test
+from msgspec.structs import replace
+
+from adapter.facets import Facets, facets
+from adapter.filter import Filter, Term, address_range, query_words, term_test
 from adapter.search.cursor import LogCursor, Order, TimeCursor
 from adapter.search.store import ACTOR, CLIENT, SESSION, TARGET, Address, Keys, stored_ranges
 
@@ -78,7 +81,7 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         secret: bytes = connection.execute("SELECT secret FROM state").fetchone()[0]
-        self._keys = Keys(secret)
+        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION)}
         self._kinds: list[tuple[int, str, str, str | None]] = []
         self._origins: list[tuple[int, str, str, str | None, str | None]] = []
 
@@ -208,7 +211,7 @@ class Reader:
 
     def _by_key(self, term: Term) -> _Condition:
         roles = {"user": (ACTOR, TARGET), "actor": (ACTOR,), "target": (TARGET,), "client": (CLIENT,)}
-        keys = [self._keys[role + value] for value in term.values for role in roles.get(term.name, (SESSION,))]
+        keys = [self._keys[role][value] for value in term.values for role in roles.get(term.name, (SESSION,))]
         test = (
             f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.key IN ({_marks(keys)}) "
             f"AND t.time = e.time AND t.position = e.position)"
@@ -227,8 +230,7 @@ class Reader:
         tests = _tests_of(filter, "outcome", "reason", "reason_class")
         wanted: list[int] = []
         for id, type, outcome, reason in self._kinds:
-            reason_class = None if reason is None else filter.catalogue.reason_class(reason)
-            kind = _NOTHING._replace(type=type, outcome=outcome, reason=reason, reason_class=reason_class)
+            kind = replace(_NOTHING, type=type, outcome=outcome, reason=reason)
             if filter.may_match_type(type) and all(test(kind) is not negated for negated, test in tests):
                 wanted.append(id)
         return wanted
@@ -237,17 +239,19 @@ class Reader:
         tests = _tests_of(filter, "source", "provider", "realm")
         wanted: list[int] = []
         for id, source, provider, realm_id, realm_name in self._origins:
-            origin = _NOTHING._replace(source=source, provider=provider, realm_id=realm_id, realm_name=realm_name)
+            origin = replace(_NOTHING, source=source, provider=provider, realm_id=realm_id, realm_name=realm_name)
             if all(test(origin) is not negated for negated, test in tests):
                 wanted.append(id)
         return wanted
 
 
-_NOTHING = Facets(0, 0, "", "", None, None, "", "", None, None, None, (), None, (), None, None, None, {})
+_NOTHING = facets(
+    b'{"time":0,"type":"","outcome":"","source":{"name":"","provider":"","nativeType":"","receivedAt":0}}'
+)
 
 
 def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[Facets], bool]]]:
-    return [(term.negated, term_test(term)) for term in filter.terms if term.name in names]
+    return [(term.negated, term_test(term, filter.catalogue)) for term in filter.terms if term.name in names]
 
 
 def _key_way(where: _Sql, order: Order | None = "time") -> _Way:

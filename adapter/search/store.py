@@ -19,16 +19,13 @@ Indexes end in the time, so that the newest events of any key, kind or origin ar
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import orjson
-
-from adapter.filter import Facets, facets
-from adapter.mapping.catalogue import Catalogue, CatalogueFile
-from adapter.model import Entry
+from adapter.facets import MAPPED, Facets, address_bytes, facets
+from adapter.log.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
 VERSION = 1
@@ -57,11 +54,14 @@ CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, posi
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL);
 """
 
+#: A batch adds a few rows to each of many pages: larger pages are fewer to find and to write. Bytes.
+PAGE_SIZE = 8192
+
 #: Roles of a text, before its fingerprint is made.
 ACTOR, TARGET, CLIENT, SESSION = "a", "t", "c", "s"
 
 _NEGATIVE = -(1 << 63)
-#: How many fingerprints are remembered, and of texts of which length.
+#: How many fingerprints of a role, and how many addresses, are remembered, and of texts of which length.
 _REMEMBERED, _SHORT = 16_384, 200
 
 
@@ -74,12 +74,12 @@ class Overtaken(Exception):
 
 
 class Keys(dict[str, int]):
-    """Fingerprints of texts, each behind the letter of its role: negative integers, made with the secret of one
-    search database so that nobody can make two texts meet. Remembers those that it was asked for as a dict."""
+    """Fingerprints of texts in one role: negative integers, made with the secret of one search database so that nobody
+    can make two texts meet. Remembers those that it was asked for as a dict."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, role: str) -> None:
         super().__init__()
-        self._begun = hashlib.blake2b(digest_size=8, key=secret)
+        self._begun = hashlib.blake2b(role.encode(), digest_size=8, key=secret)
 
     def fingerprint(self, text: str) -> int:
         """The fingerprint of a text that is not worth remembering."""
@@ -96,20 +96,30 @@ class Keys(dict[str, int]):
         return made
 
 
-_MAPPED = bytes(10) + b"\xff\xff"
-
 Address = int | bytes
+
+
+class _Addresses(dict[str, Address | None]):
+    """Addresses as keys, by how they were written; remembers those that it was asked for."""
+
+    def __missing__(self, text: str) -> Address | None:
+        ip = address_bytes(text)
+        made = None if ip is None else stored_address(ip)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[text] = made
+        return made
 
 
 def stored_address(ip: bytes) -> Address:
     """An address of 16 bytes as a key: an IPv4 address is an integer, so that it costs four bytes."""
-    return int.from_bytes(ip[12:], "big") if ip.startswith(_MAPPED) else ip
+    return int.from_bytes(ip[12:], "big") if ip.startswith(MAPPED) else ip
 
 
 def stored_ranges(low: bytes, high: bytes) -> list[tuple[Address, Address]]:
     """The ranges of keys that hold the addresses of a CIDR."""
-    first, last = _MAPPED + bytes(4), _MAPPED + b"\xff" * 4
-    if low.startswith(_MAPPED):
+    first, last = MAPPED + bytes(4), MAPPED + b"\xff" * 4
+    if low.startswith(MAPPED):
         return [(stored_address(low), stored_address(high))]
     ranges: list[tuple[Address, Address]] = [(low, high)]
     if low <= first and last <= high:
@@ -134,9 +144,10 @@ def create(path: Path) -> None:
     """
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {SCHEMA}")
-        connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?)", (secrets.token_bytes(16),))
+        connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?)", (os.urandom(16),))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -184,8 +195,8 @@ class Store:
                 raise Unusable("cut short")
             # A lost search is built again from the log: it needs no sync of its own in every commit, only order.
             run("PRAGMA synchronous = NORMAL")
-            run("PRAGMA cache_size = -8192")
-            run("PRAGMA wal_autocheckpoint = 8000")
+            run("PRAGMA cache_size = -4096")
+            run("PRAGMA wal_autocheckpoint = 4000")
             run("PRAGMA journal_size_limit = 67108864")
             run("PRAGMA temp_store = MEMORY")
             self.position, self.uid, self.received_at, secret = run("SELECT * FROM state").fetchone()
@@ -198,15 +209,18 @@ class Store:
             if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise Unusable(str(error)) from None
             raise
-        self._keys = Keys(secret)
+        self._actors, self._targets, self._clients, self._sessions = (
+            Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION)
+        )
+        self._addresses = _Addresses()
         self._inode = self._path.stat().st_ino
 
     def close(self) -> None:
         self._connection.close()
 
-    def add(self, entries: Sequence[Entry], first_position: Callable[[Entry], int | None]) -> None:
-        """Take in the next entries of the log, all or none. ``first_position`` tells where an entry's event first
-        stood in the log; it is asked for revisions only.
+    def add(self, entries: Iterable[EventRow], first_position: Callable[[bytes], int | None]) -> None:
+        """Take in the next entries of the log, at least one, all or none. ``first_position`` tells where the event of
+        a uid first stood in the log; it is asked for revisions only.
 
         Raises:
             Unusable: the database was found damaged, or taken away.
@@ -215,35 +229,38 @@ class Store:
         """
         self._still_there()
         run, many = self._connection.execute, self._connection.executemany
+        kinds, origins = self._kinds, self._origins
         events: list[tuple[object, ...]] = []
         keys: list[tuple[int, int, int]] = []
         addresses: list[tuple[Address, int, int]] = []
         texts: list[tuple[int, str]] = []
-        revised: list[Entry] = []
-        for entry in entries:
-            if entry.event is None:
+        revised: list[tuple[int, bytes]] = []
+        for position, uid, revision, received_at, event in entries:
+            if event is None:
                 continue
-            found = facets(orjson.loads(entry.event), _NO_CATALOGUE)
-            position, time = entry.position, found.time
-            address = None if found.ip is None else stored_address(found.ip)
-            kind = self._kinds.id((found.type, found.outcome, found.reason))
-            origin = self._origins.id((found.source, found.provider, found.realm_id, found.realm_name))
-            events.append((position, time, entry.received_at, kind, origin, address))
-            keys.extend([(key, time, position) for key in self._fingerprints(found)])
-            if address is not None:
-                addresses.append((address, time, position))
-            texts.append((position, " ".join(found.words)))
-            if entry.revision:
-                revised.append(entry)
+            found = facets(event)
+            time = found.time
+            kind = kinds[found.type, found.outcome, found.reason]
+            origin = origins[found.source, found.provider, found.realm_id, found.realm_name]
+            address = None
+            if found.address is not None:
+                address = self._addresses[found.address]
+                if address is not None:
+                    addresses.append((address, time, position))
+            events.append((position, time, received_at, kind, origin, address))
+            for key in self._fingerprints(found):
+                keys.append((key, time, position))
+            texts.append((position, found.text))
+            if revision:
+                revised.append((position, uid))
         keys.sort(key=_roughly)
         addresses.sort(key=_numbers_first)
-        last = entries[-1]
         try:
             run("BEGIN IMMEDIATE")
             try:
                 moved = run(
                     "UPDATE state SET position = ?, uid = ?, received_at = ? WHERE position = ?",
-                    (last.position, last.uid, last.received_at, self.position),
+                    (position, uid, received_at, self.position),
                 )
                 if not moved.rowcount:
                     raise Overtaken
@@ -256,8 +273,8 @@ class Store:
                 many("INSERT INTO found_by VALUES (?,?,?)", keys)
                 many("INSERT INTO found_by VALUES (?,?,?)", addresses)
                 many("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
-                for entry in revised:
-                    self._supersede(entry.position, first_position(entry))
+                for revision_at, revised_uid in revised:
+                    self._supersede(revision_at, first_position(revised_uid))
                 run("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -269,21 +286,23 @@ class Store:
             raise
         self._kinds.written()
         self._origins.written()
-        self.position, self.uid, self.received_at = last.position, last.uid, last.received_at
+        self.position, self.uid, self.received_at = position, uid, received_at
 
-    def _fingerprints(self, found: Facets) -> set[int]:
-        known = self._keys
-        keys = {known[ACTOR + name] for name in found.actor_names}
-        if found.actor is not None:
-            keys.add(known[ACTOR + found.actor])
-        if found.target is not None:
-            keys.add(known[TARGET + found.target])
-        for name in found.target_names:
-            keys.add(known[TARGET + name])
+    def _fingerprints(self, found: Facets) -> list[int]:
+        """The keys of an event, its address aside; each once."""
+        actor, names = found.actor, found.actor_names
+        keys = [self._actors[name] for name in names]
+        if actor is not None and actor not in names:
+            keys.append(self._actors[actor])
+        target, names = found.target, found.target_names
+        if target is not None and target not in names:
+            keys.append(self._targets[target])
+        for name in names:
+            keys.append(self._targets[name])
         if found.client is not None:
-            keys.add(known[CLIENT + found.client])
+            keys.append(self._clients[found.client])
         if found.session is not None:
-            keys.add(known.fingerprint(SESSION + found.session))
+            keys.append(self._sessions.fingerprint(found.session))
         return keys
 
     def _supersede(self, position: int, first: int | None) -> None:
@@ -306,21 +325,19 @@ class Store:
             raise Unusable("taken away")
 
 
-class _Symbols:
+class _Symbols(dict[tuple[str | None, ...], int]):
     """Tuples known by small numbers; new ones are written with the batch that brings them."""
 
     def __init__(self, connection: sqlite3.Connection, table: str, columns: int) -> None:
+        super().__init__({row[1:]: row[0] for row in connection.execute(f"SELECT * FROM {table}")})
         self._connection = connection
         self._insert = f"INSERT INTO {table} VALUES ({','.join('?' * (columns + 1))})"
-        self._ids = {row[1:]: row[0] for row in connection.execute(f"SELECT * FROM {table}")}
         self._new: list[tuple[object, ...]] = []
 
-    def id(self, symbol: tuple[str | None, ...]) -> int:
-        known: int | None = self._ids.get(symbol)
-        if known is None:
-            known = self._ids[symbol] = len(self._ids) + 1
-            self._new.append((known, *symbol))
-        return known
+    def __missing__(self, symbol: tuple[str | None, ...]) -> int:
+        number = self[symbol] = len(self) + 1
+        self._new.append((number, *symbol))
+        return number
 
     def write(self) -> None:
         self._connection.executemany(self._insert, self._new)
@@ -329,9 +346,6 @@ class _Symbols:
         """What was new is committed; until then each batch brings it again."""
         self._new.clear()
 
-
-#: Types are kept as they came: questions resolve their aliases, so that a mended catalogue needs no new search.
-_NO_CATALOGUE = Catalogue(CatalogueFile())
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})
 

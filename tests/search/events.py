@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
+from adapter.log.reading import EventRow
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
-from adapter.model import Entry, EventDict
+from adapter.model import EventDict
 
 CATALOGUE = Catalogue(
     CatalogueFile.model_validate(
@@ -42,17 +43,15 @@ def make_event(**changes: Any) -> EventDict:
     return {name: value for name, value in event.items() if value is not None}
 
 
-def make_entry(position: int, event: EventDict | None = None, *, uid: bytes | None = None, revision: int = 0) -> Entry:
-    """The entry of an event at a position; a quarantined one without an event."""
+def make_entry(
+    position: int, event: EventDict | None = None, *, uid: bytes | None = None, revision: int = 0
+) -> EventRow:
+    """The entry of an event at a position, as the filler reads it; a quarantined one without an event."""
     received_at = 1_005 if event is None else event["source"]["receivedAt"]
-    return Entry(
+    return EventRow(
         position=position,
         uid=uid or uuid.UUID(int=position).bytes,
         revision=revision,
         received_at=received_at,
-        source="prod",
-        type=None if event is None else event["type"],
         event=None if event is None else orjson.dumps(event),
-        problem="no row" if event is None else None,
-        native_type="LOGIN",
     )

@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapter.filter import Filter, facets
-from adapter.model import Entry, EventDict
+from adapter.facets import facets
+from adapter.filter import Filter
+from adapter.log.reading import EventRow
+from adapter.model import EventDict
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.query import Reader
 from adapter.search.store import Store
 from tests.search.events import CATALOGUE, make_entry, make_event
 
-Fill = Callable[[Sequence[Entry]], Reader]
+Fill = Callable[[Sequence[EventRow]], Reader]
 
 
 class Database:
@@ -29,20 +32,20 @@ class Database:
         self._folder = folder
         self._number = 0
 
-    def fill(self, entries: Sequence[Entry]) -> Reader:
+    def fill(self, entries: Sequence[EventRow]) -> Reader:
         self._number += 1
         path = self._folder / f"{self._number}.sqlite"
         self.store = Store(path)
         self.add(entries)
         return Reader(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None))
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[EventRow]) -> None:
         firsts = getattr(self, "_firsts", {})
         for entry in entries:
             firsts.setdefault(entry.uid, entry.position)
         self._firsts = firsts
         if entries:
-            self.store.add(entries, lambda entry: self._firsts.get(entry.uid))
+            self.store.add(entries, self._firsts.get)
 
     def forget(self) -> None:
         self._firsts = {}
@@ -178,7 +181,7 @@ def test_the_database_and_the_filter_agree_on_every_event(
         wanted = [
             (event["time"], position)
             for position, event in enumerate(events, 1)
-            if event is not None and filter.matches(facets(event, CATALOGUE))
+            if event is not None and filter.matches(facets(orjson.dumps(event)))
         ]
         by_time = newest_first(reader, filter, snapshot=len(events), size=size)
         assert by_time == [position for _, position in sorted(wanted, reverse=True)]

@@ -19,7 +19,7 @@ from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.log.protocol import Log, NewEntry
 from adapter.log.sqlite import open_sqlite_log
-from adapter.search import Search, open_search
+from adapter.search.search import Search, open_search
 from tests.search.events import CATALOGUE, make_entry, make_event
 
 ALL = Filter(CATALOGUE)
@@ -59,7 +59,7 @@ class Place:
                     weak=None,
                     ordinal=0,
                     native_type="LOGIN",
-                    type=entry.type,
+                    type="access.LOGIN",
                     event=entry.event,
                     problem=None,
                 )
@@ -261,7 +261,7 @@ async def test_the_filler_ends_when_its_input_ends(place: Place) -> None:
 _A_SERVICE = """
 import asyncio, pathlib, sys
 from adapter.log.sqlite import open_sqlite_log
-from adapter.search import open_search
+from adapter.search.search import open_search
 
 async def main(folder):
     async with (

@@ -28,13 +28,13 @@ def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_pat
     path = tmp_path / "search.sqlite"
     store = Store(path)
     entries = [make_entry(n, make_event(type=f"custom.{n % 7}", time=n)) for n in range(1, 301)]
-    store._connection.execute("PRAGMA max_page_count = 20")
+    store._connection.execute("PRAGMA max_page_count = 14")
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        store.add(entries, lambda entry: None)
+        store.add(entries, lambda uid: None)
     assert store.position == 0
     assert found(path, 300) == []
     store._connection.execute("PRAGMA max_page_count = 100000")
-    store.add(entries, lambda entry: None)
+    store.add(entries, lambda uid: None)
     assert found(path, 300) == list(range(300, 0, -1))
     store.close()
 
@@ -42,9 +42,9 @@ def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_pat
 def test_of_two_fillers_one_is_told_that_the_other_was_faster(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
     one, other = Store(path), Store(path)
-    one.add([make_entry(1, make_event())], lambda entry: None)
+    one.add([make_entry(1, make_event())], lambda uid: None)
     with pytest.raises(Overtaken):
-        other.add([make_entry(1, make_event())], lambda entry: None)
+        other.add([make_entry(1, make_event())], lambda uid: None)
     assert found(path, 1) == [1]
     one.close()
     other.close()
@@ -53,11 +53,11 @@ def test_of_two_fillers_one_is_told_that_the_other_was_faster(tmp_path: Path) ->
 def test_a_database_goes_on_where_it_was_closed(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
     first = Store(path)
-    first.add([make_entry(1, make_event(type="custom.a", time=1))], lambda entry: None)
+    first.add([make_entry(1, make_event(type="custom.a", time=1))], lambda uid: None)
     first.close()
     second = Store(path)
     assert second.position == 1
-    second.add([make_entry(2, make_event(type="custom.b", time=2))], lambda entry: None)
+    second.add([make_entry(2, make_event(type="custom.b", time=2))], lambda uid: None)
     second.close()
     assert found(path, 2) == [2, 1]
 
@@ -73,9 +73,9 @@ def test_a_database_of_a_newer_version_is_not_used(tmp_path: Path) -> None:
 
 
 def test_two_databases_have_different_fingerprints() -> None:
-    assert Keys(b"one")["aalice"] != Keys(b"two")["aalice"]
-    assert Keys(b"one")["aalice"] == Keys(b"one").fingerprint("aalice") < 0
-    assert Keys(b"one")["aalice"] != Keys(b"one")["talice"]
+    assert Keys(b"one", "a")["alice"] != Keys(b"two", "a")["alice"]
+    assert Keys(b"one", "a")["alice"] == Keys(b"one", "a").fingerprint("alice") < 0
+    assert Keys(b"one", "a")["alice"] != Keys(b"one", "t")["alice"]
 
 
 def test_an_ipv4_address_is_a_number_and_a_range_over_both_kinds_is_two() -> None:
@@ -107,6 +107,6 @@ def test_what_a_login_costs_on_disk_is_bounded(tmp_path: Path) -> None:
         )
         for n in range(1, 5_001)
     ]
-    store.add(entries, lambda entry: None)
+    store.add(entries, lambda uid: None)
     store.close()
     assert path.stat().st_size / 5_000 < 300

@@ -1,0 +1,285 @@
+"""What one event can be found by: its facets, and the words of its full text.
+
+Filters test them in memory; the search keeps them. They are made of the event alone, without the catalogue: a type is
+the one that the event has, and filters know its other names.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+
+class _Who(Struct, gc=False, rename="camel"):
+    client_id: str | None = None
+    user_id: str | None = None
+    ip_address: str | None = None
+    username: str | None = None
+    session_id: str | None = None
+
+
+class _Origin(Struct, gc=False, rename="camel"):
+    name: str
+    provider: str
+    native_type: str
+    received_at: int
+
+
+class _Event(Struct, gc=False, rename="camel"):
+    """What is read of a unified event."""
+
+    time: int
+    type: str
+    outcome: str
+    source: _Origin
+    realm_id: str | None = None
+    realm_name: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    auth_details: _Who | None = None
+    details: dict[str, str] | None = None
+    resource_path: str | None = None
+
+
+_read = Decoder(_Event).decode
+_NOBODY = _Who()
+
+
+class Facets(Struct, frozen=True, gc=False):
+    """What one event can be found by; what is unknown is ``None``."""
+
+    #: When it happened and when it arrived, epoch milliseconds.
+    time: int
+    received_at: int
+    type: str
+    outcome: str
+    reason: str | None
+    provider: str
+    source: str
+    realm_id: str | None
+    realm_name: str | None
+    actor: str | None
+    actor_names: tuple[str, ...]
+    target: str | None
+    target_names: tuple[str, ...]
+    client: str | None
+    #: As the provider wrote it, so far as one could be as long.
+    address: str | None
+    session: str | None
+    event: _Event
+
+    @property
+    def ip(self) -> bytes | None:
+        """16 bytes; an IPv4 address stands in ``::ffff:0:0/96``. Computed when asked for."""
+        return None if self.address is None else address_bytes(self.address)
+
+    @property
+    def words(self) -> set[str]:
+        """The words that ``q`` finds it by; computed when asked for."""
+        return set(self.text.split())
+
+    @property
+    def text(self) -> str:
+        """The same words, with blanks between them; some may stand there twice."""
+        return _text(self.event)
+
+
+def facets(event: bytes) -> Facets:
+    """What a unified event (JSON) can be found by."""
+    read = _read(event)
+    who = read.auth_details or _NOBODY
+    details = read.details or {}
+    origin = read.source
+    type = read.type
+    address = who.ip_address
+    actor, target = who.user_id, None
+    actor_names = _names(who.username)
+    target_names: tuple[str, ...] = ()
+    if type.startswith("admin."):
+        target = _user_in_path(read.resource_path) or details.get("userId")
+        target_names = _names(details.get("username"))
+    elif type.startswith("access.IMPERSONATE"):
+        # Keycloak names the impersonated where the actor stands; the impersonator has only a name.
+        actor, target = None, actor
+        actor_names, target_names = _names(details.get("impersonator")), actor_names
+    elif type.startswith("access."):
+        actor_names = _names(who.username, details.get("username"))
+        target = details.get("userId")  # whose account it was, where somebody else acted
+    return Facets(
+        read.time,
+        origin.received_at,
+        type,
+        read.outcome,
+        read.reason,
+        origin.provider,
+        origin.name,
+        read.realm_id,
+        read.realm_name,
+        actor,
+        actor_names,
+        target,
+        target_names,
+        who.client_id,
+        None if address is None else address[:100],
+        who.session_id or details.get("code_id"),
+        read,
+    )
+
+
+def _names(name: str | None, other: str | None = None) -> tuple[str, ...]:
+    if name is None or name == other:
+        return () if other is None else (other,)
+    return (name,) if other is None else (name, other)
+
+
+_USER_IN_PATH = re.compile(r"(?:^|/)users/([^/]+)")
+
+
+def _user_in_path(path: str | None) -> str | None:
+    found = None if path is None else _USER_IN_PATH.search(path)
+    return None if found is None else found[1]
+
+
+# Addresses
+
+#: In front of the four bytes of an IPv4 address.
+MAPPED = bytes(10) + b"\xff\xff"
+
+
+def address_bytes(text: str) -> bytes | None:
+    """The 16 bytes of an address as a provider may write it (with a port, in brackets, with a zone), or ``None``."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    text = text.partition("%")[0]
+    try:
+        if ":" in text:
+            return socket.inet_pton(socket.AF_INET6, text)
+        return MAPPED + socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return None
+
+
+# Words
+
+_WORD = re.compile(r"[^\W_]+")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d)?(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?")
+#: Digits and letters taking turns: what a generator writes, not a person.
+_RANDOM = re.compile(r"(?:\d+[a-z]+){3}|(?:[a-z]+\d+){3}")
+#: Longer words are found by their beginning.
+_LONGEST = 40
+#: So much of each value is read for words, characters: a sender must not fill the index, or our memory, with one.
+_READ = 1_000
+#: A generated token is at least this long.
+_RANDOM_FROM = 10
+#: How many values' words are remembered, and of values of which length.
+_REMEMBERED, _SHORT = 8_192, 200
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text, in order: runs of letters and digits of any script, case folded."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return [word[:_LONGEST] for word in _WORD.findall(text.casefold())]
+
+
+def _text(event: _Event) -> str:
+    """The words that an event is found by with ``q``: type, error, native type, client, names, resource path, and
+    what people would type of the details; not ids, tokens and times, which have filters of their own."""
+    who = event.auth_details or _NOBODY
+    name = who.username
+    found = [_common_words(event.type, event.source.native_type, event.error, who.client_id)]
+    if name is not None:
+        found.append(_NAME_WORDS[name])
+    if event.resource_path is not None:
+        found.append(_TYPED_WORDS[event.resource_path])
+    if event.details is not None:
+        for key, value in event.details.items():
+            words = _WORDS_OF[key]
+            if words is not None and value != name:
+                found.append(words[value])
+    return " ".join(found)
+
+
+class _Words(dict[str, str]):
+    """The words of values, with blanks between them; those of short ones are remembered."""
+
+    def __init__(self, read: Callable[[str], list[str]]) -> None:
+        super().__init__()
+        self._of = read
+
+    def __missing__(self, value: str) -> str:
+        words = " ".join(self._of(value[:_READ]))
+        if len(value) <= _SHORT:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[value] = words
+        return words
+
+
+def _name_words(text: str) -> list[str]:
+    return split_words(_UUID.sub(" ", text))
+
+
+def _typed_words(text: str) -> list[str]:
+    text = _MOMENT.sub(" ", _UUID.sub(" ", text))
+    return [word for word in split_words(text) if len(word) < _RANDOM_FROM or not _looks_generated(word)]
+
+
+def _looks_generated(word: str) -> bool:
+    # Ten or thirteen digits that begin with 1 are a moment of this age, in seconds or milliseconds.
+    if word.isdecimal():
+        return len(word) > 15 or (len(word) in (10, 13) and word[0] == "1")
+    return len(word) > 30 or _RANDOM.search(word) is not None
+
+
+_NAME_WORDS, _TYPED_WORDS = _Words(_name_words), _Words(_typed_words)
+
+
+@lru_cache(maxsize=4_096)
+def _common_words(type: str, native_type: str, error: str | None, client: str | None) -> str:
+    typed = [*_typed_words(type), *_typed_words(native_type)]
+    names = [*_name_words((error or "")[:_READ]), *_name_words((client or "")[:_READ])]
+    return " ".join(dict.fromkeys([*typed, *names]))
+
+
+class _WordsOf(dict[str, "_Words | None"]):
+    """How the value of a detail is read for words, by its key."""
+
+    #: Details whose words count whatever they look like.
+    NAMING = frozenset({"username", "email", "previous_email", "updated_email", "impersonator"})
+    #: Details that say how a protocol was spoken; nobody looks for them by a word.
+    PROTOCOL = frozenset(
+        {
+            "auth_method",
+            "auth_type",
+            "client_auth_method",
+            "grant_type",
+            "refresh_token_type",
+            "response_mode",
+            "response_type",
+            "token_type",
+        }
+    )
+
+    def __missing__(self, key: str) -> _Words | None:
+        words: _Words | None = _TYPED_WORDS
+        if key in self.NAMING:
+            words = _NAME_WORDS
+        elif key in self.PROTOCOL or key.endswith("_id"):
+            words = None
+        if len(self) < _REMEMBERED and len(key) <= _SHORT:
+            self[key] = words
+        return words
+
+
+_WORDS_OF = _WordsOf()
