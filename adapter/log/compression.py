@@ -55,5 +55,9 @@ class Compression:
         pieces = iter([made[number].tobytes() for number in range(len(made))])
         return [next(pieces) if length else b"" for length in lengths]
 
+    def decompress_one(self, frame: bytes) -> bytes:
+        """The piece of one frame: cheaper than `decompress` where no other thread is in the way."""
+        return self._decompressor.decompress(frame) if frame else b""
+
 
 _SEGMENT = struct.Struct("=QQ").pack

@@ -1,4 +1,7 @@
-"""Reading entries: one statement and one row a call, since each row more may wait for the busy event loop."""
+"""Reading entries: one statement and one row a call, since each row more may wait for the busy event loop.
+
+A process without an event loop reads rows one by one with `each_event`, which costs half as much.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -60,6 +64,26 @@ SELECT entries, runs, frames FROM ({_ENTRIES}
   WHERE position IN (SELECT (SELECT max(position) FROM event WHERE position <= asked.value) FROM json_each(?1) AS asked)
 )
 """
+
+#: Entries that `each_event` reads together.
+_STRETCH = 1_000
+_STRETCH_ROWS = """
+SELECT position, uid, revision, received_at, size FROM entry WHERE position > ? AND position <= ? ORDER BY position
+"""
+_STRETCH_RUNS = """
+SELECT position, lengths, content FROM event
+WHERE position >= (SELECT max(position) FROM event WHERE position <= ?) AND position <= ? ORDER BY position
+"""
+
+
+class EventRow(NamedTuple):
+    """What of an `Entry` those need who read nothing but events."""
+
+    position: int
+    uid: bytes
+    revision: int
+    received_at: int
+    event: bytes | None
 
 
 def make_entries(compression: Compression, entries: str, runs: str, frames: str | None) -> list[Entry]:
@@ -127,6 +151,31 @@ def read_entries(reader: Reader, after: int, *, until: int | None = None, limit:
         (fitting,) = reader.execute(FITTING, (*stretch, READ_SIZE)).fetchone()
         stretch = (*stretch[:2], fitting)
     return make_entries(reader.compression, *reader.execute(READ, stretch).fetchone())
+
+
+def each_event(reader: Reader, after: int, until: int) -> Iterator[EventRow]:
+    """Entries with ``after < position <= until``, ascending, up to about 8 MiB of events. Few of them are in memory at
+    a time, and a statement is open for a short stretch only."""
+    room = READ_SIZE
+    make = EventRow._make
+    while after < until and room > 0:
+        rows = reader.execute(_STRETCH_ROWS, (after, min(until, after + _STRETCH))).fetchall()
+        if not rows:
+            return
+        last = rows[-1][0]
+        left = iter(rows)
+        for first, lengths, content in reader.execute(_STRETCH_RUNS, (after + 1, last)):
+            events = reader.compression.decompress_one(content)
+            before, places = 0, orjson.loads(lengths)
+            if first <= after:
+                before = sum(places[: after + 1 - first])
+                places = places[after + 1 - first :]
+            for length, (position, uid, revision, received_at, size) in zip(places, left, strict=False):
+                end = before + length
+                yield make((position, uid, revision, received_at, None if size is None else events[before:end]))
+                before = end
+        room -= sum([size or 0 for *_, size in rows])
+        after = last
 
 
 def fetch_entries(reader: Reader, positions: Sequence[int]) -> list[Entry]:
