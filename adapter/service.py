@@ -23,7 +23,17 @@ from adapter.api.feed import Feed
 from adapter.api.health import Health
 from adapter.api.ingest import challenge_operation, ingest_operation
 from adapter.api.mappings import Mappings
-from adapter.api.metrics import Metrics, read_commits, read_counts, read_log, read_mappings, read_sinks
+from adapter.api.metrics import (
+    Metrics,
+    read_commits,
+    read_counts,
+    read_log,
+    read_mappings,
+    read_renormalization,
+    read_sinks,
+)
+from adapter.api.quarantine import QuarantinePages
+from adapter.api.renormalization import RenormalizationPages
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery
 from adapter.delivery.select import Selection
@@ -44,6 +54,7 @@ from adapter.sinks.settings import open_sink
 from adapter.sources.authentication import Authenticator
 from adapter.sources.ingest import Door, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
+from adapter.sources.renormalization import open_renormalization
 
 _log = structlog.get_logger("adapter.service")
 
@@ -75,7 +86,7 @@ class Service:
 @asynccontextmanager
 async def open_service(settings: Settings, *, port: int | None = None, sinks: bool = True) -> AsyncIterator[Service]:
     """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
-    without ``sinks`` nothing is sent out.
+    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with.
 
     Raises:
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
@@ -104,17 +115,23 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         counts = Counts()
         intake = Intake(log, counts, events_limit=settings.server.events_limit)
         doors, nobody = _doors(access, configured, sources, tables)
+        present = {name: door.source for name, door in doors.items()}
+        again = open_renormalization(log, present, tables, lambda: tables.catalogue, go_on=sinks)
+        renormalization = await stack.enter_async_context(again)
         readings = [
             lambda: read_counts(counts),
             lambda: read_log(log, search),
             lambda: read_commits(log.commits),
             lambda: read_sinks(deliveries),
             lambda: read_mappings(tables),
+            lambda: read_renormalization(renormalization),
         ]
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
             challenge_operation(challenge_handler(doors, nobody)),
             *Feed(log, search, lambda: tables.catalogue).operations(),
+            *QuarantinePages(log, {name: source.provider for name, source in present.items()}).operations(),
+            *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue).operations(),
             *Mappings(tables, events_limit=settings.server.events_limit).operations(),
             *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),

@@ -47,6 +47,8 @@ class Permission(StrEnum):
     METRICS = "metrics"
     #: Try mapping tables, and have changed ones taken up.
     MAPPINGS = "mappings"
+    #: Have stored raw events read again by the present tables.
+    RENORMALIZE = "renormalize"
 
 
 def is_loopback(host: str) -> bool:

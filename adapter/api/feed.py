@@ -72,7 +72,7 @@ _ORDER = Parameter(
 _REVISIONS = Parameter(
     "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
 )
-_UID = Parameter("uid", "The event's uid", {"type": "string", "format": "uuid"})
+UID = Parameter("uid", "The event's uid", {"type": "string", "format": "uuid"})
 
 
 class EventPage(BaseModel):
@@ -140,14 +140,14 @@ class Feed:
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
-                [_UID, Parameter("raw", "1: also what the provider sent; needs the permission raw",
+                [UID, Parameter("raw", "1: also what the provider sent; needs the permission raw",
                                  {"type": "string", "enum": ["0", "1"]})],
             ),
         ]  # fmt: skip
 
     async def find(self, request: web.Request) -> web.Response:
         filter, order, revisions = self._question(request)
-        limit = _limit(request.query.get("limit"))
+        limit = read_limit(request.query.get("limit"))
         page = await self._search.find(
             filter, order=order, limit=limit, cursor=request.query.get("cursor"), revisions=revisions
         )
@@ -155,10 +155,10 @@ class Feed:
         return json_answer(b'{"events":[%s],"next":%s}' % (b",".join(events), orjson.dumps(page.next)))
 
     async def show(self, request: web.Request) -> web.Response:
-        with_raw = _switch(request, "raw")
+        with_raw = read_switch(request, "raw")
         if with_raw:
             authorize(request, Permission.RAW)
-        entry = await self._latest(request.match_info["uid"])
+        entry = await find_entry(self._events, request.match_info["uid"])
         if entry is None:
             raise RequestError(404, "Not found", "There is no event with this uid.")
         if entry.event is None:
@@ -170,7 +170,7 @@ class Feed:
             )
         if not with_raw:
             return json_answer(entry.event)
-        return json_answer(b'%s,"raw":%s}' % (entry.event.rstrip()[:-1], await self._raw(entry)))
+        return json_answer(b'%s,"raw":%s}' % (entry.event.rstrip()[:-1], await raw_json(self._events, entry)))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
@@ -214,29 +214,6 @@ class Feed:
             entries = await self._events.fetch(positions)
             yield [entry.event for entry in entries if entry.event is not None]
 
-    async def _latest(self, uid: str) -> Entry | None:
-        try:
-            wanted = uuid.UUID(uid).bytes
-        except ValueError:
-            return None
-        position = await self._search.latest(wanted) or await self._events.find(wanted)
-        entries = await self._events.fetch([position]) if position else []
-        return entries[0] if entries else None
-
-    async def _raw(self, entry: Entry) -> bytes:
-        kept = await self._events.raw(entry.position)
-        if kept is None:
-            return b"null"
-        raw, media = kept
-        if media == "application/json":
-            try:
-                orjson.loads(raw)
-            except orjson.JSONDecodeError:
-                pass
-            else:
-                return raw
-        return orjson.dumps(raw.decode("utf-8", "replace"))
-
     def _question(self, request: web.Request) -> tuple[Filter, Order, bool]:
         """Filter, order, and whether revisions are wanted.
 
@@ -244,11 +221,38 @@ class Feed:
             RequestError: 400, a parameter is wrong.
         """
         order = _order(request.query.get("order", "time"))
-        revisions = _switch(request, "revisions")
+        revisions = read_switch(request, "revisions")
         if revisions and order != "log":
             raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
         filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
         return Filter.parse(filters, self._catalogue()), order, revisions
+
+
+async def find_entry(log: Log, uid: str) -> Entry | None:
+    """What stands for an event, or for something quarantined, now."""
+    try:
+        wanted = uuid.UUID(uid).bytes
+    except ValueError:
+        return None
+    position = await log.latest(wanted)
+    entries = await log.fetch([position]) if position else []
+    return entries[0] if entries else None
+
+
+async def raw_json(log: Log, entry: Entry) -> bytes:
+    """What the provider sent for an entry: JSON as it is, all else as a text; null if it is not kept."""
+    kept = await log.raw(entry.position)
+    if kept is None:
+        return b"null"
+    raw, media = kept
+    if media == "application/json":
+        try:
+            orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            return raw
+    return orjson.dumps(raw.decode("utf-8", "replace"))
 
 
 def _order(text: str) -> Order:
@@ -259,7 +263,12 @@ def _order(text: str) -> Order:
             raise _refused("order", text, "time or log")
 
 
-def _limit(text: str | None) -> int:
+def read_limit(text: str | None) -> int:
+    """The parameter ``limit``.
+
+    Raises:
+        RequestError: 400, it is wrong.
+    """
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIMIT):
@@ -267,7 +276,12 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _switch(request: web.Request, name: str) -> bool:
+def read_switch(request: web.Request, name: str) -> bool:
+    """A parameter that is 0 or 1.
+
+    Raises:
+        RequestError: 400, it is wrong.
+    """
     value = request.query.get(name, "0")
     if value not in ("0", "1"):
         raise _refused(name, value, "0 or 1")

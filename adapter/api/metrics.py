@@ -20,6 +20,9 @@ from adapter.mapping.tables import Tables
 from adapter.problem import SECURITY_HEADERS
 from adapter.search.search import Search
 from adapter.settings import Permission
+from adapter.sources.renormalization import Renormalization
+from adapter.sources.renormalization import State as JobState
+from adapter.sources.rereading import Verdict
 
 #: Gives metrics when asked.
 Reading = Callable[[], Iterable[Metric]]
@@ -133,6 +136,19 @@ def read_mappings(tables: Tables) -> Iterator[Metric]:
     for provider in sorted({*tables, *tables.refused}):
         failed.add_metric([provider], provider in tables.refused)
     yield from (info, failed)
+
+
+def read_renormalization(renormalization: Renormalization) -> Iterator[Metric]:
+    """What reading stored raw events again came to, and how much is left of it."""
+    entries = CounterMetricFamily("idp_adapter_renormalized", "Stored entries that were read again", labels=["verdict"])
+    for verdict in Verdict:
+        entries.add_metric([verdict], renormalization.counts[verdict])
+    job = renormalization.job
+    running = job is not None and job.state is JobState.RUNNING
+    left = 0 if job is None or not running else job.end - job.position
+    yield entries
+    yield GaugeMetricFamily("idp_adapter_renormalization_running", "1 while one is under way", value=running)
+    yield GaugeMetricFamily("idp_adapter_renormalization_lag", "Entries that it has not come to yet", value=left)
 
 
 def _histogram(name: str, meaning: str, values: Histogram) -> Metric:

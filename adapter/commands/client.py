@@ -33,6 +33,8 @@ class Client:
     """An HTTP session with the administrator's token."""
 
     session: ClientSession
+    #: Whether the service was opened for this command, and ends with it.
+    own: bool
 
     @asynccontextmanager
     async def get(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[ClientResponse]:
@@ -46,6 +48,17 @@ class Client:
                 raise AdapterError(await _refusal(response))
             yield response
 
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON of a successful answer; ``body`` is sent as JSON.
+
+        Raises:
+            AdapterError: the service refused, with its reason.
+        """
+        async with self.session.request(method, path, json=body) as response:
+            if response.status >= 300:
+                raise AdapterError(await _refusal(response))
+            return await response.json(content_type=None)
+
 
 @asynccontextmanager
 async def open_client(settings: Settings) -> AsyncIterator[Client]:
@@ -56,6 +69,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """
     folder = settings.data.folder
     async with AsyncExitStack() as stack:
+        own = False
         if in_use(folder):
             url = await _running(folder)
             configured = settings.auth.admin_token
@@ -63,7 +77,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
         elif folder.is_dir():
             configure_logs("warning", "console")
             service = await stack.enter_async_context(open_service(settings, port=0, sinks=False))
-            url, token = service.url, service.admin_token
+            url, token, own = service.url, service.admin_token, True
         else:
             raise ConfigError(
                 f"{folder}: there is no such data folder; start with idp-adapter serve, or name it: --data"
@@ -73,7 +87,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
                 "the administrator's token is not known here; set IDP_ADAPTER_AUTH__ADMIN_TOKEN as for the service"
             )
         headers = {"Authorization": f"Bearer {token}"}
-        yield Client(await stack.enter_async_context(ClientSession(url, headers=headers)))
+        yield Client(await stack.enter_async_context(ClientSession(url, headers=headers)), own)
 
 
 def run(work: Callable[[Client], Coroutine[Any, Any, T]], config: Path | None, data: Path | None) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -16,12 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from adapter.commands.client import Client, fail, run
+from adapter.commands.moment import read_moment
+from adapter.commands.renormalize import renormalize
 from adapter.filter import PARAMETERS
 from adapter.formats.text import harmless
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Find events, and write them out. Talks to the service that runs on the data folder, or opens the folder.",
+    help="Find events, write them out, read them again. Talks to the service that runs on the data folder, or opens "
+    "the folder.",
 )
 
 
@@ -60,7 +63,6 @@ Where = Annotated[
 ]
 Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log: in the order of arrival.")]
 
-_AGO = {"m": "minutes", "h": "hours", "d": "days"}
 _COLOURS = {"success": "green", "failure": "red", "unknown": "yellow"}
 
 
@@ -100,8 +102,7 @@ def list_events(
             sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
         sys.stdout.flush()
         return
-    # In a pipe nothing is cut: what reads it does not care how wide a terminal would be.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
+    console = _console()
     if not events:
         console.print(
             "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True
@@ -177,6 +178,53 @@ def export(
         fail(f"{output or 'standard output'}: cannot be written: {error.strerror}")
 
 
+@app.command()
+def quarantine(
+    sources: Sources = None,
+    providers: Annotated[
+        list[str] | None, typer.Option("--provider", help="Kind of identity provider. Repeatable.")
+    ] = None,
+    native_types: Annotated[
+        list[str] | None, typer.Option("--native-type", help="The provider's own type. Repeatable.")
+    ] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many groups.")] = 20,
+    raw: Annotated[bool, typer.Option("--raw", help="Also how the last one of each group begins.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One group a line.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Show what has no event, by source, native type and problem: the largest groups first.
+
+    For example: idp-adapter events quarantine --provider onewelcome --raw
+    """
+    query = [("source", one) for one in sources or ()]
+    query += [("provider", one) for one in providers or ()]
+    query += [("native_type", one) for one in native_types or ()]
+    query += [("limit", str(limit)), ("raw", "1" if raw else "0")]
+
+    async def listing(client: Client) -> dict[str, Any]:
+        async with client.get("/quarantine", query) as response:
+            found: dict[str, Any] = orjson.loads(await response.read())
+            return found
+
+    found = run(listing, config, data)
+    if json:
+        for group in found["groups"]:
+            sys.stdout.buffer.write(orjson.dumps(group) + b"\n")
+        sys.stdout.flush()
+        return
+    console = _console()
+    if not found["groups"]:
+        console.print("Nothing is quarantined.")
+        return
+    console.print(_groups(found["groups"], raw))
+    if found["kinds"] > len(found["groups"]):
+        console.print(f"{len(found['groups'])} of {found['kinds']} groups; --limit shows more", soft_wrap=True)
+
+
+app.command()(renormalize)
+
+
 async def _copy(chunks: Any, file: BinaryIO) -> None:
     async for chunk in chunks:
         file.write(chunk)
@@ -209,7 +257,7 @@ def _query(
         for value in values or ()
     ]
     now = datetime.now(UTC)
-    query += [(name, _moment(value, now)) for name, value in (("from", since), ("to", until)) if value]
+    query += [(name, read_moment(value, now)) for name, value in (("from", since), ("to", until)) if value]
     if words:
         query.append(("q", words))
     for one in where or ():
@@ -218,14 +266,6 @@ def _query(
             fail(f"--where {one}: write NAME=VALUE; names are {', '.join(PARAMETERS)}")
         query.append((name, value))
     return query
-
-
-def _moment(text: str, now: datetime) -> str:
-    """A moment for the feed; ``2h`` is two hours before ``now``."""
-    number, unit = text[:-1], text[-1:]
-    if unit in _AGO and number.isascii() and number.isdecimal() and len(number) < 6:
-        return str(int((now - timedelta(**{_AGO[unit]: int(number)})).timestamp() * 1000))
-    return text
 
 
 def _table(events: list[dict[str, Any]]) -> Table:
@@ -247,6 +287,35 @@ def _table(events: list[dict[str, Any]]) -> Table:
             _plain(event["source"]["name"]),
         )
     return table
+
+
+def _groups(groups: list[dict[str, Any]], raw: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("count", "source", "native type", "problem", "first", "last", "uid of the last"):
+        table.add_column(
+            heading, no_wrap=heading not in ("problem",), justify="right" if heading == "count" else "left"
+        )
+    if raw:
+        table.add_column("begins")
+    for group in groups:
+        sample = group["samples"][-1] if group["samples"] else {}
+        begins = [_plain(sample.get("raw"))] if raw else []
+        table.add_row(
+            str(group["count"]),
+            _plain(group["source"]),
+            _plain(group["nativeType"]),
+            Text(harmless(group["problem"])),
+            _local(group["firstAt"]),
+            _local(group["lastAt"]),
+            sample.get("uid", ""),
+            *begins,
+        )
+    return table
+
+
+def _console() -> Console:
+    # In a pipe nothing is cut: what reads it does not care how wide a terminal would be.
+    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
 
 
 def _plain(text: str | None, style: str = "") -> Text:

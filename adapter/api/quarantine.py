@@ -1,0 +1,156 @@
+"""What is quarantined, over HTTP: in groups by source, native type and problem, and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from adapter.api.feed import UID, find_entry, raw_json, read_limit, read_switch
+from adapter.api.operation import Answer, Operation, Parameter, authorize, json_answer
+from adapter.errors import RequestError
+from adapter.log.protocol import Log, QuarantineGroup
+from adapter.model import Entry, uid_text
+from adapter.settings import Permission
+
+#: Characters of what a provider sent that a sample shows.
+EXCERPT = 300
+
+
+class Sample(BaseModel):
+    """One entry of a group."""
+
+    uid: str
+    position: int = Field(description="Its place in the log")
+    receivedAt: int = Field(description="Arrival, epoch milliseconds")
+    raw: str | None = Field(None, description="With raw=1, the beginning of what the provider sent")
+
+
+class Group(BaseModel):
+    """Entries with source, native type and problem in common."""
+
+    source: str
+    provider: str | None = Field(description="The source's provider; null if the source is not configured any more")
+    nativeType: str | None = Field(description="null if it could not be read")
+    problem: str = Field(description="Without the place in the text where it was found")
+    count: int
+    firstAt: int = Field(description="Earliest arrival, epoch milliseconds")
+    lastAt: int = Field(description="Latest arrival, epoch milliseconds")
+    samples: list[Sample] = Field(description="The first one and the last one")
+
+
+class Groups(BaseModel):
+    """What is quarantined."""
+
+    count: int = Field(description="Entries there are")
+    kinds: int = Field(description="Groups there are")
+    groups: list[Group] = Field(description="The largest of them")
+
+
+class Quarantined(Sample):
+    """One quarantined entry."""
+
+    source: str
+    nativeType: str | None
+    problem: str
+    raw: Any = Field(None, description="With raw=1, what the provider sent: JSON as JSON, all else as text")
+
+
+class QuarantinePages:
+    """Shows what has no event, and did not become one later."""
+
+    def __init__(self, log: Log, providers: Mapping[str, str]) -> None:
+        """``providers``: of each configured source, by name."""
+        self._log = log
+        self._providers = providers
+
+    def operations(self) -> list[Operation]:
+        limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+        raw = {"type": "string", "enum": ["0", "1"]}
+        return [
+            Operation(
+                "GET", "/quarantine", self.groups, "What has no event, by source, native type and problem",
+                {200: Answer("The largest groups.", model=Groups)}, Permission.READ,
+                [
+                    Parameter("source", "Name of the source", repeatable=True),
+                    Parameter("provider", "Kind of identity provider", repeatable=True),
+                    Parameter("native_type", "Native type", repeatable=True),
+                    Parameter("limit", "Groups", limit),
+                    Parameter("raw", "1: also the beginning of what the provider sent; needs the permission raw", raw),
+                ],
+            ),
+            Operation(
+                "GET", "/quarantine/{uid}", self.show, "One quarantined entry",
+                {200: Answer("The entry.", model=Quarantined)}, Permission.READ,
+                [UID, Parameter("raw", "1: also what the provider sent; needs the permission raw", raw)],
+            ),
+        ]  # fmt: skip
+
+    async def groups(self, request: web.Request) -> web.Response:
+        with_raw = self._with_raw(request)
+        limit = read_limit(request.query.get("limit"))
+        native_types = request.query.getall("native_type", None)
+        found = await self._log.quarantine(sources=self._sources(request), native_types=native_types, limit=limit)
+        wanted = {position for group in found.groups for position in (group.first, group.last)}
+        entries = {entry.position: entry for entry in await self._log.fetch(sorted(wanted))}
+        groups = [await self._group(group, entries, with_raw) for group in found.groups]
+        page = Groups(count=found.entries, kinds=found.kinds, groups=groups)
+        return json_answer(page.model_dump_json(exclude_unset=True).encode())
+
+    async def show(self, request: web.Request) -> web.Response:
+        with_raw = self._with_raw(request)
+        entry = await find_entry(self._log, request.match_info["uid"])
+        if entry is None or entry.event is not None:
+            raise RequestError(404, "Not found", "Nothing with this uid is quarantined.")
+        told: dict[str, Any] = {
+            "uid": uid_text(entry.uid),
+            "position": entry.position,
+            "receivedAt": entry.received_at,
+            "source": entry.source,
+            "nativeType": entry.native_type,
+            "problem": entry.problem,
+        }
+        if with_raw:
+            told["raw"] = orjson.Fragment(await raw_json(self._log, entry))
+        return json_answer(orjson.dumps(told))
+
+    def _with_raw(self, request: web.Request) -> bool:
+        with_raw = read_switch(request, "raw")
+        if with_raw:
+            authorize(request, Permission.RAW)
+        return with_raw
+
+    def _sources(self, request: web.Request) -> list[str] | None:
+        """The sources that are asked for; ``None``: all."""
+        sources = request.query.getall("source", None)
+        providers = request.query.getall("provider", None)
+        if providers is None:
+            return sources
+        of_providers = [name for name, provider in self._providers.items() if provider in providers]
+        return [name for name in of_providers if sources is None or name in sources]
+
+    async def _group(self, group: QuarantineGroup, entries: Mapping[int, Entry], with_raw: bool) -> Group:
+        positions = dict.fromkeys((group.first, group.last))
+        return Group(
+            source=group.source,
+            provider=self._providers.get(group.source),
+            nativeType=group.native_type,
+            problem=group.problem,
+            count=group.entries,
+            firstAt=group.first_at,
+            lastAt=group.last_at,
+            samples=await self._samples([entries[one] for one in positions if one in entries], with_raw),
+        )
+
+    async def _samples(self, entries: Sequence[Entry], with_raw: bool) -> list[Sample]:
+        samples = []
+        for entry in entries:
+            sample = Sample(uid=uid_text(entry.uid), position=entry.position, receivedAt=entry.received_at)
+            if with_raw:
+                kept = await self._log.raw(entry.position)
+                sample.raw = None if kept is None else kept[0][: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]
+            samples.append(sample)
+        return samples

@@ -1,0 +1,105 @@
+"""Renormalization over HTTP: start the job that reads stored raw events again, see how far it is, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from adapter.api.operation import Answer, Operation, json_answer
+from adapter.errors import RequestError
+from adapter.filter import Filter
+from adapter.mapping.body import JSON
+from adapter.mapping.catalogue import Catalogue
+from adapter.settings import Permission
+from adapter.sources.renormalization import QUARANTINED, Job, Question, Renormalization
+
+_MOMENTS = ("received_from", "received_to")
+
+
+class RenormalizationPages:
+    """Starts, shows and cancels the one job there may be."""
+
+    def __init__(
+        self, renormalization: Renormalization, providers: Callable[[], list[str]], catalogue: Callable[[], Catalogue]
+    ) -> None:
+        """``providers`` gives those that have a table, ``catalogue`` the present one."""
+        self._renormalization = renormalization
+        self._providers = providers
+        self._catalogue = catalogue
+
+    def operations(self) -> list[Operation]:
+        known = ", ".join(Question.model_fields)
+        return [
+            Operation(
+                "POST", "/renormalization", self.start,
+                f"Read stored raw events again by the present tables; of a JSON object: {known} "
+                "(types and moments as in the feed; quarantined among the types is what has no event)",
+                {202: Answer("It is under way.", model=Job)}, Permission.RENORMALIZE, (), (JSON,),
+            ),
+            Operation(
+                "GET", "/renormalization", self.show, "How far a renormalization is, or how the last one ended",
+                {200: Answer("The job.", model=Job)}, Permission.READ,
+            ),
+            Operation(
+                "DELETE", "/renormalization", self.cancel, "Cancel the renormalization; what it appended stays",
+                {200: Answer("The job, cancelled.", model=Job)}, Permission.RENORMALIZE,
+            ),
+        ]  # fmt: skip
+
+    async def start(self, request: web.Request) -> web.Response:
+        job = await self._renormalization.start(self._question(await request.read()))
+        return json_answer(job.model_dump_json().encode(), status=202)
+
+    async def show(self, request: web.Request) -> web.Response:
+        return _told(self._renormalization.job)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        return _told(await self._renormalization.cancel())
+
+    def _question(self, body: bytes) -> Question:
+        """
+        Raises:
+            RequestError: 400, it says what is wrong.
+        """
+        try:
+            given = orjson.loads(body) if body.strip() else {}
+        except orjson.JSONDecodeError:
+            given = None
+        if not isinstance(given, dict):
+            raise RequestError(400, "Bad request", "send a JSON object, or no body at all")
+        for name in ("type", "native_type"):
+            if isinstance(given.get(name), str):
+                given[name] = [given[name]]
+        for name in _MOMENTS:
+            if given.get(name) is not None:
+                filter = Filter.parse({name: [str(given[name])]}, self._catalogue())
+                given[name] = getattr(filter, name)
+        try:
+            question = Question.model_validate(given)
+        except ValidationError as error:
+            raise _refused(error) from None
+        Filter.parse({"type": [one for one in question.type if one != QUARANTINED]}, self._catalogue())
+        if question.provider is not None and question.provider not in self._providers():
+            known = self._providers()
+            detail = f"provider={question.provider!r} has no table; there are {', '.join(known)}"
+            raise RequestError(400, "Bad parameter", detail, parameter="provider", allowed=known)
+        return question
+
+
+def _refused(error: ValidationError) -> RequestError:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = list(Question.model_fields)
+        detail = f"{place} is not known; known are {', '.join(known)}"
+        return RequestError(400, "Unknown parameter", detail, parameter=place, allowed=known)
+    return RequestError(400, "Bad parameter", f"{place}: {first['msg']}", parameter=place)
+
+
+def _told(job: Job | None) -> web.Response:
+    if job is None:
+        raise RequestError(404, "Not found", "There was no renormalization yet; POST /renormalization starts one.")
+    return json_answer(job.model_dump_json().encode())

@@ -1,0 +1,152 @@
+"""``idp-adapter events renormalize``: have stored raw events read again by the present tables."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from adapter.commands.client import Client, run
+from adapter.commands.moment import read_moment
+from adapter.formats.text import harmless
+
+#: Between two looks at how far it is, seconds.
+LOOKING = 0.25
+
+_MEANING = {
+    "recovered": "quarantined until then, events now",
+    "corrected": "read differently now: a revision each",
+    "unchanged": "",
+    "quarantined": "still quarantined",
+    "kept": "would be no event now; they stay as they are",
+}
+#: The same of a dry run.
+_WOULD = {
+    "recovered": "quarantined, would be events",
+    "corrected": "would read differently",
+    "unchanged": "",
+    "quarantined": "would still be quarantined",
+    "kept": "would be no event; they would stay as they are",
+}
+
+
+def renormalize(
+    provider: Annotated[str | None, typer.Option("--provider", help="Of this provider alone.")] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type", help="Unified type or glob as in the feed, or quarantined for what has no event. Repeatable."
+        ),
+    ] = None,
+    native_types: Annotated[
+        list[str] | None, typer.Option("--native-type", help="The provider's own type. Repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Arrived at or after: 2026-05-01T08:30:00Z, epoch ms, or '2h', '7d'.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Arrived before; written as for --since.")] = None,
+    rate: Annotated[
+        int | None, typer.Option("--rate", min=0, help="Entries a second; default: 5000; 0: as fast as it goes.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Append nothing, and show what would differ.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Start nothing, and follow the one under way.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Start nothing, and cancel the one under way.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="How it ended, as JSON.")] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder; default: as in the settings.")] = None,
+) -> None:
+    """Read stored raw events again by the present tables: what was quarantined becomes an event, what reads
+    differently gets a revision. Ctrl-C leaves it going.
+
+    For example: idp-adapter events renormalize --provider onewelcome --type quarantined --dry-run
+    """
+    now = datetime.now(UTC)
+    question = {
+        "provider": provider,
+        "type": types,
+        "native_type": native_types,
+        "received_from": None if since is None else read_moment(since, now),
+        "received_to": None if until is None else read_moment(until, now),
+        "rate": rate,
+        "dry_run": dry_run or None,
+    }
+    going = _Going()
+
+    async def working(client: Client) -> dict[str, Any]:
+        if cancel:
+            job = await client.ask("DELETE", "/renormalization")
+        elif watch:
+            job = await client.ask("GET", "/renormalization")
+        else:
+            asked = {name: value for name, value in question.items() if value is not None}
+            job = await client.ask("POST", "/renormalization", asked)
+        going.started, going.own = True, client.own
+        followed: dict[str, Any] = await _follow(client, job)
+        return followed
+
+    try:
+        job = run(working, config, data)
+    except KeyboardInterrupt:
+        going.say()
+        raise typer.Exit(130) from None
+    if json:
+        sys.stdout.write(orjson.dumps(job).decode() + "\n")
+    else:
+        _tell(job)
+    if job["state"] != "done" and not cancel:
+        raise typer.Exit(1)
+
+
+class _Going:
+    """What is said to somebody who stops looking."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.own = False
+
+    def say(self) -> None:
+        if self.started:
+            how = "the service goes on with it when it starts" if self.own else "it goes on in the service"
+            hint = "idp-adapter events renormalize --watch follows it, --cancel ends it"
+            Console(stderr=True, highlight=False).print(f"{how}; {hint}", markup=False, soft_wrap=True)
+
+
+async def _follow(client: Client, job: Any) -> Any:
+    """The job at its end; progress is shown on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("reading again", total=job["end"] - job["begin"])
+        while job["state"] == "running":
+            progress.update(bar, completed=job["position"] - job["begin"])
+            await asyncio.sleep(LOOKING)
+            job = await client.ask("GET", "/renormalization")
+    return job
+
+
+def _tell(job: dict[str, Any]) -> None:
+    counts = job["counts"]
+    dry = job["question"]["dry_run"]
+    what = "dry run" if dry else "renormalization"
+    typer.echo(f"{what} {job['state']}: looked at {counts['looked_at']} entries, up to position {job['position']}")
+    for name, meaning in (_WOULD if dry else _MEANING).items():
+        typer.echo(f"  {name:<11}  {counts[name]:>9}  {meaning}".rstrip())
+    if job["problem"]:
+        typer.echo(f"  {job['problem']}")
+    for sample in job["samples"]:
+        typer.echo(harmless(f"{sample['uid']} {sample['verdict']}: {_types(sample)}"))
+        for line in sample["lines"]:
+            typer.echo(f"  {harmless(line)}")
+
+
+def _types(sample: dict[str, Any]) -> str:
+    native = sample["native_type"] or "(unreadable)"
+    return native if sample["type"] is None else f"{native} -> {sample['type']}"
