@@ -57,7 +57,7 @@ nowhere gives no value; so do null and the texts under `absent`. `@line` is the 
 
 ## Unified fields
 
-FIELDS, `details` (all entries of an object) and `details.NAME`.
+FIELDS, `details` (all entries of an object, or of a text that is JSON or holds key=value pairs) and `details.NAME`.
 
 The service itself adds `uid`, `type`, `outcome`, `reason` and `source`. The `resourceType` and `operationType` of an
 `admin.` type come from its name.

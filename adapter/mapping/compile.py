@@ -301,6 +301,9 @@ class _Compiler:
             if not isinstance(one, str) and one.json_path is not None:
                 code.add(f"v = inside(v, {self._steps(one.json_path)})")
                 self.names["inside"] = _inside
+            self.names["entries"] = _entries
+            code.add("if v.__class__ is str:")
+            code.add("    v = entries(v)")
             code.add("if v.__class__ is dict:")
             code.add("    for k, v in v.items():")
             code.add("        if v.__class__ is not str:")

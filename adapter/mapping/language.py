@@ -248,7 +248,8 @@ class Reading(_Word):
     )
     fields: dict[str, Value] = Field(
         default_factory=dict,
-        description="Unified field: where to find it. `details` takes all entries of an object, `details.x` one",
+        description="Unified field: where to find it. `details` takes all entries of an object (or of a text that is "
+        "JSON or pairs), `details.x` one",
     )
     identity: Identity | Literal["none"] | None = Field(None, description="Keys by which an event is known again")
     actor: ActorRule | None = Field(None, description="How `actor` in conditions is decided")

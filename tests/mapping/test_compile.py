@@ -73,6 +73,21 @@ def test_all_entries_of_an_object_become_details_as_text(make_table: Make) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "details"),
+    [
+        ('{"s": "x", "n": 5, "z": null}', {"s": "x", "n": "5"}),
+        ("s=x, n=5", {"s": "x", "n": "5"}),
+        ("{broken", {}),
+        ("words", {}),
+        ("", {}),
+    ],
+)
+def test_details_are_taken_out_of_text_too(make_table: Make, text: str, details: dict[str, str]) -> None:
+    table = make_table(BASE + "types: {in: {type: LOGIN}}")
+    assert event_of(table, {"kind": "in", "when": 1767225600, "extra": text})["details"] == details
+
+
+@pytest.mark.parametrize(
     ("when", "time"),
     [
         (1767225600, 1767225600000),
