@@ -37,6 +37,13 @@ class Process:
         return int((self.folder / "lock").read_text())
 
     @property
+    def writer_pid(self) -> int:
+        """The process that writes its log."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        (found,) = [one for one in children if b"adapter.log.writer" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        return int(found)
+
+    @property
     def port(self) -> int:
         """Where it listens."""
         return int(json.loads((self.folder / "service.json").read_text())["url"].rpartition(":")[2])
