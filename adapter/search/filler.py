@@ -14,7 +14,8 @@ import signal
 import sys
 from pathlib import Path
 
-from adapter.log.reading import Reader, each_event, find_position, open_reader
+from adapter.log.history import find_before
+from adapter.log.reading import Reader, each_event, open_reader
 from adapter.search.store import Store, Unusable
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
@@ -47,7 +48,7 @@ def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
     if store.position >= head:
         return False
     entries = each_event(log, store.position, min(head, store.position + batch))
-    store.add(entries, lambda uid: find_position(log, uid))
+    store.add(entries, lambda uid, position: find_before(log, uid, position))
     return True
 
 

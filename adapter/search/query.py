@@ -101,13 +101,6 @@ class Reader:
         place = _Sql("{position} > ? AND {position} <= ?", (cursor.position, until))
         return [row[0] for row in self._ask("log", filter, _Condition(visible), place, limit)]
 
-    def latest(self, first: int) -> int:
-        """Position of the latest revision of the event whose first entry stands at ``first``."""
-        found: int | None = self._connection.execute(
-            "SELECT max(position) FROM revision WHERE first = ?", (first,)
-        ).fetchone()[0]
-        return first if found is None else found
-
     def _ask(self, order: Order, filter: Filter, visible: _Condition, place: _Sql, limit: int) -> Sequence[Row]:
         """One page of sort keys. ``place`` bounds it; ``{time}`` and ``{position}`` stand for a way's columns."""
         # One transaction: the kinds and origins are those of the rows.

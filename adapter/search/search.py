@@ -140,13 +140,6 @@ class Search:
                 return
             cursor = page.next
 
-    async def latest(self, uid: bytes) -> int | None:
-        """Position of the latest revision of an event; ``None`` if there is no such event. Raises as `find` does."""
-        first = await self._log.find(uid)
-        if first is None:
-            return None
-        return await self._ask(self._log.head, lambda reader: reader.latest(first))
-
     async def _ask(self, head: int, question: Callable[[Reader], Answer]) -> Answer:
         for last in (False, True):  # a damaged database is built again once
             await self.wait(head)

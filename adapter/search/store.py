@@ -5,7 +5,6 @@
     words     full text, without the text
     kind      each (type, outcome, reason) there is, known by a small number
     origin    each (source, provider, realm id, realm name) there is, known by a small number
-    revision  the corrected events: first position of the event, position of each revision
     state     how far it is filled, of which log, and the secret of its fingerprints
 
 A key is one SQLite value: a negative integer is the fingerprint of a text and its role, another integer an IPv4
@@ -28,7 +27,7 @@ from adapter.facets import MAPPED, Facets, address_bytes, facets
 from adapter.log.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE event (
@@ -50,7 +49,6 @@ CREATE VIRTUAL TABLE words USING fts5 (text, content='', detail=none, columnsize
 CREATE TABLE kind (id INTEGER PRIMARY KEY, type TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
 CREATE TABLE origin (id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, realm_id TEXT,
     realm_name TEXT);
-CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, position)) WITHOUT ROWID;
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL);
 """
 
@@ -218,9 +216,9 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def add(self, entries: Iterable[EventRow], first_position: Callable[[bytes], int | None]) -> None:
-        """Take in the next entries of the log, at least one, all or none. ``first_position`` tells where the event of
-        a uid first stood in the log; it is asked for revisions only.
+    def add(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> None:
+        """Take in the next entries of the log, at least one, all or none. ``find_before`` tells which entry stood for
+        the event of a uid before the one at a position; it is asked for revisions only.
 
         Raises:
             Unusable: the database was found damaged, or taken away.
@@ -274,7 +272,7 @@ class Store:
                 many("INSERT INTO found_by VALUES (?,?,?)", addresses)
                 many("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
                 for revision_at, revised_uid in revised:
-                    self._supersede(revision_at, first_position(revised_uid))
+                    self._supersede(revision_at, find_before(revised_uid, revision_at))
                 run("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -305,15 +303,11 @@ class Store:
             keys.append(self._sessions.fingerprint(found.session))
         return keys
 
-    def _supersede(self, position: int, first: int | None) -> None:
-        """Chain a revision to the entry of the same event before it; one without such an entry (the first was
-        quarantined) is the first that anybody sees."""
-        if first is None:
-            return
-        run = self._connection.execute
-        found = run("SELECT max(position) FROM revision WHERE first = ?", (first,)).fetchone()[0] or first
-        run("INSERT INTO revision VALUES (?, ?)", (first, position))
-        if run("UPDATE event SET superseded_by = ? WHERE position = ?", (position, found)).rowcount:
+    def _supersede(self, position: int, before: int | None) -> None:
+        """Chain a revision to the entry that stood for the same event before it."""
+        if before is not None:
+            run = self._connection.execute
+            run("UPDATE event SET superseded_by = ? WHERE position = ?", (position, before))
             run("UPDATE event SET later = 1 WHERE position = ?", (position,))
 
     def _still_there(self) -> None:

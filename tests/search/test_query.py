@@ -31,6 +31,8 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._number = 0
+        #: Position of the latest entry of each event.
+        self._latest: dict[bytes, int] = {}
 
     def fill(self, entries: Sequence[EventRow]) -> Reader:
         self._number += 1
@@ -40,15 +42,15 @@ class Database:
         return Reader(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None))
 
     def add(self, entries: Sequence[EventRow]) -> None:
-        firsts = getattr(self, "_firsts", {})
+        before: dict[int, int | None] = {}
         for entry in entries:
-            firsts.setdefault(entry.uid, entry.position)
-        self._firsts = firsts
+            before[entry.position] = self._latest.get(entry.uid)
+            self._latest[entry.uid] = entry.position
         if entries:
-            self.store.add(entries, self._firsts.get)
+            self.store.add(entries, lambda uid, position: before[position])
 
     def forget(self) -> None:
-        self._firsts = {}
+        self._latest = {}
 
 
 @pytest.fixture
@@ -227,8 +229,6 @@ def test_by_time_an_event_shows_its_latest_revision_alone(database: Database) ->
     )
     assert newest_first(reader, parse(), snapshot=4, size=10) == [2, 4]
     assert newest_first(reader, parse(outcome="failure"), snapshot=4, size=10) == []
-    assert reader.latest(1) == 4
-    assert reader.latest(2) == 2
 
 
 def test_a_revision_that_comes_between_two_pages_hides_nothing(database: Database) -> None:
@@ -258,13 +258,12 @@ def test_the_first_event_of_a_mended_quarantined_entry_is_a_first_entry(database
     reader = database.fill(
         [
             make_entry(1, None, uid=event),
-            make_entry(2, make_event(time=5), uid=event, revision=1),
-            make_entry(3, make_event(time=6), uid=event, revision=2),
+            make_entry(2, make_event(time=5), uid=event),
+            make_entry(3, make_event(time=6), uid=event, revision=1),
         ]
     )
     assert in_log_order(reader, parse(), until=3, size=10) == [2]
     assert newest_first(reader, parse(), snapshot=3, size=10) == [3]
-    assert reader.latest(1) == 3
 
 
 @pytest.mark.parametrize(

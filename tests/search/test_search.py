@@ -129,14 +129,6 @@ async def test_a_cursor_of_the_other_order_is_refused(place: Place) -> None:
             await search.find(ALL, cursor=by_log.next)
 
 
-async def test_an_event_is_known_by_its_uid(place: Place) -> None:
-    async with place.open() as (log, search):
-        await place.append(log)
-        entry = (await log.fetch([1]))[0]
-        assert await search.latest(entry.uid) == 1
-        assert await search.latest(uuid.uuid4().bytes) is None
-
-
 def _delete(path: Path) -> None:
     path.unlink()
 

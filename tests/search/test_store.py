@@ -30,11 +30,11 @@ def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_pat
     entries = [make_entry(n, make_event(type=f"custom.{n % 7}", time=n)) for n in range(1, 301)]
     store._connection.execute("PRAGMA max_page_count = 14")
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        store.add(entries, lambda uid: None)
+        store.add(entries, lambda uid, position: None)
     assert store.position == 0
     assert found(path, 300) == []
     store._connection.execute("PRAGMA max_page_count = 100000")
-    store.add(entries, lambda uid: None)
+    store.add(entries, lambda uid, position: None)
     assert found(path, 300) == list(range(300, 0, -1))
     store.close()
 
@@ -42,9 +42,9 @@ def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_pat
 def test_of_two_fillers_one_is_told_that_the_other_was_faster(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
     one, other = Store(path), Store(path)
-    one.add([make_entry(1, make_event())], lambda uid: None)
+    one.add([make_entry(1, make_event())], lambda uid, position: None)
     with pytest.raises(Overtaken):
-        other.add([make_entry(1, make_event())], lambda uid: None)
+        other.add([make_entry(1, make_event())], lambda uid, position: None)
     assert found(path, 1) == [1]
     one.close()
     other.close()
@@ -53,11 +53,11 @@ def test_of_two_fillers_one_is_told_that_the_other_was_faster(tmp_path: Path) ->
 def test_a_database_goes_on_where_it_was_closed(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
     first = Store(path)
-    first.add([make_entry(1, make_event(type="custom.a", time=1))], lambda uid: None)
+    first.add([make_entry(1, make_event(type="custom.a", time=1))], lambda uid, position: None)
     first.close()
     second = Store(path)
     assert second.position == 1
-    second.add([make_entry(2, make_event(type="custom.b", time=2))], lambda uid: None)
+    second.add([make_entry(2, make_event(type="custom.b", time=2))], lambda uid, position: None)
     second.close()
     assert found(path, 2) == [2, 1]
 
@@ -107,6 +107,6 @@ def test_what_a_login_costs_on_disk_is_bounded(tmp_path: Path) -> None:
         )
         for n in range(1, 5_001)
     ]
-    store.add(entries, lambda uid: None)
+    store.add(entries, lambda uid, position: None)
     store.close()
     assert path.stat().st_size / 5_000 < 300
