@@ -107,6 +107,19 @@ class Quarantine(NamedTuple):
     groups: list[QuarantineGroup]
 
 
+class Arrivals(NamedTuple):
+    """Events and quarantined entries of one source and one native type."""
+
+    source: str
+    #: ``None``: it could not be read.
+    native_type: str | None
+    #: How many, the quarantined ones included.
+    entries: int
+    quarantined: int
+    #: Latest arrival, epoch milliseconds.
+    last_at: int
+
+
 @dataclass(slots=True, frozen=True)
 class Held:
     """An event behind a sink's cursor that is not delivered: waiting for its next try, or dead."""
@@ -216,6 +229,10 @@ class Log(Protocol):
     ) -> Quarantine:
         """What has no event, and did not become one later, in at most ``limit`` groups, the largest first; ``None``:
         of all sources, of every native type."""
+
+    async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
+        """What has arrived behind a position, by source and native type, the most frequent ones of a source first.
+        Each event counts once, as what it is now. All entries are looked at, in the background."""
 
     async def position_at(self, received_at: int) -> int:
         """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""

@@ -21,10 +21,22 @@ import aiosqlite
 
 from adapter.counts import Commits
 from adapter.errors import StoreError
+from adapter.log.arrivals import count_arrivals
 from adapter.log.history import find_latest, read_note, read_stored
 from adapter.log.messages import Append, Begin, Begun, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.progress import ask_held, ask_next_due, ask_progress
-from adapter.log.protocol import Held, NewEntry, Note, Progress, Quarantine, Receipt, Revision, Settlement, Stored
+from adapter.log.protocol import (
+    Arrivals,
+    Held,
+    NewEntry,
+    Note,
+    Progress,
+    Quarantine,
+    Receipt,
+    Revision,
+    Settlement,
+    Stored,
+)
 from adapter.log.quarantine import read_quarantine
 from adapter.log.reading import (
     Reader,
@@ -124,6 +136,9 @@ class SqliteLog:
         return await asyncio.to_thread(
             read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit
         )
+
+    async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
+        return await asyncio.to_thread(count_arrivals, self._path, self.head, after=after)
 
     async def position_at(self, received_at: int) -> int:
         return await self._read(find_position_at, received_at)

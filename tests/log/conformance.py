@@ -10,7 +10,18 @@ from typing import Protocol
 import pytest
 
 from adapter.errors import StoreError
-from adapter.log.protocol import Held, Log, Note, Progress, QuarantineGroup, Receipt, Revision, Settlement, Stored
+from adapter.log.protocol import (
+    Arrivals,
+    Held,
+    Log,
+    Note,
+    Progress,
+    QuarantineGroup,
+    Receipt,
+    Revision,
+    Settlement,
+    Stored,
+)
 from adapter.model import Entry
 from tests.log.entries import new_entry, quarantined_entry, strong_key, weak_key
 
@@ -423,6 +434,32 @@ class LogConformance:
             await log.append([quarantined_entry(), quarantined_entry()])
             await log.revise([revision(1, 1)])
             assert [(group.entries, group.first) for group in (await log.quarantine()).groups] == [(1, 2)]
+
+    async def test_arrivals_are_counted_by_source_and_native_type_each_event_once(self, place: Place) -> None:
+        async with place.open() as log:
+            new = [
+                new_entry(native_type="LOGIN", received_at=5),
+                quarantined_entry(native_type="999", received_at=6),
+                quarantined_entry(native_type="999", received_at=3),
+                quarantined_entry(received_at=8),
+                new_entry(native_type="LOGIN", received_at=4),
+                new_entry(source="test", native_type="LOGIN", received_at=9),
+            ]
+            for entry in new:
+                await log.append([entry])
+            await log.revise([revision(1, 1), Revision(2, 2, "999", "access.X", b"{}")])
+            await log.revise([revision(1, 7)])
+            assert await log.arrivals() == [
+                Arrivals("prod", "999", 2, 1, 6),
+                Arrivals("prod", "LOGIN", 2, 0, 5),
+                Arrivals("prod", None, 1, 1, 8),
+                Arrivals("test", "LOGIN", 1, 0, 9),
+            ]
+            assert await log.arrivals(after=4) == [
+                Arrivals("prod", "999", 1, 0, 6),
+                Arrivals("prod", "LOGIN", 1, 0, 4),
+                Arrivals("test", "LOGIN", 1, 0, 9),
+            ]
 
     # Identity
 
