@@ -124,6 +124,7 @@ class Renormalization:
         providers: Mapping[str, str],
         catalogue: Callable[[], Catalogue],
         clock: Callable[[], float],
+        store_wait: float,
     ) -> None:
         #: What it came to since the service started, by verdict; for metrics.
         self.counts: Counter[Verdict] = Counter()
@@ -134,6 +135,7 @@ class Renormalization:
         self._providers = providers
         self._catalogue = catalogue
         self._clock = clock
+        self._store_wait = store_wait
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
 
@@ -224,7 +226,7 @@ class Renormalization:
                 try:
                     return await self._end(State.DONE)
                 except StoreUnavailable:
-                    await asyncio.sleep(STORE_WAIT)
+                    await asyncio.sleep(self._store_wait)
         except Exception:
             _log.exception("renormalization_failed")
             with suppress(StoreError):
@@ -257,7 +259,7 @@ class _Walk:
             except StoreUnavailable as error:
                 _log.warning("renormalization_waits", problem=str(error))
                 self._say(problem=str(error))
-                await asyncio.sleep(STORE_WAIT)
+                await asyncio.sleep(self._whole._store_wait)
 
     async def _go_through(self) -> None:
         """Go on until the end, or until somebody else has appended to one of the events: they are read again."""
@@ -431,15 +433,17 @@ async def open_renormalization(
     *,
     go_on: bool = True,
     clock: Callable[[], float] = time.time,
+    store_wait: float = STORE_WAIT,
 ) -> AsyncIterator[Renormalization]:
     """Renormalization over the log. A job that was broken off goes on, or waits, without ``go_on``, until it is asked
-    for again; at the end of the context it is broken off. ``clock`` gives epoch seconds.
+    for again; at the end of the context it is broken off. ``clock`` gives epoch
+    seconds; after a failure of the store it waits ``store_wait`` seconds.
 
     Raises:
         StoreError: the log cannot be read.
     """
     providers = {name: source.provider for name, source in sources.items()}
-    whole = Renormalization(log, Rereader(sources, tables), providers, catalogue, clock)
+    whole = Renormalization(log, Rereader(sources, tables), providers, catalogue, clock, store_wait)
     await whole.look(go_on=go_on)
     try:
         yield whole
