@@ -212,7 +212,10 @@ def _warnings(tables: Tables) -> list[str]:
 async def _open_deliveries(settings: Settings, log: Log, catalogue: Catalogue) -> AsyncIterator[list[Delivery]]:
     """A delivery for each sink. They end side by side: one receiver that hangs holds up no other."""
     selections = [
-        Selection(Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter"))
+        Selection(
+            Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter"),
+            revisions=sink.revisions == "send",
+        )
         for sink in settings.sinks
     ]
     stacks: list[AsyncExitStack] = []

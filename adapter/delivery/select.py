@@ -11,11 +11,12 @@ from adapter.model import Entry
 
 
 class Selection:
-    """What a filter takes: first entries of events, nothing quarantined."""
+    """What a filter takes: first entries of events, or with ``revisions`` the later ones, too; nothing quarantined."""
 
-    def __init__(self, filter: Filter) -> None:
+    def __init__(self, filter: Filter, *, revisions: bool = False) -> None:
         #: How the filter is known, to notice when it changes.
-        self.text = filter.canonical()
+        self.text = filter.canonical() + (" revisions" if revisions else "")
+        self._last_revision = 2**62 if revisions else 0
         #: The most entries to judge at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
         self._filter = filter
@@ -29,10 +30,11 @@ class Selection:
         for type in set(types):
             if type not in verdicts and type is not None:
                 verdicts[type] = self._filter.may_match_type(type)
+        last = self._last_revision
         chosen = [
             entry
             for entry in compress(entries, map(verdicts.__getitem__, types))
-            if entry.revision == 0 and entry.event is not None
+            if entry.revision <= last and entry.event is not None
         ]
         if self._filter.needs_event:
             return [entry for entry in chosen if self._matches(entry)]

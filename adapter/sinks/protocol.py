@@ -13,11 +13,13 @@ from adapter.model import Entry, uid_text
 
 
 def message_id(entry: Entry) -> str:
-    """What a receiver knows an event by: the same each time it is sent, on every sink.
+    """What a receiver knows an event by: the same each time it is sent, on every sink. A correction is a message of its
+    own: ``UID-1``, ``UID-2``, ….
 
     It holds no dot, as Standard Webhooks asks.
     """
-    return uid_text(entry.uid)
+    uid = uid_text(entry.uid)
+    return f"{uid}-{entry.revision}" if entry.revision else uid
 
 
 @dataclass(slots=True, frozen=True)

@@ -64,6 +64,9 @@ class SinkSettings(Section):
     filter: dict[str, Annotated[list[str], OneOrMore]] = Field(
         default_factory=dict, description="Which events it gets, as in the feed; none: all but system.*"
     )
+    revisions: Literal["none", "send"] = Field(
+        "none", description="send: corrections of events, too, each as a message of its own; none: events alone"
+    )
     from_: Literal["beginning", "now"] | AwareDatetime = Field(
         "now", alias="from", description="Where it begins when first seen: beginning, now, or a time of arrival"
     )

@@ -98,12 +98,13 @@ async def delivering(
     name: str = "soc",
     filter: dict[str, object] | None = None,
     retry: Sequence[float] = (0.001, 0.001),
+    revisions: bool = False,
     begin: object = "beginning",
     patience: float = 1.0,
     probe: float = 0.01,
 ) -> AsyncIterator[Delivery]:
     settings = SinkSettings.model_validate({"name": name, "kind": "told", "from": begin, "retry": retry})
-    selection = Selection(Filter.from_settings(filter or {}, CATALOGUE))
+    selection = Selection(Filter.from_settings(filter or {}, CATALOGUE), revisions=revisions)
     async with open_delivery(settings, sink, log, selection, patience=patience, probe=probe) as delivery:
         yield delivery
     check_law(delivery)

@@ -10,7 +10,7 @@ import pytest
 
 from adapter.delivery.loop import State, reader_name
 from adapter.errors import StoreUnavailable
-from adapter.log.protocol import Held, Log, Settlement
+from adapter.log.protocol import Held, Log, Revision, Settlement
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never, Stop
 from tests.delivery.parts import (
@@ -104,6 +104,26 @@ async def test_a_filter_may_look_into_events(log: Log) -> None:
     async with delivering(log, sink, filter={"actor": ["u-7", "u-555"]}) as delivery:
         await caught_up(delivery)
     assert sorted(sink.sent) == [7, 555]
+
+
+async def test_what_was_quarantined_is_sent_once_it_is_an_event_and_corrections_only_to_who_asks(log: Log) -> None:
+    await log.append([new_entry(1), new_entry(2, None)])
+    plain, asking = Told(), Told()
+    async with delivering(log, plain) as one, delivering(log, asking, name="all", revisions=True) as other:
+        events = [new_entry(number).event or b"" for number in (1, 2)]
+        await log.revise([Revision(1, 1, None, "access.LOGIN", events[0])])
+        await log.revise([Revision(2, 2, None, "access.LOGIN", events[1])])
+        await log.revise([Revision(2, 4, None, "access.LOGIN", events[1])])
+        await caught_up(one)
+        await caught_up(other)
+    assert sorted(plain.sent) == [1, 4]
+    assert sorted(asking.sent) == [1, 3, 4, 5]
+
+
+async def test_to_ask_for_corrections_begins_a_new_epoch(log: Log) -> None:
+    for epoch, revisions in ((1, False), (2, True), (2, True), (3, False)):
+        async with delivering(log, Told(), revisions=revisions) as delivery:
+            assert delivery.snapshot().epoch == epoch
 
 
 async def test_system_events_go_only_to_sinks_that_ask(log: Log) -> None:

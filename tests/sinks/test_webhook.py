@@ -143,6 +143,14 @@ async def test_a_repeat_has_the_same_id_and_the_time_of_the_repeat(receiver: Htt
     assert [first["webhook-timestamp"], second["webhook-timestamp"]] == ["1700000000", "1700000060"]
 
 
+async def test_a_correction_is_a_message_of_its_own(receiver: HttpReceiver) -> None:
+    async with receiver.open() as sink:
+        for revision in (0, 1, 12):
+            await sink.send([make_entry()._replace(revision=revision)])
+    uid = uid_text(make_entry().uid)
+    assert [headers["webhook-id"] for _, headers, _ in receiver.requests] == [uid, f"{uid}-1", f"{uid}-12"]
+
+
 async def test_a_request_says_what_it_is_and_asks_for_nothing_packed(receiver: HttpReceiver) -> None:
     async with receiver.open() as sink:
         await sink.send([make_entry()])
