@@ -22,8 +22,8 @@ from adapter.model import Entry
 #: Most bytes of events that one read gives back, one entry aside. Bytes.
 READ_SIZE = 8 * 1024 * 1024
 
-# The fields of `Entry`, each as a list of its own, which costs half of a list of entries; in the place of the event, its
-# size.
+# The fields of `Entry`, each as a list of its own, which costs half of a list of entries; the event's size in its
+# place.
 _ENTRIES = """
 SELECT json_group_array(entry.position) AS positions, CAST(group_concat(entry.uid, '') AS BLOB) AS uids,
   json_group_array(entry.revision) AS revisions, json_group_array(entry.received_at) AS arrivals,
