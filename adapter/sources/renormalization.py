@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 import structlog
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.errors import RequestError, StoreError, StoreUnavailable
 from adapter.filter import Filter
@@ -66,6 +66,8 @@ class State(StrEnum):
 
 class Question(BaseModel):
     """Which stored entries are to be read again, and how."""
+
+    model_config = ConfigDict(extra="forbid")
 
     provider: str | None = Field(None, description="Of this provider alone")
     type: tuple[str, ...] = Field(

@@ -107,20 +107,20 @@ async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def start_command(*words: str, stdin: int = subprocess.DEVNULL) -> asyncio.subprocess.Process:
+    """``idp-adapter`` with these words, as it begins to run."""
+    return await asyncio.create_subprocess_exec(
+        *COMMAND, *words, env=_environment({}), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
 async def command(*words: str, stdin: bytes | None = None) -> str:
     """Run ``idp-adapter`` with these words to its end; what it wrote.
 
     Raises:
         AssertionError: it ended with an error.
     """
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *words,
-        env=_environment({}),
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = await start_command(*words, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE)
     written, errors = await process.communicate(stdin)
     assert process.returncode == 0, errors.decode()
     return written.decode()
