@@ -19,6 +19,8 @@ from aiohttp import web
 
 from adapter.access import ADMIN, Access, Holder
 from adapter.api.app import make_app
+from adapter.api.arrivals import ArrivalCounts
+from adapter.api.comparison import Comparisons
 from adapter.api.feed import Feed
 from adapter.api.health import Health
 from adapter.api.ingest import challenge_operation, ingest_operation
@@ -116,6 +118,7 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         intake = Intake(log, counts, events_limit=settings.server.events_limit)
         doors, nobody = _doors(access, configured, sources, tables)
         present = {name: door.source for name, door in doors.items()}
+        providers = {name: source.provider for name, source in present.items()}
         again = open_renormalization(log, present, tables, lambda: tables.catalogue, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
         readings = [
@@ -130,9 +133,10 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
             challenge_operation(challenge_handler(doors, nobody)),
             *Feed(log, search, lambda: tables.catalogue).operations(),
-            *QuarantinePages(log, {name: source.provider for name, source in present.items()}).operations(),
+            *QuarantinePages(log, providers).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue).operations(),
-            *Mappings(tables, events_limit=settings.server.events_limit).operations(),
+            *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
+            *Comparisons(tables, log, present).operations(),
             *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),
         ]

@@ -4,42 +4,43 @@ functions as ``idp-adapter mapping``."""
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import orjson
-from aiohttp import hdrs, web
+from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.arrivals import ArrivalCounts, Arrived
+from adapter.api.feed import read_switch
 from adapter.api.operation import Answer, Operation, Parameter, json_answer
+from adapter.api.trial import (
+    PROVIDER,
+    Trial,
+    is_there,
+    read_trial,
+    refused,
+    table_in_use,
+    tried_document,
+    tried_table,
+    unknown,
+)
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.body import JSON, NDJSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.check import Finding, check_document, finding_of
 from adapter.mapping.coverage import Coverage, coverage
 from adapter.mapping.document import Document
-from adapter.mapping.examples import body_of
 from adapter.mapping.explain import Explanation, explain
-from adapter.mapping.table import Table, read_table, table_file
+from adapter.mapping.table import Table, table_file
 from adapter.mapping.tables import Tables
-from adapter.resources import mappings_path
 from adapter.settings import Permission
 
 Found = TypeVar("Found")
 
-#: Characters of a table's text that is tried: many times what the largest has.
-TEXT_LIMIT = 1_000_000
-
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
-
-_PROVIDER = Parameter("provider", "Name of the provider")
-_FORCE = Parameter(
-    "force", "true: also if events would be known by other keys", {"type": "string", "enum": ["true", "false"]}
-)
+_SWITCH = {"type": "string", "enum": ["0", "1"]}
+_FORCE = Parameter("force", "1: also if events would be known by other keys", _SWITCH)
 
 
 class MappingState(BaseModel):
@@ -71,6 +72,12 @@ class MappingPage(MappingState):
     coverage: Coverage | None = Field(description="The vendor's list of types held against the table in use")
 
 
+class LogCoverage(Coverage):
+    """Native types, each in one of the lists, and those that have arrived."""
+
+    arrived: list[Arrived] | None = Field(None, description="With arrived=1: native types of the log, by number")
+
+
 class Checked(BaseModel):
     """What a check found."""
 
@@ -92,23 +99,14 @@ class Explained(BaseModel):
     explanations: list[Explanation]
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What somebody wants to try: raw events, on the table in use or on a text that may take its place."""
-
-    provider: str
-    mapping: str | None
-    #: ``None``: none were given.
-    body: bytes | None
-    #: ``None``: JSON or lines of JSON.
-    media: str | None
-
-
 class Mappings:
     """Shows tables, tries them, and has them taken up. Trials run in a thread, one at a time."""
 
-    def __init__(self, tables: Tables, *, events_limit: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, tables: Tables, arrivals: ArrivalCounts, *, events_limit: int, clock: Callable[[], float] = time.time
+    ) -> None:
         self._tables = tables
+        self._arrivals = arrivals
         self._events_limit = events_limit
         self._clock = clock
         self._turn = asyncio.Lock()
@@ -122,30 +120,31 @@ class Mappings:
             ),
             Operation(
                 "GET", "/mappings/{provider}", self.show, "A table: its file, what a check finds, what it covers",
-                {200: Answer("The table.", model=MappingPage)}, Permission.READ, [_PROVIDER],
+                {200: Answer("The table.", model=MappingPage)}, Permission.READ, [PROVIDER],
             ),
             Operation(
                 "GET", "/mappings/{provider}/coverage", self.cover, "The vendor's list of types held against the table",
-                {200: Answer("Types in one of the lists each.", model=Coverage)}, Permission.READ, [_PROVIDER],
+                {200: Answer("Types in one of the lists each.", model=LogCoverage)}, Permission.READ,
+                [PROVIDER, Parameter("arrived", "1: also what has arrived; all of the log is looked at", _SWITCH)],
             ),
             Operation(
                 "POST", "/mappings/{provider}/check", self.check,
                 'Check the files as they are now, or a text: {"mapping": TEXT}',
-                {200: Answer("What was found.", model=Checked)}, Permission.MAPPINGS, [_PROVIDER], (JSON,),
+                {200: Answer("What was found.", model=Checked)}, Permission.MAPPINGS, [PROVIDER], (JSON,),
             ),
             Operation(
                 "POST", "/mappings/{provider}/apply", self.apply,
                 'What raw events become; a text is tried with {"mapping": TEXT, "raw": EVENTS, "media": TYPE}',
-                {200: Answer("One for each event.", model=Applied)}, Permission.MAPPINGS, [_PROVIDER], taken,
+                {200: Answer("One for each event.", model=Applied)}, Permission.MAPPINGS, [PROVIDER], taken,
             ),
             Operation(
                 "POST", "/mappings/{provider}/explain", self.explain,
                 'Why raw events become what they become; a text is tried with {"mapping": TEXT, "raw": EVENTS}',
-                {200: Answer("One for each event.", model=Explained)}, Permission.MAPPINGS, [_PROVIDER], taken,
+                {200: Answer("One for each event.", model=Explained)}, Permission.MAPPINGS, [PROVIDER], taken,
             ),
             Operation(
                 "POST", "/mappings/{provider}/reload", self.reload, "Take up the files as they are now",
-                {200: Answer("They are in use.", model=MappingState)}, Permission.MAPPINGS, [_PROVIDER, _FORCE],
+                {200: Answer("They are in use.", model=MappingState)}, Permission.MAPPINGS, [PROVIDER, _FORCE],
             ),
         ]  # fmt: skip
 
@@ -159,10 +158,14 @@ class Mappings:
         return _told(await self._alone(lambda: self._page(state, table)))
 
     async def cover(self, request: web.Request) -> web.Response:
-        return _told(coverage(self._table(self._known(request))))
+        table = table_in_use(self._tables, self._known(request))
+        found = LogCoverage(**coverage(table).model_dump())
+        if read_switch(request, "arrived"):
+            found.arrived = await self._arrivals.of(table)
+        return _told(found)
 
     async def check(self, request: web.Request) -> web.Response:
-        trial = await _trial(request)
+        trial = await read_trial(request)
 
         if trial.mapping is None:
             self._known(request)
@@ -173,7 +176,7 @@ class Mappings:
             if trial.mapping is None:
                 return self._findings(trial.provider)
             try:
-                document = self._document(trial.provider, trial.mapping)
+                document = tried_document(self._tables, trial.provider, trial.mapping)
             except MappingError as error:
                 return [finding_of(error)]
             kept = table_file(trial.provider, self._tables.folders)
@@ -184,7 +187,7 @@ class Mappings:
         return _told(Checked(ok=not any(finding.error for finding in findings), findings=findings))
 
     async def apply(self, request: web.Request) -> web.Response:
-        trial = await _trial(request)
+        trial = await read_trial(request)
 
         def applied() -> Applied:
             table = self._tried(trial)
@@ -194,7 +197,7 @@ class Mappings:
         return _told(await self._alone(applied))
 
     async def explain(self, request: web.Request) -> web.Response:
-        trial = await _trial(request)
+        trial = await read_trial(request)
 
         def explained() -> Explained:
             table = self._tried(trial)
@@ -206,15 +209,12 @@ class Mappings:
     async def reload(self, request: web.Request) -> web.Response:
         provider = request.match_info["provider"]
         # A folder that was put there this moment is not known yet.
-        if not _is_there(provider, self._tables):
+        if not is_there(provider, self._tables):
             self._known(request)
-        force = request.query.get("force", "false")
-        if force not in ("true", "false"):
-            raise RequestError(400, "Bad parameter", f"force={force!r} is not true or false", parameter="force")
-        await self._tables.reload([provider], force=force == "true")
+        await self._tables.reload([provider], force=read_switch(request, "force"))
         state = self._state(self._known(request))
         if state.problem is not None:
-            raise _refused(state.problem)
+            raise refused(state.problem)
         return _told(state)
 
     def _state(self, provider: str) -> MappingState:
@@ -258,46 +258,16 @@ class Mappings:
     def _known(self, request: web.Request) -> str:
         provider: str = request.match_info["provider"]
         if provider not in self._tables and provider not in self._tables.refused:
-            raise RequestError(
-                404, "Not found", f"There is no table for this provider; there are {', '.join(self._tables)}."
-            )
+            raise unknown(self._tables)
         return provider
 
-    def _table(self, provider: str) -> Table:
-        table = self._tables.get(provider)
-        if table is None:
-            refusal = self._tables.refused.get(provider)
-            if refusal is not None:
-                raise _refused(refusal.problem)
-            raise RequestError(
-                404, "Not found", f"There is no table for this provider; there are {', '.join(self._tables)}."
-            )
-        return table
-
-    def _tried(self, trial: _Trial) -> Table:
+    def _tried(self, trial: Trial) -> Table:
         """The table that a trial is about."""
         if trial.mapping is None:
-            return self._table(trial.provider)
-        try:
-            document = self._document(trial.provider, trial.mapping)
-            return read_table(document, self._tables.catalogue, self._tables.folders)
-        except MappingError as error:
-            raise _refused(str(error)) from None
+            return table_in_use(self._tables, trial.provider)
+        return tried_table(self._tables, trial.provider, trial.mapping)
 
-    def _document(self, provider: str, text: str) -> Document:
-        """A text as the provider's file, where it would be put.
-
-        Raises:
-            MappingError: it is not YAML.
-        """
-        file = table_file(provider, self._tables.folders)
-        if file is None or file.parent.parent == mappings_path():
-            # Built-in tables are not changed but hidden by the user's own.
-            own = self._tables.folders[0]
-            file = (Path("mappings") if own == mappings_path() else own) / provider / "mapping.yaml"
-        return Document(file, text)
-
-    def _records(self, table: Table, trial: _Trial) -> list[Record]:
+    def _records(self, table: Table, trial: Trial) -> list[Record]:
         if trial.body is None:
             raise RequestError(400, "Bad request", "raw is missing: the raw events, as JSON or as the text of a body")
         try:
@@ -318,44 +288,6 @@ class Mappings:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-
-async def _trial(request: web.Request) -> _Trial:
-    """What a request wants to try. A JSON object with a text ``mapping``, and besides it nothing but ``raw`` and
-    ``media``, brings a table of its own; every other body is raw events."""
-    provider = request.match_info["provider"]
-    body = await request.read()
-    media = request.content_type if hdrs.CONTENT_TYPE in request.headers else None
-    if media in (None, JSON):
-        try:
-            given = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            given = None
-        if (
-            isinstance(given, dict)
-            and isinstance(given.get("mapping"), str)
-            and {*given} <= {"mapping", "raw", "media"}
-        ):
-            if _NAME.fullmatch(provider) is None:
-                detail = f"{provider!r} is no name for a provider; use small letters, digits and -"
-                raise RequestError(404, "Not found", detail)
-            if len(given["mapping"]) > TEXT_LIMIT:
-                detail = f"the text of a table has at most {TEXT_LIMIT} characters here"
-                raise RequestError(413, "Body too large", detail)
-            raw = body_of(given["raw"]) if "raw" in given else None
-            media = given.get("media")
-            if not isinstance(media, str | None):
-                raise RequestError(400, "Bad request", "media must be a text, such as text/plain")
-            return _Trial(provider, given["mapping"], raw, media)
-    return _Trial(provider, None, body, media)
-
-
-def _is_there(provider: str, tables: Tables) -> bool:
-    return _NAME.fullmatch(provider) is not None and table_file(provider, tables.folders) is not None
-
-
-def _refused(problem: str) -> RequestError:
-    return RequestError(422, "Table refused", problem)
 
 
 def _told(found: BaseModel) -> web.Response:

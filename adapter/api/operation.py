@@ -86,7 +86,7 @@ def authorize(request: web.Request, permission: Permission) -> None:
         raise RequestError(
             403,
             "Forbidden",
-            f"This token lacks the permission {permission!r}.",
+            f"This token lacks the permission {permission.value!r}.",
             headers={
                 "WWW-Authenticate": f'Bearer realm="idp-adapter", error="insufficient_scope", scope="{permission}"'
             },

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import orjson
 import typer
-from aiohttp import ClientError, ClientResponse, ClientSession
+from aiohttp import ClientError, ClientPayloadError, ClientResponse, ClientSession, ClientTimeout
 from rich.console import Console
 
 from adapter.errors import AdapterError, ConfigError
@@ -58,6 +59,25 @@ class Client:
             if response.status >= 300:
                 raise AdapterError(await _refusal(response))
             return await response.json(content_type=None)
+
+    async def lines(self, path: str, query: list[tuple[str, str]], body: Any) -> AsyncIterator[Any]:
+        """The lines of a successful answer to a POST, as JSON, however long it takes; ``body`` is sent as JSON.
+
+        Raises:
+            AdapterError: the service refused, with its reason, or broke off.
+        """
+        patient = ClientTimeout(total=None)
+        async with self.session.post(path, params=query, json=body, timeout=patient) as response:
+            if response.status >= 300:
+                raise AdapterError(await _refusal(response))
+            rest = b""
+            try:
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield orjson.loads(line)
+            except ClientPayloadError:
+                raise AdapterError("the service broke off; its log says why") from None
 
 
 @asynccontextmanager

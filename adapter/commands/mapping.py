@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,9 @@ import typer
 import yaml
 from rich.console import Console
 
+from adapter.commands.client import run
+from adapter.commands.moment import read_moment
+from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.errors import AdapterError, ConfigError
 from adapter.mapping.accept import changes as example_changes
 from adapter.mapping.accept import write as write_accepted
@@ -33,9 +37,12 @@ from adapter.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check mapping tables, and see what they make of raw events. No server is needed.",
+    help="Check mapping tables, and see what they make of raw events. No server is needed, but for what it has stored.",
 )
 
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Data folder, where the log is asked; default: as in the settings.")
+]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
 
 
@@ -152,18 +159,30 @@ def explain(
 @app.command()
 def coverage(
     providers: Annotated[list[str] | None, typer.Argument(help="Providers; all tables if left out.")] = None,
+    arrived: Annotated[
+        bool,
+        typer.Option("--arrived", help="Also what has arrived: which native types, and how many are quarantined."),
+    ] = False,
     config: Config = None,
+    data: Data = None,
 ) -> None:
-    """Hold tables against their vendors' lists of types: covered, missing, extra.
+    """Hold tables against their vendors' lists of types: covered, missing, extra; and against what has arrived.
 
-    For example: idp-adapter mapping coverage onewelcome
+    With --arrived the running service counts its log, or this command does in the data folder when none runs.
+
+    For example: idp-adapter mapping coverage onewelcome --arrived
     """
     with _reported():
         folders = table_folders(config)
-        for name in providers or known_providers(folders):
+        names = providers or known_providers(folders)
+        counted = run(lambda client: arrivals_of(client, names), config, data) if arrived else {}
+        for name in names:
             found = table_coverage(find_table(name, folders))
             listed = len(found.covered) + len(found.missing) + len(found.unmapped)
-            typer.echo(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row")
+            if listed:
+                typer.echo(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row")
+            else:
+                typer.echo(f"{name}: its table has no list of the vendor's types (catalogue) to hold its rows against")
             for native in found.missing:
                 typer.echo(f"  missing {native}")
             for native, why in found.unmapped.items():
@@ -171,6 +190,8 @@ def coverage(
             if found.extra:
                 typer.echo(f"  {len(found.extra)} more: {', '.join(found.extra)}")
             typer.echo(f"  types without a row: {found.unknown}")
+            for line in told_arrivals(counted[name]) if arrived else ():
+                typer.echo(line)
 
 
 @app.command()
@@ -202,12 +223,24 @@ def accept(
 def diff(
     provider: Annotated[str, typer.Argument(help="A provider, or a mapping.yaml: the table as it is.")],
     newfile: Annotated[Path, typer.Argument(help="The table as it would be.")],
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            help="Also what it would do to stored raw events that arrived since: 2026-05-01T08:30:00Z, or '2h', '7d'.",
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Only to those that arrived before.")] = None,
     config: Config = None,
+    data: Data = None,
     force: Annotated[bool, typer.Option(help="Accept that events would be known by other keys.")] = False,
 ) -> None:
-    """Show what a changed table would do to the examples, before it is put in place.
+    """Show what a changed table would do to the examples, and to stored raw events, before it is put in place.
 
-    Exit code 1 if events would be known by other keys: copies of events that came before would be new events.
+    Exit code 1 if events would be known by other keys: copies of events that came before would be new events. With
+    --since the running service reads its log with both tables, or this command does in the data folder when none runs.
+
+    For example: idp-adapter mapping diff onewelcome changed.yaml --since 7d
     """
     with _reported():
         folders = table_folders(config)
@@ -219,7 +252,17 @@ def diff(
                 typer.echo(f"  {line}")
         keys = [one.example for one in found if one.keys]
         typer.echo(f"{len(found)} examples would change, {len(keys)} of them their keys")
-        if keys and not force:
+        other_keys = 0
+        if since is not None or until is not None:
+            now = datetime.now(UTC)
+            moments = [("received_from", since or "0"), ("received_to", until)]
+            query = [(name, read_moment(moment, now)) for name, moment in moments if moment is not None]
+            text = newfile.read_text(encoding="utf-8")
+            stored = run(lambda client: stored_changes(client, old.provider, text, query), config, data)
+            for line in told_changes(stored):
+                typer.echo(line)
+            other_keys = stored["other_keys"]
+        if (keys or other_keys) and not force:
             typer.echo("the identity of events would change; use --force if that is meant", err=True)
             raise typer.Exit(1)
 

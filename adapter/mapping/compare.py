@@ -1,14 +1,56 @@
-"""Two versions of a table held side by side: what a change would do to the examples, and to the keys of events."""
+"""Two versions of a table held side by side: what a change would do to an event, to the examples, and to the keys by
+which events are known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.compile import Result, merged_shapes
-from adapter.mapping.examples import RECEIVED_AT, Example, differences, read_examples
+from adapter.mapping.examples import RECEIVED_AT, Example, differing, read_examples
 from adapter.mapping.language import Identity
 from adapter.mapping.table import Table
+
+
+class Change(StrEnum):
+    """What a changed table does to one event."""
+
+    UNCHANGED = "unchanged"
+    #: It reads differently.
+    CHANGED = "changed"
+    #: It was quarantined or passed over, and would be an event.
+    GAINED = "gained"
+    #: It was an event, and would be none.
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a changed table does to one event, and where."""
+
+    change: Change
+    #: Place in the event: what it was, and what it would be.
+    lines: dict[str, str]
+    #: Whether it would be known by other keys, so that a copy of one that came before would be a new event.
+    keys: bool
+
+
+def compare(old: Result, new: Result) -> Compared:
+    """The readings of one record by two tables."""
+    lines: dict[str, str] = {}
+    if old.event is not None and new.event is not None:
+        lines = {place: f"{one!r} becomes {other!r}" for place, one, other in differing(old.event, new.event)}
+        change = Change.CHANGED if lines else Change.UNCHANGED
+    elif old.event is None and new.event is None:
+        change = Change.UNCHANGED
+    else:
+        change = Change.LOST if new.event is None else Change.GAINED
+        lines["type"] = f"{_became(old)} becomes {_became(new)}"
+    keys = _lost_key(old, new)
+    if keys:
+        lines["known by"] = f"{_known_by(old)} becomes {_known_by(new)}"
+    return Compared(change, lines, keys)
 
 
 @dataclass(frozen=True)
@@ -18,7 +60,7 @@ class Difference:
     example: str
     #: Where, what it was, what it would be.
     lines: list[str]
-    #: Whether the event would be known by other keys, so that a copy of one that came before would be a new event.
+    #: Whether the event would be known by other keys.
     keys: bool
 
 
@@ -31,8 +73,14 @@ def table_changes(old: Table, new: Table) -> list[Difference]:
     found = []
     for placed in read_examples(old.folder):
         before, after = _results(old, placed.example), _results(new, placed.example)
-        lines = list(differences([one._asdict() for one in before], [one._asdict() for one in after]))
         keys = _other_keys(before, after)
+        lines = []
+        if len(before) != len(after):
+            lines.append(f"{len(before)} events become {len(after)}")
+        else:
+            for number, (one, other) in enumerate(zip(before, after, strict=True), 1):
+                where = f"event {number}: " if len(before) > 1 else ""
+                lines += [f"{where}{place}: {told}" for place, told in compare(one, other).lines.items()]
         if lines or keys:
             found.append(Difference(placed.example.name, lines, keys))
     return found
@@ -74,10 +122,24 @@ def _other_keys(before: list[Result], after: list[Result]) -> bool:
     the other."""
     if len(before) != len(after):
         return any(_keys(one) for one in before)
-    return any(
-        (old.strong is not None and old.strong != new.strong) or (old.weak is not None and old.weak != new.weak)
-        for old, new in zip(before, after, strict=True)
-    )
+    return any(_lost_key(old, new) for old, new in zip(before, after, strict=True))
+
+
+def _lost_key(old: Result, new: Result) -> bool:
+    strong = old.strong is not None and old.strong != new.strong
+    return strong or (old.weak is not None and old.weak != new.weak)
+
+
+def _known_by(result: Result) -> str:
+    """The keys of an event, for people."""
+    keys = [result.strong[1:] if result.strong else [], result.weak[1:] if result.weak else []]
+    return " or ".join("/".join(value or "-" for value in key) for key in keys if key) or "nothing"
+
+
+def _became(result: Result) -> str:
+    if result.event is not None:
+        return str(result.event["type"])
+    return "ignored" if result.problem is None else f"quarantined ({result.problem})"
 
 
 def _keys(result: Result) -> bool:

@@ -23,12 +23,17 @@ class Coverage(BaseModel):
     unknown: str
 
 
-def coverage(table: Table) -> Coverage:
-    """How far a table covers the vendor's list."""
+def rows_of(table: Table) -> set[str]:
+    """The native types that a table has rows for, the failing twins included."""
     shapes = merged_shapes(table.mapping)
     rows = {native for shape in shapes.values() for native in shape.types}
     suffixes = {shape.error_suffix for shape in shapes.values() if shape.error_suffix}
-    rows |= {native + suffix for native in rows for suffix in suffixes if not native.endswith(suffix)}
+    return rows | {native + suffix for native in rows for suffix in suffixes if not native.endswith(suffix)}
+
+
+def coverage(table: Table) -> Coverage:
+    """How far a table covers the vendor's list."""
+    shapes, rows = merged_shapes(table.mapping), rows_of(table)
     listed = table.mapping.catalogue
     vendor = [] if listed is None else [str(native) for native in listed.types]
     unmapped = {} if listed is None else listed.unmapped

@@ -95,19 +95,29 @@ def expected_form(event: dict[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def differences(expected: Any, found: Any, place: str = "") -> Iterator[str]:
-    """How two values differ, a line each: where, what was expected, what was found."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for name in [*expected, *(name for name in found if name not in expected)]:
+#: Stands for what is not there, in `differing`.
+ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
+
+
+def differing(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two values differ: the place, and what stands there in the one and in the other."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*before, *(name for name in after if name not in before)]:
             where = f"{place}.{name}" if place else name
-            if name not in found:
-                yield f"{where}: expected {expected[name]!r}, is absent"
-            elif name not in expected:
-                yield f"{where}: expected to be absent, is {found[name]!r}"
-            else:
-                yield from differences(expected[name], found[name], where)
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for number, (one, other) in enumerate(zip(expected, found, strict=True)):
-            yield from differences(one, other, f"{place}[{number}]")
-    elif expected != found:
-        yield f"{place}: expected {expected!r}, is {found!r}"
+            yield from differing(before.get(name, ABSENT), after.get(name, ABSENT), where)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from differing(one, other, f"{place}[{number}]")
+    elif before != after:
+        yield place, before, after
+
+
+def differences(expected: Any, found: Any) -> Iterator[str]:
+    """How two values differ, a line each: where, what was expected, what was found."""
+    for place, one, other in differing(expected, found):
+        if other is ABSENT:
+            yield f"{place}: expected {one!r}, is absent"
+        elif one is ABSENT:
+            yield f"{place}: expected to be absent, is {other!r}"
+        else:
+            yield f"{place}: expected {one!r}, is {other!r}"

@@ -131,7 +131,7 @@ class Tables(Mapping[str, Table]):
                     return table
                 return (
                     f"{file}: events would be known by other keys (see {changed}), so that copies of those that came "
-                    f"before would be new events; POST /mappings/{provider}/reload?force=true if that is meant"
+                    f"before would be new events; POST /mappings/{provider}/reload?force=1 if that is meant"
                 )
         except MappingError as error:
             return str(error)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import structlog
 
 from adapter.mapping.body import Record
 from adapter.mapping.table import Table
+from adapter.model import identity_key, ordinal_key
+
+#: Several events of one record are told apart by their keys; so many equal weak ones are tried.
+_ORDINALS = 1_000
 
 _log = structlog.get_logger("adapter.record")
 
@@ -25,6 +30,18 @@ def read_record(table: Table, record: Record, received_at: int) -> tuple[Any, ..
         _log.exception("table failed", provider=table.provider, mapping=table.name)
         problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
         return (None, None, None, None, problem)
+
+
+def is_known_by(uid: bytes, key: uuid.UUID, result: tuple[Any, ...]) -> bool:
+    """Whether a reading is the one of several from a record that became the event with this uid. ``key``: the
+    source's."""
+    _, _, strong, weak, _ = result
+    if strong is not None and identity_key(key, strong) == uid:
+        return True
+    if weak is None:
+        return False
+    made = identity_key(key, weak)
+    return any(ordinal_key(made, number) == uid for number in range(_ORDINALS))
 
 
 _PASSED_OVER = (None, None, None, None, None)

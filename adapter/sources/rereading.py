@@ -13,17 +13,14 @@ from adapter.log.protocol import Revision, Stored
 from adapter.mapping.apply import origin
 from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.table import Table
-from adapter.model import Entry, EventDict, identity_key, ordinal_key, source_key, uid_text
+from adapter.model import Entry, EventDict, source_key, uid_text
 from adapter.sources.intake import Source
-from adapter.sources.record import read_record
+from adapter.sources.record import is_known_by, read_record
 
 _log = structlog.get_logger("adapter.rereading")
 
 #: Of ``source``: what tells nothing about the event itself.
 _READING = ("mapping", "receivedAt", "normalizedAt")
-
-#: Several events of one record are told apart by their keys; so many equal weak ones are tried.
-_ORDINALS = 1_000
 
 
 class Verdict(StrEnum):
@@ -111,23 +108,13 @@ class Rereader:
             return (None, None, None, None, f"the table failed on it ({type(error).__name__})")
         if len(records) == 1:
             return read_record(table, records[0], first.received_at)
-        for record in records:
-            result = read_record(table, record, first.received_at)
-            if self._is_known_by(first, result):
-                return result
-        return (None, None, None, None, f"it reads as {len(records)} events now, and none of them is this one")
-
-    def _is_known_by(self, first: Entry, result: tuple[Any, ...]) -> bool:
-        """Whether the event of an entry is this one of several in its raw event."""
         source = self._sources.get(first.source)
         key = source_key(first.source) if source is None else source.key
-        _, _, strong, weak, _ = result
-        if strong is not None and identity_key(key, strong) == first.uid:
-            return True
-        if weak is None:
-            return False
-        made = identity_key(key, weak)
-        return any(ordinal_key(made, number) == first.uid for number in range(_ORDINALS))
+        for record in records:
+            result = read_record(table, record, first.received_at)
+            if is_known_by(first.uid, key, result):
+                return result
+        return (None, None, None, None, f"it reads as {len(records)} events now, and none of them is this one")
 
 
 def _provider(latest: Entry) -> str | None:

@@ -299,8 +299,8 @@ async def test_other_keys_are_taken_up_by_force_alone(service: Opened, folder: P
     assert len(ready["warnings"]) == 1
     assert service.service.tables["acme"].version == version
     assert (await post(service, "/mappings/acme/reload?force=perhaps"))[0] == 400
-    status, state = await post(service, "/mappings/acme/reload?force=true")
+    status, state = await post(service, "/mappings/acme/reload?force=1")
     assert (status, state["state"]) == (200, "in_use")
     assert service.service.tables["acme"].version != version
     write_table(folder)
-    assert (await post(service, "/mappings/acme/reload?force=true"))[0] == 200
+    assert (await post(service, "/mappings/acme/reload?force=1"))[0] == 200

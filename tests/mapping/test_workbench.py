@@ -183,7 +183,7 @@ def test_diff_shows_changed_examples_and_refuses_a_changed_identity(folder: Path
     changed = folder / "changed.yaml"
     changed.write_text(file.read_text().replace("type: LOGIN_ERROR", "type: LOGIN_ERROR\n    reason: bad_credentials"))
     output = run("diff", str(file), str(changed))
-    assert "[0].event.reason: expected 'unspecified', is 'bad_credentials'" in output
+    assert "  reason: 'unspecified' becomes 'bad_credentials'\n" in output
     changed.write_text(file.read_text().replace("strong: eventId", "strong: actor.id"))
     assert "the identity of events would change" in run("diff", str(file), str(changed), code=1)
     run("diff", str(file), str(changed), "--force")

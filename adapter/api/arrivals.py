@@ -1,0 +1,62 @@
+"""What has arrived of a provider, beside its table: which native types, and how many of them are quarantined."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from pydantic import BaseModel, Field
+
+from adapter.log.protocol import Arrivals, Log
+from adapter.mapping.coverage import rows_of
+from adapter.mapping.table import Table
+
+#: A count of the whole log answers for so long, seconds: who asks for one provider asks for the next one.
+LIFETIME = 10.0
+
+
+class Arrived(BaseModel):
+    """What has arrived of one native type."""
+
+    nativeType: str | None = Field(description="null if it could not be read")
+    entries: int = Field(description="Events and quarantined entries; an event counts once")
+    quarantined: int = Field(description="How many of them have no event")
+    lastAt: int = Field(description="Latest arrival, epoch milliseconds")
+    row: bool = Field(description="Whether the table in use has a row for it")
+
+
+class ArrivalCounts:
+    """Counts the log, and remembers the last count for a moment."""
+
+    def __init__(self, log: Log, providers: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+        """``providers``: of each configured source, by name."""
+        self._log = log
+        self._providers = providers
+        self._clock = clock
+        self._counted: list[Arrivals] = []
+        self._counted_at: float | None = None
+        self._turn = asyncio.Lock()
+
+    async def of(self, table: Table) -> list[Arrived]:
+        """What has arrived from the sources of a table's provider, the most frequent types first."""
+        rows = rows_of(table)
+        found: dict[str | None, Arrived] = {}
+        for one in await self._all():
+            if self._providers.get(one.source) != table.provider:
+                continue
+            native = one.native_type
+            sum = found.setdefault(
+                native, Arrived(nativeType=native, entries=0, quarantined=0, lastAt=0, row=native in rows)
+            )
+            sum.entries += one.entries
+            sum.quarantined += one.quarantined
+            sum.lastAt = max(sum.lastAt, one.last_at)
+        return sorted(found.values(), key=lambda one: (-one.entries, one.nativeType or ""))
+
+    async def _all(self) -> list[Arrivals]:
+        async with self._turn:
+            if self._counted_at is None or self._clock() - self._counted_at > LIFETIME:
+                self._counted = await self._log.arrivals()
+                self._counted_at = self._clock()
+            return self._counted

@@ -1,0 +1,141 @@
+"""A changed table held against the one in use, over HTTP: what it would do to the examples, and to stored raw events.
+
+The answer is JSON, a line at a time: how far it is, and at last the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from adapter.api.operation import Answer, Operation, Parameter, authorize
+from adapter.api.trial import PROVIDER, read_trial, table_in_use, tried_table
+from adapter.errors import MappingError, RequestError
+from adapter.filter import Filter
+from adapter.log.protocol import Log
+from adapter.mapping.body import JSON, NDJSON
+from adapter.mapping.compare import Difference, changed_identity, table_changes
+from adapter.mapping.table import Table
+from adapter.mapping.tables import Tables
+from adapter.problem import SECURITY_HEADERS
+from adapter.settings import Permission
+from adapter.sources.comparing import StoredChanges, StoredComparison
+from adapter.sources.intake import Source
+
+#: Between two lines that say how far it is, seconds.
+TELLING = 0.5
+
+_MOMENTS = ("received_from", "received_to")
+
+_log = structlog.get_logger("adapter.comparison")
+
+
+class Comparison(BaseModel):
+    """What a changed table would do."""
+
+    examples: list[Difference] = Field(description="Examples of the table in use that it reads differently")
+    identity: str | None = Field(
+        description="Where one sees that events would be known by other keys; null if they would not"
+    )
+    stored: StoredChanges | None = Field(description="What it would do to stored raw events, if that was asked")
+
+
+class Looked(BaseModel):
+    """How far it is."""
+
+    done: int = Field(description="Entries of the log that are done")
+    all: int = Field(description="Entries that are asked for, other providers' among them")
+
+
+class Line(BaseModel):
+    """One line of the answer: the last one has the result, those before it say how far it is."""
+
+    progress: Looked | None = None
+    result: Comparison | None = None
+
+
+class Comparisons:
+    """Compares changed tables, one at a time."""
+
+    def __init__(self, tables: Tables, log: Log, sources: Mapping[str, Source]) -> None:
+        """``sources``: those that are configured, by name."""
+        self._tables = tables
+        self._log = log
+        self._sources = sources
+        self._turn = asyncio.Lock()
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                "POST", "/mappings/{provider}/diff", self.diff,
+                'What a changed table would do, {"mapping": TEXT}: to the examples, and with received_from also to '
+                "stored raw events (this needs the permission read, too)",
+                {200: Answer("A line each time it gets on, and one with the result.", (NDJSON[0],), Line)},
+                Permission.MAPPINGS,
+                [
+                    PROVIDER,
+                    Parameter("received_from", "Stored raw events that arrived at or after this moment"),
+                    Parameter("received_to", "Only those that arrived before this moment"),
+                ],
+                (JSON,),
+            ),
+        ]  # fmt: skip
+
+    async def diff(self, request: web.Request) -> web.StreamResponse:
+        trial = await read_trial(request)
+        if trial.mapping is None or trial.body is not None:
+            raise RequestError(400, "Bad request", 'send {"mapping": TEXT}: the table as it would be')
+        given = {name: request.query.getall(name) for name in _MOMENTS if name in request.query}
+        moments = Filter.parse(given, self._tables.catalogue)
+        if given:
+            authorize(request, Permission.READ)
+        async with self._turn:
+            old = table_in_use(self._tables, trial.provider)
+            new = await asyncio.to_thread(tried_table, self._tables, trial.provider, trial.mapping)
+            try:
+                examples = await asyncio.to_thread(table_changes, old, new)
+                identity = await asyncio.to_thread(changed_identity, old, new)
+            except MappingError as error:
+                raise RequestError(422, "Examples refused", str(error)) from None
+            found = Comparison(examples=examples, identity=identity, stored=None)
+            response = web.StreamResponse(headers={**SECURITY_HEADERS, "Content-Type": NDJSON[0]})
+            await response.prepare(request)
+            try:
+                if given:
+                    found.stored = await self._stored(response, old, new, moments)
+                await response.write(_line("result", found))
+                await response.write_eof()
+            except ConnectionError:
+                _log.info("comparison left by its reader")
+            except Exception as error:
+                _log.error("comparison broken off", exc_info=error)
+                # Without the last chunk the receiver sees that it is not whole.
+                if request.transport is not None:
+                    request.transport.abort()
+            return response
+
+    async def _stored(self, response: web.StreamResponse, old: Table, new: Table, moments: Filter) -> StoredChanges:
+        since, until = moments.received_from, moments.received_to
+        begin = 0 if since is None else await self._log.position_at(since)
+        # Arrivals are not in order: what is behind the last one in question is left out by its own moment.
+        end = self._log.head
+        sources = {name: source for name, source in self._sources.items() if source.provider == old.provider}
+        comparison = StoredComparison(self._log, sources, old, new, since=since, until=until)
+        told = time.monotonic()
+        async with aclosing(comparison.run(begin, end)) as positions:
+            async for position in positions:
+                if time.monotonic() - told >= TELLING:
+                    told = time.monotonic()
+                    await response.write(_line("progress", Looked(done=position - begin, all=end - begin)))
+        return comparison.changes
+
+
+def _line(name: str, told: BaseModel) -> bytes:
+    return orjson.dumps({name: told.model_dump(mode="json")}) + b"\n"

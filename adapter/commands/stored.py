@@ -1,0 +1,86 @@
+"""What the log says about tables: what has arrived of which type, and what a changed table would do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from adapter.commands.client import Client
+from adapter.errors import AdapterError
+from adapter.formats.text import harmless
+
+_MEANING = {
+    "unchanged": "read as before",
+    "changed": "would read differently",
+    "gained": "have no event, and would be one",
+    "lost": "are events, and would be none",
+    "other_keys": "would be known by other keys",
+}
+
+
+async def arrivals_of(client: Client, providers: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What has arrived of each provider, the most frequent native types first.
+
+    Raises:
+        AdapterError: the service refused, with its reason.
+    """
+    found = {}
+    with Console(stderr=True).status("counting what has arrived"):
+        for provider in providers:
+            async with client.get(f"/mappings/{provider}/coverage", [("arrived", "1")]) as response:
+                found[provider] = orjson.loads(await response.read())["arrived"]
+    return found
+
+
+def told_arrivals(arrived: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The same for people."""
+    entries, quarantined = (sum(one[name] for one in arrived) for name in ("entries", "quarantined"))
+    if not arrived:
+        yield "  nothing has arrived yet"
+        return
+    yield f"  arrived: {entries} of {len(arrived)} native types, {quarantined} quarantined"
+    names = [harmless(one["nativeType"]) if one["nativeType"] is not None else "(unreadable)" for one in arrived]
+    width, digits = max(map(len, names)), len(str(max(one["entries"] for one in arrived)))
+    for name, one in zip(names, arrived, strict=True):
+        last = datetime.fromtimestamp(one["lastAt"] / 1000, UTC).isoformat(sep=" ", timespec="seconds")[:19]
+        kept = f", {one['quarantined']} quarantined" if one["quarantined"] else ""
+        row = "" if one["row"] or one["nativeType"] is None else ", no row"
+        yield f"    {name:<{width}}  {one['entries']:>{digits}}  last {last}{kept}{row}"
+
+
+async def stored_changes(client: Client, provider: str, text: str, query: list[tuple[str, str]]) -> dict[str, Any]:
+    """What a changed table would do to stored raw events; progress is shown on a terminal.
+
+    Raises:
+        AdapterError: the service refused, with its reason, or broke off.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reading stored events", total=None)
+        async for line in client.lines(f"/mappings/{provider}/diff", query, {"mapping": text}):
+            if "result" in line:
+                found: dict[str, Any] = line["result"]["stored"]
+                return found
+            progress.update(bar, completed=line["progress"]["done"], total=line["progress"]["all"])
+    raise AdapterError("the service broke off; its log says why")
+
+
+def told_changes(found: dict[str, Any]) -> Iterator[str]:
+    """The same for people."""
+    yield f"stored raw events: {found['looked_at']}"
+    for name, meaning in _MEANING.items():
+        if found[name] or name in ("unchanged", "changed"):
+            yield f"  {found[name]:>9}  {meaning}"
+    if found["fields"]:
+        most = sorted(found["fields"].items(), key=lambda one: -one[1])
+        yield "  changes by field: " + harmless(", ".join(f"{place} {count}" for place, count in most[:20]))
+    for sample in found["samples"]:
+        yield harmless(f"{sample['uid']} {sample['native_type'] or '(unreadable)'}: {sample['change']}")
+        for line in sample["lines"]:
+            yield f"  {harmless(line)}"
