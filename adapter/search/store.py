@@ -20,10 +20,11 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
-from adapter.facets import MAPPED, Facets, address_bytes, facets
+from adapter.facets import MAPPED, address_bytes, facets
 from adapter.log.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
@@ -130,8 +131,25 @@ def _roughly(row: tuple[int, int, int]) -> float:
     return float(row[0])
 
 
-def _numbers_first(row: tuple[Address, int, int]) -> tuple[bool, Address]:
-    return isinstance(row[0], bytes), row[0]
+class _Insert:
+    """Inserts rows, many in one statement: its cursors stay where they put the row before, which is near."""
+
+    ROWS = 100
+
+    def __init__(self, into: str, columns: int) -> None:
+        marks = f"({','.join('?' * columns)})"
+        self._one = f"INSERT INTO {into} VALUES {marks}"
+        self._many = f"INSERT INTO {into} VALUES {','.join([marks] * self.ROWS)}"
+
+    def __call__(self, connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        whole = len(rows) - len(rows) % self.ROWS
+        stretches = (rows[start : start + self.ROWS] for start in range(0, whole, self.ROWS))
+        connection.executemany(self._many, (list(chain.from_iterable(stretch)) for stretch in stretches))
+        connection.executemany(self._one, rows[whole:])
+
+
+_insert_events = _Insert("event (position, time, received_at, kind, origin, address)", 6)
+_insert_keys = _Insert("found_by", 3)
 
 
 def create(path: Path) -> None:
@@ -226,11 +244,12 @@ class Store:
             sqlite3.OperationalError: the disk did not take it; it may later.
         """
         self._still_there()
-        run, many = self._connection.execute, self._connection.executemany
-        kinds, origins = self._kinds, self._origins
+        kinds, origins, addresses = self._kinds, self._origins, self._addresses
+        actors, targets, clients, sessions = self._actors, self._targets, self._clients, self._sessions
         events: list[tuple[object, ...]] = []
-        keys: list[tuple[int, int, int]] = []
-        addresses: list[tuple[Address, int, int]] = []
+        #: Of found_by, apart: SQLite has numbers before blobs.
+        numbers: list[tuple[int, int, int]] = []
+        blobs: list[tuple[bytes, int, int]] = []
         texts: list[tuple[int, str]] = []
         revised: list[tuple[int, bytes]] = []
         for position, uid, revision, received_at, event in entries:
@@ -238,21 +257,34 @@ class Store:
                 continue
             found = facets(event)
             time = found.time
+            actor, names = found.actor, found.actor_names
+            for name in names:
+                numbers.append((actors[name], time, position))
+            if actor is not None and actor not in names:
+                numbers.append((actors[actor], time, position))
+            target, names = found.target, found.target_names
+            for name in names:
+                numbers.append((targets[name], time, position))
+            if target is not None and target not in names:
+                numbers.append((targets[target], time, position))
+            if found.client is not None:
+                numbers.append((clients[found.client], time, position))
+            if found.session is not None:
+                numbers.append((sessions.fingerprint(found.session), time, position))
+            address = None if found.address is None else addresses[found.address]
+            if type(address) is int:
+                numbers.append((address, time, position))
+            elif type(address) is bytes:
+                blobs.append((address, time, position))
             kind = kinds[found.type, found.outcome, found.reason]
             origin = origins[found.source, found.provider, found.realm_id, found.realm_name]
-            address = None
-            if found.address is not None:
-                address = self._addresses[found.address]
-                if address is not None:
-                    addresses.append((address, time, position))
             events.append((position, time, received_at, kind, origin, address))
-            for key in self._fingerprints(found):
-                keys.append((key, time, position))
             texts.append((position, found.text))
             if revision:
                 revised.append((position, uid))
-        keys.sort(key=_roughly)
-        addresses.sort(key=_numbers_first)
+        numbers.sort(key=_roughly)
+        blobs.sort()
+        run = self._connection.execute
         try:
             run("BEGIN IMMEDIATE")
             try:
@@ -264,13 +296,10 @@ class Store:
                     raise Overtaken
                 self._kinds.write()
                 self._origins.write()
-                many(
-                    "INSERT INTO event (position, time, received_at, kind, origin, address) VALUES (?,?,?,?,?,?)",
-                    events,
-                )
-                many("INSERT INTO found_by VALUES (?,?,?)", keys)
-                many("INSERT INTO found_by VALUES (?,?,?)", addresses)
-                many("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
+                _insert_events(self._connection, events)
+                _insert_keys(self._connection, numbers)
+                _insert_keys(self._connection, blobs)
+                self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
                 for revision_at, revised_uid in revised:
                     self._supersede(revision_at, find_before(revised_uid, revision_at))
                 run("COMMIT")
@@ -285,23 +314,6 @@ class Store:
         self._kinds.written()
         self._origins.written()
         self.position, self.uid, self.received_at = position, uid, received_at
-
-    def _fingerprints(self, found: Facets) -> list[int]:
-        """The keys of an event, its address aside; each once."""
-        actor, names = found.actor, found.actor_names
-        keys = [self._actors[name] for name in names]
-        if actor is not None and actor not in names:
-            keys.append(self._actors[actor])
-        target, names = found.target, found.target_names
-        if target is not None and target not in names:
-            keys.append(self._targets[target])
-        for name in names:
-            keys.append(self._targets[name])
-        if found.client is not None:
-            keys.append(self._clients[found.client])
-        if found.session is not None:
-            keys.append(self._sessions.fingerprint(found.session))
-        return keys
 
     def _supersede(self, position: int, before: int | None) -> None:
         """Chain a revision to the entry that stood for the same event before it."""
