@@ -17,7 +17,7 @@ SELECT json_group_array(json_array(position, json(lengths), media, length(conten
 WHERE position >= coalesce((SELECT max(position) FROM raw WHERE position <= ?1 + 1), 0) AND position <= ?2
 """
 #: Parameters: the first and the last of some runs.
-_FRAMES = "SELECT group_concat(hex(content), '') FROM raw WHERE position BETWEEN ? AND ?"
+_FRAMES = "SELECT CAST(group_concat(content, '') AS BLOB) FROM raw WHERE position BETWEEN ? AND ?"
 #: Parameters: after, until. The latest entries of the events that first stood in a stretch, where there are later ones.
 _LATEST = """
 SELECT json_group_object(first, latest) FROM (
@@ -93,7 +93,7 @@ def _raws(reader: Reader, runs: list[_Run], after: int, last: int) -> dict[int, 
     if not runs:
         return {}
     (frames,) = reader.execute(_FRAMES, (runs[0].position, runs[-1].position)).fetchone()
-    contents = reader.compression.decompress(bytes.fromhex(frames or ""), [run.size for run in runs])
+    contents = reader.compression.decompress(frames or b"", [run.size for run in runs])
     found = {}
     for run, content in zip(runs, contents, strict=True):
         media = run.media or "application/json"

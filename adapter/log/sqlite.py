@@ -22,9 +22,9 @@ import aiosqlite
 from adapter.counts import Commits
 from adapter.errors import StoreError
 from adapter.log.arrivals import count_arrivals
+from adapter.log.asking import ask_held, ask_next_due, ask_progress
 from adapter.log.history import find_latest, read_note, read_stored
 from adapter.log.messages import Append, Begin, Begun, Receipts, Revise, Revised, Settle, TryWrite
-from adapter.log.progress import ask_held, ask_next_due, ask_progress
 from adapter.log.protocol import (
     Arrivals,
     Held,
