@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 
-import adapter
+from adapter.child import command, environment
 from adapter.log.protocol import Log
 from adapter.search.store import remove
 
@@ -151,16 +149,11 @@ class Filling:
 @contextlib.asynccontextmanager
 async def _open_filler(path: Path, log_path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """A running filler; it is ended by the end of its input, or killed if that takes too long."""
-    folder = str(Path(adapter.__file__).parents[1])
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "adapter.search.filler",
-        path,
-        log_path,
+        *command("adapter.search.filler", str(path), str(log_path)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))},
+        env=environment(),
     )
     assert process.stdin is not None
     try:
