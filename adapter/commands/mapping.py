@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -23,7 +23,7 @@ from adapter.mapping.accept import changes as example_changes
 from adapter.mapping.accept import write as write_accepted
 from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
-from adapter.mapping.check import check_table, is_built_in
+from adapter.mapping.check import check_table, check_types, is_built_in
 from adapter.mapping.compare import table_changes
 from adapter.mapping.compile import merged_shapes
 from adapter.mapping.coverage import coverage as table_coverage
@@ -68,7 +68,9 @@ def find_table(provider: str, folders: list[Path]) -> Table:
     if file is not None:
         return load_table(file, catalogue, folders)
     known = ", ".join(known_providers(folders))
-    raise ConfigError(f"no table for {provider!r}; there are {known}, or name a mapping.yaml")
+    near = Path("mappings") / provider / "mapping.yaml"
+    there = f" ({near} is not below a folder that [mappings] path names)" if near.is_file() else ""
+    raise ConfigError(f"no table for {provider!r}; there are {known}, or name a mapping.yaml{there}")
 
 
 @app.command()
@@ -89,13 +91,13 @@ def check(
         folders = table_folders(config)
         names = providers or known_providers(folders)
     except AdapterError as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     for name in names:
         try:
             table = find_table(name, folders)
         except AdapterError as error:
-            console.print(str(error), style="red", markup=False)
+            console.print(str(error), style="red", markup=False, soft_wrap=True)
             failed = True
             continue
         findings = check_table(table, strict=strict or is_built_in(table.document.file))
@@ -128,6 +130,9 @@ def apply(
         table = find_table(provider, table_folders(config))
         body, now = _input(file), int(time.time() * 1000)
         results = list(apply_records(table, records_of(table, body, media), now))
+        wrong = sum(1 for _ in check_types(table))
+        if wrong:
+            typer.echo(f"{wrong} rows have no type of the catalogue yet; `mapping check` names them", err=True)
     for result in results:
         sys.stdout.buffer.write(orjson.dumps(result) + b"\n")
     sys.stdout.flush()
@@ -272,23 +277,18 @@ def new(
     provider: Annotated[str, typer.Argument(help="Name of the new provider.")],
     samples: Annotated[Path, typer.Option("--from", help="Raw events: JSON, a list, or NDJSON; - is standard input.")],
     to: Annotated[Path, typer.Option(help="Folder of the user's own tables.")] = Path("mappings"),
+    config: Config = None,
 ) -> None:
     """Propose a table from samples; `check` rejects it until each type is decided.
 
     For example: idp-adapter mapping new acme --from samples.ndjson
     """
     with _reported():
-        body = _input(samples)
-        try:
-            parsed = orjson.loads(body)
-            values = parsed if isinstance(parsed, list) else [parsed]
-        except orjson.JSONDecodeError:
-            values = [orjson.loads(line) for line in body.splitlines() if line.strip()]
-        values = [value for value in values if isinstance(value, dict)]
+        values = [value for value in _values(samples) if isinstance(value, dict)]
         folder = to / provider
         if folder.exists():
             raise ConfigError(f"{folder}: is there already; name another provider, or edit it")
-        text = draft(provider, values)
+        text = draft(provider, values, str(folder / "mapping.yaml"))
         (folder / "examples").mkdir(parents=True)
         (folder / "mapping.yaml").write_text(text, encoding="utf-8")
         path = yaml.safe_load(text)["type"]
@@ -296,6 +296,8 @@ def new(
         (folder / "examples" / "samples.yaml").write_text(examples, encoding="utf-8")
         typer.echo(f"wrote {folder / 'mapping.yaml'} and {folder / 'examples' / 'samples.yaml'}")
         typer.echo(f"next: decide each type, then: idp-adapter mapping check {folder / 'mapping.yaml'}")
+        if to.resolve() not in [one.resolve() for one in table_folders(config)]:
+            typer.echo(f'to have it found by its name, here and by the service: path = ["{to}"] under [mappings]')
 
 
 @contextmanager
@@ -317,12 +319,34 @@ def _input(file: Path) -> bytes:
     return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
+def _values(file: Path) -> list[Any]:
+    """The JSON values of a file: those of a list, or one a line.
+
+    Raises:
+        ConfigError: it holds neither; says which line.
+    """
+    body = _input(file)
+    try:
+        parsed = orjson.loads(body)
+        return parsed if isinstance(parsed, list) else [parsed]
+    except orjson.JSONDecodeError:
+        values = []
+    for number, line in enumerate(body.splitlines(), 1):
+        try:
+            values += [orjson.loads(line)] if line.strip() else []
+        except orjson.JSONDecodeError as error:
+            raise ConfigError(f"{file}:{number}: neither JSON as a whole nor a line of JSON: {error}") from None
+    return values
+
+
 def _told(found: Explanation) -> str:
     lines = []
     for what, tried in (("shape", found.shapes), ("row", found.rows)):
         for one in tried:
             why = "" if one.failed is None else f": {one.failed}"
             lines.append(f"  {what} {one.name}: {'taken' if one.taken else 'not taken'}{why}")
+    if found.shapes:
+        lines.append(f"  known by: {found.known_by}")
     if found.ignored:
         lines.append("  ignored: the table passes over it")
     if found.problem is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from adapter.mapping.document import Document
-from adapter.mapping.examples import Placed, differences, outcome_of, read_examples
+from adapter.mapping.examples import Placed, differing, outcome_of, read_examples
 from adapter.mapping.table import Table
 
 
@@ -23,8 +23,18 @@ class Change:
     found: list[dict[str, Any]]
 
     def lines(self) -> list[str]:
-        """The differences, for people."""
-        return list(differences(self.placed.example.expect, self.found))
+        """The differences, for people; where there are more or fewer events than before, what they are now."""
+        expected = self.placed.example.expect
+        several = len(self.found) > 1
+        lines = []
+        for number, event in enumerate(self.found, 1):
+            where = f"event {number}: " if several else ""
+            if len(expected) == len(self.found):
+                changes = differing(expected[number - 1], event)
+                lines += [f"{where}{place}: {one!r} becomes {other!r}" for place, one, other in changes]
+            else:
+                lines += [f"{where}{place}: {value!r}" for place, value in _leaves(event)]
+        return lines or ["nothing is left of it"]
 
 
 def changes(table: Table) -> Iterator[Change]:
@@ -54,7 +64,15 @@ def write(accepted: list[Change]) -> None:
         file.write_text(text, encoding="utf-8")
 
 
+def _leaves(event: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in event.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{place}{name}.")
+        else:
+            yield place + name, value
+
+
 def _block(found: list[dict[str, Any]], indent: int) -> str:
-    dumped = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
+    dumped = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     lines = [" " * (indent + 2) + line if line else line for line in dumped.rstrip("\n").split("\n")]
     return "\n" + "\n".join(lines) + "\n"

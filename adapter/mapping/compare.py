@@ -49,7 +49,7 @@ def compare(old: Result, new: Result) -> Compared:
         lines["type"] = f"{_became(old)} becomes {_became(new)}"
     keys = _lost_key(old, new)
     if keys:
-        lines["known by"] = f"{_known_by(old)} becomes {_known_by(new)}"
+        lines["known by"] = f"{known_by(old)} becomes {known_by(new)}"
     return Compared(change, lines, keys)
 
 
@@ -130,7 +130,7 @@ def _lost_key(old: Result, new: Result) -> bool:
     return strong or (old.weak is not None and old.weak != new.weak)
 
 
-def _known_by(result: Result) -> str:
+def known_by(result: Result) -> str:
     """The keys of an event, for people."""
     keys = [result.strong[1:] if result.strong else [], result.weak[1:] if result.weak else []]
     return " or ".join("/".join(value or "-" for value in key) for key in keys if key) or "nothing"

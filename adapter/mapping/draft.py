@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from adapter.mapping.check import UNDECIDED
-from adapter.mapping.conversion import epoch, rfc3339
+from adapter.mapping.conversion import epoch, ip, rfc3339
 from adapter.mapping.language import Conversion
 from adapter.mapping.paths import scalar_text
 
@@ -20,8 +20,21 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "type": ("eventtype", "eventname", "eventkey", "eventcode", "type", "event", "action", "kind", "code", "name"),
     "time": ("timestamp", "eventtime", "occurred", "published", "createdat", "created", "time", "date", "when", "at"),
     "id": ("eventid", "eventuid", "uuid", "guid", "id"),
-    "user": ("userid", "user.id", "actorid", "actor.id", "subject", "sub", "principal", "user", "actor", "account"),
-    "username": ("username", "login", "email", "user.name", "preferredusername", "alternateid"),
+    "user": (
+        "userid",
+        "user.id",
+        "actorid",
+        "actor.id",
+        "subject.id",
+        "subject",
+        "sub",
+        "principal",
+        "user",
+        "actor",
+        "account",
+        "uid",
+    ),
+    "username": ("username", "login", "email", "mail", "user.name", "preferredusername", "alternateid"),
     "client": ("clientid", "client.id", "appid", "applicationid", "client", "application", "app", "service"),
     "ip": ("ipaddress", "clientip", "remoteip", "sourceip", "ip", "address"),
     "session": ("sessionid", "session.id", "sid", "session"),
@@ -38,8 +51,8 @@ _FIELDS = {
 }
 
 
-def draft(provider: str, samples: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a mapping file for events like the samples.
+def draft(provider: str, samples: Sequence[Mapping[str, Any]], file: str) -> str:
+    """The text of a mapping file for events like the samples; ``file``: what it will be called.
 
     Raises:
         ValueError: there are no samples, or nothing in them looks like a type.
@@ -47,20 +60,22 @@ def draft(provider: str, samples: Sequence[Mapping[str, Any]]) -> str:
     if not samples:
         raise ValueError("there are no samples; give one JSON object a line, or a list of them")
     columns = _columns(samples)
+    lists = {path for path, values in columns.items() if any(isinstance(value, list) for value in values)}
     count = len(samples)
     found: dict[str, str] = {}
 
     def choose(what: str, fits: Callable[[list[Any]], bool]) -> str | None:
         taken = set(found.values())
         ranked = [
-            (rank, len(path), path)
+            # Of names that speak alike, the one that most samples have.
+            (rank, -len(values), len(path), path)
             for path, values in columns.items()
-            if path not in taken and (rank := _rank(what, path)) is not None and fits(values)
+            if path not in taken and path not in lists and (rank := _rank(what, path)) is not None and fits(values)
         ]
         best = min(ranked, default=None)
         if best is not None:
-            found[what] = best[2]
-        return None if best is None else best[2]
+            found[what] = best[-1]
+        return None if best is None else best[-1]
 
     time = choose("time", lambda values: all(_time(value) is not None for value in values))
     choose("ip", lambda values: all(_is_address(value) for value in values))
@@ -86,7 +101,8 @@ def draft(provider: str, samples: Sequence[Mapping[str, Any]]) -> str:
     taken = set(found.values())
     for path in columns:
         if path not in taken:
-            fields["details." + path.replace("\\.", "_").replace(".", "_")] = path
+            name = "details." + path.replace("\\.", "_").replace(".", "_")
+            fields[name] = {"path": path, "as": "json"} if path in lists else path
 
     identity: Any = {"strong": found["id"]} if "id" in found else None
     if identity is None:
@@ -105,9 +121,9 @@ def draft(provider: str, samples: Sequence[Mapping[str, Any]]) -> str:
     }
     head = (
         f"# A draft from {count} samples. Decide for each native type what it means (types: docs/event-types.md), see\n"
-        f"# that the fields are right, and run: idp-adapter mapping check {provider}\n"
+        f"# that the fields are right, and run: idp-adapter mapping check {file}\n"
     )
-    return head + yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110)
+    return head + yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
 def draft_examples(samples: Sequence[Mapping[str, Any]], type_of: Callable[[Mapping[str, Any]], str | None]) -> str:
@@ -116,7 +132,7 @@ def draft_examples(samples: Sequence[Mapping[str, Any]], type_of: Callable[[Mapp
     for sample in samples:
         first.setdefault(type_of(sample) or "", sample)
     examples = [{"name": native or "unknown", "raw": dict(sample), "expect": []} for native, sample in first.items()]
-    return yaml.safe_dump(examples, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.safe_dump(examples, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
 def _columns(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -134,7 +150,7 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             step = str(key).replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[")
             if step:
                 yield from _leaves(inner, f"{path}.{step}" if path else step)
-    elif not isinstance(value, list) and value is not None and value != "":
+    elif value not in (None, "", []):
         yield path, value
 
 
@@ -161,7 +177,7 @@ def _time(value: Any) -> str | None:
 
 def _is_address(value: Any) -> bool:
     try:
-        ipaddress.ip_address(value if isinstance(value, str) else "")
+        ipaddress.ip_address(ip(value) if isinstance(value, str) else "")
     except ValueError:
         return False
     return True

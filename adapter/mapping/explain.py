@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from adapter.mapping.body import Record
+from adapter.mapping.compare import known_by
 from adapter.mapping.compile import SHAPE, compile_condition, compile_value, merged_shapes
 from adapter.mapping.language import Condition, Lookup, Requirement, Row, Shape
 from adapter.mapping.paths import follow, parse_path
@@ -41,6 +42,8 @@ class Explanation(BaseModel):
     native_type: str | None
     #: Where in the raw event it stands, if that may hold several.
     place: str | None
+    #: The values by which it is known again, the first way that holds before the others.
+    known_by: str
     shapes: list[Tried]
     rows: list[Tried]
     fields: dict[str, Origin]
@@ -55,6 +58,7 @@ def explain(table: Table, record: Record, received_at: int) -> Explanation:
         ignored=result.event is None and result.problem is None,
         native_type=result.native_type,
         place=record.place,
+        known_by=known_by(result),
         shapes=[],
         rows=[],
         fields={},
@@ -166,7 +170,8 @@ class _Unmet:
             wanted = f"{word} {text!r}"
         else:
             wanted = repr(wanted)
-        return f"{self._path} is {follow(raw, parse_path(self._path))!r}, wanted {wanted}"
+        found = follow(raw, parse_path(self._path))
+        return f"{self._path} is {'absent' if found is None else repr(found)}, wanted {wanted}"
 
 
 def _flat(event: dict[str, Any]) -> Iterator[tuple[str, str]]:

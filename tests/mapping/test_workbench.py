@@ -69,6 +69,43 @@ def test_a_draft_finds_what_stands_where_and_is_rejected_until_a_person_decides(
     assert "nothing to accept" in run("accept", str(file))
 
 
+def test_a_draft_takes_what_most_samples_have_and_sees_addresses_with_ports_and_lists(folder: Path) -> None:
+    samples = [
+        {"ts": 1767312000, "code": "A", "subject": {"uid": "k"}, "src": "10.1.2.3:51812"},
+        {"ts": 1767312010, "code": "A", "subject": {"uid": "k"}, "src": "[2001:db8::7]:80"},
+        {"ts": 1767312020, "code": "B", "subject": {"uid": "r"}, "src": "10.1.2.3", "at": {"uid": "k", "roles": ["a"]}},
+    ]
+    (folder / "samples.ndjson").write_text("\n".join(json.dumps(sample) for sample in samples))
+    shown = run("new", "acme", "--from", "samples.ndjson")
+    assert 'path = ["mappings"] under [mappings]' in shown
+    mapping = yaml.safe_load((folder / "mappings/acme/mapping.yaml").read_text())
+    assert mapping["fields"] == {
+        "time": {"path": "ts", "as": "epoch"},
+        "authDetails.userId": "subject.uid",
+        "authDetails.ipAddress": {"path": "src", "as": "ip"},
+        "details.at_uid": "at.uid",
+        "details.at_roles": {"path": "at.roles", "as": "json"},
+    }
+    assert "mappings/acme/mapping.yaml is not below a folder" in run("check", "acme", code=1)
+    assert "2 rows have no type of the catalogue yet" in run("apply", "mappings/acme/mapping.yaml", "samples.ndjson")
+
+
+def test_samples_that_are_no_json_are_refused_with_their_line(folder: Path) -> None:
+    (folder / "bad.ndjson").write_text('{"a": 1}\n\n{"a":\n')
+    assert "bad.ndjson:3: neither JSON" in run("new", "acme", "--from", "bad.ndjson", code=1)
+
+
+def test_accept_shows_what_an_open_expectation_becomes(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    assert "expects nothing yet" in run("check", str(file), code=1)
+    shown = run("accept", str(file), "--yes")
+    assert "  type: 'access.LOGIN'\n" in shown
+    decide(file, **{"in": "LOGOUT"})
+    assert "  type: 'access.LOGIN' becomes 'access.LOGOUT'\n" in run("accept", str(file), "--yes")
+
+
 def test_a_draft_never_overwrites(folder: Path) -> None:
     run("new", "acme", "--from", "samples.ndjson")
     assert "is there already" in run("new", "acme", "--from", "samples.ndjson", code=1)
@@ -201,6 +238,11 @@ def test_explain_names_the_path_of_a_field_and_the_condition_that_failed(folder:
     assert "row types.308.0: not taken: identity_status_transition.new_state is 'BLOCKED', wanted 'ACTIVE'" in output
     assert "row types.308.1: taken" in output
     assert "authDetails.userId  u1  <- user.id" in output
+    assert "known by: 308/2026-01-01T00:00:00Z/u1/-/-" in output
+    raw.pop("identity_status_transition")
+    (folder / "raw.json").write_text(json.dumps(raw))
+    assert "new_state is absent, wanted 'ACTIVE'" in run("explain", "onewelcome", "raw.json")
+    (folder / "raw.json").write_text(json.dumps({**raw, "identity_status_transition": {"new_state": "BLOCKED"}}))
     assert json.loads(run("explain", "onewelcome", "raw.json", "--json"))["native_type"] == "308"
 
 
