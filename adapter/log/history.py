@@ -1,5 +1,5 @@
 """What an event was made of, and what became of it: native bytes stretch by stretch, and the entries that stand for
-one event. One statement and one row a question, as in `adapter.log.reading`."""
+one event. As in `adapter.log.reading`, few statements of one row each."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import NamedTuple
 import orjson
 
 from adapter.log.protocol import Stored
-from adapter.log.reading import READ_SIZE, Reader, find_position, read_entries
+from adapter.log.reading import FITTING, READ, READ_SIZE, Reader, find_position, make_entries
 
-#: Parameters: after, until. The runs of native bytes of a stretch: first position, lengths, media, and how long its
-#: frame is.
-_RUNS = """
-SELECT json_group_array(json_array(position, json(lengths), media, length(content))) FROM raw
-WHERE position >= coalesce((SELECT max(position) FROM raw WHERE position <= ?1 + 1), 0) AND position <= ?2
+#: Parameters: after, until. Of a stretch: bytes of its events; its runs of native bytes, each with first position,
+#: lengths, media, and how long its frame is; and where the later entries of its events stand, if there are any.
+_OUTLINE = """
+SELECT (SELECT sum(size) FROM entry WHERE position > ?1 AND position <= ?2),
+(SELECT json_group_array(json_array(position, json(lengths), media, length(content))) FROM raw
+  WHERE position >= coalesce((SELECT max(position) FROM raw WHERE position <= ?1 + 1), 0) AND position <= ?2),
+(SELECT json_group_object(first, latest) FROM (
+  SELECT first, max(position) AS latest FROM revision WHERE first > ?1 AND first <= ?2 GROUP BY first
+))
 """
-#: Parameters: the first and the last of some runs.
-_FRAMES = "SELECT CAST(group_concat(content, '') AS BLOB) FROM raw WHERE position BETWEEN ? AND ?"
-#: Parameters: after, until. The latest entries of the events that first stood in a stretch, where there are later ones.
-_LATEST = """
-SELECT json_group_object(first, latest) FROM (
-  SELECT first, max(position) AS latest FROM revision WHERE first > ? AND first <= ? GROUP BY first
-)
+#: The parameters of `READ`, and the first and the last of the runs of native bytes.
+_READ_BOTH = f"""
+SELECT * FROM ({READ}),
+(SELECT CAST(group_concat(content, '') AS BLOB) FROM raw WHERE position BETWEEN ?4 AND ?5)
 """
 
 
@@ -36,18 +37,23 @@ class _Run(NamedTuple):
 def read_stored(reader: Reader, after: int, *, until: int, limit: int) -> list[Stored]:
     """Entries with what they were made of, as `adapter.log.protocol.Log.read_stored`."""
     last = min(until, after + limit)
-    runs = [_Run(*run) for run in orjson.loads(reader.execute(_RUNS, (after, last)).fetchone()[0])]
-    last = _fitting(runs, after, last)
-    entries = read_entries(reader, after, until=last, limit=limit)
-    if not entries:
-        return []
-    last = entries[-1].position
-    raws = _raws(reader, [run for run in runs if run.position <= last], after, last)
-    latest = orjson.loads(reader.execute(_LATEST, (after, last)).fetchone()[0])
+    size, outline, later = reader.execute(_OUTLINE, (after, last)).fetchone()
+    runs = [_Run(*run) for run in orjson.loads(outline)]
+    if sum([sum(run.lengths) for run in runs]) > READ_SIZE:
+        last = _fitting(runs, after, last)
+    if (size or 0) > READ_SIZE:
+        (fitting,) = reader.execute(FITTING, (after, last, limit, READ_SIZE)).fetchone()
+        last = after + fitting
+    runs = [run for run in runs if run.position <= last]
+    ends = (runs[0].position, runs[-1].position) if runs else (0, 0)
+    *row, frames = reader.execute(_READ_BOTH, (after, last, limit, *ends)).fetchone()
+    raws = _raws(reader, runs, frames)
+    latest = orjson.loads(later)
     stored = []
-    for entry in entries:
-        raw, media = raws.get(entry.position, (None, ""))
-        stored.append(Stored(entry, raw, media, latest.get(str(entry.position), entry.position)))
+    for entry in make_entries(reader.compression, tuple(row)):
+        position = entry.position
+        raw, media = raws.get(position, _NOT_KEPT)
+        stored.append(Stored(entry, raw, media, latest.get(str(position), position) if latest else position))
     return stored
 
 
@@ -88,18 +94,18 @@ def _fitting(runs: list[_Run], after: int, last: int) -> int:
     return last
 
 
-def _raws(reader: Reader, runs: list[_Run], after: int, last: int) -> dict[int, tuple[bytes, str]]:
+def _raws(reader: Reader, runs: list[_Run], frames: bytes | None) -> dict[int, tuple[bytes, str]]:
     """Native bytes and media type, by position."""
-    if not runs:
-        return {}
-    (frames,) = reader.execute(_FRAMES, (runs[0].position, runs[-1].position)).fetchone()
     contents = reader.compression.decompress(frames or b"", [run.size for run in runs])
     found = {}
     for run, content in zip(runs, contents, strict=True):
         media = run.media or "application/json"
         start = 0
         for position, length in enumerate(run.lengths, run.position):
-            if after < position <= last:
-                found[position] = (content[start : start + length], media)
-            start += length
+            end = start + length
+            found[position] = (content[start:end], media)
+            start = end
     return found
+
+
+_NOT_KEPT = (None, "")

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -37,7 +38,7 @@ QUARANTINED = "quarantined"
 RATE = 5_000
 
 #: Entries that are read together.
-STRETCH = 500
+STRETCH = 1_000
 #: After so many of them others get a turn.
 TURN = 25
 #: How often the place is kept while nothing is appended, seconds.
@@ -264,28 +265,37 @@ class _Walk:
                 await asyncio.sleep(self._whole._store_wait)
 
     async def _go_through(self) -> None:
-        """Go on until the end, or until somebody else has appended to one of the events: they are read again."""
-        stored = await self._read(self._position)
-        while stored:
-            # The next stretch is read while this one is worked on.
-            taken, following = await asyncio.gather(self._take(stored), self._read(stored[-1].entry.position))
-            if not taken:
-                return
-            await self._keep_to_the_rate()
-            stored = following
+        """Go on until the end, or until somebody else has appended to one of the events: they are read again.
 
-    async def _read(self, after: int) -> list[Stored]:
-        return await self._log.read_stored(after, until=self._end, limit=STRETCH)
+        One stretch is read and another one appended while the one between them is worked on.
+        """
+        reading = self._read(self._position)
+        appending: asyncio.Task[bool] | None = None
+        try:
+            while stored := await reading:
+                reading = self._read(stored[-1].entry.position)
+                step = await self._work(stored)
+                if appending is not None and not await appending:
+                    return
+                appending = asyncio.create_task(self._take(step))
+                await self._keep_to_the_rate()
+        finally:
+            reading.cancel()
+            if appending is not None:
+                await appending
 
-    async def _take(self, stored: list[Stored]) -> bool:
-        """Read a stretch again, and append what is new; whether all of it could be."""
+    def _read(self, after: int) -> asyncio.Task[list[Stored]]:
+        reading = asyncio.create_task(self._log.read_stored(after, until=self._end, limit=STRETCH))
+        reading.add_done_callback(_look_away)
+        return reading
+
+    async def _work(self, stored: list[Stored]) -> _Step:
+        """Read a stretch again."""
+        step = _Step(stored[-1].entry.position)
         chosen = [one for one in stored if one.raw is not None and self._choice.may_take(one.entry)]
         later = [one.latest for one in chosen if one.latest != one.entry.position]
         latest = {entry.position: entry for entry in await self._log.fetch(later)} if later else {}
         now = self._whole._now()
-        counts: Counter[Verdict] = Counter()
-        revisions: list[Revision] = []
-        samples: list[Sample] = []
         for number, one in enumerate(chosen, 1):
             if number % TURN == 0:
                 await asyncio.sleep(0)
@@ -293,26 +303,29 @@ class _Walk:
             if not self._choice.takes(before):
                 continue
             again = self._rereader.read(one, before, now)
-            counts[again.verdict] += 1
+            step.counts[again.verdict] += 1
             if self._dry:
-                samples += _samples(before, again)
+                step.samples += _samples(before, again)
             elif again.revision is not None:
-                revisions.append(again.revision)
+                step.revisions.append(again.revision)
+        self._looked_at += step.counts.total()
+        return step
+
+    async def _take(self, step: _Step) -> bool:
+        """Append what is new, and move on; whether nobody else was faster."""
         job = self._whole.job
         assert job is not None
-        position = stored[-1].entry.position
-        job = _moved(job, position, counts, samples)
+        job = _moved(job, step)
         moment = time.monotonic()
-        if revisions or moment - self._kept >= KEEPING or position >= self._end:
-            if await self._append(revisions, _note(job)) is None:
+        if step.revisions or moment - self._kept >= KEEPING or step.position >= self._end:
+            if await self._append(step.revisions, _note(job)) is None:
                 return False
             self._kept = moment
         self._whole.job = job
-        self._whole.counts.update(counts)
-        self._position = position
-        self._looked_at += counts.total()
+        self._whole.counts.update(step.counts)
+        self._position = step.position
         if moment - self._reported >= REPORTING:
-            _log.info("renormalization_under_way", position=position, end=self._end, **job.counts.model_dump())
+            _log.info("renormalization_under_way", position=step.position, end=self._end, **job.counts.model_dump())
             self._reported = moment
         return True
 
@@ -340,6 +353,23 @@ class _Walk:
     def _say(self, problem: str) -> None:
         assert self._whole.job is not None
         self._whole.job = self._whole.job.model_copy(update={"problem": problem})
+
+
+@dataclass(slots=True)
+class _Step:
+    """A stretch that was read again."""
+
+    #: Of its last entry.
+    position: int
+    counts: Counter[Verdict] = field(default_factory=Counter)
+    revisions: list[Revision] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+
+def _look_away(task: asyncio.Task[list[Stored]]) -> None:
+    """If it was not waited for, what went wrong with it is nobody's concern."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Choice:
@@ -378,19 +408,19 @@ class _Choice:
         return bool(orjson.loads(latest.event)["source"]["provider"] == question.provider)
 
 
-def _moved(job: Job, position: int, counts: Mapping[Verdict, int], samples: list[Sample]) -> Job:
+def _moved(job: Job, step: _Step) -> Job:
     """The job after one more stretch."""
     tally = job.counts.model_dump()
-    for verdict, count in counts.items():
+    for verdict, count in step.counts.items():
         tally[verdict] += count
         tally["looked_at"] += count
     shown = list(job.samples)
     seen = Counter(one.verdict for one in shown)
-    for sample in samples:
+    for sample in step.samples:
         seen[sample.verdict] += 1
         if seen[sample.verdict] <= SAMPLES:
             shown.append(sample)
-    update = {"position": position, "counts": Tally(**tally), "samples": shown, "problem": None}
+    update = {"position": step.position, "counts": Tally(**tally), "samples": shown, "problem": None}
     return job.model_copy(update=update)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import batch, disk, file_sink, memory, normalize, single, webhook_sink
+from tests.bench import batch, disk, file_sink, memory, normalize, renormalize, single, webhook_sink
 from tests.bench.processes import open_files_limit
 from tests.bench.result import CannotMeasure, Result, machine, table
 
@@ -19,6 +19,7 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "single": single.measure,
     "batch": batch.measure,
     "normalize": normalize.measure,
+    "renormalize": renormalize.measure,
     "file": file_sink.measure,
     "webhook": webhook_sink.measure,
     "disk": disk.measure,
