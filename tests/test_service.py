@@ -124,7 +124,8 @@ async def test_hostile_native_types_stay_harmless_and_few_in_the_metrics(service
 
 
 async def test_every_operation_is_described(service: Opened) -> None:
-    status, document = await service.get("/openapi.json", token="nobody")
+    assert (await service.get("/openapi.json", token="nobody"))[0] == 401
+    status, document = await service.get("/openapi.json")
     assert status == 200
     assert {
         "/ingest/{source}",
@@ -140,8 +141,12 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/mappings/{provider}/check",
         "/mappings/{provider}/apply",
         "/mappings/{provider}/explain",
+        "/mappings/{provider}/diff",
         "/mappings/{provider}/reload",
         "/openapi.json",
+        "/quarantine",
+        "/quarantine/{uid}",
+        "/renormalization",
     } == set(document["paths"])
     assert {"Event", "EventPage", "Received", "Problem"} <= set(document["components"]["schemas"])
     reasons = next(one for one in document["paths"]["/events"]["get"]["parameters"] if one["name"] == "reason")

@@ -37,13 +37,14 @@ class Health:
     def operations(self) -> list[Operation]:
         not_ready = Answer("The store cannot write.", (MEDIA_TYPE,))
         return [
-            Operation("GET", "/healthz", self.live, "Whether the service lives", {200: Answer("It does.")}),
+            Operation("GET", "/healthz", self.live, "Whether the service lives", {200: Answer("It does.")}, public=True),
             Operation(
                 "GET",
                 "/readyz",
                 self.ready,
                 "Whether the service can store events",
                 {200: Answer("It can."), 503: not_ready},
+                public=True,
             ),
         ]
 

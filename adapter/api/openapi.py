@@ -79,9 +79,10 @@ def _page(operation: Operation) -> dict[str, Any]:
         ],
         "responses": {str(status): _response(answer) for status, answer in operation.answers.items()},
     }
-    if operation.permission is not None:
+    if not operation.public and not operation.bare:
         page["security"] = [{"token": []}]
-        page["description"] = f"Needs the permission `{operation.permission}`."
+        needed = f"the permission `{operation.permission}`" if operation.permission else "a known token"
+        page["description"] = f"Needs {needed}."
     if operation.body:
         page["requestBody"] = {"required": True, "content": {media: {} for media in operation.body}}
     page["responses"]["default"] = _response(Answer("What was wrong.", (MEDIA_TYPE,), Problem))

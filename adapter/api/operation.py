@@ -49,13 +49,15 @@ class Operation:
     handler: Handler
     summary: str
     answers: Mapping[int, Answer]
-    #: What the caller must be allowed; ``None``: everybody may.
+    #: What the caller must be allowed; ``None``: whoever has a known token may.
     permission: Permission | None = None
     parameters: Sequence[Parameter] = ()
     #: Media types of the request's body, if it has one.
     body: Sequence[str] = ()
     #: The handler stands on its route as it is: it checks its callers and answers for its errors itself.
     bare: bool = False
+    #: Everybody may, without a token.
+    public: bool = False
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
@@ -67,8 +69,8 @@ def add_operations(app: web.Application, operations: Iterable[Operation]) -> Non
             app.router.add_route("HEAD", operation.path, handler)
 
 
-def authorize(request: web.Request, permission: Permission) -> None:
-    """Check that the caller has a permission.
+def authorize(request: web.Request, permission: Permission | None) -> None:
+    """Check that the caller has a permission; ``None``: any known token.
 
     Raises:
         RequestError: 401 without a known bearer token, 403 without the permission.
@@ -82,7 +84,7 @@ def authorize(request: web.Request, permission: Permission) -> None:
             "A known bearer token is needed: Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": 'Bearer realm="idp-adapter"'},
         )
-    if permission not in holder.permissions:
+    if permission is not None and permission not in holder.permissions:
         raise RequestError(
             403,
             "Forbidden",
@@ -106,7 +108,7 @@ def _checked(operation: Operation) -> Handler:
 
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:
-        if permission is not None:
+        if not operation.public:
             authorize(request, permission)
         for name in request.query:
             parameter = in_query.get(name)

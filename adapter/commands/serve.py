@@ -127,7 +127,7 @@ def _say_what_next(service: Service) -> None:
         f"  curl -H 'Authorization: Bearer {admin}' '{url}/events?limit=10'",
         f"  {_command()} events list --data {service.folder}",
         "What else there is:",
-        f"  curl {url}/openapi.json",
+        f"  curl -H 'Authorization: Bearer {admin}' {url}/openapi.json",
     ]
     for source in service.sources:
         if source.provider == "keycloak":

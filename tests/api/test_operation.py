@@ -34,7 +34,7 @@ async def _show(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    Operation("GET", "/open/{error}", _raise, "Fails", {200: Answer("Never.")}, parameters=[Parameter("error", "How")]),
+    Operation("GET", "/open/{error}", _raise, "Fails", {200: Answer("Never.")}, parameters=[Parameter("error", "How")], public=True),
     Operation(
         "GET",
         "/closed",
@@ -150,7 +150,7 @@ async def test_a_head_request_is_answered_without_a_body(client: Client) -> None
 
 
 async def test_the_description_is_made_from_the_declarations(client: Client) -> None:
-    async with client.get("/openapi.json") as response:
+    async with client.get("/openapi.json", headers=READER) as response:
         document = await response.json()
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {"/open/{error}", "/closed", "/raw", "/openapi.json"}
