@@ -37,7 +37,9 @@ class Health:
     def operations(self) -> list[Operation]:
         not_ready = Answer("The store cannot write.", (MEDIA_TYPE,))
         return [
-            Operation("GET", "/healthz", self.live, "Whether the service lives", {200: Answer("It does.")}, public=True),
+            Operation(
+                "GET", "/healthz", self.live, "Whether the service lives", {200: Answer("It does.")}, public=True
+            ),
             Operation(
                 "GET",
                 "/readyz",

@@ -34,7 +34,15 @@ async def _show(request: web.Request) -> web.Response:
 
 
 OPERATIONS = [
-    Operation("GET", "/open/{error}", _raise, "Fails", {200: Answer("Never.")}, parameters=[Parameter("error", "How")], public=True),
+    Operation(
+        "GET",
+        "/open/{error}",
+        _raise,
+        "Fails",
+        {200: Answer("Never.")},
+        parameters=[Parameter("error", "How")],
+        public=True,
+    ),
     Operation(
         "GET",
         "/closed",
