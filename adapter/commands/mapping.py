@@ -25,12 +25,12 @@ from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.check import check_table, check_types, is_built_in
 from adapter.mapping.compare import table_changes
-from adapter.mapping.compile import merged_shapes
 from adapter.mapping.coverage import coverage as table_coverage
 from adapter.mapping.draft import draft, draft_examples
 from adapter.mapping.explain import Explanation
 from adapter.mapping.explain import explain as explain_record
 from adapter.mapping.paths import follow, parse_path, scalar_text
+from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, table_file
 from adapter.resources import mappings_path
 from adapter.settings import load_settings

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 import msgspec
 import orjson
 
-from adapter.mapping.compile import compile_condition
 from adapter.mapping.elements import Elements, TooMany
+from adapter.mapping.expressions import compile_condition
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile

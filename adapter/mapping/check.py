@@ -13,10 +13,12 @@ import orjson
 from adapter.errors import MappingError
 from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
-from adapter.mapping.compile import Result, compile_condition, compile_value, merged_shapes
+from adapter.mapping.compile import Result
 from adapter.mapping.document import Document
 from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, read_examples
+from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.language import AUTH_FIELDS, Identity, Row, value_paths
+from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, read_table
 from adapter.resources import mappings_path, schemas_path
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from adapter.mapping.body import NotReadable, UnknownMedia
-from adapter.mapping.compile import Result, merged_shapes
+from adapter.mapping.compile import Result
 from adapter.mapping.examples import RECEIVED_AT, Example, differing, read_examples
 from adapter.mapping.language import Identity
+from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
 
 

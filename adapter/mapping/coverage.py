@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from adapter.mapping.compile import merged_shapes
+from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
-from adapter.mapping.compile import ELEMENT, SHAPE, compile_condition, merged_shapes
+from adapter.mapping.expressions import compile_condition
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import plain_keys
+from adapter.mapping.shapes import ELEMENT, SHAPE, merged_shapes
 
 #: Bytes that the events of one record may take together, each with the whole record kept beside it.
 KEPT_LIMIT = 64 << 20

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from adapter.mapping.body import Record
 from adapter.mapping.compare import known_by
-from adapter.mapping.compile import SHAPE, compile_condition, compile_value, merged_shapes
+from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.language import Condition, Lookup, Requirement, Row, Shape
 from adapter.mapping.paths import follow, parse_path
+from adapter.mapping.shapes import SHAPE, merged_shapes
 from adapter.mapping.table import Table
 
 

@@ -153,6 +153,12 @@ def test_a_type_without_a_row_is_quarantined_with_what_to_do(make_table: Make) -
     assert result.strong == ["id", "x"]
 
 
+def test_where_the_native_type_is_missing_is_said_of_the_shape_that_fits(make_table: Make) -> None:
+    table = make_table("identity: none\nshapes:\n  a: {when: {has: [x]}, type: [x.kind, x.type]}\n  b: {type: kind}\n")
+    assert read(table, {"x": 1}).problem == "the native type is missing: x.kind or x.type"
+    assert read(table, {}).problem == "the native type is missing: kind"
+
+
 def test_rows_of_one_type_are_tried_from_the_top(make_table: Make) -> None:
     table = make_table(
         BASE
