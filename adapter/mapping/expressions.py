@@ -1,0 +1,302 @@
+"""Values and conditions of the mapping language as Python source.
+
+Everything from a file enters that source through ``repr`` or as a named constant, so a file can hold any text without
+becoming code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from adapter.mapping import conversion
+from adapter.mapping.keyvalue import parse_keyvalue
+from adapter.mapping.language import ActorRule, Condition, Conversion, Lookup, Requirement
+from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.paths import Key, Step, follow, parse_path
+from adapter.mapping.pattern import compile_pattern, template_holes
+
+
+def compile_condition(
+    mapping: MappingFile, condition: Condition | None, actor: ActorRule | None = None
+) -> Callable[[dict[str, Any]], bool]:
+    """A condition as a function of a raw object; ``actor``: the rule where it is not the table's own."""
+    compiler = Expressions(mapping)
+    expression = compiler.condition(condition or Condition(), actor or mapping.actor)
+    compiled: Callable[[dict[str, Any]], bool] = eval(f"lambda r: (lambda g: {expression})(r.get)", compiler.names)
+    return compiled
+
+
+def compile_value(mapping: MappingFile, value: Any) -> Callable[[dict[str, Any]], str | None]:
+    """A value as a function of a raw object."""
+    compiled = Expressions(mapping).value_function(value)
+    return lambda raw: compiled(raw, raw.get)
+
+
+@dataclass
+class Code:
+    """Lines of a function under construction, and what its variables already hold at this place: the ``get`` of an
+    object by its keys, the text of a path."""
+
+    lines: list[str]
+    indent: int = 1
+    objects: dict[tuple[str, ...], str] = field(default_factory=dict)
+    texts: dict[tuple[str, bool], str] = field(default_factory=dict)
+
+    def branch(self) -> Code:
+        """The inside of an ``if``: it knows what is known here, and what it finds out stays inside."""
+        return Code(self.lines, self.indent + 1, dict(self.objects), dict(self.texts))
+
+    def add(self, line: str) -> None:
+        self.lines.append("    " * self.indent + line)
+
+
+class Expressions:
+    """Values and conditions of one table as Python, and the names that its source speaks of."""
+
+    def __init__(self, mapping: MappingFile) -> None:
+        absent = frozenset({*mapping.absent, ""})
+        #: Constants and functions under the names by which the source knows them.
+        self.names: dict[str, Any] = {
+            "ABSENT": absent,
+            "EMPTY": {},
+            "text": conversion.text_of(absent),
+            "json_text": conversion.json_text,
+            "ip": conversion.ip,
+            "follow": follow,
+        }
+        self._counter = 0
+
+    def value(self, code: Code, value: Any, var: str, *, deep: bool = False) -> None:
+        """Lines that set ``var`` to the text of a value, or to ``None``. ``deep``: objects become JSON text."""
+        if isinstance(value, str):
+            known = code.texts.get((value, deep))
+            if known is None:
+                known = code.texts[value, deep] = self.fresh("t")
+                self.raw(code, value, known)
+                self.to_text(code, known, deep)
+            code.add(f"{var} = {known}")
+        elif isinstance(value, list):
+            for number, one in enumerate(value):
+                if number:
+                    code.add(f"if {var} is None:")
+                    # What is taken apart inside the branch may not be there outside it.
+                    inner = code.branch()
+                    self.value(inner, one, var, deep=deep)
+                else:
+                    self.value(code, one, var, deep=deep)
+        else:
+            self._lookup(code, value, var, deep)
+
+    def _lookup(self, code: Code, lookup: Lookup, var: str, deep: bool) -> None:
+        if lookup.value is not None:
+            code.add(f"{var} = {self.names['text'](lookup.value)!r}")
+        elif lookup.template is not None:
+            self._template(code, lookup.template, var)
+        elif lookup.json_path is not None:
+            code.add(f"{var} = None")
+            self.names["inside"] = inside
+            for path in lookup.path if isinstance(lookup.path, list) else [lookup.path or ""]:
+                code.add(f"if {var} is None:")
+                inner = code.branch()
+                self.raw(inner, path, var)
+                inner.add(f"{var} = inside({var}, {self.steps(lookup.json_path)})")
+                self.to_text(inner, var, deep or lookup.as_ is Conversion.JSON)
+        else:
+            self.value(code, lookup.path, var, deep=deep or lookup.as_ is Conversion.JSON)
+        if lookup.after is not None:
+            prefix, length = lookup.after, len(lookup.after)
+            code.add(
+                f"{var} = {var}[{length}:] or None if {var} is not None and {var}.startswith({prefix!r}) else None"
+            )
+        if lookup.capture is not None:
+            pattern = self.constant("PATTERN", compile_pattern(lookup.capture))
+            code.add(f"{var} = None if {var} is None else capture({pattern}, {var})")
+            self.names["capture"] = _capture
+        if lookup.as_ is Conversion.LOWER or lookup.as_ is Conversion.UPPER:
+            code.add(f"{var} = None if {var} is None else {var}.{lookup.as_.value}()")
+        elif lookup.as_ is Conversion.IP:
+            code.add(f"{var} = None if {var} is None else ip({var})")
+        elif lookup.as_ in conversion.TIMES:
+            function = self.constant(lookup.as_.value, conversion.TIMES[lookup.as_])
+            code.add(f"{var} = None if {var} is None else text({function}({var}))")
+        if lookup.table is not None:
+            table = self.constant("TABLE", dict(lookup.table))
+            code.add(f"{var} = {table}.get({var}, {lookup.default!r})")
+        elif lookup.default is not None:
+            code.add(f"if {var} is None:")
+            code.add(f"    {var} = {lookup.default!r}")
+
+    def _template(self, code: Code, template: str, var: str) -> None:
+        parts, at = [], 0
+        holes = []
+        for hole in template_holes(template):
+            start = template.index("{" + hole + "}", at)
+            parts.append(repr(template[at:start]))
+            name = self.fresh("h")
+            self.value(code, hole, name)
+            holes.append(name)
+            parts.append(name)
+            at = start + len(hole) + 2
+        parts.append(repr(template[at:]))
+        there = " and ".join(f"{hole} is not None" for hole in holes) or "True"
+        code.add(f"{var} = {' + '.join(parts)} if {there} else None")
+
+    def raw(self, code: Code, path: str, var: str) -> None:
+        """Lines that set ``var`` to what stands at a path, unconverted."""
+        steps = parse_path(path)
+        keys = _plain_keys(steps)
+        if keys is None:
+            code.add(f"{var} = follow(r, {self.steps(path)})")
+            return
+        if len(keys) == 1:
+            code.add(f"{var} = g({keys[0]!r})")
+            return
+        owner = self._object(code, keys[:-1])
+        code.add(f"{var} = {owner}({keys[-1]!r})")
+
+    def _object(self, code: Code, keys: tuple[str, ...]) -> str:
+        """A variable that holds the ``get`` of the object at these keys (of an empty one if there is none)."""
+        known = code.objects.get(keys)
+        if known is not None:
+            return known
+        getter = "g" if len(keys) == 1 else self._object(code, keys[:-1])
+        name = self.fresh("o")
+        code.add(f"{name} = {getter}({keys[-1]!r})")
+        code.add(f"{name} = {name}.get if {name}.__class__ is dict else EMPTY.get")
+        code.objects[keys] = name
+        return name
+
+    def to_text(self, code: Code, var: str, deep: bool) -> None:
+        """Lines that make what ``var`` holds a text, or ``None``."""
+        code.add(f"if {var} is not None and ({var}.__class__ is not str or {var} in ABSENT):")
+        code.add(f"    {var} = text(json_text({var}))" if deep else f"    {var} = text({var})")
+
+    def value_function(self, value: Any) -> Any:
+        """A value as a function ``(raw, raw.get) -> text | None``."""
+        function = self.fresh("value")
+        code = Code([f"def {function}(r, g):"])
+        self.value(code, value, "v")
+        code.add("return v")
+        exec("\n".join(code.lines), self.names)  # noqa: S102 - see the module's text
+        return self.names[function]
+
+    # --- conditions --------------------------------------------------------------------------------------------
+
+    def condition(self, condition: Condition, actor: ActorRule | None) -> str:
+        """A Python expression over ``r`` and ``g``."""
+        parts = [self._present(path) for path in condition.has or []]
+        parts += [self._absent(path) for path in condition.lacks or []]
+        for path, wanted_value in condition.requirements.items():
+            parts.append(self._requirement(path, wanted_value))
+        if condition.actor is not None:
+            wanted = (
+                [one.value for one in condition.actor] if isinstance(condition.actor, list) else [condition.actor.value]
+            )
+            if actor is None:
+                raise ValueError("a condition on `actor` needs the table's `actor`: who did it, and whom it is about")
+            parts.append(f"{self._actor(actor)}(r, g) in {tuple(wanted)!r}")
+        if condition.any_:
+            parts.append("(" + " or ".join(f"({self.condition(one, actor)})" for one in condition.any_) + ")")
+        return " and ".join(parts) or "True"
+
+    def _present(self, path: str) -> str:
+        return f"((v := {self.at(path)}) is not None and (v.__class__ is not str or v not in ABSENT))"
+
+    def _absent(self, path: str) -> str:
+        return f"((v := {self.at(path)}) is None or (v.__class__ is str and v in ABSENT))"
+
+    def _requirement(self, path: str, wanted: Any) -> str:
+        at = self.at(path)
+        if isinstance(wanted, Requirement):
+            if wanted.present is not None:
+                return self._present(path) if wanted.present else self._absent(path)
+            if wanted.starts is not None:
+                starts = (wanted.starts,) if isinstance(wanted.starts, str) else tuple(wanted.starts)
+                return f"(text({at}) or '').startswith({starts!r})"
+            if wanted.matches is not None:
+                pattern = self.constant("PATTERN", compile_pattern(wanted.matches))
+                return f"{pattern}.search(text({at}) or '') is not None"
+            if wanted.contains is not None:
+                words = [wanted.contains] if isinstance(wanted.contains, str) else wanted.contains
+                self.names["contains"] = lambda value, words: (
+                    value is not None and any(word in value.lower() for word in words)
+                )
+                return f"contains(text({at}), {tuple(word.lower() for word in words)!r})"
+            return f"text({at}) not in {self._texts(wanted.not_)}"
+        return f"text({at}) in {self._texts(wanted)}"
+
+    def _texts(self, wanted: Any) -> str:
+        values = wanted if isinstance(wanted, list) else [wanted]
+        return self.constant("TEXTS", frozenset(self.names["text"](value) for value in values))
+
+    def _actor(self, rule: ActorRule) -> str:
+        who, whom = self.value_function(rule.id), self.value_function(rule.self_)
+        technical = frozenset(rule.technical)
+
+        def actor(raw: dict[str, Any], get: Any) -> str:
+            acted = who(raw, get)
+            if acted is None or acted == whom(raw, get):
+                return "self"
+            return "technical" if acted in technical else "human"
+
+        return self.constant("actor", actor)
+
+    def at(self, path: str) -> str:
+        """A Python expression for what stands at a path."""
+        keys = _plain_keys(parse_path(path))
+        if keys is not None and len(keys) == 1:
+            return f"g({keys[0]!r})"
+        return f"follow(r, {self.steps(path)})"
+
+    # --- names -------------------------------------------------------------------------------------------------
+
+    def steps(self, path: str) -> str:
+        """The name of a path's steps."""
+        return self.constant("PATH", parse_path(path))
+
+    def constant(self, stem: str, value: Any) -> str:
+        """The name under which the source knows a value."""
+        name = self.fresh(stem)
+        self.names[name] = value
+        return name
+
+    def fresh(self, stem: str) -> str:
+        """A name that nothing has yet."""
+        self._counter += 1
+        return f"{stem}_{self._counter}"
+
+
+def _plain_keys(steps: tuple[Step, ...]) -> tuple[str, ...] | None:
+    keys = tuple(step.name for step in steps if isinstance(step, Key) and not step.name.isdecimal())
+    return keys if len(keys) == len(steps) else None
+
+
+def _capture(pattern: Any, text: str) -> str | None:
+    found = pattern.search(text)
+    if found is None:
+        return None
+    captured: str | None = found.group(1) if pattern.groups else found.group()
+    return captured or None
+
+
+def entries(value: Any) -> dict[str, Any]:
+    """The entries of an object, or of a text that is JSON or holds key=value pairs; none of anything else."""
+    if value.__class__ is str:
+        if not value.startswith("{"):
+            return dict(parse_keyvalue(value))
+        value = inside(value, ())
+    return value if value.__class__ is dict else {}
+
+
+def inside(value: Any, steps: tuple[Step, ...]) -> Any:
+    """What stands at a path inside a text that is JSON (or inside a value that already is)."""
+    if value.__class__ is str:
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            return None
+    return follow(value, steps)

@@ -1,0 +1,64 @@
+"""Lines that fill the fields of a unified event: ``e`` is the event, ``d`` its details, ``t`` its time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adapter.mapping import conversion
+from adapter.mapping.expressions import Code, Expressions, entries, inside
+from adapter.mapping.language import Conversion, Lookup
+
+
+def write_field(
+    expressions: Expressions, code: Code, fields: Mapping[str, Any], name: str, *, deep: bool = False
+) -> None:
+    """A field of the event itself, where the table says where it stands."""
+    if name in fields:
+        expressions.value(code, fields[name], "v", deep=deep)
+        code.add("if v is not None:")
+        code.add(f"    e[{name!r}] = v")
+
+
+def write_details(expressions: Expressions, code: Code, value: Any) -> None:
+    """All entries of an object, or of a text that is JSON or pairs."""
+    for one in value if isinstance(value, list) else [value]:
+        path = one if isinstance(one, str) else one.path
+        expressions.raw(code, path, "v")
+        if not isinstance(one, str) and one.json_path is not None:
+            code.add(f"v = inside(v, {expressions.steps(one.json_path)})")
+            expressions.names["inside"] = inside
+        expressions.names["entries"] = entries
+        code.add("if v.__class__ is str:")
+        code.add("    v = entries(v)")
+        code.add("if v.__class__ is dict:")
+        code.add("    for k, v in v.items():")
+        code.add("        if v.__class__ is not str:")
+        code.add("            v = json_text(v)")
+        code.add("        if v is not None and v not in ABSENT and k:")
+        code.add("            d[k] = v")
+
+
+def write_time(expressions: Expressions, code: Code, value: Any) -> None:
+    """``t``: the first candidate that can be read as a moment, else the arrival, with the problem noted."""
+    code.add("t = told = None")
+    for one in value if isinstance(value, list) else [value]:
+        lookup = one if isinstance(one, Lookup) else Lookup(path=one, **{"as": Conversion.EPOCH})
+        convert = lookup.as_ if lookup.as_ in conversion.TIMES else Conversion.EPOCH
+        function = expressions.constant(convert.value, conversion.TIMES[convert])
+        # A moment is converted from what was sent, number or text; only what is looked up further is text.
+        plain = lookup.path is not None and lookup == Lookup(path=lookup.path, **{"as": lookup.as_})
+        paths = lookup.path if isinstance(lookup.path, list) else [lookup.path]
+        for path in paths if plain else [None]:
+            code.add("if t is None:")
+            inner = code.branch()
+            if path is not None:
+                expressions.raw(inner, path, "v")
+            else:
+                expressions.value(inner, lookup.model_copy(update={"as_": Conversion.TEXT}), "v")
+            inner.add("if v is not None:")
+            inner.add(f"    t = {function}(v)")
+            inner.add("    told = v if t is None else None")
+    code.add("if t is None:")
+    code.add("    t = now")
+    code.add("    d['time_problem'] = 'absent' if told is None else 'not a plausible time: ' + (text(told) or '')[:64]")

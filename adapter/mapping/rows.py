@@ -1,0 +1,196 @@
+"""What the rows of a table say, worked out as far as the table alone decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
+from adapter.mapping.expressions import Code, Expressions
+from adapter.mapping.fields import write_details, write_time
+from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.language import PassThrough, Row, Rows, Shape
+from adapter.mapping.pattern import compile_pattern
+from adapter.model import EventDict, Outcome
+
+
+class Decision(NamedTuple):
+    """What a row says, worked out as far as the table alone decides it."""
+
+    #: ``None``: the native type is ignored.
+    type: str | None
+    outcome: str
+    error: str | None
+    #: A word, or a function of the raw event, or ``None`` (no failure, or by the error code).
+    reason: Any
+    details: dict[str, str] | None
+    #: Sets the fields that differ for this row: ``more(raw, event, authDetails, details)``.
+    more: Any
+    resource: str | None
+    operation: str | None
+    #: The same as a failure, for the table's `failed` condition; ``None`` if that does not apply.
+    twin: Any
+
+
+IGNORED = Decision(None, "unknown", None, None, None, None, None, None, None)
+
+
+class Decisions:
+    """Makes decisions of one table's rows."""
+
+    def __init__(self, mapping: MappingFile, catalogue: Catalogue, expressions: Expressions) -> None:
+        self._mapping = mapping
+        self._catalogue = catalogue
+        self._expressions = expressions
+        expressions.names["fail"] = self._failure
+
+    def of(self, shape_name: str, shape: Shape) -> dict[str, Any]:
+        """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
+        compiled: dict[str, Any] = {}
+        for native, rows in shape.types.items():
+            place = f"types.{native}" if native in self._mapping.types else f"shapes.{shape_name}.types.{native}"
+            compiled[native] = self._row_choice(place, rows, shape, failing=False)
+        suffix = shape.error_suffix
+        if suffix is not None:
+            for native, rows in shape.types.items():
+                if native + suffix not in shape.types and not native.endswith(suffix):
+                    compiled[native + suffix] = self._row_choice(f"types.{native}", rows, shape, failing=True)
+        return compiled
+
+    def _row_choice(self, place: str, rows: Rows, shape: Shape, *, failing: bool) -> Any:
+        """A decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
+        several = rows if isinstance(rows, list) else [rows]
+        if len(several) == 1 and several[0].when is None:
+            return self._row(place, several[0], shape, failing=failing)
+        function = self._expressions.fresh("rows")
+        code = Code([f"def {function}(r, g):"])
+        for number, row in enumerate(several):
+            decision = self._expressions.constant(
+                "ROW", self._row(f"{place}.{number}" if isinstance(rows, list) else place, row, shape, failing=failing)
+            )
+            if row.when is None:
+                code.add(f"return {decision}")
+                break
+            code.add(f"if {self._expressions.condition(row.when, shape.actor)}:")
+            code.add(f"    return {decision}")
+        else:
+            code.add("return None")
+        # Rows are constants of the table, so their functions are made before the source that uses them.
+        exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
+        return self._expressions.names[function]
+
+    def _row(self, place: str, row: Row, shape: Shape, *, failing: bool) -> Decision:
+        if row.ignore or row.type is None:
+            return IGNORED
+        type = row.type if "." in row.type else ACCESS + row.type
+        type = self._catalogue.canonical(type)
+        if failing and type.startswith(ACCESS) and not type.endswith(ERROR):
+            type += ERROR
+        access = type.startswith(ACCESS)
+        fails = (
+            failing or type.endswith(ERROR) if access else failing or row.reason is not None or row.error is not None
+        )
+        outcome = Outcome.FAILURE if fails else row.outcome or self._catalogue.outcome(type)
+        if access and (outcome is Outcome.FAILURE) != type.endswith(ERROR):
+            raise ValueError(f"{place}: outcome {outcome} does not agree with the type {type}")
+        if isinstance(row.reason, str) and row.reason not in self._catalogue.reasons:
+            known = ", ".join(self._catalogue.reasons)
+            raise ValueError(f"{place}: {row.reason!r} is not a reason; there are {known}")
+        more = self._more(row, shape) if row.fields else None
+        if row.reason is None and row.error is None and shape.reason is not None:
+            row = row.model_copy(update={"reason": shape.reason})
+        decision = self._decision(type, outcome, row, more)
+        if shape.failed is not None and row.failable and outcome is not Outcome.FAILURE:
+            twin_type = type + ERROR if access else type
+            decision = decision._replace(twin=self._decision(twin_type, Outcome.FAILURE, row, more))
+        return decision
+
+    def _decision(self, type: str, outcome: Outcome, row: Row | None = None, more: Any = None) -> Decision:
+        resource = operation = None
+        if type.startswith("admin.") and "-" in type:
+            resource, _, operation = type.removeprefix("admin.").rpartition("-")
+        reason: Any = None
+        if row is not None and row.reason is not None:
+            reason = row.reason if isinstance(row.reason, str) else self._expressions.value_function(row.reason)
+        return Decision(
+            type=type,
+            outcome=outcome.value,
+            error=None if row is None else row.error,
+            reason=reason,
+            details=dict(row.details) if row is not None and row.details else None,
+            more=more,
+            resource=resource,
+            operation=operation,
+            twin=None,
+        )
+
+    def pass_through(self, rule: PassThrough, shape: Shape) -> Callable[[str], Decision | None]:
+        """The decision about a native type that no row names; ``None`` if it may not pass."""
+        pattern = None if rule.pattern is None else compile_pattern(rule.pattern)
+        suffix = shape.error_suffix
+
+        def decide(native: str) -> Decision | None:
+            if len(native) > 255 or not native.isprintable():
+                return None
+            if pattern is not None and pattern.fullmatch(native) is None:
+                return None
+            failed = suffix is not None and native.endswith(suffix)
+            base = native[: -len(suffix)] if failed and suffix else native
+            type = self._catalogue.canonical(rule.type.replace("{native}", base) + (ERROR if failed else ""))
+            outcome = self._catalogue.outcome(type)
+            known = self._catalogue.known(type)
+            if outcome is not Outcome.FAILURE and known is None and rule.outcome is not None:
+                outcome = rule.outcome
+            return self._decision(type, outcome)
+
+        return decide
+
+    def _more(self, row: Row, shape: Shape) -> Any:
+        function = self._expressions.fresh("more")
+        code = Code([f"def {function}(r, g, e, a, d, now):"])
+        for name, value in row.fields.items():
+            if name == "details":
+                write_details(self._expressions, code, value)
+                continue
+            if name == "time":
+                write_time(self._expressions, code, value)
+                code.add("e['time'] = t")
+                continue
+            target, key = "e", name
+            if name.startswith("authDetails."):
+                target, key = "a", name.removeprefix("authDetails.")
+            elif name.startswith("details."):
+                target, key = "d", name.removeprefix("details.")
+            self._expressions.value(code, value, "v", deep=target == "d" or name == "representation")
+            code.add("if v is None:")
+            code.add(f"    {target}.pop({key!r}, None)")
+            code.add("else:")
+            code.add(f"    {target}[{key!r}] = v")
+        exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
+        return self._expressions.names[function]
+
+    def _failure(
+        self,
+        raw: dict[str, Any],
+        event: EventDict,
+        details: dict[str, str],
+        kind: str,
+        outcome: str,
+        told: str | None,
+        error: str | None,
+        reason: Any,
+    ) -> tuple[str, str | None]:
+        """Error and reason of an event that failed, or that carries an error code though its type does not fail."""
+        if outcome != "failure" and kind.startswith(ACCESS):
+            if told is not None:
+                details.setdefault("error", told)
+            return outcome, None
+        if reason is not None and reason.__class__ is not str:
+            reason = reason(raw, raw.get)
+            if reason not in self._catalogue.reasons:
+                reason = None
+        code = told or error
+        if reason is None:
+            reason = UNSPECIFIED if code is None else self._catalogue.reason_of(code)
+        event["error"] = code or self._catalogue.error_of(reason)
+        return "failure", reason
