@@ -37,8 +37,12 @@ QUARANTINED = "quarantined"
 #: Entries a second, if nobody says otherwise: a tenth of what a core could do.
 RATE = 5_000
 
-#: Entries that are read together.
+#: Entries that are read, and appended, together: as many as come in this time, seconds, so that no commit of theirs
+#: holds others up for long; and the most.
+PACE = 0.05
 STRETCH = 1_000
+#: What an entry counts against the rate that is passed over.
+PASSED = 0.2
 #: After so many of them others get a turn.
 TURN = 25
 #: How often the place is kept while nothing is appended, seconds.
@@ -249,10 +253,12 @@ class _Walk:
         self._choice = _Choice(job.question, whole._providers, whole._catalogue())
         self._dry = job.question.dry_run
         self._rate = job.question.rate
+        self._stretch = min(STRETCH, max(1, int(self._rate * PACE))) if self._rate else STRETCH
         self._end = job.end
         self._position = job.position
         self._kept = self._reported = self._began = time.monotonic()
-        self._looked_at = 0
+        #: Entries that were paid for, by the rate.
+        self._spent = 0.0
 
     async def run(self) -> None:
         """Go to the end; failures of the store are waited out."""
@@ -285,7 +291,7 @@ class _Walk:
                 await appending
 
     def _read(self, after: int) -> asyncio.Task[list[Stored]]:
-        reading = asyncio.create_task(self._log.read_stored(after, until=self._end, limit=STRETCH))
+        reading = asyncio.create_task(self._log.read_stored(after, until=self._end, limit=self._stretch))
         reading.add_done_callback(_look_away)
         return reading
 
@@ -308,7 +314,8 @@ class _Walk:
                 step.samples += _samples(before, again)
             elif again.revision is not None:
                 step.revisions.append(again.revision)
-        self._looked_at += step.counts.total()
+        looked_at = step.counts.total()
+        self._spent += looked_at + (len(stored) - looked_at) * PASSED
         return step
 
     async def _take(self, step: _Step) -> bool:
@@ -346,7 +353,7 @@ class _Walk:
 
     async def _keep_to_the_rate(self) -> None:
         if self._rate:
-            ahead = self._began + self._looked_at / self._rate - time.monotonic()
+            ahead = self._began + self._spent / self._rate - time.monotonic()
             if ahead > 0:
                 await asyncio.sleep(ahead)
 
