@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import tempfile
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapter.log.commit import Committer
+from adapter.log.messages import Append, Receipts
 from adapter.log.protocol import NewEntry, Receipt
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.reading import open_reader, read_entries
+from adapter.log.schema import connect_writing
 from adapter.model import Entry
-from tests.log.conformance import read_all
 from tests.log.entries import new_entry
 
 #: An event, and whether this copy of it comes with the provider's id.
@@ -32,18 +34,17 @@ def numbered(body: list[tuple[str | None, str]]) -> list[NewEntry]:
 
 
 def append_all(requests: list[list[NewEntry]], *, together: bool) -> tuple[list[list[Receipt]], list[Entry]]:
-    """Append these requests to a new log, at the same time or one after the other."""
-
-    async def main() -> tuple[list[list[Receipt]], list[Entry]]:
-        with tempfile.TemporaryDirectory() as folder:
-            async with open_sqlite_log(Path(folder) / "log.sqlite") as log:
-                if together:
-                    answers = await asyncio.gather(*map(log.append, requests))
-                else:
-                    answers = [await log.append(request) for request in requests]
-                return answers, await read_all(log)
-
-    return asyncio.run(main())
+    """Commit these requests to a new log, in one transaction or one after the other, as its writer does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.sqlite"
+        with closing(connect_writing(path, dictionary=b"", busy_timeout=1)) as connection, open_reader(path) as reader:
+            committer = Committer(path, connection)
+            works = [Append(request) for request in requests]
+            commits = [works] if together else [[work] for work in works]
+            answers = [answer for commit in commits for answer in committer.commit(commit).answers]
+            receipts = [answer.receipts for answer in answers if isinstance(answer, Receipts)]
+            assert len(receipts) == len(requests)
+            return receipts, read_entries(reader, 0)
 
 
 def divided(copies: list[Copy], cuts: list[int]) -> list[list[Copy]]:
