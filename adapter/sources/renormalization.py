@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapter.errors import RequestError, StoreError, StoreUnavailable
 from adapter.filter import Filter
@@ -190,7 +190,11 @@ class Renormalization:
         kept = await self._log.noted(NOTE)
         if kept is None:
             return
-        self.job = job = Job.model_validate_json(kept)
+        try:
+            self.job = job = Job.model_validate_json(kept)
+        except ValidationError:
+            _log.error("renormalization_unreadable", kept=kept)
+            return
         if job.state is not State.RUNNING:
             return
         if go_on:
@@ -281,14 +285,18 @@ class _Walk:
             while stored := await reading:
                 reading = self._read(stored[-1].entry.position)
                 step = await self._work(stored)
-                if appending is not None and not await appending:
+                if appending is not None and not await _outcome(appending):
                     return
                 appending = asyncio.create_task(self._take(step))
+                appending.add_done_callback(_look_away)
                 await self._keep_to_the_rate()
+            if appending is not None:
+                await _outcome(appending)
         finally:
             reading.cancel()
             if appending is not None:
-                await appending
+                # What was handed over is stored, whoever breaks off: the job has to know.
+                await asyncio.wait([appending])
 
     def _read(self, after: int) -> asyncio.Task[list[Stored]]:
         reading = asyncio.create_task(self._log.read_stored(after, until=self._end, limit=self._stretch))
@@ -373,7 +381,13 @@ class _Step:
     samples: list[Sample] = field(default_factory=list)
 
 
-def _look_away(task: asyncio.Task[list[Stored]]) -> None:
+async def _outcome(appending: asyncio.Task[bool]) -> bool:
+    """What a task gives; to cancel this does not cancel the task."""
+    await asyncio.wait([appending])
+    return appending.result()
+
+
+def _look_away(task: asyncio.Task[Any]) -> None:
     """If it was not waited for, what went wrong with it is nobody's concern."""
     if not task.cancelled():
         task.exception()

@@ -412,6 +412,42 @@ async def test_somebody_who_was_faster_is_noticed_and_a_full_disk_waited_out(ben
     assert [entry.revision for entry in await bench.entries()] == [0, 0, 0, 1, 0]
 
 
+class Full(Overtaking):
+    """A log whose disk is full."""
+
+    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int] | None:
+        if revisions:
+            await asyncio.sleep(0.01)
+            raise StoreUnavailable("the disk is full")
+        return await self._log.revise(revisions, note)
+
+
+async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> None:
+    await bench.take(*(event("out", n) for n in range(10)))
+    bench.mend(MENDED)
+    log: Any = Full(bench.log)
+    async with bench.open(log=log) as whole:
+        for pause in (0.0, 0.005, 0.012, 0.02):
+            await whole.start(Question(rate=0))
+            await asyncio.sleep(pause)
+            async with asyncio.timeout(5):
+                job = await whole.cancel()
+            assert job is not None
+            assert (job.state, counts(job)) == (State.CANCELLED, {})
+        await whole.start(Question(rate=0))
+        async with asyncio.timeout(5):
+            while whole.job is not None and whole.job.problem is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert whole.job is not None
+        assert whole.job.problem == "the disk is full"
+
+
+async def test_a_note_that_nobody_can_read_keeps_nothing_from_starting(bench: Bench) -> None:
+    await bench.log.revise([], Note("renormalization", '{"state": "resting"}'))
+    async with bench.open() as whole:
+        assert whole.job is None
+
+
 async def test_receiving_goes_on_during_a_job(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(3000)))
     bench.mend(MENDED)
