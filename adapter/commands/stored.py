@@ -14,6 +14,9 @@ from adapter.commands.client import Client
 from adapter.errors import AdapterError
 from adapter.formats.text import harmless
 
+#: Native types that are shown; a vendor has some hundred.
+SHOWN = 300
+
 _MEANING = {
     "unchanged": "read as before",
     "changed": "would read differently",
@@ -43,7 +46,8 @@ def told_arrivals(arrived: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not arrived:
         yield "  nothing has arrived yet"
         return
-    yield f"  arrived: {entries} of {len(arrived)} native types, {quarantined} quarantined"
+    yield f"  arrived: {entries} entries of {len(arrived)} native types, {quarantined} quarantined"
+    rest, arrived = arrived[SHOWN:], arrived[:SHOWN]
     names = [harmless(one["nativeType"]) if one["nativeType"] is not None else "(unreadable)" for one in arrived]
     width, digits = max(map(len, names)), len(str(max(one["entries"] for one in arrived)))
     for name, one in zip(names, arrived, strict=True):
@@ -51,6 +55,8 @@ def told_arrivals(arrived: Sequence[dict[str, Any]]) -> Iterator[str]:
         kept = f", {one['quarantined']} quarantined" if one["quarantined"] else ""
         row = "" if one["row"] or one["nativeType"] is None else ", no row"
         yield f"    {name:<{width}}  {one['entries']:>{digits}}  last {last}{kept}{row}"
+    if rest:
+        yield f"    and {sum(one['entries'] for one in rest)} entries of {len(rest)} rarer types"
 
 
 async def stored_changes(client: Client, provider: str, text: str, query: list[tuple[str, str]]) -> dict[str, Any]:

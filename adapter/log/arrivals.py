@@ -9,6 +9,11 @@ from adapter.log.protocol import Arrivals
 from adapter.log.reading import open_reader
 from adapter.log.schema import store_error
 
+#: Native types that are told apart; whoever sends may make up as many as he likes.
+TYPES_LIMIT = 10_000
+#: What all others are counted under.
+OTHERS = "(others)"
+
 #: Entries that one statement looks at: for long ones the WAL could not be copied back meanwhile.
 STRETCH = 50_000
 
@@ -35,6 +40,8 @@ def count_arrivals(path: Path, head: int, *, after: int = 0) -> list[Arrivals]:
             except sqlite3.Error as error:
                 raise store_error(path, error) from error
             for source, native_type, entries, quarantined, last_at in rows:
+                if len(found) >= TYPES_LIMIT and (source, native_type) not in found:
+                    native_type = OTHERS
                 before = found.get((source, native_type))
                 if before is not None:
                     entries, quarantined = entries + before.entries, quarantined + before.quarantined

@@ -232,7 +232,8 @@ class Log(Protocol):
 
     async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
         """What has arrived behind a position, by source and native type, the most frequent ones of a source first.
-        Each event counts once, as what it is now. All entries are looked at, in the background."""
+        Each event counts once, as what it is now; beyond some thousand native types the others count together. All
+        entries are looked at, in the background."""
 
     async def position_at(self, received_at: int) -> int:
         """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""

@@ -27,6 +27,10 @@ JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
+#: Objects that may stand one after another in a body; more than any request may bring, and soon told.
+OBJECTS_LIMIT = 100_000
+
+
 class NotReadable(ValueError):
     """The body as a whole is not what its media type says; the message says where and what."""
 
@@ -265,7 +269,11 @@ def _odd_elements(text: str) -> list[bytes]:
 
 def _objects(body: bytes) -> list[bytes]:
     """The slices of several objects one after another, with or without blanks between them; none if it is anything
-    else."""
+    else.
+
+    Raises:
+        NotReadable: there are more than anybody may send.
+    """
     slices = []
     try:
         text = body.decode()
@@ -275,9 +283,13 @@ def _objects(body: bytes) -> list[bytes]:
             if not isinstance(value, dict):
                 return []
             slices.append(text[at:end].encode())
+            if len(slices) > OBJECTS_LIMIT:
+                break
             at = _blank(text, end)
     except (ValueError, RecursionError):
         return []
+    if len(slices) > OBJECTS_LIMIT:
+        raise NotReadable(f"more than {OBJECTS_LIMIT} objects one after another; send fewer at a time")
     return slices
 
 
@@ -311,7 +323,10 @@ def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
         try:
             inner = orjson.loads(text)
         except orjson.JSONDecodeError:
-            several = [_repaired(_DECODER.decode(one.decode())) for one in _objects(text)]
+            try:
+                several = [_repaired(_DECODER.decode(one.decode())) for one in _objects(text)]
+            except NotReadable:
+                continue
             inner = several[0] if len(several) == 1 else several or None
         if inner.__class__ in (dict, list):
             owner[last.name] = inner

@@ -20,6 +20,10 @@ from adapter.sources.record import is_known_by, read_record
 
 #: Entries that are read together.
 STRETCH = 500
+#: Places in events that are told apart; names of details may be anybody's.
+PLACES = 200
+#: What changes in all others are counted under.
+OTHERS = "(others)"
 #: Of each kind of change, so many events are shown.
 SAMPLES = 5
 
@@ -105,7 +109,9 @@ class StoredComparison:
                     changes.lost += 1
             if not found.lines:
                 continue
-            changes.fields.update(found.lines.keys())
+            for place in found.lines:
+                known = place in changes.fields or len(changes.fields) < PLACES
+                changes.fields[place if known else OTHERS] += 1
             self._shown[found.change] += 1
             if self._shown[found.change] <= SAMPLES:
                 changes.samples.append(

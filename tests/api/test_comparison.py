@@ -93,6 +93,14 @@ async def test_each_kind_of_change_is_counted_and_shown(service: Opened) -> None
     }
 
 
+async def test_changes_of_very_many_places_are_counted_together(
+    service: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "PLACES", 1)
+    text = TABLE.replace("in: {type: LOGIN}", "in: {type: LOGIN, details: {a: b, c: d, e: f}}")
+    assert (await stored(service, text))["fields"] == {"details.a": 3, "(others)": 6}
+
+
 async def test_other_keys_are_counted_and_named(service: Opened) -> None:
     text = TABLE.replace("strong: id", "strong: user")
     status, lines = await diff(service, text, received_from="0")

@@ -48,7 +48,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_coverage_tells_what_has_arrived(folder: Path) -> None:
     lines = run("coverage", "acme", "--arrived").splitlines()
     assert lines[0] == "acme: its table has no list of the vendor's types (catalogue) to hold its rows against"
-    assert lines[2] == "  arrived: 4 of 3 native types, 2 quarantined"
+    assert lines[2] == "  arrived: 4 entries of 3 native types, 2 quarantined"
     assert [line.split() for line in lines[3:]] == [
         ["in", "2", "last", *lines[3].split()[3:5]],
         ["(unreadable)", "1", "last", *lines[4].split()[3:5], "1", "quarantined"],

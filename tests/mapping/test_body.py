@@ -112,6 +112,15 @@ def test_objects_one_after_another_are_records_each_with_its_slice(table: Table,
     assert [record.problem for record in records] == [None] * 3
 
 
+def test_more_objects_than_anybody_may_send_are_refused_before_they_are_all_made(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapter.mapping.body.OBJECTS_LIMIT", 3)
+    assert len(table.split(b"{}" * 3)) == 3
+    with pytest.raises(NotReadable, match="more than 3 objects one after another"):
+        table.split(b"{}" * 4)
+
+
 def test_an_envelope_is_answered_as_its_table_says(make_table: Make) -> None:
     table = make_table(
         """
@@ -129,9 +138,13 @@ body:
 
 def test_several_objects_in_base64_are_a_list(make_table: Make) -> None:
     table = make_table("type: kind\nidentity: none\nbase64: [data]\n")
-    data = base64.b64encode(b'{"a": 1}{"b": 2}').decode()
-    (record,) = table.split(json.dumps({"data": data}).encode())
-    assert record.raw == b'{"data":[{"a":1},{"b":2}]}'
+    for inside, kept in (
+        (rb'{"a": 1}{"b": "\ud800"}', '{"data":[{"a":1},{"b":"\N{REPLACEMENT CHARACTER}"}]}'),
+        (rb'{"a": "\ud800"}', '{"data":{"a":"\N{REPLACEMENT CHARACTER}"}}'),
+    ):
+        data = base64.b64encode(inside).decode()
+        (record,) = table.split(json.dumps({"data": data}).encode())
+        assert record.raw.decode() == kept
 
 
 def test_valid_json_that_fast_parsers_refuse_is_read(table: Table) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -434,6 +435,16 @@ def test_any_json_value_is_split_into_records(value: object, media: str) -> None
     body = json.dumps(value).encode()
     for record in TABLES["keycloak"].split(body, media):
         TABLES["keycloak"].result(record, NOW)
+
+
+@given(
+    data=st.lists(st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode()), max_size=3),
+    around=st.dictionaries(st.text(), json_values, max_size=3),
+)
+def test_what_stands_in_base64_never_raises(data: list[bytes], around: dict[str, Any]) -> None:
+    records = [{**around, "data": base64.b64encode(b"".join(data)).decode()}, {"data": around}]
+    for record in TABLES["audit-service"].split(json.dumps({"requestId": "r", "records": records}).encode()):
+        TABLES["audit-service"].result(record, NOW)
 
 
 @given(body=st.binary(max_size=200))
