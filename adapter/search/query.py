@@ -3,7 +3,8 @@
 Each condition of a filter becomes a test of one event row, and, where an index holds its events, one or more *ways*:
 stretches of an index that together hold them all. A question walks the ways of its narrowest condition, found by
 counting a little into each, and tests the other conditions on the way. A way that comes in time order is read from
-its newest end and left when the page is full; the ways of one condition are merged.
+its newest end and left when the page is full; the ways of one condition are merged. Ways by key lie in parts, one for
+each stretch of the log: the parts are walked one after the other, until those left hold nothing that is new enough.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class _Way:
     position: str = "e.position"
     #: The order in which its rows come, if it is of use.
     order: Order | None = None
+    #: Whether it lies in parts; its order is that within a part.
+    parted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class _Condition:
 _BY_TIME = _Condition(_Sql("1"), (_Way("event AS e INDEXED BY event_time", _Sql("1"), order="time"),))
 _BY_LOG = _Condition(_Sql("1"), (_Way("event AS e NOT INDEXED", _Sql("1"), order="log"),))
 _ROW = "CROSS JOIN event AS e ON e.position = "
+_ALL_PARTS = "f.part IN (SELECT id FROM part)"
 
 
 class Reader:
@@ -80,7 +84,8 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        secret: bytes = connection.execute("SELECT secret FROM state").fetchone()[0]
+        secret: bytes
+        secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
         self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION)}
         self._kinds: list[tuple[int, str, str, str | None]] = []
         self._origins: list[tuple[int, str, str, str | None, str | None]] = []
@@ -92,16 +97,16 @@ class Reader:
             "e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (cursor.snapshot, cursor.snapshot)
         )
         place = _Sql("({time}, {position}) < (?, ?)", (cursor.time, cursor.position))
-        return [Row(*row) for row in self._ask("time", filter, _Condition(visible), place, limit)]
+        return self._ask("time", filter, _Condition(visible), place, limit)
 
     def by_log(self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool) -> list[int]:
         """The first ``limit`` positions after the cursor, ascending, up to ``until``; each event in its first entry,
         with ``revisions`` in the later ones too."""
         visible = _Sql("1" if revisions else "e.later IS NULL")
         place = _Sql("{position} > ? AND {position} <= ?", (cursor.position, until))
-        return [row[0] for row in self._ask("log", filter, _Condition(visible), place, limit)]
+        return [row.position for row in self._ask("log", filter, _Condition(visible), place, limit)]
 
-    def _ask(self, order: Order, filter: Filter, visible: _Condition, place: _Sql, limit: int) -> Sequence[Row]:
+    def _ask(self, order: Order, filter: Filter, visible: _Condition, place: _Sql, limit: int) -> list[Row]:
         """One page of sort keys. ``place`` bounds it; ``{time}`` and ``{position}`` stand for a way's columns."""
         # One transaction: the kinds and origins are those of the rows.
         self._connection.execute("BEGIN")
@@ -113,25 +118,54 @@ class Reader:
             best, few = self._narrowest([*conditions, _BY_TIME if order == "time" else _BY_LOG], order, bounds, place)
             others = [one for one in conditions if one is not best]
             tests = [visible.test, *(one.test if few else one.test_of_many or one.test for one in others)]
-            key, direction = ("{time}, {position}", "DESC") if order == "time" else ("{position}", "ASC")
-            parts: list[str] = []
-            values: list[Value] = []
-            for way in best.ways:
-                columns = key.format(time=way.time, position=way.position)
-                where = [way.where, _of(bounds, way), _of(place, way), *tests]
-                parts.append(
-                    f"SELECT * FROM (SELECT {columns} FROM {way.index} {way.join} "
-                    f"WHERE {' AND '.join(one.text for one in where)} "
-                    f"ORDER BY {columns.replace(',', f' {direction},')} {direction} LIMIT {limit:d})"
-                )
-                for one in where:
-                    values += one.values
-            # UNION leaves out an event that two ways meet.
-            last = "1 DESC, 2 DESC" if order == "time" else "1"
-            sql = f"{' UNION '.join(parts)} ORDER BY {last} LIMIT {limit:d}"
-            return self._connection.execute(sql, values).fetchall()
+            if order == "log" or not all(way.parted and way.order == "time" for way in best.ways):
+                return self._walk(order, best, [bounds, place], tests, limit)
+            rows: list[Row] = []
+            for part, latest in self._parts(filter, place):
+                if len(rows) == limit and latest < rows[-1].time:
+                    break
+                more = self._walk(order, best, [bounds, place], tests, limit, f"f.part = {part:d}")
+                rows = sorted(rows + more, reverse=True)[:limit]
+            return rows
         finally:
             self._connection.execute("COMMIT")
+
+    def _walk(
+        self,
+        order: Order,
+        condition: _Condition,
+        bounds: Sequence[_Sql],
+        tests: Sequence[_Sql],
+        limit: int,
+        part: str = _ALL_PARTS,
+    ) -> list[Row]:
+        """The first rows on the ways of a condition that are within the bounds and pass the tests."""
+        key, direction = ("{time}, {position}", "DESC") if order == "time" else ("{position}", "ASC")
+        parts: list[str] = []
+        values: list[Value] = []
+        for way in condition.ways:
+            columns = key.format(time=way.time, position=way.position)
+            where = [way.where, *(_of(bound, way) for bound in bounds), *tests]
+            parts.append(
+                f"SELECT * FROM (SELECT {way.time}, {way.position} FROM {way.index} {way.join} "
+                f"WHERE {part if way.parted else 1} AND {' AND '.join(one.text for one in where)} "
+                f"ORDER BY {columns.replace(',', f' {direction},')} {direction} LIMIT {limit:d})"
+            )
+            for one in where:
+                values += one.values
+        # UNION leaves out an event that two ways meet.
+        last = "1 DESC, 2 DESC" if order == "time" else "2"
+        sql = f"{' UNION '.join(parts)} ORDER BY {last} LIMIT {limit:d}"
+        return [Row(*row) for row in self._connection.execute(sql, values)]
+
+    def _parts(self, filter: Filter, place: _Sql) -> list[tuple[int, int]]:
+        """The parts that may hold events of these times, and the latest time of each; the latest first."""
+        low = -1 if filter.time_from is None else filter.time_from
+        high, _ = place.values
+        if filter.time_to is not None:
+            high = min(high, filter.time_to)
+        sql = "SELECT id, latest FROM part WHERE latest >= ? AND earliest <= ? ORDER BY latest DESC"
+        return self._connection.execute(sql, (low, high)).fetchall()
 
     def _narrowest(
         self, conditions: Sequence[_Condition], order: Order, bounds: _Sql, place: _Sql
@@ -170,7 +204,8 @@ class Reader:
             where.append(_of(place, way))
         values = [value for one in where for value in one.values]
         sql = (
-            f"SELECT count(*) FROM (SELECT 1 FROM {way.index} WHERE {' AND '.join(one.text for one in where)} LIMIT ?)"
+            f"SELECT count(*) FROM (SELECT 1 FROM {way.index} "
+            f"WHERE {_ALL_PARTS if way.parted else 1} AND {' AND '.join(one.text for one in where)} LIMIT ?)"
         )
         count: int = self._connection.execute(sql, (*values, most)).fetchone()[0]
         return count
@@ -206,7 +241,8 @@ class Reader:
         roles = {"user": (ACTOR, TARGET), "actor": (ACTOR,), "target": (TARGET,), "client": (CLIENT,)}
         keys = [self._keys[role][value] for value in term.values for role in roles.get(term.name, (SESSION,))]
         test = (
-            f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.key IN ({_marks(keys)}) "
+            f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.part = e.position / {self._part_size:d} "
+            f"AND t.key IN ({_marks(keys)}) "
             f"AND t.time = e.time AND t.position = e.position)"
         )
         if term.negated:
@@ -248,7 +284,7 @@ def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[Facets]
 
 
 def _key_way(where: _Sql, order: Order | None = "time") -> _Way:
-    return _Way("found_by AS f", where, f"{_ROW} f.position", "f.time", "f.position", order)
+    return _Way("found_by AS f", where, f"{_ROW} f.position", "f.time", "f.position", order, parted=True)
 
 
 def _by_address(term: Term) -> _Condition:

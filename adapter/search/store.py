@@ -1,18 +1,21 @@
 """The search database: what it holds, and how entries of the log get into it. Written by the filler alone.
 
     event     one row for each entry with an event: times, kind, origin, address; what every question ends in
-    found_by  (key, time, position): who, client, session and address of an event, each as one key
+    found_by  (part, key, time, position): who, client, session and address of an event, each as one key
+    part      the stretches of the log that found_by is divided into, and between which times their events lie
     words     full text, without the text
     kind      each (type, outcome, reason) there is, known by a small number
     origin    each (source, provider, realm id, realm name) there is, known by a small number
-    state     how far it is filled, of which log, and the secret of its fingerprints
+    state     how far it is filled, of which log, the secret of its fingerprints, and how many entries a part is
 
 A key is one SQLite value: a negative integer is the fingerprint of a text and its role, another integer an IPv4
 address, a blob an IPv6 address. So ids and names of any length cost 8 bytes, and ranges of addresses are ranges of
 keys. Kinds and origins are few, so a question settles its conditions on them in memory, and one index holds each.
 
-Indexes end in the time, so that the newest events of any key, kind or origin are read straight from an index.
-``found_by`` takes its rows sorted, batch by batch; the others grow in order.
+Indexes end in the time, so that the newest events of any key, kind or origin are read straight from an index. All of
+them grow in order but ``found_by``, where the rows of a batch go everywhere: in one tree over all entries each would
+soon change a page of its own. So it takes them sorted, and has a tree for each part of the log, one after the other in
+the same table; a question by key looks into one part after the other, the newest first.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from adapter.facets import MAPPED, address_bytes, facets
 from adapter.log.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 2
+VERSION = 3
 
 SCHEMA = """
 CREATE TABLE event (
@@ -45,16 +48,22 @@ CREATE INDEX event_time ON event (time);
 CREATE INDEX event_kind ON event (kind, time);
 CREATE INDEX event_origin ON event (origin, time);
 CREATE INDEX event_received ON event (received_at);
-CREATE TABLE found_by (key, time INTEGER, position INTEGER, PRIMARY KEY (key, time, position)) WITHOUT ROWID;
+CREATE TABLE found_by (part INTEGER, key, time INTEGER, position INTEGER, PRIMARY KEY (part, key, time, position))
+    WITHOUT ROWID;
+CREATE TABLE part (id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', detail=none, columnsize=0, tokenize='ascii');
 CREATE TABLE kind (id INTEGER PRIMARY KEY, type TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
 CREATE TABLE origin (id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, realm_id TEXT,
     realm_name TEXT);
-CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL);
+CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL,
+    part_size INTEGER NOT NULL);
 """
 
 #: A batch adds a few rows to each of many pages: larger pages are fewer to find and to write. Bytes.
 PAGE_SIZE = 8192
+#: Entries of the log in one part. With twice as many each costs half as much again; with half as many there are twice
+#: the parts to look into for a rare key.
+PART_SIZE = 1 << 17
 
 #: Roles of a text, before its fingerprint is made.
 ACTOR, TARGET, CLIENT, SESSION = "a", "t", "c", "s"
@@ -96,6 +105,10 @@ class Keys(dict[str, int]):
 
 
 Address = int | bytes
+#: Position, time, arrival, kind, origin, address of an event.
+_EventColumns = tuple[int, int, int, int, int, Address | None]
+#: Key, time, position.
+_Found = tuple[Address, int, int]
 
 
 class _Addresses(dict[str, Address | None]):
@@ -126,34 +139,25 @@ def stored_ranges(low: bytes, high: bytes) -> list[tuple[Address, Address]]:
     return ranges
 
 
-def _roughly(row: tuple[int, int, int]) -> float:
+def _roughly(row: _Found) -> float:
     # Twice as fast as sorting by the integers, and near enough: what counts is that neighbours share pages.
     return float(row[0])
 
 
-class _Insert:
-    """Inserts rows, many in one statement: its cursors stay where they put the row before, which is near."""
-
-    ROWS = 100
-
-    def __init__(self, into: str, columns: int) -> None:
-        marks = f"({','.join('?' * columns)})"
-        self._one = f"INSERT INTO {into} VALUES {marks}"
-        self._many = f"INSERT INTO {into} VALUES {','.join([marks] * self.ROWS)}"
-
-    def __call__(self, connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        whole = len(rows) - len(rows) % self.ROWS
-        stretches = (rows[start : start + self.ROWS] for start in range(0, whole, self.ROWS))
-        connection.executemany(self._many, (list(chain.from_iterable(stretch)) for stretch in stretches))
-        connection.executemany(self._one, rows[whole:])
+#: Rows of one statement. Its cursors stay where they put the row before, which is near.
+_ROWS = 100
 
 
-_insert_events = _Insert("event (position, time, received_at, kind, origin, address)", 6)
-_insert_keys = _Insert("found_by", 3)
+def _insert(connection: sqlite3.Connection, into: str, values: str, rows: Sequence[tuple[object, ...]]) -> None:
+    whole = len(rows) - len(rows) % _ROWS
+    stretches = (rows[start : start + _ROWS] for start in range(0, whole, _ROWS))
+    many = f"INSERT INTO {into} VALUES {','.join([values] * _ROWS)}"
+    connection.executemany(many, (list(chain.from_iterable(stretch)) for stretch in stretches))
+    connection.executemany(f"INSERT INTO {into} VALUES {values}", rows[whole:])
 
 
-def create(path: Path) -> None:
-    """Make a new, empty search database.
+def create(path: Path, *, part_size: int = PART_SIZE) -> None:
+    """Make a new, empty search database. ``part_size``: entries of the log in one part.
 
     Raises:
         sqlite3.Error: it cannot be written.
@@ -163,7 +167,7 @@ def create(path: Path) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {SCHEMA}")
-        connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?)", (os.urandom(16),))
+        connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?, ?)", (os.urandom(16), part_size))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -215,7 +219,7 @@ class Store:
             run("PRAGMA wal_autocheckpoint = 4000")
             run("PRAGMA journal_size_limit = 67108864")
             run("PRAGMA temp_store = MEMORY")
-            self.position, self.uid, self.received_at, secret = run("SELECT * FROM state").fetchone()
+            self.position, self.uid, self.received_at, secret, self._part_size = run("SELECT * FROM state").fetchone()
             self._kinds = _Symbols(self._connection, "kind", 3)
             self._origins = _Symbols(self._connection, "origin", 4)
         except TypeError:
@@ -246,10 +250,10 @@ class Store:
         self._still_there()
         kinds, origins, addresses = self._kinds, self._origins, self._addresses
         actors, targets, clients, sessions = self._actors, self._targets, self._clients, self._sessions
-        events: list[tuple[object, ...]] = []
+        events: list[_EventColumns] = []
         #: Of found_by, apart: SQLite has numbers before blobs.
-        numbers: list[tuple[int, int, int]] = []
-        blobs: list[tuple[bytes, int, int]] = []
+        numbers: list[_Found] = []
+        blobs: list[_Found] = []
         texts: list[tuple[int, str]] = []
         revised: list[tuple[int, bytes]] = []
         for position, uid, revision, received_at, event in entries:
@@ -296,9 +300,9 @@ class Store:
                     raise Overtaken
                 self._kinds.write()
                 self._origins.write()
-                _insert_events(self._connection, events)
-                _insert_keys(self._connection, numbers)
-                _insert_keys(self._connection, blobs)
+                into = "event (position, time, received_at, kind, origin, address)"
+                _insert(self._connection, into, "(?,?,?,?,?,?)", events)
+                self._insert_keys(events, numbers, blobs)
                 self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
                 for revision_at, revised_uid in revised:
                     self._supersede(revision_at, find_before(revised_uid, revision_at))
@@ -314,6 +318,21 @@ class Store:
         self._kinds.written()
         self._origins.written()
         self.position, self.uid, self.received_at = position, uid, received_at
+
+    def _insert_keys(self, events: Sequence[_EventColumns], numbers: Sequence[_Found], blobs: Sequence[_Found]) -> None:
+        """Put sorted keys into their parts: a batch mostly has one."""
+        size = self._part_size
+        parts = {event[0] // size for event in events}
+        for part in sorted(parts):
+            times = [event[1] for event in events if event[0] // size == part]
+            self._connection.execute(
+                "INSERT INTO part VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET earliest = min(earliest, ?2), "
+                "latest = max(latest, ?3)",
+                (part, min(times), max(times)),
+            )
+            for rows in (numbers, blobs):
+                here = rows if len(parts) == 1 else [row for row in rows if row[2] // size == part]
+                _insert(self._connection, "found_by", f"({part},?,?,?)", here)
 
     def _supersede(self, position: int, before: int | None) -> None:
         """Chain a revision to the entry that stood for the same event before it."""

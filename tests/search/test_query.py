@@ -19,8 +19,11 @@ from adapter.log.reading import EventRow
 from adapter.model import EventDict
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.query import Reader
-from adapter.search.store import Store
+from adapter.search.store import Store, create
 from tests.search.events import CATALOGUE, make_entry, make_event
+
+#: Few enough that most tests have several parts, and batches that lie in two.
+PART_SIZE = 4
 
 Fill = Callable[[Sequence[EventRow]], Reader]
 
@@ -37,6 +40,7 @@ class Database:
     def fill(self, entries: Sequence[EventRow]) -> Reader:
         self._number += 1
         path = self._folder / f"{self._number}.sqlite"
+        create(path, part_size=PART_SIZE)
         self.store = Store(path)
         self.add(entries)
         return Reader(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None))
