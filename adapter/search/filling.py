@@ -17,7 +17,7 @@ from adapter.search.store import remove
 _log = structlog.get_logger(__name__)
 
 #: How long entries may gather before they are filled in while nobody asks, seconds: larger batches cost less each.
-GATHERING = 0.1
+GATHERING = 0.5
 #: As many entries are filled in at once, asked for or not.
 ENOUGH = 5_000
 #: Waits before the filler is started again, seconds: the first, and the longest.

@@ -76,7 +76,7 @@ class _Condition:
 _BY_TIME = _Condition(_Sql("1"), (_Way("event AS e INDEXED BY event_time", _Sql("1"), order="time"),))
 _BY_LOG = _Condition(_Sql("1"), (_Way("event AS e NOT INDEXED", _Sql("1"), order="log"),))
 _ROW = "CROSS JOIN event AS e ON e.position = "
-_ALL_PARTS = "f.part IN (SELECT id FROM part)"
+_ALL_PARTS = _Sql("f.part IN (SELECT id FROM part)")
 
 
 class Reader:
@@ -124,7 +124,7 @@ class Reader:
             for part, latest in self._parts(filter, place):
                 if len(rows) == limit and latest < rows[-1].time:
                     break
-                more = self._walk(order, best, [bounds, place], tests, limit, f"f.part = {part:d}")
+                more = self._walk(order, best, [bounds, place], tests, limit, _Sql("f.part = ?", (part,)))
                 rows = sorted(rows + more, reverse=True)[:limit]
             return rows
         finally:
@@ -137,7 +137,7 @@ class Reader:
         bounds: Sequence[_Sql],
         tests: Sequence[_Sql],
         limit: int,
-        part: str = _ALL_PARTS,
+        part: _Sql = _ALL_PARTS,
     ) -> list[Row]:
         """The first rows on the ways of a condition that are within the bounds and pass the tests."""
         key, direction = ("{time}, {position}", "DESC") if order == "time" else ("{position}", "ASC")
@@ -145,10 +145,10 @@ class Reader:
         values: list[Value] = []
         for way in condition.ways:
             columns = key.format(time=way.time, position=way.position)
-            where = [way.where, *(_of(bound, way) for bound in bounds), *tests]
+            where = [*([part] if way.parted else []), way.where, *(_of(bound, way) for bound in bounds), *tests]
             parts.append(
                 f"SELECT * FROM (SELECT {way.time}, {way.position} FROM {way.index} {way.join} "
-                f"WHERE {part if way.parted else 1} AND {' AND '.join(one.text for one in where)} "
+                f"WHERE {' AND '.join(one.text for one in where)} "
                 f"ORDER BY {columns.replace(',', f' {direction},')} {direction} LIMIT {limit:d})"
             )
             for one in where:
@@ -197,15 +197,14 @@ class Reader:
 
     def _count(self, way: _Way, order: Order, bounds: _Sql, place: _Sql, most: int) -> int:
         """How many rows a way has, counted up to ``most``; only by what its index can skip to."""
-        where = [way.where]
+        where = [_ALL_PARTS, way.where] if way.parted else [way.where]
         if way.order == "time":
             where.append(_of(bounds, way))
         if way.order == order:
             where.append(_of(place, way))
         values = [value for one in where for value in one.values]
         sql = (
-            f"SELECT count(*) FROM (SELECT 1 FROM {way.index} "
-            f"WHERE {_ALL_PARTS if way.parted else 1} AND {' AND '.join(one.text for one in where)} LIMIT ?)"
+            f"SELECT count(*) FROM (SELECT 1 FROM {way.index} WHERE {' AND '.join(one.text for one in where)} LIMIT ?)"
         )
         count: int = self._connection.execute(sql, (*values, most)).fetchone()[0]
         return count
