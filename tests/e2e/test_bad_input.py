@@ -99,7 +99,9 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
         b'{"a": 1',
         b"[{}",
         b"[{},]",
-        b'{"a": 1}{"b": 2}',
+        b'{"a": 1}{"b": 2',
+        b'{"a": 1} 2',
+        b'{"a": 1}, {"b": 2}',
         b"\xff\xfe\x00",
         b'{"a": "\xff"}',
         b"NaN",
@@ -111,6 +113,12 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
 )
 async def test_what_is_not_json_is_refused(door: Door, body: bytes) -> None:
     await door.refused(400, body)
+
+
+async def test_objects_one_after_another_are_taken_one_by_one(door: Door) -> None:
+    body = b"".join(json.dumps(door.login()).encode() for _ in range(3))
+    assert await door.counts(body) == (3, 0, 0, 0)
+    assert await door.counts(body.replace(b"}{", b"}\n{")) == (0, 3, 0, 0)
 
 
 async def test_a_broken_body_is_told_where_it_breaks(door: Door) -> None:
