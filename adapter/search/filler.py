@@ -61,7 +61,7 @@ def main() -> None:
     gc.disable()  # a batch is many objects and no cycles
     search, log_path = (Path(argument) for argument in sys.argv[1:])
     # Unbuffered, so that nothing lies unseen when select is asked.
-    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads, open_reader(log_path) as log:
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads, open_reader(log_path, cache=256) as log:
         try:
             store = Store(search)
             check_origin(store, log)

@@ -282,6 +282,14 @@ def test_a_page_of_many_is_read_from_its_newest_end(database: Database, paramete
     assert reader.by_log(parse(**parameters), 3, LogCursor(5_500), 6_000, False) == [5_501, 5_502, 5_503]
 
 
+def test_an_event_that_comes_late_stands_in_its_place_although_it_lies_in_another_part(database: Database) -> None:
+    times = [10, 20, 30, 40, 50, 60, 35, 70, 5]
+    reader = database.fill([make_entry(position, make_event(time=time)) for position, time in enumerate(times, 1)])
+    assert newest_first(reader, parse(user="alice"), snapshot=9, size=2) == [8, 6, 5, 4, 7, 3, 2, 1, 9]
+    assert newest_first(reader, parse(user="alice", **{"from": "35", "to": "60"}), snapshot=9, size=2) == [5, 4, 7]
+    assert in_log_order(reader, parse(user="alice"), until=9, size=2) == list(range(1, 10))
+
+
 def test_a_type_that_comes_later_is_found_by_a_reader_that_is_open(database: Database) -> None:
     reader = database.fill([make_entry(1, make_event())])
     assert reader.by_time(parse(type="access.REGISTER"), 5, newest(1)) == []
