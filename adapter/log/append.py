@@ -16,7 +16,7 @@ import orjson
 from adapter.log.compression import Compression
 from adapter.log.identity import Identities, keys_of
 from adapter.log.index import Index
-from adapter.log.protocol import NewEntry, Receipt, Revision
+from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.revising import find_standing, store_revisions
 
 #: An arrival is noted when at least so many entries came since the last note.
@@ -92,9 +92,9 @@ class Appender:
                 known = identities.resolve(entry, position)
                 if known is None:
                     new.append(entry)
-                    answers.append(Receipt(entry.uid, position))
+                    answers.append(receipt((entry.uid, position)))
                 else:
-                    answers.append(Receipt(known.uid, None))
+                    answers.append(receipt((known.uid, None)))
             receipts.append(answers)
         if new:
             self._store(new)

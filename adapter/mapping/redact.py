@@ -19,14 +19,15 @@ class Redactor:
 
     def __init__(self, redactions: Sequence[Redaction]) -> None:
         self._rules = [(parse_path(one.in_), _Keys(one.keys) if one.keys else None) for one in redactions]
+        #: An event without any of these keys, as most are, holds nothing to look at.
+        self._first = frozenset([steps[0].name for steps, _ in self._rules if isinstance(steps[0], Key)])
 
     def redact(self, event: dict[str, Any]) -> bool:
         """Replace what is secret in a parsed event, in place; whether there was anything."""
+        if self._first.isdisjoint(event):
+            return False
         changed = False
         for steps, keys in self._rules:
-            first = steps[0]
-            if isinstance(first, Key) and first.name not in event:
-                continue  # as with most events, there is nothing to look at
             owner: Any = event
             for step in steps[:-1]:
                 owner = take(owner, step)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from adapter.counts import Counts
-from adapter.log.protocol import Log, NewEntry
+from adapter.log.protocol import Log, NewEntry, new_entry
 from adapter.mapping.apply import Ordinals, origin
 from adapter.mapping.body import Record
 from adapter.mapping.table import Table
@@ -92,19 +92,19 @@ class Intake:
         for number, record in enumerate(records, 1):
             if number % _TURN == 0:
                 await asyncio.sleep(0)
-            entry = self._entry(source, table, record, received_at, ordinals)
-            uids.append(None if entry is None else "")
+            entry, uid = self._entry(source, table, record, received_at, ordinals)
+            uids.append(uid)
             if entry is not None:
                 entries.append(entry)
         return await self._keep(source, entries, uids)
 
     def _entry(
         self, source: Source, table: Table, record: Record, received_at: int, ordinals: Ordinals
-    ) -> NewEntry | None:
-        """The record as the log takes it; ``None`` if the table passes over it."""
+    ) -> tuple[NewEntry, str] | tuple[None, None]:
+        """The record as the log takes it, and its uid if it is new; nothing if the table passes over it."""
         event, native, strong_values, weak_values, problem = read_record(table, record, received_at)
         if event is None and problem is None:
-            return None
+            return None, None
 
         strong = weak = None
         ordinal = 0
@@ -122,8 +122,18 @@ class Intake:
         else:
             uid = self._random_uid().bytes
 
-        if event is None:
-            return NewEntry(
+        text = uid_text(uid)
+        kind: str | None = None
+        written: bytes | None = None
+        if event is not None:
+            event["uid"] = text
+            event["source"] = origin(source.name, table, native, received_at)
+            kind = event["type"]
+            if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
+                self._counts.unanswered.add(source.name, kind)
+            written = orjson.dumps(event)
+        return new_entry(
+            (
                 source.name,
                 received_at,
                 record.raw,
@@ -133,29 +143,11 @@ class Intake:
                 weak,
                 ordinal,
                 native,
-                None,
-                None,
+                kind,
+                written,
                 problem,
             )
-        event["uid"] = uid_text(uid)
-        event["source"] = origin(source.name, table, native, received_at)
-        kind: str = event["type"]
-        if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
-            self._counts.unanswered.add(source.name, kind)
-        return NewEntry(
-            source.name,
-            received_at,
-            record.raw,
-            record.media,
-            uid,
-            strong,
-            weak,
-            ordinal,
-            native,
-            kind,
-            orjson.dumps(event),
-            None,
-        )
+        ), text
 
     async def _keep(self, source: Source, entries: list[NewEntry], uids: list[Any]) -> Receipts:
         receipts = await self._append(entries) if entries else []
@@ -164,7 +156,8 @@ class Intake:
         for entry, receipt in zip(entries, receipts, strict=True):
             while uids[at] is None:
                 at += 1
-            uids[at] = uid_text(receipt.uid)
+            if receipt.uid != entry.uid:
+                uids[at] = uid_text(receipt.uid)
             at += 1
             if receipt.position is None:
                 duplicates += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import structlog
@@ -32,7 +31,7 @@ def read_record(table: Table, record: Record, received_at: int) -> tuple[Any, ..
         return (None, None, None, None, problem)
 
 
-def is_known_by(uid: bytes, key: uuid.UUID, result: tuple[Any, ...]) -> bool:
+def is_known_by(uid: bytes, key: bytes, result: tuple[Any, ...]) -> bool:
     """Whether a reading is the one of several from a record that became the event with this uid. ``key``: the
     source's."""
     _, _, strong, weak, _ = result
