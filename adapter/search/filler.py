@@ -20,7 +20,7 @@ from adapter.search.store import Store, Unusable
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
 BATCH = 10_000
-#: Added to the process's niceness: receiving comes first.
+#: Added to the process's niceness where the system knows no class below all others.
 NICENESS = 15
 
 
@@ -52,12 +52,20 @@ def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
     return True
 
 
+def _step_back() -> None:
+    """Receiving comes first: take what nobody else uses."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(NICENESS)
+
+
 def main() -> None:
     """Fill what is asked for until the input ends."""
     # A Ctrl-C, or the end of a terminal, is for the service, which then closes our input.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(NICENESS)
+    _step_back()
     gc.disable()  # a batch is many objects and no cycles
     search, log_path = (Path(argument) for argument in sys.argv[1:])
     # Unbuffered, so that nothing lies unseen when select is asked.
