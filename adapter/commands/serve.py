@@ -76,7 +76,7 @@ async def _serve(settings: Settings, examples: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with open_service(settings) as service:
-        _collect_seldom()
+        collect_seldom()
         loop.add_signal_handler(signal.SIGHUP, _hangup(service, stop))
         if examples:
             await _post_examples(service)
@@ -84,7 +84,7 @@ async def _serve(settings: Settings, examples: bool) -> None:
         await stop.wait()
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Look for cycles less often: an event is many objects and no cycles. What is there already, stays; it is not
     looked through again. An eighth of what receiving costs."""
     gc.collect()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from adapter.commands.serve import collect_seldom
 from adapter.counts import Counts
 from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
@@ -63,6 +64,7 @@ async def _deliver(file: Path, settings: dict[str, Any], allow: list[str]) -> Ru
     outgoing = OutgoingSettings.model_validate({"allow": allow})
     selection = Selection(Filter.from_settings(given.filter, load_catalogue([mappings_path()]), "sinks"))
     async with open_sqlite_log(file) as log, open_sink(given, outgoing) as sink:
+        collect_seldom()  # as the service does when it has started
         watch = Stopwatch()
         async with open_delivery(given, sink, log, selection) as delivery:
             while delivery.snapshot().counts.delivered < log.head:  # noqa: ASYNC110 (there is nothing to wait for)
