@@ -83,6 +83,10 @@ class Filling:
                 code = await self._run_filler()
             except OSError as error:
                 code = error.errno
+            except Exception:
+                # A fault of ours must not end the search.
+                _log.exception("search_filler_lost")
+                code = None
             self.position = min(self.position, self._log.head)
             if self.generation == rebuilt:
                 _log.error("search_filler_ended", code=code, position=self.position, again_in=wait)
@@ -132,8 +136,11 @@ class Filling:
         assert process.stdin is not None
         while True:
             head = await self._log.wait(self.position)
-            process.stdin.write(b"%d\n" % head)
-            await process.stdin.drain()
+            try:
+                process.stdin.write(b"%d\n" % head)
+                await process.stdin.drain()
+            except (OSError, RuntimeError):  # uvloop says so when the pipe is closed
+                return  # it ended, as whoever listens to it hears
             await self._answered_to(head)
             if not self._waiting and self._log.head - self.position < ENOUGH:
                 self._asked.clear()
