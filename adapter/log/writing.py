@@ -122,7 +122,8 @@ class Writing:
 
     def _hand_over(self) -> None:
         frames, self._frames = self._frames, bytearray()
-        if self._line is not None:
+        # On a line that closes already, all who wait are told when it has.
+        if self._line is not None and not self._line.transport.is_closing():
             self._line.transport.write(frames)
 
     async def wait(self, after: int, timeout: float | None = None) -> int:

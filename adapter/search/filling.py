@@ -71,7 +71,8 @@ class Filling:
         remove(self._path)
         _log.warning("search_rebuild", reason=reason, head=self._log.head)
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def run(self) -> None:
         """Start the filler, and again whenever it ends, until cancelled."""
