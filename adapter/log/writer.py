@@ -131,8 +131,8 @@ def _open(options: Options) -> Iterator[Committer]:
 
 def main() -> None:
     """Commit what is asked for until the socket ends."""
-    # A Ctrl-C, or the end of a terminal, is for the service, which then closes the socket.
-    for number in (signal.SIGINT, signal.SIGHUP):
+    # A Ctrl-C, the end of a terminal, or a stop of the whole group is for the service, which then closes the socket.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     options = msgspec.json.decode(sys.argv[1], type=Options)
     packer = Packer()

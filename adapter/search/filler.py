@@ -62,8 +62,8 @@ def _step_back() -> None:
 
 def main() -> None:
     """Fill what is asked for until the input ends."""
-    # A Ctrl-C, or the end of a terminal, is for the service, which then closes our input.
-    for number in (signal.SIGINT, signal.SIGHUP):
+    # A Ctrl-C, the end of a terminal, or a stop of the whole group is for the service, which then closes our input.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _step_back()
     gc.disable()  # a batch is many objects and no cycles

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import random
 import shlex
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -241,3 +243,14 @@ async def run(*words: str) -> bytes:
     written, _ = await process.communicate()
     assert process.returncode == 0
     return written
+
+
+async def test_a_stop_that_reaches_all_of_its_processes_loses_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as process:
+        uids = set((await process.post([login(number) for number in range(200)]))["uids"])
+        os.kill(process.writer_pid, signal.SIGTERM)  # as a supervisor that stops a whole group
+        uids |= set((await process.post([login(number) for number in range(200, 400)]))["uids"])
+        assert await process.stop() == 0
+        assert '"log_writer_ended"' not in process.errors
+    async with serving(tmp_path / "data") as process:
+        await until(lambda: is_found(process, uids))
