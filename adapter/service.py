@@ -20,6 +20,7 @@ from aiohttp import web
 from adapter.access import ADMIN, Access, Holder
 from adapter.api.app import make_app
 from adapter.api.arrivals import ArrivalCounts
+from adapter.api.authoring import Authoring
 from adapter.api.comparison import Comparisons
 from adapter.api.feed import Feed
 from adapter.api.health import Health
@@ -136,6 +137,7 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             *QuarantinePages(log, providers).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue).operations(),
             *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
+            *Authoring(tables, events_limit=settings.server.events_limit).operations(),
             *Comparisons(tables, log, present).operations(),
             *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),

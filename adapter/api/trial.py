@@ -58,9 +58,7 @@ async def read_trial(request: web.Request) -> Trial:
             and isinstance(given.get("mapping"), str)
             and {*given} <= {"mapping", "raw", "media"}
         ):
-            if _NAME.fullmatch(provider) is None:
-                detail = f"{provider!r} is no name for a provider; use small letters, digits and -"
-                raise RequestError(404, "Not found", detail)
+            provider_name(request)
             if len(given["mapping"]) > TEXT_LIMIT:
                 detail = f"the text of a table has at most {TEXT_LIMIT} characters here"
                 raise RequestError(413, "Body too large", detail)
@@ -70,6 +68,19 @@ async def read_trial(request: web.Request) -> Trial:
                 raise RequestError(400, "Bad request", "media must be a text, such as text/plain")
             return Trial(provider, given["mapping"], raw, media)
     return Trial(provider, None, body, media)
+
+
+def provider_name(request: web.Request) -> str:
+    """The provider of a request's path, which need not have a table yet.
+
+    Raises:
+        RequestError: 404, it is no name for one.
+    """
+    provider: str = request.match_info["provider"]
+    if _NAME.fullmatch(provider) is None:
+        detail = f"{provider!r} is no name for a provider; use small letters, digits and -"
+        raise RequestError(404, "Not found", detail)
+    return provider
 
 
 def tried_document(tables: Tables, provider: str, text: str) -> Document:

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
-import yaml
 from rich.console import Console
 
 from adapter.commands.client import run
@@ -26,10 +25,9 @@ from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.check import check_table, check_types, is_built_in
 from adapter.mapping.compare import table_changes
 from adapter.mapping.coverage import coverage as table_coverage
-from adapter.mapping.draft import draft, draft_examples
+from adapter.mapping.draft import draft, read_samples
 from adapter.mapping.explain import Explanation
 from adapter.mapping.explain import explain as explain_record
-from adapter.mapping.paths import follow, parse_path, scalar_text
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, table_file
 from adapter.resources import mappings_path
@@ -284,18 +282,16 @@ def new(
     For example: idp-adapter mapping new acme --from samples.ndjson
     """
     with _reported():
-        values = [value for value in _values(samples) if isinstance(value, dict)]
+        values = read_samples(_input(samples), samples)
         folder = to / provider
         if folder.exists():
             raise ConfigError(f"{folder}: is there already; name another provider, or edit it")
-        text = draft(provider, values, str(folder / "mapping.yaml"))
-        (folder / "examples").mkdir(parents=True)
-        (folder / "mapping.yaml").write_text(text, encoding="utf-8")
-        path = yaml.safe_load(text)["type"]
-        examples = draft_examples(values, lambda value: scalar_text(follow(value, parse_path(path))))
-        (folder / "examples" / "samples.yaml").write_text(examples, encoding="utf-8")
-        typer.echo(f"wrote {folder / 'mapping.yaml'} and {folder / 'examples' / 'samples.yaml'}")
-        typer.echo(f"next: decide each type, then: idp-adapter mapping check {folder / 'mapping.yaml'}")
+        proposed = draft(provider, values, folder)
+        proposed.examples_file.parent.mkdir(parents=True)
+        proposed.file.write_text(proposed.mapping, encoding="utf-8")
+        proposed.examples_file.write_text(proposed.examples, encoding="utf-8")
+        typer.echo(f"wrote {proposed.file} and {proposed.examples_file}")
+        typer.echo(f"next: decide each type, then: idp-adapter mapping check {proposed.file}")
         if to.resolve() not in [one.resolve() for one in table_folders(config)]:
             typer.echo(f'to have it found by its name, here and by the service: path = ["{to}"] under [mappings]')
 
@@ -317,26 +313,6 @@ def _reported() -> Iterator[None]:
 
 def _input(file: Path) -> bytes:
     return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-
-
-def _values(file: Path) -> list[Any]:
-    """The JSON values of a file: those of a list, or one a line.
-
-    Raises:
-        ConfigError: it holds neither; says which line.
-    """
-    body = _input(file)
-    try:
-        parsed = orjson.loads(body)
-        return parsed if isinstance(parsed, list) else [parsed]
-    except orjson.JSONDecodeError:
-        values = []
-    for number, line in enumerate(body.splitlines(), 1):
-        try:
-            values += [orjson.loads(line)] if line.strip() else []
-        except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{file}:{number}: neither JSON as a whole nor a line of JSON: {error}") from None
-    return values
 
 
 def _told(found: Explanation) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
 from adapter.mapping.document import Document
@@ -50,8 +53,18 @@ def changes(table: Table) -> Iterator[Change]:
             yield Change(placed, found)
 
 
-def write(accepted: list[Change]) -> None:
-    """Put what was accepted into the example files; everything else in them stays as it is, comments too."""
+def digest(shown: Sequence[Change]) -> str:
+    """A name for exactly these changes, so that a yes is to what was shown and to nothing else."""
+    told = [(str(one.placed.file), one.placed.number, one.placed.example.expect, one.found) for one in shown]
+    return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
+
+
+def write(accepted: Sequence[Change]) -> None:
+    """Put what was accepted into the example files; everything else in them stays as it is, comments too.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     by_file: dict[Path, list[Change]] = {}
     for change in accepted:
         by_file.setdefault(change.placed.file, []).append(change)
@@ -61,7 +74,11 @@ def write(accepted: list[Change]) -> None:
         for change in sorted(some, key=lambda one: one.placed.number, reverse=True):
             start, end, indent = Document(file, text).span((change.placed.number, "expect"))
             text = text[:start] + _block(change.found, indent) + text[end:]
-        file.write_text(text, encoding="utf-8")
+        # Whole or not at all, whatever happens meanwhile.
+        written = file.with_name(f"{file.name}.new")
+        written.write_text(text, encoding="utf-8")
+        shutil.copymode(file, written)
+        written.replace(file)
 
 
 def _leaves(event: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

@@ -180,7 +180,7 @@ class Splitter:
         decoded = bool(self._encoded) and _decode(value, self._encoded)
         # Every level costs at least two bytes, so most events need no look at their depth.
         brackets = raw.count(b"{") + raw.count(b"[") if len(raw) > 2 * self._max_depth else 0
-        if (decoded or brackets > self._max_depth) and _deeper_than(value, self._max_depth):
+        if (decoded or brackets > self._max_depth) and deeper_than(value, self._max_depth):
             return Record(raw, None, f"nested deeper than {self._max_depth} levels")
         if (self._redactor is not None and self._redactor.redact(value)) or decoded:
             raw = orjson.dumps(value)
@@ -366,7 +366,8 @@ def _repaired(value: Any) -> Any:
     return value
 
 
-def _deeper_than(value: Any, depth: int) -> bool:
+def deeper_than(value: Any, depth: int) -> bool:
+    """Whether a value of JSON holds others in more than so many levels."""
     level = [value]
     for _ in range(depth):
         level = [

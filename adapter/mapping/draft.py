@@ -6,14 +6,22 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import orjson
 import yaml
 
+from adapter.errors import MappingError
+from adapter.mapping.body import deeper_than
 from adapter.mapping.check import UNDECIDED
 from adapter.mapping.conversion import epoch, ip, rfc3339
 from adapter.mapping.language import Conversion
-from adapter.mapping.paths import scalar_text
+from adapter.mapping.paths import follow, parse_path, scalar_text
+
+#: Levels in a sample; an event that is deeper would be quarantined anyway.
+_MAX_DEPTH = 64
 
 #: Words in the name of a key that speak for a field, best first.
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -23,6 +31,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "user": (
         "userid",
         "user.id",
+        "who.id",
         "actorid",
         "actor.id",
         "subject.id",
@@ -32,6 +41,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
         "user",
         "actor",
         "account",
+        "who",
         "uid",
     ),
     "username": ("username", "login", "email", "mail", "user.name", "preferredusername", "alternateid"),
@@ -51,14 +61,67 @@ _FIELDS = {
 }
 
 
-def draft(provider: str, samples: Sequence[Mapping[str, Any]], file: str) -> str:
-    """The text of a mapping file for events like the samples; ``file``: what it will be called.
+@dataclass(frozen=True)
+class Draft:
+    """A table proposed: two texts, and the files that they are for."""
+
+    file: Path
+    mapping: str
+    examples_file: Path
+    examples: str
+
+
+def read_samples(body: bytes, file: Path | str) -> list[dict[str, Any]]:
+    """The raw events that a draft is made from: those of a JSON list, one JSON object, or a line of JSON each;
+    ``file``: what to call them.
+
+    Raises:
+        MappingError: they are neither; says where.
+    """
+    try:
+        parsed = orjson.loads(body)
+        values = list(enumerate(parsed, 1)) if isinstance(parsed, list) else [(1, parsed)]
+        lines = False
+    except orjson.JSONDecodeError:
+        values, lines = [], True
+        for number, line in enumerate(body.splitlines(), 1):
+            try:
+                values += [(number, orjson.loads(line))] if line.strip() else []
+            except orjson.JSONDecodeError as error:
+                problem = f"neither JSON as a whole nor a line of JSON: {error}"
+                raise MappingError(problem, file=file, line=number) from None
+    for number, value in values:
+        unfit = _unfit(value)
+        if unfit is not None:
+            where = "" if lines else f"sample {number} "
+            raise MappingError(where + unfit, file=file, line=number if lines else None)
+    return [value for _, value in values]
+
+
+def _unfit(value: Any) -> str | None:
+    """Why a value is no sample."""
+    if not isinstance(value, dict):
+        return "is no JSON object; give one for each event"
+    return f"is nested deeper than {_MAX_DEPTH} levels" if deeper_than(value, _MAX_DEPTH) else None
+
+
+def draft(provider: str, samples: Sequence[Mapping[str, Any]], folder: Path) -> Draft:
+    """A table for events like the samples, as it would stand in its folder.
 
     Raises:
         ValueError: there are no samples, or nothing in them looks like a type.
     """
     if not samples:
         raise ValueError("there are no samples; give one JSON object a line, or a list of them")
+    file = folder / "mapping.yaml"
+    type_path, mapping = _mapping(provider, samples, file)
+    path = parse_path(type_path)
+    examples = _examples(samples, lambda sample: scalar_text(follow(sample, path)))
+    return Draft(file, mapping, folder / "examples" / "samples.yaml", examples)
+
+
+def _mapping(provider: str, samples: Sequence[Mapping[str, Any]], file: Path) -> tuple[str, str]:
+    """The path of the type, and the text of the file."""
     columns = _columns(samples)
     lists = {path for path, values in columns.items() if any(isinstance(value, list) for value in values)}
     count = len(samples)
@@ -79,11 +142,11 @@ def draft(provider: str, samples: Sequence[Mapping[str, Any]], file: str) -> str
 
     time = choose("time", lambda values: all(_time(value) is not None for value in values))
     choose("ip", lambda values: all(_is_address(value) for value in values))
-    # A type comes again, an id never does; in a handful of samples that cannot be told.
-    choose("type", lambda values: len(values) == count and (len(set(map(str, values))) < count or count <= 3))
+    choose("type", lambda values: len(values) == count and _may_be_types(values))
     if "type" not in found:
         raise ValueError(
-            "nothing in the samples looks like a type: no key that all of them have, with values that come again"
+            "nothing in the samples looks like a type: no key that all of them have, with words that come again; "
+            "give some more samples, of more than one type"
         )
     choose("id", lambda values: len(set(map(str, values))) == len(values) == count)
     for what in ("user", "username", "client", "session", "realm"):
@@ -123,10 +186,11 @@ def draft(provider: str, samples: Sequence[Mapping[str, Any]], file: str) -> str
         f"# A draft from {count} samples. Decide for each native type what it means (types: docs/event-types.md), see\n"
         f"# that the fields are right, and run: idp-adapter mapping check {file}\n"
     )
-    return head + yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    dumped = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return found["type"], head + dumped
 
 
-def draft_examples(samples: Sequence[Mapping[str, Any]], type_of: Callable[[Mapping[str, Any]], str | None]) -> str:
+def _examples(samples: Sequence[Mapping[str, Any]], type_of: Callable[[Mapping[str, Any]], str | None]) -> str:
     """An example file with the first sample of each type; ``mapping accept`` fills in what is expected."""
     first: dict[str, Mapping[str, Any]] = {}
     for sample in samples:
@@ -164,8 +228,10 @@ def _rank(what: str, path: str) -> int | None:
     for rank, word in enumerate(_WORDS[what]):
         if word in last:
             return 100 + rank
-    # Moments and addresses speak for themselves, whatever their name.
-    return 1000 if what in ("time", "ip") else None
+    # Moments and addresses speak for themselves, whatever their name; and what comes again in every event may well be
+    # its type, unless its name speaks for something else.
+    others = (word for other in _FIELDS for word in _WORDS[other])
+    return 1000 if what in ("time", "ip") or (what == "type" and last not in others) else None
 
 
 def _time(value: Any) -> str | None:
@@ -173,6 +239,13 @@ def _time(value: Any) -> str | None:
     if rfc3339(value) is not None:
         return Conversion.RFC3339.value
     return Conversion.EPOCH.value if not isinstance(value, bool) and epoch(value) is not None else None
+
+
+def _may_be_types(values: list[Any]) -> bool:
+    """A type comes again, an id never does; in a handful of samples that cannot be told."""
+    if any(isinstance(value, bool) or not isinstance(value, str | int) for value in values):
+        return False
+    return len(set(values)) < len(values) or len(values) <= 3
 
 
 def _is_address(value: Any) -> bool:

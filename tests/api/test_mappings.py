@@ -3,76 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 
+from tests.api.author import post
 from tests.mapping.acme import MAPPING, RAW, write_example, write_table
-from tests.opened import Opened, opened
+from tests.opened import Opened
 
 NEW_TYPE = "types:\n  PEEK: {group: login, kind: read, meaning: A look, sentence: A look}\naliases: {GLANCE: PEEK}\n"
 LOGOUT = MAPPING.replace("LOGIN", "LOGOUT")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-KEYS = [
-    {"name": "reader", "token": "reader-token"},
-    {"name": "author", "token": "author-token", "permissions": ["mappings"]},
-]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Opened, Path]]:
-    folder = tmp_path_factory.mktemp("own")
-    put_back(folder)
-    async with opened(
-        tmp_path_factory.mktemp("data"),
-        mappings={"path": [folder], "look_every": 0},
-        sources=[{"name": "acme", "provider": "acme", "token": "acme-token"}],
-        keys=KEYS,
-        server={"events_limit": 1000},
-    ) as service:
-        yield service, folder
-
-
-def put_back(folder: Path) -> None:
-    (folder / "types.yaml").unlink(missing_ok=True)
-    write_table(folder)
-    write_example(folder)
-
-
-@pytest.fixture
-def folder(running: tuple[Opened, Path]) -> Path:
-    """The user's folder of tables."""
-    return running[1]
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def service(running: tuple[Opened, Path], folder: Path) -> Opened:
-    """The service, with the table as each test expects it."""
-    put_back(folder)
-    await running[0].service.tables.reload(["acme"], force=True)
-    return running[0]
-
-
-async def post(
-    service: Opened,
-    path: str,
-    body: Any = None,
-    *,
-    token: str | None = None,
-    data: bytes | None = None,
-    media: str = "application/json",
-) -> tuple[int, Any]:
-    """Status and JSON of an answer."""
-    headers = {"Authorization": f"Bearer {token or service.service.admin_token}", "Content-Type": media}
-    sent = data if body is None else json.dumps(body).encode()
-    async with service.session.post(path, data=sent, headers=headers) as response:
-        return response.status, await response.json(content_type=None)
 
 
 async def metrics(service: Opened) -> str:

@@ -90,6 +90,17 @@ def test_a_draft_takes_what_most_samples_have_and_sees_addresses_with_ports_and_
     assert "2 rows have no type of the catalogue yet" in run("apply", "mappings/acme/mapping.yaml", "samples.ndjson")
 
 
+def test_a_type_is_found_by_what_its_values_do_where_its_name_says_nothing(folder: Path) -> None:
+    samples = [
+        {"n": number, "ev": "in" if number % 2 else "bad", "ok": True, "email": "a@x.y", "msg": f"number {number}"}
+        for number in range(5)
+    ]
+    (folder / "samples.ndjson").write_text("\n".join(json.dumps(sample) for sample in samples))
+    run("new", "acme", "--from", "samples.ndjson")
+    mapping = yaml.safe_load((folder / "mappings/acme/mapping.yaml").read_text())
+    assert (mapping["type"], [*mapping["types"]]) == ("ev", ["bad", "in"])
+
+
 def test_samples_that_are_no_json_are_refused_with_their_line(folder: Path) -> None:
     (folder / "bad.ndjson").write_text('{"a": 1}\n\n{"a":\n')
     assert "bad.ndjson:3: neither JSON" in run("new", "acme", "--from", "bad.ndjson", code=1)
