@@ -1,45 +1,20 @@
-"""Appending: the entries of many requests in a few statements, inside the transaction of whoever calls.
-
-Each statement takes all rows at once, as one JSON array and one run of bytes. A statement for each row would give up
-the interpreter and ask for it back each time, and each time wait for the busy event loop: up to 5 ms a row.
-"""
+"""Appending: the entries of many requests, and later readings of events, inside the transaction of whoever calls."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
-
-import orjson
 
 from adapter.log.compression import Compression
 from adapter.log.identity import Identities, keys_of
 from adapter.log.index import Index
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.revising import find_standing, store_revisions
+from adapter.log.storing import Row, store_contents, store_entries
 
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
-#: So many entries are compressed together, unless they are longer than this, bytes. Fewer save less, above all where a
-#: run fills a page by half; more save nothing, and one event that is read alone takes as long as its run.
-RUN_ENTRIES = 32
-RUN_SIZE = 128 * 1024
-
-_INSERT_ENTRIES = """
-INSERT INTO entry (position, uid, revision, source, received_at, type, native_type, problem, size)
-SELECT ?3 + key, substr(?2, 16 * key + 1, 16), 0, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-  value ->> 5
-FROM json_each(?1)
-"""
-_INSERT_EVENTS = """
-INSERT INTO event (position, lengths, content)
-SELECT value ->> 0, value ->> 1, coalesce(substr(?2, value ->> 2, value ->> 3), x'') FROM json_each(?1)
-"""
-_INSERT_RAWS = """
-INSERT INTO raw (position, lengths, content, media)
-SELECT value ->> 0, value ->> 1, coalesce(substr(?2, value ->> 2, value ->> 3), x''), value ->> 4 FROM json_each(?1)
-"""
 
 
 @dataclass(slots=True)
@@ -126,8 +101,9 @@ class Appender:
 
     def _store(self, new: Sequence[NewEntry]) -> None:
         first = self._next.head + 1
-        entries = [
+        rows: list[Row] = [
             (
+                0,
                 self._source(entry.source),
                 entry.received_at,
                 entry.type,
@@ -137,9 +113,9 @@ class Appender:
             )
             for entry in new
         ]
-        uids = b"".join([entry.uid for entry in new])
-        self._connection.execute(_INSERT_ENTRIES, (_json(entries), uids, first))
-        self._store_runs(first, list(_runs(new)))
+        store_entries(self._connection, first, b"".join([entry.uid for entry in new]), rows)
+        events, raws = [entry.event or b"" for entry in new], [entry.raw for entry in new]
+        store_contents(self._connection, self._compression, first, events, raws, [entry.media for entry in new])
         self._move(len(new), max([entry.received_at for entry in new]))
 
     def _move(self, entries: int, latest: int) -> None:
@@ -151,23 +127,6 @@ class Appender:
             self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", note)
             self._next.noted = self._next.head
 
-    def _store_runs(self, position: int, runs: Sequence[Sequence[NewEntry]]) -> None:
-        """Store the events and the native bytes of these runs, the first of which begins at ``position``."""
-        events = [[entry.event or b"" for entry in run] for run in runs]
-        raws = [[entry.raw for entry in run] for run in runs]
-        frames = self._compression.compress([b"".join(pieces) for pieces in [*events, *raws]])
-        starts = [1, *(1 + end for end in accumulate(map(len, frames)))]
-        positions = [position, *(position + end for end in accumulate(map(len, runs)))]
-        places = [
-            [positions[number % len(runs)], list(map(len, pieces)), starts[number], len(frames[number])]
-            for number, pieces in enumerate([*events, *raws])
-        ]
-        for place, run in zip(places[len(runs) :], runs, strict=True):
-            place.append(None if run[0].media == "application/json" else run[0].media)
-        content = b"".join(frames)
-        self._connection.execute(_INSERT_EVENTS, (orjson.dumps(places[: len(runs)]).decode(), content))
-        self._connection.execute(_INSERT_RAWS, (orjson.dumps(places[len(runs) :]).decode(), content))
-
     def _source(self, name: str) -> int:
         number = self._next.sources.get(name)
         if number is None:
@@ -175,27 +134,3 @@ class Appender:
             assert number is not None
             self._next.sources[name] = number
         return number
-
-
-def _runs(new: Sequence[NewEntry]) -> Iterator[list[NewEntry]]:
-    """The entries in their order, those together that are compressed together."""
-    run: list[NewEntry] = []
-    room = RUN_SIZE
-    for entry in new:
-        size = len(entry.raw) + len(entry.event or b"")
-        if run and (len(run) == RUN_ENTRIES or room < size or entry.media != run[0].media):
-            yield run
-            run, room = [], RUN_SIZE
-        run.append(entry)
-        room -= size
-    yield run
-
-
-def _json(rows: Sequence[tuple[str | int | None, ...]]) -> str:
-    text = orjson.dumps(rows)
-    if b"\\u0000" in text:
-        # A text that SQLite takes out of JSON ends at a NUL.
-        text = orjson.dumps(
-            [[part.replace("\0", "\ufffd") if isinstance(part, str) else part for part in row] for row in rows]
-        )
-    return text.decode()

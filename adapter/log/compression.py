@@ -1,7 +1,7 @@
 """How bytes lie in the log: zstandard frames, each on its own, made with the log's dictionary.
 
-Both ways take many pieces in one call that lets the interpreter go once: a thread that asks for it back for each piece
-would wait for the busy event loop each time.
+Both ways take many pieces in one call that lets the interpreter go once: a thread of a reader that asks for it back for
+each piece would wait for the busy event loop each time.
 """
 
 from __future__ import annotations

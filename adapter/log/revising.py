@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
@@ -11,10 +11,7 @@ import orjson
 from adapter.errors import StoreError
 from adapter.log.compression import Compression
 from adapter.log.protocol import Note, Revision
-
-#: As of those that are appended: so many events are compressed together, unless they are longer than this, bytes.
-RUN_EVENTS = 32
-RUN_SIZE = 128 * 1024
+from adapter.log.storing import Row, store_contents, store_entries
 
 # Of each event whose first position is asked for: its first entry, and the latest one.
 _FIND = """
@@ -25,16 +22,6 @@ CROSS JOIN entry AS first ON first.position = asked.value
 CROSS JOIN entry AS latest ON latest.position = coalesce(
   (SELECT max(revision.position) FROM revision WHERE revision.first = asked.value), asked.value
 )
-"""
-_INSERT_ENTRIES = """
-INSERT INTO entry (position, uid, revision, source, received_at, type, native_type, problem, size)
-SELECT ?3 + key, substr(?2, 16 * key + 1, 16), value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, NULL,
-  value ->> 5
-FROM json_each(?1)
-"""
-_INSERT_EVENTS = """
-INSERT INTO event (position, lengths, content)
-SELECT value ->> 0, value ->> 1, substr(?2, value ->> 2, value ->> 3) FROM json_each(?1)
 """
 _INSERT_REVISIONS = "INSERT INTO revision (first, position) SELECT value, ?2 + key FROM json_each(?1)"
 _KEEP = "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
@@ -76,48 +63,24 @@ def store_revisions(
     standing: Sequence[Standing],
 ) -> None:
     """Store the revisions, the first of them at ``position``."""
-    rows = [
+    rows: list[Row] = [
         (
             # The first entry that has an event is no revision of another.
             before.revision + 1 if before.is_event else 0,
             before.source,
             before.received_at,
-            _whole(one.type),
-            None if one.native_type is None else _whole(one.native_type),
+            one.type,
+            one.native_type,
+            None,
             len(one.event),
         )
         for one, before in zip(revisions, standing, strict=True)
     ]
-    uids = bytes.fromhex("".join([one.uid for one in standing]))
-    connection.execute(_INSERT_ENTRIES, (orjson.dumps(rows).decode(), uids, position))
+    store_entries(connection, position, bytes.fromhex("".join([one.uid for one in standing])), rows)
     connection.execute(_INSERT_REVISIONS, (orjson.dumps([one.first for one in revisions]).decode(), position))
-    runs = list(_runs([one.event for one in revisions]))
-    frames = compression.compress([b"".join(run) for run in runs])
-    places, start = [], 1
-    for run, frame in zip(runs, frames, strict=True):
-        places.append((position, list(map(len, run)), start, len(frame)))
-        position, start = position + len(run), start + len(frame)
-    connection.execute(_INSERT_EVENTS, (orjson.dumps(places).decode(), b"".join(frames)))
+    store_contents(connection, compression, position, [one.event for one in revisions])
 
 
 def keep_note(connection: sqlite3.Connection, note: Note) -> None:
     """Keep a note in the place of the one before it."""
     connection.execute(_KEEP, note)
-
-
-def _whole(text: str) -> str:
-    # A text that SQLite takes out of JSON ends at a NUL.
-    return text.replace("\0", "\ufffd")
-
-
-def _runs(events: Sequence[bytes]) -> Iterator[list[bytes]]:
-    run: list[bytes] = []
-    room = RUN_SIZE
-    for event in events:
-        if run and (len(run) == RUN_EVENTS or room < len(event)):
-            yield run
-            run, room = [], RUN_SIZE
-        run.append(event)
-        room -= len(event)
-    if run:
-        yield run

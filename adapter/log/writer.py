@@ -19,7 +19,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,9 +29,9 @@ from adapter.log.commit import Committer
 from adapter.log.messages import Append, Committed, Packer, Refused, Revise, Settle, Unpacker, Work
 from adapter.log.schema import connect_writing
 
-#: A transaction takes works until it has so many entries, or bytes of them.
-COMMIT_ROWS = 4000
-COMMIT_SIZE = 8 * 1024 * 1024
+#: A transaction takes works until they weigh so much, bytes; each row weighs at least as much as 4,000 of it may.
+COMMIT_WEIGHT = 8 * 1024 * 1024
+ROW_WEIGHT = COMMIT_WEIGHT // 4000
 #: Page cache, KiB.
 CACHE = 8192
 #: Bytes that are taken from the socket at a time.
@@ -56,7 +56,9 @@ class Inbox:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._unpacker: Unpacker[Work] = Unpacker(Work)  # type: ignore[arg-type]
-        self._waiting: deque[Work] = deque()
+        self._waiting: deque[tuple[Work, int]] = deque()
+        #: Of all that wait.
+        self._weight = 0
         self._ended = False
 
     def take(self) -> list[Work]:
@@ -64,26 +66,37 @@ class Inbox:
         while not self._ended and (not self._waiting or self._more()):
             data = self._connection.recv(_RECEIVE)
             self._ended = not data
-            self._waiting += self._unpacker.take(data)
+            for work in self._unpacker.take(data):
+                weight = weigh(work)
+                self._waiting.append((work, weight))
+                self._weight += weight
         if self._ended:
             return []  # nobody hears the answers any more
         taken: list[Work] = []
-        rows = size = 0
-        while self._waiting and (not taken or (rows < COMMIT_ROWS and size < COMMIT_SIZE)):
-            work = self._waiting.popleft()
+        room = COMMIT_WEIGHT
+        while self._waiting and room > 0:
+            work, weight = self._waiting.popleft()
             taken.append(work)
-            if type(work) is Append:
-                rows += len(work.entries)
-                size += sum([len(entry.raw) + len(entry.event or b"") for entry in work.entries])
-            elif type(work) is Revise:
-                rows += len(work.revisions)
-                size += sum([len(one.event) for one in work.revisions])
-            elif type(work) is Settle:
-                rows += len(work.settlement.hold)
+            room -= weight
+        self._weight -= COMMIT_WEIGHT - room
         return taken
 
     def _more(self) -> bool:
-        return len(self._waiting) < COMMIT_ROWS and bool(select.select([self._connection], [], [], 0)[0])
+        """Whether the next transaction would take more, and more is there."""
+        return self._weight < COMMIT_WEIGHT and bool(select.select([self._connection], [], [], 0)[0])
+
+
+def weigh(work: Work) -> int:
+    """How much of a transaction a work takes."""
+    match work:
+        case Append(entries):
+            size = sum([len(entry.raw) + len(entry.event or b"") for entry in entries])
+            return max(size, ROW_WEIGHT * len(entries))
+        case Revise(revisions):
+            return max(sum([len(one.event) for one in revisions]), ROW_WEIGHT * len(revisions))
+        case Settle(settlement):
+            return ROW_WEIGHT * len(settlement.hold)
+    return 0
 
 
 @contextmanager
@@ -145,15 +158,18 @@ def main() -> None:
             connection.sendall(frame)
 
         try:
-            with _open(options) as committer:
+            with ExitStack() as stack:
+                try:
+                    committer = stack.enter_context(_open(options))
+                except StoreError as error:
+                    answer(Committed(0, 0, 0, [Refused.of(error)]))
+                    return
                 gc.set_threshold(100_000)  # a transaction is many objects and no cycles
                 gc.freeze()
                 answer(Committed(committer.head, 0, 0, []))
                 inbox = Inbox(connection)
                 while works := inbox.take():
                     answer(committer.commit(works))
-        except StoreError as error:
-            answer(Committed(0, 0, 0, [Refused.of(error)]))
         except (ConnectionError, sqlite3.Error):
             sys.exit(1)
 
