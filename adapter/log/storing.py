@@ -80,11 +80,12 @@ def store_contents(
 
 def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:
     """Those of these neighbours together that are compressed together; never two of unlike kinds."""
-    begin, room = 0, RUN_SIZE
-    for number, size in enumerate(sizes):
-        if number > begin and (number - begin == RUN_ENTRIES or room < size or kinds[number] != kinds[begin]):
-            yield slice(begin, number)
-            begin, room = number, RUN_SIZE
+    begin, room, first = 0, RUN_SIZE, None
+    for number, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
+        if room < size or kind != first or number - begin == RUN_ENTRIES:
+            if number > begin:
+                yield slice(begin, number)
+            begin, room, first = number, RUN_SIZE, kind
         room -= size
     if sizes:
         yield slice(begin, len(sizes))
