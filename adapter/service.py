@@ -50,6 +50,7 @@ from adapter.mapping.dictionary import make_dictionary
 from adapter.mapping.table import Table
 from adapter.mapping.tables import Tables
 from adapter.mapping.watch import open_tables
+from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
@@ -57,7 +58,6 @@ from adapter.sinks.settings import open_sink
 from adapter.sources.authentication import Authenticator
 from adapter.sources.ingest import Door, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
-from adapter.sources.renormalization import open_renormalization
 
 _log = structlog.get_logger("adapter.service")
 

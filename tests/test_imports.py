@@ -11,6 +11,7 @@ LEVELS = [
     {"log", "mapping", "sinks", "logs"},
     {"filter", "settings", "schemas"},
     {"sources", "delivery", "search", "access"},
+    {"renormalization"},
     {"api"},
     {"service"},
     {"commands"},

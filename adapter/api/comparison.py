@@ -25,8 +25,8 @@ from adapter.mapping.compare import Difference, changed_identity, table_changes
 from adapter.mapping.table import Table
 from adapter.mapping.tables import Tables
 from adapter.problem import SECURITY_HEADERS
+from adapter.renormalization.comparing import StoredChanges, StoredComparison
 from adapter.settings import Permission
-from adapter.sources.comparing import StoredChanges, StoredComparison
 from adapter.sources.intake import Source
 
 #: Between two lines that say how far it is, seconds.

@@ -13,8 +13,9 @@ from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import Catalogue
+from adapter.renormalization.job import QUARANTINED, Job, Question
+from adapter.renormalization.renormalizing import Renormalization
 from adapter.settings import Permission
-from adapter.sources.renormalization import QUARANTINED, Job, Question, Renormalization
 
 _MOMENTS = ("received_from", "received_to")
 

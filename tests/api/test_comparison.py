@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from adapter.sources import comparing
+from adapter.renormalization import comparing
 from tests.mapping.acme import MAPPING, TYPES, write_example, write_table
 from tests.opened import Opened, opened
 

@@ -18,9 +18,10 @@ from adapter.log.sqlite import Reader, open_reader, open_sqlite_log
 from adapter.mapping.apply import origin
 from adapter.mapping.table import Table, load_tables
 from adapter.model import uid_text
+from adapter.renormalization.job import Question, State
+from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.sources.intake import Source
-from adapter.sources.renormalization import Question, State, open_renormalization
 from tests.bench.delivering import fill
 from tests.bench.processes import Run, Stopwatch, run_apart, run_loop
 from tests.bench.result import CannotMeasure, Result, Target

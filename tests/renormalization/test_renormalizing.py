@@ -18,9 +18,10 @@ from adapter.log.sqlite import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
+from adapter.renormalization.job import Job, Question, State
+from adapter.renormalization.renormalizing import Renormalization, open_renormalization
+from adapter.renormalization.rereading import Verdict
 from adapter.sources.intake import Intake, Source
-from adapter.sources.renormalization import Job, Question, Renormalization, State, open_renormalization
-from adapter.sources.rereading import Verdict
 from tests.mapping.acme import TYPES, write_table
 
 TABLE = """

@@ -1,0 +1,1 @@
+"""Read again: what the present tables, or changed ones, make of stored raw events."""

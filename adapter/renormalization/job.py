@@ -1,0 +1,104 @@
+"""A renormalization as it is asked for, told and kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapter.log.protocol import Note
+from adapter.renormalization.rereading import Verdict
+
+#: Under which name the log keeps how far the job is.
+NOTE = "renormalization"
+#: The word that stands among the types for what has no event.
+QUARANTINED = "quarantined"
+#: Entries a second, if nobody says otherwise: a tenth of what a core could do.
+RATE = 5_000
+#: Differences of each kind that a dry run shows.
+SAMPLES = 10
+
+
+class State(StrEnum):
+    """How it stands with a job."""
+
+    RUNNING = "running"
+    #: Broken off by the end of the service; the next one goes on with it.
+    WAITING = "waiting"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    #: Ended by a fault of ours; the service's log says which.
+    FAILED = "failed"
+
+
+class Question(BaseModel):
+    """Which stored entries are to be read again, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: str | None = Field(None, description="Of this provider alone")
+    type: tuple[str, ...] = Field(
+        (), description="Types or globs as in the feed, or quarantined for what has no event; none: everything"
+    )
+    native_type: tuple[str, ...] = Field((), description="Native types; none: all")
+    received_from: int | None = Field(None, ge=0, description="Arrived at or after this moment, epoch milliseconds")
+    received_to: int | None = Field(None, ge=0, description="Arrived before this moment, epoch milliseconds")
+    rate: int = Field(RATE, ge=0, description="Entries a second; 0: as fast as it goes")
+    dry_run: bool = Field(False, description="Append nothing, and show what would be different")
+
+
+class Tally(BaseModel):
+    """What reading again came to, so far."""
+
+    looked_at: int = Field(0, description="Entries that were read again")
+    recovered: int = Field(0, description="Quarantined until then, events now")
+    corrected: int = Field(0, description="Events that read differently now, and got a revision")
+    unchanged: int = Field(0, description="Events that read as before")
+    quarantined: int = Field(0, description="Still quarantined")
+    kept: int = Field(0, description="Events that would not become one now; they stay as they are")
+
+
+class Sample(BaseModel):
+    """One difference, of a dry run."""
+
+    uid: str
+    verdict: Verdict
+    native_type: str | None
+    type: str | None = Field(description="The type that it would have; null if it would have none")
+    lines: list[str] = Field(description="What would be different: where, what it was, what it would be")
+
+
+class Job(BaseModel):
+    """A renormalization: what was asked, and how far it is."""
+
+    state: State
+    question: Question
+    begin: int = Field(description="It begins after this position")
+    end: int = Field(description="It ends with this position")
+    position: int = Field(description="It is done up to this position")
+    started_at: int = Field(description="Epoch milliseconds")
+    ended_at: int | None = Field(None, description="Epoch milliseconds; null while it is under way")
+    counts: Tally = Field(default_factory=Tally)
+    samples: list[Sample] = Field(default_factory=list, description="On a dry run, some of the differences")
+    problem: str | None = Field(None, description="What holds it up, or ended it")
+
+    def moved(self, position: int, counts: Mapping[Verdict, int], samples: Iterable[Sample]) -> Job:
+        """The job after one more stretch, up to ``position``: what its entries came to, and what a dry run found."""
+        tally = self.counts.model_dump()
+        for verdict, count in counts.items():
+            tally[verdict] += count
+            tally["looked_at"] += count
+        shown = list(self.samples)
+        seen = Counter(one.verdict for one in shown)
+        for sample in samples:
+            seen[sample.verdict] += 1
+            if seen[sample.verdict] <= SAMPLES:
+                shown.append(sample)
+        update = {"position": position, "counts": Tally(**tally), "samples": shown, "problem": None}
+        return self.model_copy(update=update)
+
+    def note(self) -> Note:
+        """As the log keeps it."""
+        return Note(NOTE, self.model_dump_json())

@@ -1,0 +1,200 @@
+"""Renormalization: stored raw events read again by the present tables, from one end of the log to the other.
+
+One job at a time goes through the log, stretch by stretch: what was quarantined becomes an event, what reads
+differently gets a revision. How far it is, is kept in the log with what it appends, so that after a kill it goes on
+from there; and since what is equal is not appended, nothing is appended twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from pydantic import ValidationError
+
+from adapter.errors import RequestError, StoreError, StoreUnavailable
+from adapter.log.protocol import Log
+from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.table import Table
+from adapter.renormalization.choice import Choice
+from adapter.renormalization.job import NOTE, Job, Question, State
+from adapter.renormalization.rereading import Rereader, Verdict
+from adapter.renormalization.walk import Walk
+from adapter.sources.intake import Source
+
+#: Wait after a failure of the store, seconds.
+STORE_WAIT = 1.0
+
+_log = structlog.get_logger("adapter.renormalization")
+
+
+class Renormalization:
+    """The one job there may be, and the last one there was. Made by `open_renormalization`."""
+
+    def __init__(
+        self,
+        log: Log,
+        rereader: Rereader,
+        providers: Mapping[str, str],
+        catalogue: Callable[[], Catalogue],
+        clock: Callable[[], float],
+        store_wait: float,
+    ) -> None:
+        #: What it came to since the service started, by verdict; for metrics.
+        self.counts: Counter[Verdict] = Counter()
+        self._log = log
+        self._rereader = rereader
+        self._providers = providers
+        self._catalogue = catalogue
+        self._clock = clock
+        self._store_wait = store_wait
+        #: As it was left; while there is a walk, that one knows better.
+        self._left: Job | None = None
+        self._walk: Walk | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def job(self) -> Job | None:
+        """The present job, or else the last one; ``None`` if there never was one."""
+        return self._left if self._walk is None else self._walk.job
+
+    async def start(self, question: Question) -> Job:
+        """Begin a job, or go on with the one that was asked alike and broken off.
+
+        Raises:
+            RequestError: 409, there is one under way.
+        """
+        async with self._turn:
+            before = self.job
+            if before is not None and before.state is State.WAITING and before.question == question:
+                return self._go_on(before)
+            if before is not None and before.state in (State.RUNNING, State.WAITING):
+                raise RequestError(
+                    409,
+                    "Renormalization under way",
+                    f"one that began at {before.started_at} is {before.state}, at position {before.position} of "
+                    f"{before.end}; wait for its end, or cancel it with DELETE /renormalization",
+                )
+            since, end = question.received_from, self._log.head
+            begin = 0 if since is None else min(await self._log.position_at(since), end)
+            job = Job(
+                state=State.RUNNING,
+                question=question,
+                begin=begin,
+                end=end,
+                position=begin,
+                started_at=self._now(),
+            )
+            await self._keep(job)
+            return self._go_on(job)
+
+    async def cancel(self) -> Job | None:
+        """End the job that is under way; what it appended stays. The job as it is then; ``None`` if there never was
+        one."""
+        async with self._turn:
+            await self._stop()
+            if self.job is not None and self.job.state in (State.RUNNING, State.WAITING):
+                await self._end(State.CANCELLED)
+            return self.job
+
+    async def look(self, *, go_on: bool) -> None:
+        """See whether a job was broken off; with ``go_on`` continue it."""
+        kept = await self._log.noted(NOTE)
+        if kept is None:
+            return
+        try:
+            self._left = job = Job.model_validate_json(kept)
+        except ValidationError:
+            _log.error("renormalization_unreadable", kept=kept)
+            return
+        if job.state is not State.RUNNING:
+            return
+        if go_on:
+            self._go_on(job)
+        else:
+            self._left = job.model_copy(update={"state": State.WAITING})
+
+    async def close(self) -> None:
+        """Break off; the log knows how far it is."""
+        await self._stop()
+
+    def _go_on(self, job: Job) -> Job:
+        job = job.model_copy(update={"state": State.RUNNING})
+        asked = job.question.model_dump(exclude_defaults=True)
+        _log.info("renormalization_runs", position=job.position, end=job.end, **asked)
+        self._walk = Walk(
+            self._log,
+            self._rereader,
+            Choice(job.question, self._providers, self._catalogue()),
+            job,
+            self.counts,
+            now=self._now,
+            store_wait=self._store_wait,
+        )
+        self._task = asyncio.create_task(self._run(self._walk))
+        return job
+
+    async def _run(self, walk: Walk) -> None:
+        try:
+            await walk.run()
+            while True:
+                try:
+                    return await self._end(State.DONE)
+                except StoreUnavailable:
+                    await asyncio.sleep(self._store_wait)
+        except Exception:
+            _log.exception("renormalization_failed")
+            with suppress(StoreError):
+                await self._end(State.FAILED, "a fault of the adapter; its log says which")
+
+    async def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._left, self._walk, self._task = self.job, None, None
+
+    async def _end(self, state: State, problem: str | None = None) -> None:
+        assert self.job is not None
+        job = self.job.model_copy(update={"state": state, "ended_at": self._now(), "problem": problem})
+        await self._keep(job)
+        self._left, self._walk = job, None
+        _log.info("renormalization_ended", state=str(state), **job.counts.model_dump())
+
+    async def _keep(self, job: Job) -> None:
+        await self._log.revise([], job.note())
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+@asynccontextmanager
+async def open_renormalization(
+    log: Log,
+    sources: Mapping[str, Source],
+    tables: Mapping[str, Table],
+    catalogue: Callable[[], Catalogue],
+    *,
+    go_on: bool = True,
+    clock: Callable[[], float] = time.time,
+    store_wait: float = STORE_WAIT,
+) -> AsyncIterator[Renormalization]:
+    """Renormalization over the log. A job that was broken off goes on, or waits, without ``go_on``, until it is asked
+    for again; at the end of the context it is broken off. ``clock`` gives epoch seconds; after a failure of the store
+    it waits ``store_wait`` seconds.
+
+    Raises:
+        StoreError: the log cannot be read.
+    """
+    providers = {name: source.provider for name, source in sources.items()}
+    whole = Renormalization(log, Rereader(sources, tables), providers, catalogue, clock, store_wait)
+    await whole.look(go_on=go_on)
+    try:
+        yield whole
+    finally:
+        await whole.close()
