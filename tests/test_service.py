@@ -139,6 +139,8 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/mappings/{provider}",
         "/mappings/{provider}/coverage",
         "/mappings/{provider}/check",
+        "/mappings/{provider}/new",
+        "/mappings/{provider}/accept",
         "/mappings/{provider}/apply",
         "/mappings/{provider}/explain",
         "/mappings/{provider}/diff",

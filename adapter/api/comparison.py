@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from contextlib import aclosing
 
 import orjson
-import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, Parameter, authorize
+from adapter.api.stream import streamed
 from adapter.api.trial import PROVIDER, read_trial, table_in_use, tried_table
 from adapter.errors import MappingError, RequestError
 from adapter.filter import Filter
@@ -24,7 +24,6 @@ from adapter.mapping.body import JSON, NDJSON
 from adapter.mapping.compare import Difference, changed_identity, table_changes
 from adapter.mapping.table import Table
 from adapter.mapping.tables import Tables
-from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.comparing import StoredChanges, StoredComparison
 from adapter.settings import Permission
 from adapter.sources.intake import Source
@@ -33,8 +32,6 @@ from adapter.sources.intake import Source
 TELLING = 0.5
 
 _MOMENTS = ("received_from", "received_to")
-
-_log = structlog.get_logger("adapter.comparison")
 
 
 class Comparison(BaseModel):
@@ -105,20 +102,10 @@ class Comparisons:
             except MappingError as error:
                 raise RequestError(422, "Examples refused", str(error)) from None
             found = Comparison(examples=examples, identity=identity, stored=None)
-            response = web.StreamResponse(headers={**SECURITY_HEADERS, "Content-Type": NDJSON[0]})
-            await response.prepare(request)
-            try:
+            async with streamed(request, NDJSON[0]) as response:
                 if given:
                     found.stored = await self._stored(response, old, new, moments)
                 await response.write(_line("result", found))
-                await response.write_eof()
-            except ConnectionError:
-                _log.info("comparison left by its reader")
-            except Exception as error:
-                _log.error("comparison broken off", exc_info=error)
-                # Without the last chunk the receiver sees that it is not whole.
-                if request.transport is not None:
-                    request.transport.abort()
             return response
 
     async def _stored(self, response: web.StreamResponse, old: Table, new: Table, moments: Filter) -> StoredChanges:

@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 
 import orjson
-import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, json_answer
+from adapter.api.stream import streamed
 from adapter.errors import RequestError
 from adapter.event import Event
 from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
@@ -25,12 +25,9 @@ from adapter.formats import csv, unified
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
-from adapter.problem import SECURITY_HEADERS
 from adapter.search.cursor import Order
 from adapter.search.search import Search
 from adapter.settings import Permission
-
-_log = structlog.get_logger("adapter.api")
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -181,31 +178,16 @@ class Feed:
         async with aclosing(self._pages(filter, order, revisions)) as pages:
             # The first page is asked for before the answer begins, so that what is wrong can still be said.
             events = await anext(pages, None)
-            response = web.StreamResponse(
-                headers={
-                    **SECURITY_HEADERS,
-                    "Content-Type": form.MEDIA_TYPE,
-                    "Content-Disposition": f'attachment; filename="events.{name}"',
-                }
-            )
-            await response.prepare(request)
-            if request.method == "HEAD":
-                return response
-            try:
+            headers = {"Content-Disposition": f'attachment; filename="events.{name}"'}
+            async with streamed(request, form.MEDIA_TYPE, headers) as response:
+                if request.method == "HEAD":
+                    return response
                 await response.write(form.HEAD)
                 while events is not None:
                     for start in range(0, len(events), TURN):
                         await response.write(form.lines(events[start : start + TURN]))
                         await asyncio.sleep(0)
                     events = await anext(pages, None)
-                await response.write_eof()
-            except ConnectionError:
-                _log.info("export left by its reader")
-            except Exception as error:
-                _log.error("export broken off", exc_info=error)
-                # Without the last chunk the receiver sees that the file is not whole.
-                if request.transport is not None:
-                    request.transport.abort()
             return response
 
     async def _pages(self, filter: Filter, order: Order, revisions: bool) -> AsyncGenerator[list[bytes], None]:
