@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from math import inf
 from typing import Any, Literal
 
 import orjson
@@ -12,6 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from adapter.formats.text import harmless
+
+#: Different lines that are remembered, to know when one comes again.
+_LINES = 100
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
@@ -43,6 +49,7 @@ def configure_logs(level: Level, format: Format) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            Repetitions(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -50,6 +57,34 @@ def configure_logs(level: Level, format: Format) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+class Repetitions:
+    """Keeps back lines that say within ``wait`` seconds what was said already, such as one for each request that a full
+    disk refuses; the next one that is let through says as ``times`` how many it stands for. ``clock`` gives seconds."""
+
+    def __init__(self, wait: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wait = wait
+        self._clock = clock
+        #: By what was said: since when, and how often it was kept back.
+        self._said: dict[tuple[str | None, str], tuple[float, int]] = {}
+
+    def __call__(self, logger: WrappedLogger, method: str, entry: EventDict) -> EventDict:
+        """
+        Raises:
+            structlog.DropEvent: the line is kept back.
+        """
+        if "exc_info" in entry:
+            return entry
+        now, line = self._clock(), (getattr(logger, "name", None), f"{method} {entry}")
+        since, kept_back = self._said.get(line, (-inf, 0))
+        if now < since + self._wait:
+            self._said[line] = (since, kept_back + 1)
+            raise structlog.DropEvent
+        if len(self._said) >= _LINES:
+            self._said.clear()
+        self._said[line] = (now, 0)
+        return {**entry, "times": kept_back + 1} if kept_back else entry
 
 
 def _tell_little_of_what_is_not_http(record: logging.LogRecord) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 
-from adapter.logs import configure_logs
+from adapter.logs import Repetitions, configure_logs
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +76,31 @@ def test_what_is_not_http_is_one_line_without_its_text(capsys: pytest.CaptureFix
     server.error("Error handling request from %s", "127.0.0.1", exc_info=error)
     server.error("Unhandled", exc_info=KeyError("a bug"))
     assert [entry["event"] for entry in logged(capsys)] == ["Unhandled"]
+
+
+def test_a_line_that_says_the_same_again_is_kept_back_and_counted() -> None:
+    now = 0.0
+    let_through = Repetitions(wait=1.0, clock=lambda: now)
+
+    def say(event: str) -> Any:
+        try:
+            return let_through(None, "error", {"event": event})
+        except structlog.DropEvent:
+            return None
+
+    assert say("full") == {"event": "full"}
+    assert [say("full"), say("full")] == [None, None]
+    assert say("empty") == {"event": "empty"}
+    now = 1.0
+    assert say("full") == {"event": "full", "times": 3}
+    now = 2.0
+    assert say("full") == {"event": "full"}
+
+
+def test_repeated_lines_are_kept_back_and_tracebacks_never(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    log = structlog.get_logger("adapter.test")
+    for _ in range(3):
+        log.warning("store unavailable", problem="full")
+        log.warning("failed", exc_info=ValueError("x"))
+    assert [entry["event"] for entry in logged(capsys)] == ["store unavailable", "failed", "failed", "failed"]
