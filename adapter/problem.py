@@ -57,7 +57,7 @@ def answer(error: Exception) -> web.Response:
         case RequestError():
             return problem(error.status, error.title, error.detail, headers=error.headers, **error.extra)
         case StoreUnavailable():
-            _log.error("store unavailable", problem=str(error))
+            _log.error("store_unavailable", problem=str(error))
             return problem(
                 503,
                 "Store unavailable",
@@ -68,7 +68,7 @@ def answer(error: Exception) -> web.Response:
             title = _TITLES.get(error.status, error.reason)
             return problem(error.status, title, error.text or title, headers=_kept(error))
         case _:
-            _log.error("request failed", exc_info=error)
+            _log.error("request_failed", exc_info=error)
             return problem(500, "Internal error", "The request failed for a reason inside the adapter; see its log.")
 
 

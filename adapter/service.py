@@ -236,7 +236,7 @@ async def _open_deliveries(settings: Settings, log: Log, catalogue: Catalogue) -
     finally:
         for error in await asyncio.gather(*(stack.aclose() for stack in stacks), return_exceptions=True):
             if error is not None:
-                _log.error("sink did not end well", exc_info=error)
+                _log.error("sink_end_failed", exc_info=error)
 
 
 async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int, drain: float) -> int:

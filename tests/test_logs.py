@@ -101,6 +101,6 @@ def test_repeated_lines_are_kept_back_and_tracebacks_never(capsys: pytest.Captur
     configure_logs("info", "json")
     log = structlog.get_logger("adapter.test")
     for _ in range(3):
-        log.warning("store unavailable", problem="full")
+        log.warning("store_unavailable", problem="full")
         log.warning("failed", exc_info=ValueError("x"))
-    assert [entry["event"] for entry in logged(capsys)] == ["store unavailable", "failed", "failed", "failed"]
+    assert [entry["event"] for entry in logged(capsys)] == ["store_unavailable", "failed", "failed", "failed"]

@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 
 from adapter.api.operation import Answer, Operation
 from adapter.counts import Commits, Counts, Histogram
-from adapter.delivery.loop import Delivery, State
+from adapter.delivery.health import State
+from adapter.delivery.loop import Delivery
 from adapter.formats.text import harmless
 from adapter.log.protocol import Log
 from adapter.mapping.tables import Tables

@@ -25,8 +25,8 @@ async def streamed(
         yield response
         await response.write_eof()
     except ConnectionError:
-        _log.info("answer left by its reader", path=request.path)
+        _log.info("answer_left", path=request.path)
     except Exception as error:
-        _log.error("answer broken off", path=request.path, exc_info=error)
+        _log.error("answer_broken_off", path=request.path, exc_info=error)
         if request.transport is not None:
             request.transport.abort()

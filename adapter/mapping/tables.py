@@ -70,7 +70,7 @@ class Tables(Mapping[str, Table]):
                 _prove(table)
             except MappingError as error:
                 self.refused[provider] = Refusal(str(error), int(self._clock() * 1000))
-                _log.error("table in use though it is wrong", provider=provider, problem=str(error), mapping=table.name)
+                _log.error("table_in_use_though_wrong", provider=provider, problem=str(error), mapping=table.name)
 
     async def reload(self, providers: Iterable[str] | None = None, *, force: bool = False) -> None:
         """Take up what the files of these providers say now, and of those whose tables rest on theirs; ``None``: of
@@ -91,12 +91,12 @@ class Tables(Mapping[str, Table]):
         if isinstance(outcome, str):
             self.refused[provider] = Refusal(outcome, int(self._clock() * 1000))
             kept = self._tables.get(provider)
-            _log.error("table refused", provider=provider, problem=outcome, mapping=kept.name if kept else None)
+            _log.error("table_refused", provider=provider, problem=outcome, mapping=kept.name if kept else None)
         elif outcome is not None:
             old = self._tables.get(provider)
             self._tables[provider] = outcome
             if before is not None or old is None or old.name != outcome.name:
-                _log.info("table in use", provider=provider, mapping=outcome.name)
+                _log.info("table_in_use", provider=provider, mapping=outcome.name)
 
     def _read(self, wanted: set[str] | None, force: bool) -> tuple[Catalogue, dict[str, Table | str | None]]:
         """The catalogue, and for each provider its table, or what is wrong; ``None``: nothing is left of it."""
@@ -136,7 +136,7 @@ class Tables(Mapping[str, Table]):
         except MappingError as error:
             return str(error)
         except Exception as error:  # whatever a file holds, the table before it goes on
-            _log.exception("table failed to load", provider=provider)
+            _log.exception("table_load_failed", provider=provider)
             return f"{provider}: loading it failed ({type(error).__name__}); this is a fault of the adapter"
         if provider in self._tables:
             return f"{provider}: its mapping.yaml is gone; its last table is in use until the next start"

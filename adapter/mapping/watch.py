@@ -58,7 +58,7 @@ async def _watch(tables: Tables, known: Mapping[str, frozenset[Mark]], every: fl
                 known = now
                 await tables.reload(None if _TYPES in changed else changed)
         except Exception:  # the watch goes on, whatever one look meets
-            _log.exception("look for changed tables failed")
+            _log.exception("table_look_failed")
 
 
 def look(folders: Sequence[Path]) -> dict[str, frozenset[Mark]]:

@@ -63,7 +63,7 @@ class Rereader:
             provider = _provider(latest) if source is None else source.provider
             return self._read(stored, latest, now, provider)
         except Exception:
-            _log.exception("reading again failed", position=stored.entry.position)
+            _log.exception("rereading_failed", position=stored.entry.position)
             none = Verdict.QUARANTINED if latest.event is None else Verdict.KEPT
             return Rereading(none, None, "reading it again failed; this is a fault of the adapter")
 
@@ -103,7 +103,7 @@ class Rereader:
         except (NotReadable, UnknownMedia) as error:
             return (None, None, None, None, str(error))
         except Exception as error:
-            _log.exception("table failed", provider=table.provider, mapping=table.name)
+            _log.exception("table_failed", provider=table.provider, mapping=table.name)
             return (None, None, None, None, f"the table failed on it ({type(error).__name__})")
         if len(records) == 1:
             return read_record(table, records[0], first.received_at)

@@ -26,7 +26,7 @@ def read_record(table: Table, record: Record, received_at: int) -> tuple[Any, ..
     try:
         return table.read(record.value, received_at)
     except Exception as error:
-        _log.exception("table failed", provider=table.provider, mapping=table.name)
+        _log.exception("table_failed", provider=table.provider, mapping=table.name)
         problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
         return (None, None, None, None, problem)
 

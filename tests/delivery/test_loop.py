@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from adapter.delivery.loop import State, reader_name
+from adapter.delivery.health import State
+from adapter.delivery.loop import reader_name
 from adapter.errors import StoreUnavailable
 from adapter.log.protocol import Held, Log, Revision, Settlement
 from adapter.model import Entry
