@@ -56,6 +56,11 @@ def new_entry(number: int, type: str | None = "access.LOGIN", **event: Any) -> N
     )
 
 
+def numbers(first: int, last: int) -> list[int]:
+    """The whole numbers from the first to the last, which is one of them."""
+    return list(range(first, last + 1))
+
+
 async def append(log: Log, count: int, first: int = 1) -> None:
     await log.append([new_entry(number) for number in range(first, first + count)])
 

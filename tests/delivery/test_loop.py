@@ -23,15 +23,12 @@ from tests.delivery.parts import (
     check_settled_law,
     delivering,
     new_entry,
+    numbers,
     until,
 )
 
 DOWN = Later("no", receiver_down=True)
 REFUSED = Later("the receiver answered 400")
-
-
-def numbers(first: int, last: int) -> list[int]:
-    return list(range(first, last + 1))
 
 
 class Watched:

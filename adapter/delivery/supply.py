@@ -1,0 +1,99 @@
+"""Where entries to be sent come from: the log, read past the cursor, and held rows that are due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from adapter.delivery.ledger import Ledger
+from adapter.delivery.line import Line
+from adapter.delivery.select import Selection
+from adapter.delivery.sending import Sender
+from adapter.delivery.settling import Settler
+from adapter.log.protocol import Log
+
+#: While entries come all the time, those of this long are read together, seconds.
+GATHER = 0.01
+#: The longest a due row is left alone because the clock was set back, seconds.
+LONGEST_WAIT = 60.0
+
+
+class Supply:
+    """Brings one sink's line what it can send. Its two methods run as tasks, for ever."""
+
+    def __init__(
+        self,
+        reader: str,
+        log: Log,
+        selection: Selection,
+        ledger: Ledger,
+        line: Line,
+        settler: Settler,
+        sender: Sender,
+        *,
+        now: Callable[[], int],
+    ) -> None:
+        self._reader = reader
+        self._log = log
+        self._selection = selection
+        self._ledger = ledger
+        self._line = line
+        self._settler = settler
+        self._sender = sender
+        self._now = now
+
+    async def read_on(self) -> None:
+        """Keep a stretch of entries ready to be sent."""
+        loop = asyncio.get_running_loop()
+        line, selection = self._line, self._selection
+        last_at = 0.0
+        while True:
+            await line.wait_until_short()
+            if self._log.head <= line.read_to:
+                await self._log.wait(line.read_to)
+                if loop.time() - last_at < 2 * GATHER:
+                    await asyncio.sleep(GATHER)
+            last_at = loop.time()
+            entries = await self._log.read(line.read_to, limit=line.stretch)
+            for begin in range(0, len(entries), selection.stretch):
+                part = entries[begin : begin + selection.stretch]
+                chosen = selection.select(part)
+                line.add_fresh(chosen, part[-1].position)
+                if chosen:
+                    self._sender.wake()
+                if len(part) < len(entries):
+                    await asyncio.sleep(0)
+            self._settler.note_read()
+
+    async def take_up(self) -> None:
+        """Make flights of held rows when they are due; they never take more than half of the room."""
+        room = max(1, self._line.room // 2)
+        ledger = self._ledger
+        moved = self._settler.rows_moved
+        while True:
+            moved.clear()
+            free = room - len(ledger.busy)
+            if ledger.held <= 0 or free <= 0:
+                await moved.wait()
+                continue
+            # What was busy when the question was asked may be answered with a row that has ended since.
+            busy = set(ledger.busy)
+            rows = await self._log.held(self._reader, limit=len(busy) + free)
+            busy |= ledger.busy
+            waiting = [(row, row.due_at) for row in rows if row.due_at is not None and row.position not in busy]
+            now = self._now()
+            due = {row.position: row.tries for row, due_at in waiting if due_at <= now}
+            if due:
+                entries = await self._log.fetch(list(due))
+                ledger.reserve(due)
+                if missing := due.keys() - {entry.position for entry in entries}:
+                    ledger.skip(list(missing))
+                    self._settler.note_skipped()
+                self._line.add_due(entries, due)
+                self._sender.wake()
+                continue
+            wait = (waiting[0][1] - now) / 1000 if waiting else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if wait is None else min(wait, LONGEST_WAIT)):
+                    await moved.wait()

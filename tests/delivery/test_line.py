@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adapter.delivery.ledger import Flight, Ledger
+from adapter.delivery.line import Line
+from adapter.log.protocol import Progress
+from tests.delivery.parts import numbers
+from tests.sinks.entries import make_entries, make_entry
+
+
+def make_line(*fresh: int, window: int = 2, batch: int = 1) -> tuple[Line, Ledger]:
+    ledger = Ledger("sink:soc", Progress(0, 1, ""))
+    line = Line(ledger, window=window, batch=batch, read_to=0)
+    line.add_fresh([make_entry(position) for position in fresh], max(fresh, default=0))
+    return line, ledger
+
+
+def positions(flight: Flight | None) -> list[int]:
+    return [entry.position for entry in flight.entries] if flight else []
+
+
+def take_all(line: Line) -> list[list[int]]:
+    taken = []
+    while flight := line.take():
+        taken.append(positions(flight))
+    return taken
+
+
+def take(line: Line) -> Flight:
+    flight = line.take()
+    assert flight is not None
+    return flight
+
+
+def test_what_is_to_be_sent_again_goes_first_then_what_is_due_then_what_is_new() -> None:
+    line, _ = make_line(7, 8, window=4)
+    line.put_back(take(line))
+    line.add_due([make_entry(3)], {3: 1})
+    assert take_all(line) == [[7], [3], [8]]
+
+
+def test_a_flight_is_as_large_as_the_sink_takes_and_there_is() -> None:
+    line, _ = make_line(*numbers(1, 8), batch=3)
+    assert take_all(line) == [[1, 2, 3], [4, 5, 6], [7, 8]]
+
+
+def test_held_rows_are_sent_together_and_know_their_tries() -> None:
+    line, _ = make_line(batch=2)
+    line.add_due(make_entries(3), {1: 4, 2: 5, 3: 6})
+    first, second = take(line), take(line)
+    assert (positions(first), positions(second)) == ([1, 2], [3])
+    assert [first.tried(one) for one in first.entries] == [4, 5]
+    assert first.has_rows
+
+
+def test_no_more_is_sent_than_two_windows_until_it_is_settled() -> None:
+    line, ledger = make_line(*numbers(1, 9))
+    sent = [take(line) for _ in numbers(1, 4)]
+    assert line.take() is None
+    for flight in sent[:3]:
+        ledger.answer(flight, flight.entries, (), ())
+    assert line.take() is None
+    ledger.settle(line.reached, 0, 0)
+    assert line.take() is None
+    ledger.commit()
+    assert take_all(line) == [[5], [6], [7]]
+
+
+def test_what_was_sent_before_may_be_sent_again_although_all_room_is_taken() -> None:
+    line, _ = make_line(*numbers(1, 9))
+    sent = [take(line) for _ in numbers(1, 4)]
+    line.put_back(sent[0])
+    assert take_all(line) == [[1]]
+
+
+def test_due_rows_wait_for_room_and_new_entries_may_pass_them() -> None:
+    line, _ = make_line(11, 12, window=1, batch=3)
+    take(line)
+    line.add_due(make_entries(5), dict.fromkeys(numbers(1, 5), 1))
+    line.add_fresh(make_entries(1, first=13), 13)
+    assert take_all(line) == [[1, 2, 3], [13]]
+
+
+@pytest.mark.parametrize("exposed", range(8))
+def test_as_many_flights_are_announced_as_can_be_taken(exposed: int) -> None:
+    line, ledger = make_line(*numbers(1, 12), window=1, batch=3)
+    line.put_back(take(line))
+    ledger.exposed = exposed
+    announced = line.flights
+    assert announced == len(take_all(line))
+
+
+def test_all_is_reached_up_to_the_first_that_was_not_sent() -> None:
+    line, _ = make_line(3, 6)
+    assert line.reached == 2
+    take(line)
+    assert line.reached == 5
+    take(line)
+    line.add_fresh([], 9)
+    assert line.reached == 9
+
+
+def test_probes_go_round_new_entries_and_those_that_failed() -> None:
+    line, _ = make_line(*numbers(1, 9))
+    for flight in [take(line), take(line)]:
+        line.put_back(flight)
+    probed = []
+    for _ in numbers(1, 5):
+        probe = line.take_probe()
+        assert probe is not None
+        probed += positions(probe)
+        line.put_back(probe)
+    assert probed == [1, 3, 2, 4, 1]
+
+
+def test_with_one_send_at_a_time_the_probe_is_what_failed() -> None:
+    line, _ = make_line(*numbers(1, 9), window=1)
+    line.put_back(take(line))
+    for _ in numbers(1, 3):
+        probe = line.take_probe()
+        assert positions(probe) == [1]
+        assert probe is not None
+        line.put_back(probe)
+    assert take_all(line) == [[1], [2]]
+
+
+async def test_it_runs_short_when_half_a_stretch_is_left() -> None:
+    line, _ = make_line(*numbers(1, 1000), window=1000)
+    reader = asyncio.create_task(line.wait_until_short())
+    for _ in numbers(1, 499):
+        take(line)
+    await asyncio.sleep(0)
+    assert not reader.done()
+    take(line)
+    await reader
