@@ -30,6 +30,9 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 #: Objects that may stand one after another in a body; more than any request may bring, and soon told.
 OBJECTS_LIMIT = 100_000
 
+#: Envelopes that are opened one inside another.
+ENVELOPES_DEPTH = 4
+
 
 class NotReadable(ValueError):
     """The body as a whole is not what its media type says; the message says where and what."""
@@ -70,6 +73,8 @@ class Splitter:
             for one in mapping.body
             if one.events is not None
         ]
+        #: A value without any of these keys, as most are, is no envelope.
+        self._opening = frozenset([keys[0] for _, keys, _ in self._envelopes])
         self._answers = any(one.answer for one in mapping.body)
         self._texts = {one.media: one for one in mapping.body if one.media is not None}
         self._finders = {media: compile_pattern(one.find) for media, one in self._texts.items() if one.find}
@@ -107,7 +112,7 @@ class Splitter:
         if media == JSON or media.endswith("+json"):
             return self._json(body)
         if media in NDJSON:
-            return [self._record(line) for line in _lines(body)]
+            return [record for line in _lines(body) for record in self._records(line)]
         framing = self._texts.get(media)
         if framing is None:
             known = ", ".join([JSON, NDJSON[0], *sorted(self._texts)])
@@ -121,16 +126,11 @@ class Splitter:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             return self._odd_json(body, error)
-        if value.__class__ is dict:
-            for fits, keys, _ in self._envelopes:
-                if fits(value):
-                    return self._envelope(body, keys)
-            return [self._checked(body.strip(), value)]
         if value.__class__ is list:
-            return [
-                self._checked(raw, one) for raw, one in zip(_elements(body), value, strict=True)
-            ]  # the slices come from the bytes, the values from the parse that was made anyway
-        return [Record(body.strip(), None, _not_an_object(value))]
+            # The slices come from the bytes, the values from the parse that was made anyway.
+            pairs = zip(_elements(body), value, strict=True)
+            return [record for raw, one in pairs for record in self._opened(raw, one)]
+        return self._opened(body.strip(), value)
 
     def _odd_json(self, body: bytes, error: orjson.JSONDecodeError) -> list[Record]:
         """JSON that the fast parser refuses: lone surrogates, huge numbers, deep nesting, a byte order mark."""
@@ -147,32 +147,32 @@ class Splitter:
             objects = _objects(body)
             if not objects:
                 raise NotReadable(f"the body is not JSON: {error}") from None
-            return [self._record(raw) for raw in objects]
-        if isinstance(value, list):
-            return [self._record(raw) for raw in _odd_elements(text)]
-        return [self._record(body.strip())]
+            return [record for raw in objects for record in self._records(raw)]
+        slices = _odd_elements(text) if isinstance(value, list) else [body.strip()]
+        return [record for raw in slices for record in self._records(raw)]
 
-    def _envelope(self, body: bytes, keys: tuple[str, ...]) -> list[Record]:
-        part: Any = body
-        for key in keys:
-            part = bytes(msgspec.json.decode(part, type=dict[str, msgspec.Raw])[key])
-        if part.startswith(b'"'):  # JSON inside a text
-            part = msgspec.json.decode(part, type=str).strip().encode()
-        if not part.startswith(b"["):
-            return [self._record(part)]
-        return [self._record(raw) for raw in _elements(part)]
+    def _opened(self, raw: bytes, value: Any, depth: int = 0) -> list[Record]:
+        """The records of one value: the value itself, or what stands in it if it is an envelope, wherever that came;
+        ``depth``: how many envelopes it was in."""
+        if value.__class__ is dict and depth < ENVELOPES_DEPTH and not self._opening.isdisjoint(value):
+            for fits, keys, _ in self._envelopes:
+                held = _held(value, keys)
+                if held is not None and fits(value):
+                    slices = _inside(raw, held, keys)
+                    return [record for one in slices for record in self._records(one, depth + 1)]
+        return [self._checked(raw, value)]
 
-    def _record(self, raw: bytes) -> Record:
+    def _records(self, raw: bytes, depth: int = 0) -> list[Record]:
         try:
-            return self._checked(raw, orjson.loads(raw))
+            value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             try:
                 value = _repaired(_DECODER.decode(raw.decode()))
             except RecursionError:
-                return Record(raw, None, f"nested deeper than {self._max_depth} levels")
+                return [Record(raw, None, f"nested deeper than {self._max_depth} levels")]
             except ValueError:
-                return Record(raw, None, f"not JSON: {error}")
-            return self._checked(raw, value)
+                return [Record(raw, None, f"not JSON: {error}")]
+        return self._opened(raw, value, depth)
 
     def _checked(self, raw: bytes, value: Any) -> Record:
         if value.__class__ is not dict:
@@ -213,7 +213,7 @@ class Splitter:
         finder = self._finders.get(media)
         for raw in _lines(body):
             if framing.lines == "keyvalue" and raw.startswith(b"{"):
-                yield self._record(raw)  # a log that writes JSON has the pairs in a field of it
+                yield from self._records(raw)  # a log that writes JSON has the pairs in a field of it
                 continue
             line = raw.decode("utf-8", "replace")
             start = 0
@@ -224,9 +224,9 @@ class Splitter:
                     continue
                 start = found.start()
             if framing.lines == "json":
-                record = self._record(line[start:].encode())
-                told = raw if record.raw == line[start:].encode() else line[:start].encode() + record.raw
-                yield Record(told, record.value, record.problem, media)
+                for record in self._records(line[start:].encode()):
+                    told = raw if record.raw == line[start:].encode() else line[:start].encode() + record.raw
+                    yield Record(told, record.value, record.problem, media)
                 continue
             pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
             if self._redactor is not None and self._redactor.redact(pairs):
@@ -244,6 +244,27 @@ def _divided(record: Record, elements: Elements) -> list[Record]:
     except TooMany as error:
         return [replace(record, value=None, problem=str(error))]
     return [replace(record, value=value, place=place) for place, value in parts] or [record]
+
+
+def _held(value: Any, keys: tuple[str, ...]) -> Any:
+    """What an envelope holds at these keys; ``None`` if it has nothing there."""
+    for key in keys:
+        value = value.get(key) if value.__class__ is dict else None
+    return value
+
+
+def _inside(raw: bytes, held: Any, keys: tuple[str, ...]) -> list[bytes]:
+    """The slices of what stands at these keys of an envelope; ``held``: the same, parsed."""
+    try:
+        part = raw
+        for key in keys:
+            part = bytes(msgspec.json.decode(part, type=dict[str, msgspec.Raw])[key])
+        if part.startswith(b'"'):  # JSON inside a text
+            part = msgspec.json.decode(part, type=str).strip().encode()
+    except (msgspec.DecodeError, RecursionError):
+        # Only the standard library's parser takes it, so what that made of it is what there is.
+        part = held.strip().encode() if held.__class__ is str else orjson.dumps(held)
+    return _elements(part) if part.startswith(b"[") else [part]
 
 
 def _elements(body: bytes) -> list[bytes]:

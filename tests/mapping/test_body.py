@@ -57,6 +57,45 @@ def test_an_envelope_is_opened_where_the_table_says(table: Table) -> None:
     assert [r.raw for r in table.split(b'{"page":0,"results":{"kind":"a"}}')] == [b'{"kind":"a"}']
 
 
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b'[{"page":0,"results":[{"kind":"a"}]},{"kind":"b"}]', "application/json"),
+        (b'{"page":0,"results":[{"kind":"a"}]}\n{"kind":"b"}\n', NDJSON[0]),
+        (b'{"page":0,"results":[{"kind":"a"}]}{"kind":"b"}', "application/json"),
+        (b'{"data":{"events":[{"page":0,"results":[{"kind":"a"}]},{"kind":"b"}]}}', "application/json"),
+        (rb'{"page":0,"results":"{\"data\":{\"events\":[{\"kind\":\"a\"},{\"kind\":\"b\"}]}}"}', "application/json"),
+    ],
+    ids=["in a list", "in a line", "one after another", "in another envelope", "in a text in another envelope"],
+)
+def test_an_envelope_is_opened_wherever_it_stands(table: Table, body: bytes, media: str) -> None:
+    assert [record.raw for record in table.split(body, media)] == [b'{"kind":"a"}', b'{"kind":"b"}']
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"page":0,"results":[{"kind":"a","agent":"\ud800"},{"kind":"b"}]}',
+        rb'{"page":0,"results":"[{\"kind\":\"a\",\"agent\":\"\ud800\"},{\"kind\":\"b\"}]"}',
+    ],
+)
+def test_one_odd_text_does_not_hide_the_other_events_of_an_envelope(table: Table, body: bytes) -> None:
+    odd, other = table.split(body)
+    assert odd.value == {"kind": "a", "agent": "\N{REPLACEMENT CHARACTER}"}
+    assert other.raw == b'{"kind":"b"}'
+
+
+@pytest.mark.parametrize("body", [b'{"page":0,"results":null}', b'{"data":{"events":null}}', b'{"data":5}'])
+def test_an_envelope_without_events_is_a_record_itself(table: Table, body: bytes) -> None:
+    assert [record.raw for record in table.split(body)] == [body]
+
+
+def test_envelopes_inside_envelopes_come_to_an_end(table: Table) -> None:
+    body = b'{"page":0,"results":[' * 9 + b'{"kind":"a"}' + b"]}" * 9
+    (record,) = table.split(body)
+    assert record.raw == body[21 * 4 : -2 * 4]
+
+
 def test_a_broken_line_of_ndjson_is_kept_with_its_problem(table: Table) -> None:
     records = table.split(b'{"kind":"in"}\r\n\n{"kind":\n"x"\n', NDJSON[0])
     assert [record.raw for record in records] == [b'{"kind":"in"}', b'{"kind":', b'"x"']
