@@ -224,7 +224,7 @@ class Identity(_Word):
     weak: list[Value | Literal["@native"]] | None = Field(
         None,
         description="Where it does not always send one: values that together name the event, none of which only one "
-        "way of delivery adds; @native is the native type",
+        "way of delivery adds; @native is the native type. An event without the time that stands among them is new",
     )
 
 

@@ -355,6 +355,15 @@ def test_keys_are_of_the_named_values_only(make_table: Make) -> None:
     assert read(table, {"kind": "in"}).weak is None
 
 
+def test_an_event_without_the_time_that_its_weak_key_rests_on_is_new(make_table: Make) -> None:
+    table = make_table(BASE + "types: {in: {type: LOGIN}}")
+    for nothing in (None, "", "null"):
+        assert read(table, {"kind": "in", "when": nothing, "user": {"id": "u"}}).weak is None
+    # A key that needs no time does without.
+    table = make_table(BASE.replace("when, user.id", "ticket") + "types: {in: {type: LOGIN}}")
+    assert read(table, {"kind": "in", "ticket": 7}).weak == ["fields", "in", "7"]
+
+
 def test_a_row_whose_outcome_disagrees_with_its_type_is_refused_with_its_line(make_table: Make) -> None:
     with pytest.raises(
         MappingError, match=r"mapping.yaml:13: types.in: outcome success does not agree|outcome failure"
