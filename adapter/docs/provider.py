@@ -170,7 +170,7 @@ def _shapes(shapes: dict[str, Shape]) -> str:
     for name, shape in shapes.items():
         for field, value in shape.fields.items():
             fields.setdefault(field, {}).setdefault(_value(value), []).append(name)
-    if len(shapes) <= 3:
+    if len(shapes) <= 4:
         rows = [
             (code(field), "; ".join(_for(words, names, len(shapes)) for words, names in values.items()))
             for field, values in fields.items()
