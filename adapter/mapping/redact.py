@@ -48,6 +48,12 @@ class _Keys:
         lowered = [key.lower() for key in keys]
         self._anywhere = set(lowered)
         self._below = [tuple(key.rpartition(".")[::2]) for key in lowered if "." in key]
+        self._names = {*self._anywhere, *(last for _, last in self._below)}
+
+    def named_in(self, text: str) -> bool:
+        """Whether a text has one of the names in quotes in it, in whatever place."""
+        plain = text.lower().replace("\\", "")
+        return any(f'"{name}"' in plain for name in self._names)
 
     def secret(self, key: str, above: tuple[str, ...]) -> bool:
         name = key.lower()
@@ -57,18 +63,7 @@ class _Keys:
 def _cleaned(part: Any, keys: _Keys, above: tuple[str, ...]) -> Any:
     """The part without its secrets; the part itself if it has none."""
     if part.__class__ is str:
-        if part[:1] not in ("{", "["):
-            if above or "=" not in part:
-                return part
-            pairs = parse_keyvalue(part)
-            cleaned = _cleaned(pairs, keys, above)
-            return part if cleaned is pairs else write_keyvalue(cleaned)
-        try:
-            inner = orjson.loads(part)
-        except ValueError:
-            return part
-        cleaned = _cleaned(inner, keys, above)
-        return part if cleaned is inner else orjson.dumps(cleaned).decode()
+        return _cleaned_text(part, keys, above)
     if part.__class__ is list:
         elements = [_cleaned(one, keys, above) for one in part]
         return part if all(a is b for a, b in zip(elements, part, strict=True)) else elements
@@ -83,6 +78,26 @@ def _cleaned(part: Any, keys: _Keys, above: tuple[str, ...]) -> Any:
         entries[key] = _cleaned(value, keys, (*above, key.lower()))
         changed = changed or entries[key] is not value
     return entries if changed else part
+
+
+def _cleaned_text(part: str, keys: _Keys, above: tuple[str, ...]) -> Any:
+    """The same of a text, which may be JSON, or pairs."""
+    first = part.lstrip()[:1]
+    if first in ("{", "[", '"'):
+        try:
+            inner = orjson.loads(part)
+        except ValueError:
+            if first != '"':
+                # What cannot be read, such as what was cut off, cannot be looked into.
+                return REDACTED if keys.named_in(part) else part
+        else:
+            cleaned = _cleaned(inner, keys, above)
+            return part if cleaned is inner else orjson.dumps(cleaned).decode()
+    if above or "=" not in part:
+        return part
+    pairs = parse_keyvalue(part)
+    cleaned = _cleaned(pairs, keys, above)
+    return part if cleaned is pairs else write_keyvalue(cleaned)
 
 
 def _put(owner: Any, step: Step, value: Any) -> None:

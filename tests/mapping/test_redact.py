@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from adapter.mapping.table import Table
 
 Make = Callable[[str], Table]
@@ -50,6 +52,30 @@ def test_secrets_go_at_any_depth_in_whatever_case(make_table: Make) -> None:
 def test_an_event_without_secrets_keeps_its_exact_bytes(make_table: Make) -> None:
     body = b'{"kind": "in",  "representation":"{\\"name\\": 1}"}'
     assert make_table(TABLE).split(body)[0].raw == body
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ' {"secret": "hunter2"}',
+        '"{\\"secret\\": \\"hunter2\\"}"',
+        '{"name": "\\ud800", "secret": "hunter2"}',
+        '{"name": NaN, "secret": "hunter2"}',
+        '{"credentials": [{"value": "hunter2',
+        '{"inner": "{\\"secret\\": \\"hunter2',
+    ],
+    ids=["after a blank", "JSON in JSON", "lone surrogate", "no JSON", "cut off", "cut off inside"],
+)
+def test_secrets_in_odd_json_text_go_too(make_table: Make, text: str) -> None:
+    (record,) = make_table(TABLE).split(json.dumps({"kind": "in", "representation": text}).encode())
+    assert b"hunter2" not in record.raw
+    assert b"[redacted]" in record.raw
+
+
+def test_text_that_only_looks_like_json_stays(make_table: Make) -> None:
+    for text in ("{0} has a new secret", '"secret"', "[the secret", '{"name": "cut o'):
+        body = json.dumps({"kind": "in", "representation": text}).encode()
+        assert make_table(TABLE).split(body)[0].raw == body
 
 
 def test_secrets_in_lines_go_too(make_table: Make) -> None:
