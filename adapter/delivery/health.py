@@ -134,7 +134,7 @@ class Health:
         for suspect in self._suspects:
             self.answer = suspect.answer.reason
             suspect.flight.downs += 1
-            if suspect.flight.downs > DOWNS and not self._in_order:
+            if suspect.flight.downs > DOWNS:
                 charge.append(suspect)
             else:
                 again.append(suspect.flight)

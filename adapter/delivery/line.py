@@ -68,11 +68,8 @@ class Line:
 
     def put_back(self, flight: Flight) -> None:
         """A flight is to be sent again without a try being spent."""
-        # Probes go round among them, but with one send at a time the order of the log is kept.
-        if self._in_order:
-            self._again.appendleft(flight)
-        else:
-            self._again.append(flight)
+        # Behind the others, so that probes go round among them. With one send at a time there are no others.
+        self._again.append(flight)
 
     def take(self) -> Flight | None:
         """The next flight to send, if one may go now."""

@@ -175,15 +175,6 @@ def test_a_message_that_is_there_at_each_of_three_outages_spends_a_try() -> None
     assert ruling.again == [other]
 
 
-def test_where_order_is_kept_no_message_spends_a_try_on_an_outage() -> None:
-    health = make_health(window=1)
-    for number in range(1, 20):
-        first = send(number)
-        assert is_down(health, [first]).again == [first]
-        health.begin_probe(first)
-        health.note_up(first)
-
-
 # Gone
 
 
