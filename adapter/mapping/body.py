@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,7 @@ import msgspec
 import orjson
 
 from adapter.mapping.elements import Elements, TooMany
+from adapter.mapping.exact import NotJson, fraction, parse_json, whole, write_json
 from adapter.mapping.expressions import compile_condition
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
@@ -97,8 +99,8 @@ class Splitter:
         if not self._answers or media != JSON:
             return None
         try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError:
+            value = parse_json(body)
+        except NotJson:
             return None
         if value.__class__ is not dict:
             return None
@@ -123,8 +125,8 @@ class Splitter:
 
     def _json(self, body: bytes) -> list[Record]:
         try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            value = parse_json(body)
+        except NotJson as error:
             return self._odd_json(body, error)
         if value.__class__ is list:
             # The slices come from the bytes, the values from the parse that was made anyway.
@@ -132,8 +134,8 @@ class Splitter:
             return [record for raw, one in pairs for record in self._opened(raw, one)]
         return self._opened(body.strip(), value)
 
-    def _odd_json(self, body: bytes, error: orjson.JSONDecodeError) -> list[Record]:
-        """JSON that the fast parser refuses: lone surrogates, huge numbers, deep nesting, a byte order mark."""
+    def _odd_json(self, body: bytes, error: NotJson) -> list[Record]:
+        """JSON that the fast parser refuses: lone surrogates, endless numbers, deep nesting, a byte order mark."""
         if body.startswith(b"\xef\xbb\xbf"):
             return self._json(body[3:])
         try:
@@ -164,8 +166,8 @@ class Splitter:
 
     def _records(self, raw: bytes, depth: int = 0) -> list[Record]:
         try:
-            value = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
+            value = parse_json(raw)
+        except NotJson as error:
             try:
                 value = _repaired(_DECODER.decode(raw.decode()))
             except RecursionError:
@@ -183,7 +185,7 @@ class Splitter:
         if (decoded or brackets > self._max_depth) and deeper_than(value, self._max_depth):
             return Record(raw, None, f"nested deeper than {self._max_depth} levels")
         if (self._redactor is not None and self._redactor.redact(value)) or decoded:
-            raw = orjson.dumps(value)
+            raw = write_json(value)
         return Record(raw, value)
 
     def _form(self, body: bytes, field: str) -> Record:
@@ -196,8 +198,8 @@ class Splitter:
             raise NotReadable(f"the form has no field {field!r}; JSON comes with Content-Type: {JSON}")
         text = pairs[field]
         try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
+            value = parse_json(text)
+        except NotJson as error:
             try:
                 # Some senders write Python-like text: single quotes, a comma before the closing brace. What such text
                 # can say and JSON cannot is no event.
@@ -263,7 +265,7 @@ def _inside(raw: bytes, held: Any, keys: tuple[str, ...]) -> list[bytes]:
             part = msgspec.json.decode(part, type=str).strip().encode()
     except (msgspec.DecodeError, RecursionError):
         # Only the standard library's parser takes it, so what that made of it is what there is.
-        part = held.strip().encode() if held.__class__ is str else orjson.dumps(held)
+        part = held.strip().encode() if held.__class__ is str else write_json(held)
     return _elements(part) if part.startswith(b"[") else [part]
 
 
@@ -342,8 +344,8 @@ def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
         except ValueError:
             continue
         try:
-            inner = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            inner = parse_json(text)
+        except NotJson:
             try:
                 several = [_repaired(_DECODER.decode(one.decode())) for one in _objects(text)]
             except NotReadable:
@@ -356,7 +358,14 @@ def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
 
 
 def _not_an_object(value: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    names = {
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        Decimal: "a number",
+    }
     return f"an event is a JSON object, this is {names.get(value.__class__, 'null')}"
 
 
@@ -364,15 +373,10 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _whole(digits: str) -> int | str:
-    """Whole numbers that fit 64 bits are numbers; larger ones are kept as the text they came as."""
-    return int(digits) if len(digits) < 19 else digits
-
-
 #: Stands in an answer for its moment.
 _NOW = parse_path("@now")
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=whole, parse_float=fraction)
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
 

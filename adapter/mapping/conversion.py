@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-import orjson
-
+from adapter.mapping.exact import write_json
 from adapter.mapping.language import Conversion
 from adapter.mapping.paths import scalar_text
 
@@ -36,7 +36,7 @@ def json_text(value: Any) -> str | None:
     found = scalar_text(value)
     if found is not None or value is None:
         return found
-    return orjson.dumps(value).decode()
+    return write_json(value).decode()
 
 
 def ip(text: str) -> str:
@@ -108,6 +108,8 @@ TIMES: dict[Conversion, ConvertTime] = {
 def _number(value: Any) -> int | float | None:
     if value.__class__ is int or value.__class__ is float:
         return value
+    if value.__class__ is Decimal:
+        return float(value)
     if value.__class__ is str and 0 < len(value) <= 32:
         try:
             return int(value) if value.isascii() and value.isdigit() else float(value)

@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import orjson
-
+from adapter.mapping.exact import write_json_sorted
 from adapter.mapping.expressions import compile_condition
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import plain_keys
@@ -68,7 +67,7 @@ def _contents(elements: Iterable[Any]) -> Iterator[str]:
     numbered."""
     seen: dict[str, int] = {}
     for element in elements:
-        told = hashlib.sha256(orjson.dumps(element, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        told = hashlib.sha256(write_json_sorted(element)).hexdigest()
         number = seen[told] = seen.get(told, 0) + 1
         yield told if number == 1 else f"{told}.{number}"
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from adapter.mapping import conversion
+from adapter.mapping.exact import parse_json
 from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.language import ActorRule, Condition, Conversion, Lookup, Requirement
 from adapter.mapping.language import Mapping as MappingFile
@@ -296,7 +295,7 @@ def inside(value: Any, steps: tuple[Step, ...]) -> Any:
     """What stands at a path inside a text that is JSON (or inside a value that already is)."""
     if value.__class__ is str:
         try:
-            value = orjson.loads(value)
+            value = parse_json(value)
         except ValueError:
             return None
     return follow(value, steps)

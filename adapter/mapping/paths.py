@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 
@@ -109,6 +110,11 @@ def plain_keys(text: str | None) -> tuple[str, ...]:
     return tuple(step.name for step in steps if isinstance(step, Key))
 
 
+def escaped_key(key: str) -> str:
+    """A key as a step of a path."""
+    return key.replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[")
+
+
 def scalar_text(value: Any) -> str | None:
     """A scalar as text, so that ``101`` and ``"101"`` are one; ``None`` for null, objects and lists."""
     if value.__class__ is str:
@@ -119,7 +125,7 @@ def scalar_text(value: Any) -> str | None:
         return "false"
     if value.__class__ is int or value.__class__ is float:
         return repr(value)
-    return None
+    return str(value) if value.__class__ is Decimal else None
 
 
 def _element(value: list[Any], number: int) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
+from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Redaction
 from adapter.mapping.paths import Key, Step, parse_path, take
@@ -85,14 +84,14 @@ def _cleaned_text(part: str, keys: _Keys, above: tuple[str, ...]) -> Any:
     first = part.lstrip()[:1]
     if first in ("{", "[", '"'):
         try:
-            inner = orjson.loads(part)
+            inner = parse_json(part)
         except ValueError:
             if first != '"':
                 # What cannot be read, such as what was cut off, cannot be looked into.
                 return REDACTED if keys.named_in(part) else part
         else:
             cleaned = _cleaned(inner, keys, above)
-            return part if cleaned is inner else orjson.dumps(cleaned).decode()
+            return part if cleaned is inner else write_json(cleaned).decode()
     if above or "=" not in part:
         return part
     pairs = parse_keyvalue(part)
