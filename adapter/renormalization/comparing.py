@@ -10,13 +10,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pydantic import BaseModel, Field
 
 from adapter.log.protocol import Log, Stored
-from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.compare import Change, compare
 from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
 from adapter.model import uid_text
 from adapter.sources.intake import Source
-from adapter.sources.record import is_known_by, read_record
+from adapter.sources.record import is_known_by, read_raw
 
 #: Entries that are read together.
 STRETCH = 500
@@ -82,12 +81,13 @@ class StoredComparison:
         while stored := await self._log.read_stored(position, until=end, limit=STRETCH):
             position = stored[-1].entry.position
             began = time.monotonic()
-            await asyncio.to_thread(self._take, stored)
+            await asyncio.to_thread(self.look_at, stored)
             yield position
             if position < end:
                 await asyncio.sleep(time.monotonic() - began)
 
-    def _take(self, stored: Sequence[Stored]) -> None:
+    def look_at(self, stored: Sequence[Stored]) -> None:
+        """Compare what both tables make of some entries, whatever was stored for them."""
         changes = self.changes
         for one in stored:
             source = self._sources.get(one.entry.source)
@@ -140,9 +140,4 @@ def _both(stored: Stored, source: Source, old: Table, new: Table) -> tuple[Resul
 
 def _readings(stored: Stored, table: Table) -> list[Result]:
     assert stored.raw is not None
-    records: list[Record]
-    try:
-        records = table.split(stored.raw, stored.media)
-    except (NotReadable, UnknownMedia) as error:
-        return [Result(None, None, None, None, str(error))]
-    return [Result(*read_record(table, record, stored.entry.received_at)) for record in records]
+    return [Result(*one) for one in read_raw(table, stored.raw, stored.media, stored.entry.received_at)]

@@ -11,11 +11,10 @@ import structlog
 
 from adapter.log.protocol import Revision, Stored
 from adapter.mapping.apply import origin
-from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.table import Table
 from adapter.model import Entry, EventDict, source_key, uid_text
 from adapter.sources.intake import Source
-from adapter.sources.record import is_known_by, read_record
+from adapter.sources.record import is_known_by, read_raw
 
 _log = structlog.get_logger("adapter.rereading")
 
@@ -97,23 +96,14 @@ class Rereader:
         """The members of `adapter.mapping.compile.Result`."""
         assert stored.raw is not None
         first = stored.entry
-        records: list[Record]
-        try:
-            records = table.split(stored.raw, stored.media)
-        except (NotReadable, UnknownMedia) as error:
-            return (None, None, None, None, str(error))
-        except Exception as error:
-            _log.exception("table_failed", provider=table.provider, mapping=table.name)
-            return (None, None, None, None, f"the table failed on it ({type(error).__name__})")
-        if len(records) == 1:
-            return read_record(table, records[0], first.received_at)
+        results = read_raw(table, stored.raw, stored.media, first.received_at)
+        if len(results) == 1:
+            return results[0]
         source = self._sources.get(first.source)
         key = source_key(first.source) if source is None else source.key
-        for record in records:
-            result = read_record(table, record, first.received_at)
-            if is_known_by(first.uid, key, result):
-                return result
-        return (None, None, None, None, f"it reads as {len(records)} events now, and none of them is this one")
+        several = f"it reads as {len(results)} events now, and none of them is this one"
+        none = (None, None, None, None, several)
+        return next((one for one in results if is_known_by(first.uid, key, one)), none)
 
 
 def _provider(latest: Entry) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from adapter.mapping.body import Record
+from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.table import Table
 from adapter.model import identity_key, ordinal_key
 
@@ -26,9 +26,21 @@ def read_record(table: Table, record: Record, received_at: int) -> tuple[Any, ..
     try:
         return table.read(record.value, received_at)
     except Exception as error:
-        _log.exception("table_failed", provider=table.provider, mapping=table.name)
-        problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
-        return (None, None, None, None, problem)
+        return _failed(table, error)
+
+
+def read_raw(table: Table, raw: bytes, media: str, received_at: int) -> list[tuple[Any, ...]]:
+    """What a table makes of the bytes that are stored for one record: its readings as `read_record` gives them. Mostly
+    one; never none, and never raises: the bytes were taken apart by another table, or an older version of this one."""
+    try:
+        records = table.split(raw, media)
+    except (NotReadable, UnknownMedia) as error:
+        return [(None, None, None, None, str(error))]
+    except Exception as error:
+        return [_failed(table, error)]
+    if not records:
+        return [(None, None, None, None, "it holds no event")]
+    return [read_record(table, record, received_at) for record in records]
 
 
 def is_known_by(uid: bytes, key: bytes, result: tuple[Any, ...]) -> bool:
@@ -41,6 +53,12 @@ def is_known_by(uid: bytes, key: bytes, result: tuple[Any, ...]) -> bool:
         return False
     made = identity_key(key, weak)
     return any(ordinal_key(made, number) == uid for number in range(_ORDINALS))
+
+
+def _failed(table: Table, error: Exception) -> tuple[Any, ...]:
+    _log.error("table_failed", provider=table.provider, mapping=table.name, exc_info=error)
+    problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
+    return (None, None, None, None, problem)
 
 
 _PASSED_OVER = (None, None, None, None, None)

@@ -178,3 +178,13 @@ async def test_an_event_of_a_record_of_several_is_held_against_itself(tmp_path: 
         assert [one["uid"] for one in found["samples"]] == [uids[1]]
         whole = MANY.replace("each: list\n", "").replace("{list.id}", "x")
         assert counts(await stored(service, whole)) == {"looked_at": 3, "lost": 3, "other_keys": 3}
+
+
+async def test_a_stored_body_that_holds_no_event_is_looked_at_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "types.yaml").write_text(TYPES)
+    write_table(tmp_path / "own", TABLE)
+    sources = [{"name": "acme", "provider": "acme"}]
+    async with opened(tmp_path / "data", mappings={"path": [tmp_path / "own"]}, sources=sources) as service:
+        assert (await service.post([[], raw(1)], "acme"))["quarantined"] == 1
+        assert counts(await stored(service, TABLE)) == {"looked_at": 2, "unchanged": 2}
