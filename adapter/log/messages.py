@@ -1,18 +1,32 @@
 """What the service and the process that writes the log say to each other.
 
-The service sends works, as many as it likes; the writer answers with one message for each transaction, and in it with
-one answer for each work, in the order in which the works came. Each message is a frame: its length in four bytes, and
-msgpack, which takes events as the bytes they are.
+The service first says how to open the log. Then it sends works, as many as it likes; the writer answers with one message
+for each transaction, and in it with one answer for each work, in the order in which the works came. Each message is a
+frame: its length in four bytes, and msgpack, which takes events as the bytes they are.
 """
 
 from __future__ import annotations
 
+import socket
 from typing import Generic, TypeVar
 
 import msgspec
 
 from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
 from adapter.log.protocol import NewEntry, Note, Progress, Receipt, Revision, Settlement
+
+
+class Options(msgspec.Struct, array_like=True):
+    """How the log is to be opened."""
+
+    path: str
+    #: For a log that is made.
+    dictionary: bytes
+    #: How long to wait for another process that writes, seconds.
+    busy_timeout: float
+    #: Pages of the WAL after which it is copied into the file.
+    checkpoint_pages: int
+
 
 # Works
 
@@ -118,7 +132,7 @@ class Packer:
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
 
-    def add(self, message: Work | Committed, frames: bytearray) -> None:
+    def add(self, message: Options | Work | Committed, frames: bytearray) -> None:
         """Append the frame of a message.
 
         Raises:
@@ -131,6 +145,16 @@ class Packer:
             del frames[start:]
             raise StoreError(f"cannot be stored: {error}") from None
         frames[start : start + _LENGTH] = (len(frames) - start - _LENGTH).to_bytes(_LENGTH, "big")
+
+
+def receive_options(connection: socket.socket) -> Options | None:
+    """The first message of the service; ``None`` if it ended before."""
+    length = connection.recv(_LENGTH, socket.MSG_WAITALL)
+    told = connection.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
+    try:
+        return msgspec.msgpack.decode(told, type=Options)
+    except msgspec.DecodeError:
+        return None
 
 
 class Unpacker(Generic[Message]):

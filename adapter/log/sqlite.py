@@ -24,7 +24,7 @@ from adapter.errors import StoreError
 from adapter.log.arrivals import count_arrivals
 from adapter.log.asking import ask_held, ask_next_due, ask_progress
 from adapter.log.history import find_latest, read_note, read_stored
-from adapter.log.messages import Append, Begin, Begun, Receipts, Revise, Revised, Settle, TryWrite
+from adapter.log.messages import Append, Begin, Begun, Options, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.protocol import (
     Arrivals,
     Held,
@@ -48,7 +48,6 @@ from adapter.log.reading import (
     read_raw,
 )
 from adapter.log.schema import reading_uri, store_error
-from adapter.log.writer import Options
 from adapter.log.writing import Writing, open_writing
 from adapter.model import Entry
 

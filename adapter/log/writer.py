@@ -1,4 +1,4 @@
-"""The process that writes the log: ``python -m adapter.log.writer OPTIONS``, its standard input a socket.
+"""The process that writes the log: ``python -m adapter.log.writer``, its standard input a socket.
 
 It reads works from the socket, commits all that are there together, and answers. While one transaction runs, the works
 of the next gather; nothing waits longer than that. It ends when the socket does, with the service that started it.
@@ -22,11 +22,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import msgspec
-
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.commit import Committer
-from adapter.log.messages import Append, Committed, Packer, Refused, Revise, Settle, Unpacker, Work
+from adapter.log.messages import (
+    Append,
+    Committed,
+    Options,
+    Packer,
+    Refused,
+    Revise,
+    Settle,
+    Unpacker,
+    Work,
+    receive_options,
+)
 from adapter.log.schema import connect_writing
 
 #: A transaction takes works until they weigh so much, bytes; each row weighs at least as much as 4,000 of it may.
@@ -36,18 +45,6 @@ ROW_WEIGHT = COMMIT_WEIGHT // 4000
 CACHE = 8192
 #: Bytes that are taken from the socket at a time.
 _RECEIVE = 1024 * 1024
-
-
-class Options(msgspec.Struct):
-    """How the writer is started; it is given them as JSON."""
-
-    path: str
-    #: For a log that is made.
-    dictionary: bytes
-    #: How long to wait for another process that writes, seconds.
-    busy_timeout: float
-    #: Pages of the WAL after which it is copied into the file.
-    checkpoint_pages: int
 
 
 class Inbox:
@@ -147,7 +144,6 @@ def main() -> None:
     # A Ctrl-C, the end of a terminal, or a stop of the whole group is for the service, which then closes the socket.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    options = msgspec.json.decode(sys.argv[1], type=Options)
     packer = Packer()
 
     with socket.socket(fileno=0) as connection:
@@ -157,6 +153,9 @@ def main() -> None:
             packer.add(message, frame)
             connection.sendall(frame)
 
+        options = receive_options(connection)
+        if options is None:
+            return
         try:
             with ExitStack() as stack:
                 try:

@@ -9,14 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
-import msgspec
 import structlog
 
 from adapter.child import command, environment
 from adapter.counts import Commits
 from adapter.errors import StoreUnavailable
-from adapter.log.messages import Answer, Committed, Packer, Refused, Unpacker, Work
-from adapter.log.writer import Options
+from adapter.log.messages import Answer, Committed, Options, Packer, Refused, Unpacker, Work
 
 #: Waits before the writer is started again, seconds: the first, and the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
@@ -78,9 +76,12 @@ class Writing:
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
-            arguments = command("adapter.log.writer", msgspec.json.encode(self._options).decode())
+            arguments = command("adapter.log.writer")
             self._process = await asyncio.create_subprocess_exec(*arguments, stdin=theirs.fileno(), env=environment())
         _, line = await self._loop.create_unix_connection(lambda: _Line(self._heard, self._lost), sock=ours)
+        frame = bytearray()
+        self._packer.add(self._options, frame)
+        line.transport.write(frame)
         try:
             opened = await line.opened
             for answer in opened.answers:

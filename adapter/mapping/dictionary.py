@@ -30,10 +30,12 @@ def _texts(table: Table) -> list[bytes]:
     for placed in read_examples(table.folder):
         example = placed.example
         try:
+            records = table.split(example.body, example.media)
             results = list(apply(table, example.body, RECEIVED_AT, example.media))
         except (NotReadable, UnknownMedia):
             continue
-        texts[example.body] = None
+        # As they are stored, without what the table redacts: the dictionary stands in the log as it is.
+        texts.update((record.raw, None) for record in records if record.value is not None)
         for result in results:
             if "uid" in result:
                 texts[orjson.dumps(result)] = None

@@ -220,6 +220,12 @@ async def test_a_writer_that_is_killed_is_started_again(place: SqlitePlace) -> N
         assert receipts[0].position is None
 
 
+async def test_nothing_of_the_log_is_told_in_the_list_of_processes(place: SqlitePlace) -> None:
+    async with place.open() as log:
+        arguments = await asyncio.to_thread(Path(f"/proc/{log.writer_id}/cmdline").read_bytes)
+        assert arguments.split(b"\0")[1:] == [b"-m", b"adapter.log.writer", b""]
+
+
 async def test_two_writers_of_one_log_are_refused(place: SqlitePlace) -> None:
     async with place.open() as log:
         with pytest.raises(StoreUnavailable, match=r"log\.sqlite: another process writes this log"):
