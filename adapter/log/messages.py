@@ -1,8 +1,8 @@
 """What the service and the process that writes the log say to each other.
 
-The service first says how to open the log. Then it sends works, as many as it likes; the writer answers with one message
-for each transaction, and in it with one answer for each work, in the order in which the works came. Each message is a
-frame: its length in four bytes, and msgpack, which takes events as the bytes they are.
+The service first says how to open the log. Then it sends works, as many as it likes; the writer answers with one
+message for each transaction, and in it with one answer for each work, in the order in which the works came. Each
+message is a frame: its length in four bytes, and msgpack, which takes events as the bytes they are.
 """
 
 from __future__ import annotations
