@@ -44,6 +44,9 @@ class Origin(_Shape):
         description="Epoch milliseconds; only where a later table read again what had been stored: a correction, or "
         "what was quarantined until then",
     )
+    revision: int | None = Field(
+        None, ge=1, description="1, 2, …: which correction of the event this is; absent on the event as it was first"
+    )
 
 
 class Event(_Shape):

@@ -43,6 +43,8 @@ _COLUMNS: tuple[tuple[str, ...], ...] = (
     ("source", "nativeType"),
     ("source", "receivedAt"),
     ("source", "mapping"),
+    ("source", "normalizedAt"),
+    ("source", "revision"),
     ("id",),
 )
 

@@ -19,7 +19,7 @@ from adapter.sources.record import is_known_by, read_raw
 _log = structlog.get_logger("adapter.rereading")
 
 #: Of ``source``: what tells nothing about the event itself.
-_READING = ("mapping", "receivedAt", "normalizedAt")
+_READING = ("mapping", "receivedAt", "normalizedAt", "revision")
 
 
 class Verdict(StrEnum):
@@ -89,7 +89,9 @@ class Rereader:
                 return self._read(stored, latest, now, before)
         if event is None:
             return Rereading(none, None, problem or "the table passes over it now")
-        marked = b'%b,"normalizedAt":%d}}' % (made[:-2], now)
+        # As the log will count it: the first event is no revision of another.
+        number = b"" if latest.event is None else b',"revision":%d' % (latest.revision + 1)
+        marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)
         return Rereading(verdict, Revision(first.position, latest.position, native, event["type"], marked))
 
     def _result(self, table: Table, stored: Stored) -> tuple[Any, ...]:

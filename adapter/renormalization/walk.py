@@ -213,6 +213,6 @@ def _samples(before: Entry, again: Rereading) -> list[Sample]:
 def _shown(event: bytes) -> dict[str, Any]:
     """An event without what differs anyway."""
     read: dict[str, Any] = orjson.loads(event)
-    for name in ("mapping", "normalizedAt"):
+    for name in ("mapping", "normalizedAt", "revision"):
         read["source"].pop(name, None)
     return read

@@ -36,6 +36,11 @@ def test_fields_are_columns_and_objects_are_flattened() -> None:
     assert row["timestamp"] == "2023-11-14T22:13:20.123Z"
 
 
+def test_a_correction_is_told_from_the_event_that_it_corrects() -> None:
+    [row] = table({**EVENT, "source": {**EVENT["source"], "normalizedAt": 5, "revision": 2}})
+    assert (row["source.normalizedAt"], row["source.revision"]) == ("5", "2")
+
+
 def test_what_is_absent_is_an_empty_cell() -> None:
     [row] = table(EVENT)
     assert row["error"] == ""

@@ -168,7 +168,21 @@ async def test_an_event_that_reads_differently_gets_a_revision_and_each_further_
         (1, "access.LOGOUT"),
         (2, "access.LOGIN"),
     ]
-    assert {orjson.loads(entry.event or b"")["uid"] for entry in entries} == {uid}
+    events = [orjson.loads(entry.event or b"") for entry in entries]
+    assert {one["uid"] for one in events} == {uid}
+    # A reader without message ids tells them apart as well.
+    assert [one["source"].get("revision") for one in events] == [None, 1, 2]
+
+
+async def test_a_correction_of_what_was_quarantined_first_is_its_first(bench: Bench) -> None:
+    await bench.take(event("out"))
+    bench.mend(MENDED)
+    await bench.run()
+    bench.mend(MENDED.replace("LOGOUT", "LOGIN"))
+    assert counts(await bench.run()) == {"looked_at": 1, "corrected": 1}
+    assert counts(await bench.run()) == {"looked_at": 1, "unchanged": 1}
+    events = [orjson.loads(entry.event) for entry in await bench.entries() if entry.event is not None]
+    assert [one["source"].get("revision") for one in events] == [None, 1]
 
 
 async def test_another_version_of_the_table_alone_is_no_difference(bench: Bench) -> None:
