@@ -14,7 +14,7 @@ from adapter.errors import MappingError, RequestError
 from adapter.mapping.accept import Change, changes, digest, write
 from adapter.mapping.body import JSON, NDJSON
 from adapter.mapping.check import is_built_in
-from adapter.mapping.draft import draft, read_samples
+from adapter.mapping.draft import draft, read_samples, refuse_name
 from adapter.mapping.table import load_table, table_file
 from adapter.mapping.tables import Tables
 from adapter.settings import Permission
@@ -29,7 +29,8 @@ class Proposed(BaseModel):
     file: str = Field(description="Where its text belongs")
     mapping: str = Field(description="The text of the table; each row's type is still to be decided")
     examples_file: str = Field(description="Where its examples belong")
-    examples: str = Field(description="The first sample of each type, with nothing expected of it yet")
+    examples: str = Field(description="Samples of each type and form, with nothing expected of them yet")
+    remarks: list[str] = Field(description="What should be known of it, such as which secrets are redacted")
 
 
 class ChangedExample(BaseModel):
@@ -77,12 +78,16 @@ class Authoring:
 
     async def propose(self, request: web.Request) -> web.Response:
         provider, body = provider_name(request), await request.read()
+        try:
+            refuse_name(provider)
+        except ValueError as error:
+            raise RequestError(409, "Name is taken", str(error)) from None
 
         def proposed() -> Proposed:
             try:
                 samples = read_samples(body, "the body")
-                if len(samples) > self._events_limit:
-                    detail = f"the body holds {len(samples)} samples; send at most {self._events_limit}"
+                if len(samples.events) > self._events_limit:
+                    detail = f"the body holds {len(samples.events)} samples; send at most {self._events_limit}"
                     raise RequestError(413, "Body too large", detail)
                 file = tried_document(self._tables, provider, "").file
                 found = draft(provider, samples, file.parent)
@@ -93,6 +98,7 @@ class Authoring:
                 mapping=found.mapping,
                 examples_file=str(found.examples_file),
                 examples=found.examples,
+                remarks=[*found.remarks],
             )
 
         async with self._turn:

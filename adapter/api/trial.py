@@ -14,7 +14,8 @@ from adapter.errors import MappingError, RequestError
 from adapter.mapping.body import JSON
 from adapter.mapping.document import Document
 from adapter.mapping.examples import body_of
-from adapter.mapping.table import Table, read_table, table_file
+from adapter.mapping.language import PROVIDER_NAME
+from adapter.mapping.table import Table, check_name, read_table, table_file
 from adapter.mapping.tables import Tables
 from adapter.resources import mappings_path
 
@@ -22,8 +23,6 @@ from adapter.resources import mappings_path
 TEXT_LIMIT = 1_000_000
 
 PROVIDER = Parameter("provider", "Name of the provider")
-
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,10 @@ def provider_name(request: web.Request) -> str:
         RequestError: 404, it is no name for one.
     """
     provider: str = request.match_info["provider"]
-    if _NAME.fullmatch(provider) is None:
-        detail = f"{provider!r} is no name for a provider; use small letters, digits and -"
-        raise RequestError(404, "Not found", detail)
+    try:
+        check_name(provider)
+    except ValueError as error:
+        raise RequestError(404, "Not found", str(error)) from None
     return provider
 
 
@@ -124,7 +124,7 @@ def table_in_use(tables: Tables, provider: str) -> Table:
 
 def is_there(provider: str, tables: Tables) -> bool:
     """Whether the folders have a table of this name."""
-    return _NAME.fullmatch(provider) is not None and table_file(provider, tables.folders) is not None
+    return re.fullmatch(PROVIDER_NAME, provider) is not None and table_file(provider, tables.folders) is not None
 
 
 def refused(problem: str) -> RequestError:

@@ -18,6 +18,7 @@ from adapter.commands.client import run
 from adapter.commands.moment import read_moment
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.errors import AdapterError, ConfigError
+from adapter.formats.text import harmless
 from adapter.mapping.accept import changes as example_changes
 from adapter.mapping.accept import write as write_accepted
 from adapter.mapping.apply import apply_records, records_of
@@ -25,7 +26,7 @@ from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.check import check_table, check_types, is_built_in
 from adapter.mapping.compare import table_changes
 from adapter.mapping.coverage import coverage as table_coverage
-from adapter.mapping.draft import draft, read_samples
+from adapter.mapping.draft import draft, read_samples, refuse_name
 from adapter.mapping.explain import Explanation
 from adapter.mapping.explain import explain as explain_record
 from adapter.mapping.shapes import merged_shapes
@@ -272,27 +273,37 @@ def diff(
 
 @app.command()
 def new(
-    provider: Annotated[str, typer.Argument(help="Name of the new provider.")],
+    provider: Annotated[str, typer.Argument(help="Name of the new provider: small letters, digits and -.")],
     samples: Annotated[Path, typer.Option("--from", help="Raw events: JSON, a list, or NDJSON; - is standard input.")],
-    to: Annotated[Path, typer.Option(help="Folder of the user's own tables.")] = Path("mappings"),
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the user's own tables; default: the first of [mappings] path, or mappings."),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Propose a table from samples; `check` rejects it until each type is decided.
 
+    Samples may be envelopes around lists of events: then the table says how to open them. What is called a password, a
+    token or the like is redacted, and is not in the files that are written.
+
     For example: idp-adapter mapping new acme --from samples.ndjson
     """
     with _reported():
-        values = read_samples(_input(samples), samples)
+        refuse_name(provider)
+        folders = table_folders(config)
+        to = to or next(iter(folders[:-1]), Path("mappings"))
         folder = to / provider
         if folder.exists():
             raise ConfigError(f"{folder}: is there already; name another provider, or edit it")
-        proposed = draft(provider, values, folder)
+        proposed = draft(provider, read_samples(_input(samples), samples), folder)
         proposed.examples_file.parent.mkdir(parents=True)
         proposed.file.write_text(proposed.mapping, encoding="utf-8")
         proposed.examples_file.write_text(proposed.examples, encoding="utf-8")
         typer.echo(f"wrote {proposed.file} and {proposed.examples_file}")
+        for remark in proposed.remarks:
+            typer.echo(harmless(f"note: {remark}"))
         typer.echo(f"next: decide each type, then: idp-adapter mapping check {proposed.file}")
-        if to.resolve() not in [one.resolve() for one in table_folders(config)]:
+        if to.resolve() not in [one.resolve() for one in folders]:
             typer.echo(f'to have it found by its name, here and by the service: path = ["{to}"] under [mappings]')
 
 

@@ -49,6 +49,9 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+#: What a provider may be called; it names a folder, too.
+PROVIDER_NAME = "[a-z][a-z0-9-]*"
+
 Path = Annotated[
     str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
 ]
@@ -421,7 +424,7 @@ class VendorCatalogue(_Word):
 class Mapping(Reading):
     """A whole mapping file."""
 
-    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = Field(
+    provider: Annotated[str, Field(pattern=f"^{PROVIDER_NAME}$")] = Field(
         description="Its name, as sources say it; the same as the folder's"
     )
     title: str = Field(description="Its name for people")

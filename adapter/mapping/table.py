@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
 from adapter.mapping.extend import extended
+from adapter.mapping.language import PROVIDER_NAME
 from adapter.mapping.language import Mapping as MappingFile
 
 
@@ -91,6 +93,18 @@ def read_table(document: Document, catalogue: Catalogue, folders: Sequence[Path]
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
         raise document.error(problem, ("provider",))
     return table
+
+
+def check_name(provider: str) -> None:
+    """Refuse what no provider can be called.
+
+    Raises:
+        ValueError: the name is none.
+    """
+    if re.fullmatch(PROVIDER_NAME, provider) is None:
+        raise ValueError(
+            f"{provider!r} is no name for a provider; begin with a small letter, then use those, digits and -"
+        )
 
 
 def table_file(provider: str, folders: Sequence[Path]) -> Path | None:

@@ -75,6 +75,19 @@ async def test_more_samples_than_one_request_may_hold_are_refused(service: Opene
     assert (status, problem["detail"]) == (413, "the body holds 1001 samples; send at most 1000")
 
 
+async def test_a_proposal_holds_no_secret_and_names_what_it_redacts(service: Opened) -> None:
+    samples = [{**one, "password": "hidden"} for one in SAMPLES]
+    _, proposed = await post(service, "/mappings/shop/new", samples)
+    assert yaml.safe_load(proposed["mapping"])["redact"] == [{"in": "password"}]
+    assert [remark for remark in proposed["remarks"] if "password" in remark]
+    assert "hidden" not in json.dumps(proposed)
+
+
+async def test_a_table_that_would_hide_one_of_the_adapters_own_is_not_proposed(service: Opened) -> None:
+    status, problem = await post(service, "/mappings/keycloak/new", SAMPLES)
+    assert (status, "extends: keycloak" in problem["detail"]) == (409, True)
+
+
 @pytest.mark.parametrize("path", ["/mappings/Shop!/new", "/mappings/..%2fshop/new", "/mappings/Shop!/accept"])
 async def test_a_name_that_no_provider_can_have_is_not_found(service: Opened, path: str) -> None:
     status, _ = await post(service, path, SAMPLES)

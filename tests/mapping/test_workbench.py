@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
+from adapter.mapping.secret import speaks_of_secret
 
 SAMPLES = [
     {
@@ -115,6 +116,140 @@ def test_accept_shows_what_an_open_expectation_becomes(folder: Path) -> None:
     assert "  type: 'access.LOGIN'\n" in shown
     decide(file, **{"in": "LOGOUT"})
     assert "  type: 'access.LOGIN' becomes 'access.LOGOUT'\n" in run("accept", str(file), "--yes")
+
+
+def test_a_draft_redacts_what_is_called_secret_and_holds_none_of_it(folder: Path) -> None:
+    samples = [
+        {
+            "kind": "in",
+            "at": f"2026-05-01T08:00:0{number}Z",
+            "apiKey": f"hidden-{number}-key",
+            "sent": {"password": f"hidden-{number}", "tokenType": "bearer", "token": True, "deep": [{"userPIN": 4711}]},
+            "note": json.dumps({"clientSecret": "hidden-text", "app": "web"}),
+        }
+        for number in range(3)
+    ]
+    (folder / "samples.ndjson").write_text("\n".join(json.dumps(sample) for sample in samples))
+    said = run("new", "acme", "--from", "samples.ndjson")
+    assert "the examples are without it: apiKey, password, userPIN in sent, clientSecret in note" in said
+    file = folder / "mappings/acme/mapping.yaml"
+    mapping = yaml.safe_load(file.read_text())
+    assert mapping["redact"] == [
+        {"in": "apiKey"},
+        {"in": "sent", "keys": ["password", "userPIN"]},
+        {"in": "note", "keys": ["clientSecret"]},
+    ]
+    assert mapping["identity"] == {"weak": ["@native", "at"]}
+    assert mapping["fields"]["details.sent_tokenType"] == "sent.tokenType"
+    assert not [name for name in mapping["fields"] if "password" in name or "apiKey" in name]
+    [example] = yaml.safe_load((file.parent / "examples/samples.yaml").read_text())
+    assert example["raw"]["apiKey"] == example["raw"]["sent"]["password"] == "[redacted]"
+    for written in (said, file.read_text(), (file.parent / "examples/samples.yaml").read_text()):
+        assert "hidden" not in written
+        assert "4711" not in written
+
+    # What is stored of an event is what stands in the example.
+    decide(file, **{"in": "LOGIN"})
+    run("accept", str(file), "--yes")
+    assert run("check", str(file)).endswith(": ok\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("password", True), ("newPassword2", True), ("passwd", True), ("db_pwd", True), ("client-secret", True),
+        ("idToken", True), ("access_token", True), ("otp", True), ("otpCode", True), ("PIN", True), ("APIKey", True),
+        ("x-api-key", True), ("Authorization", True), ("Set-Cookie", True), ("privateKey", True), ("credentials", True),
+        ("tokenType", False), ("token_id", False), ("passwordChangedAt", False), ("credential_type", False),
+        ("shipping", False), ("opinion", False), ("key", False), ("user", False), ("", False), ("42", False),
+    ],
+)  # fmt: skip
+def test_a_name_tells_whether_it_is_a_secrets(name: str, secret: bool) -> None:
+    assert speaks_of_secret(name) == secret
+
+
+def test_a_draft_opens_envelopes(folder: Path) -> None:
+    envelopes = [{"v": 3, "sent": {"batch": SAMPLES[:2]}}, {"v": 3, "sent": {"batch": SAMPLES[2:]}}]
+    (folder / "samples.json").write_text(json.dumps(envelopes))
+    said = run("new", "acme", "--from", "samples.json")
+    assert "sent.batch holds the events, 3 of them" in said
+    file = folder / "mappings/acme/mapping.yaml"
+    mapping = yaml.safe_load(file.read_text())
+    assert mapping["body"] == [{"when": {"has": ["sent.batch"]}, "events": "sent.batch"}]
+    assert (mapping["type"], mapping["identity"]) == ("event.name", {"strong": "eventId"})
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    assert run("apply", str(file), "samples.json").count('"access.LOGIN') == 3
+
+
+def test_a_draft_leaves_a_list_in_a_record_alone_and_says_what_it_may_be(folder: Path) -> None:
+    """What happened to each of several people at one moment has no moment of its own: the record is the event."""
+    records = [
+        {"id": f"b-{number}", "at": f"2026-05-04T08:00:0{number}Z", "kind": "bulk", "results": [{"kind": "a", "no": 1}]}
+        for number in range(3)
+    ]
+    (folder / "samples.json").write_text(json.dumps(records))
+    said = run("new", "acme", "--from", "samples.json")
+    assert "results is a list of objects: if each of them is an event of its own, name it under `each`" in said
+    text = (folder / "mappings/acme/mapping.yaml").read_text()
+    assert "# - results is a list of objects" in text
+    assert not {"body", "each"} & {*yaml.safe_load(text)}
+
+
+@pytest.mark.parametrize(
+    ("sample", "identity"),
+    [
+        ({"rec": {"no": 9000}}, {"strong": "rec.no"}),
+        ({"seq": 9000}, {"strong": "seq"}),
+        ({"recordId": 9000}, {"strong": "recordId"}),
+        # Whoever acts a second time has the same again.
+        ({"person": {"no": 9000}}, {"weak": ["@native", "at"]}),
+        ({"user": {"id": 9000}}, {"weak": ["@native", "at", "user.id"]}),
+        ({"employeeId": 9000}, {"weak": ["@native", "at"]}),
+        ({"phoneNumber": 9000}, {"weak": ["@native", "at"]}),
+    ],
+)
+def test_an_id_or_a_number_of_the_event_is_its_identity(
+    folder: Path, sample: dict[str, object], identity: dict[str, object]
+) -> None:
+    samples = [
+        json.dumps({"kind": "in", "at": f"2026-05-04T08:00:0{number}Z", **sample}).replace("9000", f"900{number}")
+        for number in range(3)
+    ]
+    (folder / "samples.ndjson").write_text("\n".join(samples))
+    run("new", "acme", "--from", "samples.ndjson")
+    mapping = yaml.safe_load((folder / "mappings/acme/mapping.yaml").read_text())
+    assert mapping["identity"] == identity
+
+
+def test_a_draft_has_an_example_of_each_form_of_a_type(folder: Path) -> None:
+    samples = [{"kind": "in", "at": 1767312000 + number} for number in range(3)]
+    samples += [{**samples[0], "why": 7}, {**samples[1], "kind": "out"}]
+    (folder / "samples.json").write_text(json.dumps(samples))
+    run("new", "acme", "--from", "samples.json")
+    examples = yaml.safe_load((folder / "mappings/acme/examples/samples.yaml").read_text())
+    assert [(one["name"], one["raw"]) for one in examples] == [
+        ("in", samples[0]), ("in 2", samples[3]), ("out", samples[4]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../x", "bad name", "UPPER", "ü", "", "-x", "acme/x"])
+def test_a_draft_of_a_name_that_no_provider_can_have_is_refused(folder: Path, name: str) -> None:
+    assert f"{name!r} is no name for a provider" in run("new", "--from", "samples.ndjson", "--", name, code=1)
+    assert [one.name for one in folder.iterdir()] == ["samples.ndjson"]
+
+
+def test_a_draft_does_not_hide_a_table_that_comes_with_the_adapter(folder: Path) -> None:
+    assert "`extends: keycloak`" in run("new", "keycloak", "--from", "samples.ndjson", code=1)
+    assert not (folder / "mappings").exists()
+
+
+def test_a_draft_goes_where_the_settings_look_for_tables(folder: Path) -> None:
+    (folder / "own").mkdir()
+    (folder / "adapter.toml").write_text('[mappings]\npath = ["own"]\n')
+    assert "under [mappings]" not in run("new", "acme", "--from", "samples.ndjson")
+    assert (folder / "own/acme/mapping.yaml").is_file()
+    run("new", "acme", "--from", "samples.ndjson", "--to", "elsewhere")
+    assert (folder / "elsewhere/acme/mapping.yaml").is_file()
 
 
 def test_a_draft_never_overwrites(folder: Path) -> None:

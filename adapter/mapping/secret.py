@@ -1,0 +1,79 @@
+"""Names that speak of secrets, and the redactions that a draft proposes for what stands under them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from adapter.mapping.keyvalue import parse_keyvalue
+from adapter.mapping.language import Redaction
+from adapter.mapping.paths import escaped_key
+
+#: Speak of a secret wherever they stand in a name.
+_PARTS = (
+    "password", "passwd", "passphrase", "passcode", "secret", "token", "credential", "authorization", "cookie",
+    "apikey", "accesskey", "privatekey",
+)  # fmt: skip
+#: So short that they must be a word of their own.
+_WORDS = frozenset(("pwd", "otp", "totp", "pin", "jwt"))
+#: As the last word of a name: it tells something about the secret, and is none.
+_ABOUT = frozenset((
+    "type", "kind", "id", "name", "count", "length", "status", "state", "policy", "method", "at", "time", "date",
+    "expires", "expiry", "expiration", "ttl", "age", "url", "uri", "endpoint", "issuer",
+))  # fmt: skip
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def speaks_of_secret(name: str) -> bool:
+    """Whether what stands under a key of this name is a secret, as far as a name can tell."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words or words[-1] in _ABOUT:
+        return False
+    whole = "".join(words)
+    return not _WORDS.isdisjoint(words) or any(part in whole for part in _PARTS)
+
+
+def proposed_redactions(events: Sequence[Mapping[str, Any]]) -> list[Redaction]:
+    """Redactions that take out of events like these what their names call secret."""
+    found: dict[str, dict[str, str]] = {}
+    for event in events:
+        for key, value in event.items():
+            if speaks_of_secret(key):
+                if _holds(value):
+                    found[key] = {}
+                continue
+            for name in _secrets(value, in_text=True):
+                found.setdefault(key, {}).setdefault(name.lower(), name)
+    return [
+        Redaction.model_validate({"in": escaped_key(key), "keys": [*names.values()]})
+        for key, names in found.items()
+        if key
+    ]
+
+
+def _secrets(value: Any, *, in_text: bool) -> Iterator[str]:
+    """Names of the secrets in a value, in the texts too that a redaction looks into."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _secrets(one, in_text=in_text)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not speaks_of_secret(key):
+                yield from _secrets(inner, in_text=False)
+            elif _holds(inner):
+                yield key
+    elif isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            yield from _secrets(orjson.loads(value), in_text=False)
+        except orjson.JSONDecodeError:
+            return
+    elif isinstance(value, str) and in_text and "=" in value:
+        yield from _secrets(parse_keyvalue(value), in_text=False)
+
+
+def _holds(value: Any) -> bool:
+    """Whether there is anything to hide; yes and no are no secrets."""
+    return value is not None and not isinstance(value, bool) and value not in ("", [], {})
