@@ -17,6 +17,9 @@ NAME_LENGTH = 64
 
 OTHER = "other"
 
+#: Stands for a source that there is not.
+NO_SOURCE = "(none)"
+
 
 class NamedCounts:
     """Counters by source and a name that the source chose."""
@@ -48,6 +51,8 @@ class Counts:
         self.accepted: Counter[str] = Counter()
         self.duplicates: Counter[str] = Counter()
         self.ignored: Counter[str] = Counter()
+        #: Requests that were refused, by source (`NO_SOURCE` where there is none) and status.
+        self.refused: Counter[tuple[str, int]] = Counter()
         #: By source and native type.
         self.quarantined = NamedCounts()
         #: Events whose outcome is unknown although their type is one that has an answer, by source and unified type.

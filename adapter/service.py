@@ -131,7 +131,7 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             lambda: read_renormalization(renormalization),
         ]
         operations = [
-            ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit)),
+            ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
             challenge_operation(challenge_handler(doors, nobody)),
             *Feed(log, search, lambda: tables.catalogue).operations(),
             *QuarantinePages(log, providers).operations(),

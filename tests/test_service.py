@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import structlog.testing
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,7 +18,7 @@ from adapter.settings import Settings
 from tests.opened import Opened, login, opened
 
 #: The order in which tests name labels.
-LABELS = ("source", "sink", "native_type", "type", "state")
+LABELS = ("source", "sink", "native_type", "type", "state", "status")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -103,6 +104,53 @@ async def test_metrics_count_what_came_in_and_went_out(service: Opened) -> None:
     assert ("idp_adapter_search_lag",) in after
     assert ("idp_adapter_sink_delivered_total", "copy") in after
     assert ("idp_adapter_sink_lag", "copy") in after
+
+
+async def test_requests_that_are_refused_are_counted_and_the_log_says_why(service: Opened) -> None:
+    before = await metrics(service)
+    bodies = [
+        ("keycloak", b"{}", {"Authorization": "Bearer wrong"}),
+        ("keycloak", b"{}", {"X-Keycloak-Signature": "00"}),
+        ("okta", b"{}", {}),
+        ("nobody\x1b[2J", b"{}", {"Authorization": "Bearer wrong"}),
+        ("keycloak", b"{", {"Authorization": f"Bearer {service.service.admin_token}"}),
+        ("keycloak", b" " * 100_001, {}),
+    ]
+    with structlog.testing.capture_logs() as lines:
+        async with ClientSession(service.service.url) as sender:
+            for source, body, headers in bodies:
+                async with sender.post(
+                    f"/ingest/{source}", data=body, headers={"Content-Type": "application/json", **headers}
+                ) as response:
+                    assert response.status >= 400
+    after = await metrics(service)
+    name = "idp_adapter_requests_refused_total"
+    grown = {key[1:]: after[key] - before.get(key, 0) for key in after if key[0] == name}
+    assert {key: count for key, count in grown.items() if count} == {
+        ("keycloak", "401"): 2,
+        ("okta", "401"): 1,
+        ("(none)", "401"): 1,
+        ("keycloak", "400"): 1,
+        ("keycloak", "413"): 1,
+    }
+    told = [(line["source"], line["status"], line["why"]) for line in lines if line["event"] == "request_refused"]
+    assert told[:4] == [
+        ("keycloak", 401, "its Authorization is not that of the source"),
+        ("keycloak", 401, "its X-Keycloak-Signature is no signature of this body by the source's token, or not recent"),
+        ("okta", 401, "it brings none of the proofs that the source's table names"),
+        ("(none)", 401, "its Authorization is not that of the source"),
+    ]
+    assert [line[1] for line in told[4:]] == [400, 413]
+
+
+async def test_readers_that_are_refused_stand_in_the_log(service: Opened) -> None:
+    with structlog.testing.capture_logs() as lines:
+        assert (await service.get("/events", token="wrong"))[0] == 401
+        assert (await service.get("/events/x", token="scraper-token"))[0] == 403
+    assert [(line["event"], line["operation"], line["status"]) for line in lines] == [
+        ("request_refused", "GET /events", 401),
+        ("request_refused", "GET /events/{uid}", 403),
+    ]
 
 
 async def test_metrics_need_their_permission(service: Opened) -> None:

@@ -69,6 +69,12 @@ def read_counts(counts: Counts) -> Iterator[Metric]:
     yield _by_source("events_accepted", "New events stored", counts.accepted)
     yield _by_source("events_duplicate", "Native events that were known already", counts.duplicates)
     yield _by_source("events_ignored", "Native events that a table leaves out", counts.ignored)
+    refused = CounterMetricFamily(
+        "idp_adapter_requests_refused", "Posts of native events that were refused", labels=["source", "status"]
+    )
+    for (source, status), count in counts.refused.items():
+        refused.add_metric([source, str(status)], count)
+    yield refused
     quarantined = CounterMetricFamily(
         "idp_adapter_events_quarantined", "Entries without an event", labels=["source", "native_type"]
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
@@ -15,6 +16,8 @@ from adapter.access import Access, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.settings import Permission
+
+_log = structlog.get_logger("adapter.api")
 
 ACCESS = web.AppKey("access", Access)
 
@@ -78,6 +81,7 @@ def authorize(request: web.Request, permission: Permission | None) -> None:
     token = bearer_token(request.headers.get("Authorization"))
     holder = request.app[ACCESS].holder(token) if token else None
     if holder is None:
+        _refused(request, 401, "no known bearer token")
         raise RequestError(
             401,
             "Unauthorized",
@@ -85,6 +89,7 @@ def authorize(request: web.Request, permission: Permission | None) -> None:
             headers={"WWW-Authenticate": 'Bearer realm="idp-adapter"'},
         )
     if permission is not None and permission not in holder.permissions:
+        _refused(request, 403, f"{holder.name} may not {permission}")
         raise RequestError(
             403,
             "Forbidden",
@@ -94,6 +99,12 @@ def authorize(request: web.Request, permission: Permission | None) -> None:
             },
             permission=permission,
         )
+
+
+def _refused(request: web.Request, status: int, why: str) -> None:
+    resource = request.match_info.route.resource
+    path = request.path if resource is None else resource.canonical
+    _log.warning("request_refused", operation=f"{request.method} {path}", status=status, why=why)
 
 
 def json_answer(body: bytes, *, status: int = 200) -> web.Response:

@@ -36,31 +36,35 @@ class Authenticator:
     def proves(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
         """Whether the request with these headers and this body (as it was sent) comes from the source. ``now``:
         arrival, epoch seconds."""
+        return self.refusal(headers, body, now) is None
+
+    def refusal(self, headers: Mapping[str, str], body: bytes, now: float) -> str | None:
+        """Why a request does not come from the source, for the operator and nobody else; ``None``: it does."""
         proven = False
         authorization = headers.get("Authorization")
         if authorization is not None:
             if not self._authorizes(authorization):
-                return False
+                return "its Authorization is not that of the source"
             proven = True
         for name in self._headers:
             value = headers.get(name)
             if value is not None:
                 if not self._is_token(value.encode("utf-8", "surrogateescape")):
-                    return False
+                    return f"its {name} is not the source's token"
                 proven = True
         for signature in self._signatures:
             value = headers.get(signature.header)
             if value is not None:
                 if not self._signs(signature, value, headers, body, now):
-                    return False
+                    return f"its {signature.header} is no signature of this body by the source's token, or not recent"
                 proven = True
         for rule in self._jwts:
             value = headers.get(rule.header)
             if value is not None:
                 if not self._is_jwt(rule, value, now):
-                    return False
+                    return f"its {rule.header} is no token signed by the source's, or has run out"
                 proven = True
-        return proven
+        return None if proven else "it brings none of the proofs that the source's table names"
 
     def _authorizes(self, authorization: str) -> bool:
         if self._bare_authorization and self._is_token(authorization.encode("utf-8", "surrogateescape")):

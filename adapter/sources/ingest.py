@@ -7,14 +7,18 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import orjson
+import structlog
 from aiohttp import hdrs, web
 
+from adapter.counts import NO_SOURCE, Counts
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.mapping.table import Table
 from adapter.problem import answer
 from adapter.sources.authentication import Authenticator, MayIngest
 from adapter.sources.intake import Intake, Source, TooManyEvents
+
+_log = structlog.get_logger("adapter.ingest")
 
 #: Made once: of every answer, all but the body is the same.
 _ANSWERED = {hdrs.CONTENT_TYPE: JSON}
@@ -54,6 +58,7 @@ def ingest_handler(
     doors: Mapping[str, Door],
     nobody: Authenticator,
     unpacked_limit: int,
+    counts: Counts,
     clock: Callable[[], float] = time.time,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler of ``POST /ingest/{source}``.
@@ -67,15 +72,26 @@ def ingest_handler(
         try:
             return await take(request)
         except Exception as error:
-            return answer(error)
+            why = str(error) if isinstance(error, RequestError | web.HTTPException) else None
+            return refused(request, answer(error), why)
+
+    def refused(request: web.Request, response: web.Response, why: str | None) -> web.Response:
+        """What senders are refused, the operator wants to know: above all that a secret does not fit any more."""
+        source = request.match_info["source"]
+        source = source if source in doors else NO_SOURCE
+        counts.refused[source, response.status] += 1
+        if why is not None:
+            _log.warning("request_refused", source=source, status=response.status, why=why)
+        return response
 
     async def take(request: web.Request) -> web.StreamResponse:
         now = clock()
         headers = request.headers
         body = await request.read()
         door = doors.get(request.match_info["source"])
-        if not (door.authenticator if door else nobody).proves(headers, body, now) or door is None:
-            raise _REFUSED
+        unproven = (door.authenticator if door else nobody).refusal(headers, body, now)
+        if door is None or unproven is not None:
+            return refused(request, answer(_REFUSED), unproven or "there is no such source")
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None:
             body = _unpacked(body, encoding, unpacked_limit)
