@@ -139,6 +139,10 @@ def _tell(job: dict[str, Any]) -> None:
     typer.echo(f"{what} {job['state']}: looked at {counts['looked_at']} entries, up to position {job['position']}")
     for name, meaning in (_WOULD if dry else _MEANING).items():
         typer.echo(f"  {name:<11}  {counts[name]:>9}  {meaning}".rstrip())
+    if job["problems"]:
+        typer.echo("  quarantined or kept, because")
+    for problem, count in sorted(job["problems"].items(), key=lambda one: -one[1]):
+        typer.echo(harmless(f"  {count:>22}  {problem}"))
     if job["problem"]:
         typer.echo(f"  {job['problem']}")
     for sample in job["samples"]:

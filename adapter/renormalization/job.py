@@ -19,6 +19,10 @@ QUARANTINED = "quarantined"
 RATE = 5_000
 #: Differences of each kind that a dry run shows.
 SAMPLES = 10
+#: Problems that are told apart; some hold what a provider sent.
+PROBLEMS = 20
+#: What all others are counted under.
+OTHERS = "(others)"
 
 
 class State(StrEnum):
@@ -81,23 +85,32 @@ class Job(BaseModel):
     started_at: int = Field(description="Epoch milliseconds")
     ended_at: int | None = Field(None, description="Epoch milliseconds; null while it is under way")
     counts: Tally = Field(default_factory=Tally)
+    problems: Counter[str] = Field(
+        default_factory=Counter, description="Why entries stay quarantined, or are kept, and how many"
+    )
     samples: list[Sample] = Field(default_factory=list, description="On a dry run, some of the differences")
     problem: str | None = Field(None, description="What holds it up, or ended it")
 
-    def moved(self, position: int, counts: Mapping[Verdict, int], samples: Iterable[Sample]) -> Job:
-        """The job after one more stretch, up to ``position``: what its entries came to, and what a dry run found."""
+    def moved(
+        self, position: int, counts: Mapping[Verdict, int], problems: Mapping[str, int], samples: Iterable[Sample]
+    ) -> Job:
+        """The job after one more stretch, up to ``position``: what its entries came to, why some are no events, and
+        what a dry run found."""
         tally = self.counts.model_dump()
         for verdict, count in counts.items():
             tally[verdict] += count
             tally["looked_at"] += count
+        told = Counter(self.problems)
+        for problem, count in problems.items():
+            told[problem if problem in told or len(told) < PROBLEMS else OTHERS] += count
         shown = list(self.samples)
         seen = Counter(one.verdict for one in shown)
         for sample in samples:
             seen[sample.verdict] += 1
             if seen[sample.verdict] <= SAMPLES:
                 shown.append(sample)
-        update = {"position": position, "counts": Tally(**tally), "samples": shown, "problem": None}
-        return self.model_copy(update=update)
+        changed = {"position": position, "counts": Tally(**tally), "problems": told, "samples": shown, "problem": None}
+        return self.model_copy(update=changed)
 
     def note(self) -> Note:
         """As the log keeps it."""

@@ -44,7 +44,7 @@ class Renormalization:
         clock: Callable[[], float],
         store_wait: float,
     ) -> None:
-        #: What it came to since the service started, by verdict; for metrics.
+        #: What it came to since the service started, by verdict, dry runs aside; for metrics.
         self.counts: Counter[Verdict] = Counter()
         self._log = log
         self._rereader = rereader

@@ -72,7 +72,7 @@ class Rereader:
         table = None if provider is None else self._tables.get(provider)
         if table is None:
             return Rereading(none, None, f"there is no table for the source {first.source!r} now")
-        event, native, _, _, problem = self._result(table, stored)
+        event, native, _, _, problem = self._result(table, stored, latest)
         made = b""
         verdict = Verdict.RECOVERED
         if event is not None:
@@ -94,7 +94,7 @@ class Rereader:
         marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)
         return Rereading(verdict, Revision(first.position, latest.position, native, event["type"], marked))
 
-    def _result(self, table: Table, stored: Stored) -> tuple[Any, ...]:
+    def _result(self, table: Table, stored: Stored, latest: Entry) -> tuple[Any, ...]:
         """The members of `adapter.mapping.compile.Result`."""
         assert stored.raw is not None
         first = stored.entry
@@ -104,6 +104,8 @@ class Rereader:
         source = self._sources.get(first.source)
         key = source_key(first.source) if source is None else source.key
         several = f"it reads as {len(results)} events now, and none of them is this one"
+        if latest.event is None:
+            several += "; posted again, they are new events"
         none = (None, None, None, None, several)
         return next((one for one in results if is_known_by(first.uid, key, one)), none)
 

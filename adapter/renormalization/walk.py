@@ -14,7 +14,7 @@ import structlog
 
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.protocol import Log, Note, Revision, Stored
-from adapter.mapping.examples import differences
+from adapter.mapping.examples import differing
 from adapter.model import Entry, uid_text
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.job import Job, Sample
@@ -52,8 +52,8 @@ class Walk:
         now: Callable[[], int],
         store_wait: float,
     ) -> None:
-        """What entries come to is added to ``counts``. ``now`` gives epoch milliseconds; after a failure of the store
-        it waits ``store_wait`` seconds."""
+        """What entries come to is added to ``counts``, but by a dry run. ``now`` gives epoch milliseconds; after a
+        failure of the store it waits ``store_wait`` seconds."""
         #: How far it is.
         self.job = job
         self._log = log
@@ -122,6 +122,9 @@ class Walk:
                 continue
             again = self._rereader.read(one, before, now)
             step.counts[again.verdict] += 1
+            if again.problem is not None:
+                # Where in a text it was found makes no problem of its own.
+                step.problems[again.problem.partition(": line ")[0]] += 1
             if self.job.question.dry_run:
                 step.samples += _samples(before, again)
             elif again.revision is not None:
@@ -132,14 +135,15 @@ class Walk:
 
     async def _take(self, step: _Step) -> bool:
         """Append what is new, and move on; whether nobody else was faster."""
-        job = self.job.moved(step.position, step.counts, step.samples)
+        job = self.job.moved(step.position, step.counts, step.problems, step.samples)
         moment = time.monotonic()
         if step.revisions or moment - self._kept >= KEEPING or job.position >= job.end:
             if await self._append(step.revisions, job.note()) is None:
                 return False
             self._kept = moment
         self.job = job
-        self._counts.update(step.counts)
+        if not job.question.dry_run:
+            self._counts.update(step.counts)
         if moment - self._reported >= REPORTING:
             _log.info("renormalization_under_way", position=job.position, end=job.end, **job.counts.model_dump())
             self._reported = moment
@@ -174,6 +178,7 @@ class _Step:
     #: Of its last entry.
     position: int
     counts: Counter[Verdict] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
     revisions: list[Revision] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -202,7 +207,8 @@ def _samples(before: Entry, again: Rereading) -> list[Sample]:
             lines = [f"was quarantined: {before.problem}"]
         case Verdict.CORRECTED:
             assert before.event is not None and again.revision is not None
-            lines = list(differences(_shown(before.event), _shown(again.revision.event)))
+            changes = differing(_shown(before.event), _shown(again.revision.event))
+            lines = [f"{place}: {one!r} becomes {other!r}" for place, one, other in changes]
     revision = again.revision
     native = before.native_type if revision is None else revision.native_type
     type = None if revision is None else revision.type

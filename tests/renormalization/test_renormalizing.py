@@ -248,11 +248,17 @@ async def test_of_several_events_in_one_raw_event_each_finds_its_own(bench: Benc
 
 async def test_what_became_several_events_stays_quarantined(bench: Bench) -> None:
     await bench.take({"results": [event("in", 1), event("in", 2)]})
-    bench.mend(TABLE.replace("type: kind", "body: [{when: {results: present}, events: results}]\ntype: kind"))
+    bench.mend(TABLE.replace("type: kind", "body: [{when: {has: [results]}, events: results}]\ntype: kind"))
     async with bench.open() as whole:
         await whole.start(Question(rate=0))
-        assert counts(await ended(whole)) == {"looked_at": 1, "quarantined": 1}
+        job = await ended(whole)
+        assert counts(job) == {"looked_at": 1, "quarantined": 1}
+        assert job.problems == {
+            "it reads as 2 events now, and none of them is this one; posted again, they are new events": 1
+        }
     assert bench.log.head == 1
+    await bench.take({"results": [event("in", 1), event("in", 2)]})
+    assert [one.type for one in await bench.entries()] == [None, "access.LOGIN", "access.LOGIN"]
 
 
 async def test_provider_type_native_type_and_arrival_choose_what_is_read(bench: Bench) -> None:
@@ -289,8 +295,36 @@ async def test_a_dry_run_appends_nothing_and_shows_what_would_differ(bench: Benc
         (corrected, "corrected", "in", "access.LOGIN"),
         (recovered, "recovered", "out", "access.LOGOUT"),
     ]
-    assert job.samples[0].lines == ["details.by: expected to be absent, is 'admin'"]
+    assert job.samples[0].lines == ["details.by: absent becomes 'admin'"]
     assert job.samples[1].lines[0].startswith("was quarantined: ")
+
+
+async def test_a_dry_run_does_not_count_as_reading_again(bench: Bench) -> None:
+    await bench.take(event("in"), event("up", 2))
+    async with bench.open() as whole:
+        for dry_run, read in ((True, 0), (False, 2)):
+            await whole.start(Question(rate=0, dry_run=dry_run))
+            assert (await ended(whole)).counts.looked_at == 2
+            assert whole.counts.total() == read
+
+
+async def test_why_entries_would_not_become_events_is_counted_by_problem(bench: Bench) -> None:
+    await bench.take(event("in"), event("up", 2), event("up", 3), event("down", 4))
+    bench.mend(TABLE.replace("in: {", "on: {"))
+    job = await bench.run()
+    assert counts(job) == {"looked_at": 4, "quarantined": 3, "kept": 1}
+    assert job.problems == {
+        "no row for 'in': add one to the table": 1,
+        "no row for 'up': add one to the table": 2,
+        "no row for 'down': add one to the table": 1,
+    }
+
+
+async def test_problems_that_are_many_are_counted_together(bench: Bench) -> None:
+    await bench.take(*(event(f"up {n}", n) for n in range(30)), event("up 0", 31))
+    problems = (await bench.run(rate=1000, dry_run=True)).problems
+    assert len(problems) == 21
+    assert (problems["no row for 'up 0': add one to the table"], problems["(others)"]) == (2, 10)
 
 
 async def test_samples_are_few_of_each_kind(bench: Bench) -> None:
