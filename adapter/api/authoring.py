@@ -129,6 +129,8 @@ class Authoring:
                 raise RequestError(409, "Changed since", detail)
             try:
                 write(found)
+            except MappingError as error:
+                raise RequestError(409, "Cannot be written", str(error)) from None
             except OSError as error:
                 detail = f"{error.filename} cannot be written: {error.strerror}"
                 raise RequestError(409, "Cannot be written", detail) from None

@@ -44,7 +44,9 @@ are recognized, where each field stands, and what each native type means. Nothin
 [write-a-mapping.md](write-a-mapping.md). For completion in an editor, the first line of the file names the schema:
 `# yaml-language-server: $schema=…/schemas/mapping.schema.json`.
 
-The text is YAML. Only `true` and `false` are true and false (`yes` and `on` are text), dates are text, and a key that
+The text is YAML, and a value is what is written: `0010`, `1.10`, `12:30`, `yes`, `1e3` and dates are text. Only `true`
+and `false` are true and false, only `null`, `~` and nothing at all are null, and only what would be written again as it
+stands (`10`, `-3`, `1.5`) is a number; every key is text. So it is in examples and in `types.yaml`, too. A key that
 stands twice is an error. Anchors and `<<` work; `definitions` is room for them. In the tables below `list: x` is a list
 of x, and `table: x` holds names of your choice, each with an x.
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
+from adapter.errors import MappingError
 from adapter.mapping.document import Document
 from adapter.mapping.examples import Placed, differing, outcome_of, read_examples
+from adapter.mapping.scalars import dump
 from adapter.mapping.table import Table
 
 
@@ -63,22 +64,57 @@ def write(accepted: Sequence[Change]) -> None:
     """Put what was accepted into the example files; everything else in them stays as it is, comments too.
 
     Raises:
+        MappingError: a file is written in a way that leaves no room for it; none is changed.
         OSError: a file cannot be written.
     """
     by_file: dict[Path, list[Change]] = {}
     for change in accepted:
         by_file.setdefault(change.placed.file, []).append(change)
-    for file, some in by_file.items():
-        text = file.read_text(encoding="utf-8")
-        # From the end, so that places before stay right.
-        for change in sorted(some, key=lambda one: one.placed.number, reverse=True):
-            start, end, indent = Document(file, text).span((change.placed.number, "expect"))
-            text = text[:start] + _block(change.found, indent) + text[end:]
+    texts = {file: _rewritten(file, some) for file, some in by_file.items()}
+    for file, text in texts.items():
         # Whole or not at all, whatever happens meanwhile.
         written = file.with_name(f"{file.name}.new")
-        written.write_text(text, encoding="utf-8")
+        written.write_text(text, encoding="utf-8", newline="")
         shutil.copymode(file, written)
         written.replace(file)
+
+
+def _rewritten(file: Path, accepted: Sequence[Change]) -> str:
+    """A file's text with what was accepted.
+
+    Raises:
+        MappingError: it would say something else, too.
+    """
+    with file.open(encoding="utf-8", newline="") as opened:
+        text = opened.read()
+    breaks = "\r\n" if text.count("\r\n") == text.count("\n") else "\n"
+    text = text.replace(breaks, "\n")
+    wanted = Document(file, text).value
+    try:
+        # From the end, so that places before stay right.
+        for change in sorted(accepted, key=lambda one: one.placed.number, reverse=True):
+            number = change.placed.number
+            wanted[number] = {**wanted[number], "expect": change.found}
+            text = _with_expect(Document(file, text), number, change.found)
+        same = repr(Document(file, text).value) == repr(wanted)
+    except MappingError:
+        same = False
+    if not same:
+        names = ", ".join(repr(one.placed.example.name) for one in accepted)
+        problem = f"cannot be rewritten as it stands; give each of these an `expect: []` on a line of its own: {names}"
+        raise MappingError(problem, file=file)
+    return text.replace("\n", breaks)
+
+
+def _with_expect(document: Document, number: int, found: list[dict[str, Any]]) -> str:
+    """The text of a file with what an example expects, in the style in which the example is written."""
+    text = document.text
+    spot = document.spot((number,), "expect")
+    if spot.flow:
+        told = dump(found, flow=True).rstrip("\n")
+        return f"{text[: spot.start]}{spot.key}{told}{text[spot.end :]}"
+    lines = [" " * (spot.indent + 2) + line if line else line for line in dump(found).rstrip("\n").split("\n")]
+    return "\n".join([text[: spot.start] + spot.key, *lines, text[spot.end :]])
 
 
 def _leaves(event: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
@@ -87,9 +123,3 @@ def _leaves(event: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]
             yield from _leaves(value, f"{place}{name}.")
         else:
             yield place + name, value
-
-
-def _block(found: list[dict[str, Any]], indent: int) -> str:
-    dumped = yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-    lines = [" " * (indent + 2) + line if line else line for line in dumped.rstrip("\n").split("\n")]
-    return "\n" + "\n".join(lines) + "\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,33 +12,28 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adapter.errors import MappingError
+from adapter.mapping.scalars import Loader, dump
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML 1.1 without its surprises: dates stay text, and yes/no/on/off are text, as vendors' words often are."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")
-    ]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-for _first in "tTfF":
-    _Loader.yaml_implicit_resolvers[_first] = [
-        *_Loader.yaml_implicit_resolvers.get(_first, []),
-        ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")),
-    ]
 
 
 #: How deep a document may be nested, and how many parts it may have: far more than a table needs, and little enough
 #: that a text which somebody tries out over HTTP costs no more than its share.
 DEPTH_LIMIT = 100
 PARTS_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where in a text a value stands: what to replace, and what to write before the value."""
+
+    start: int
+    end: int
+    key: str
+    #: How far the keys beside it are indented.
+    indent: int
+    #: Whether it stands within braces.
+    flow: bool
 
 
 class Document:
@@ -50,11 +45,11 @@ class Document:
         try:
             _refuse_deep(file, text)
             self._weigh(self._node, {})
-            self.value: Any = yaml.load(text, Loader=_Loader)
+            self.value: Any = yaml.load(text, Loader=Loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise MappingError(f"not valid YAML: {error.problem}", file=file, line=line) from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise MappingError(f"not valid YAML: {error}", file=file) from error
 
     @classmethod
@@ -74,7 +69,7 @@ class Document:
     @cached_property
     def _node(self) -> yaml.Node | None:
         """The file's parts with their places; made again when they are asked for after `forget_places`."""
-        return yaml.compose(self.text, Loader=_Loader)
+        return yaml.compose(self.text, Loader=Loader)
 
     def forget_places(self) -> None:
         """Give back the memory of what only complaints need: of a table in use, several megabytes."""
@@ -100,33 +95,48 @@ class Document:
             node = found
         return line
 
-    def span(self, place: Sequence[str | int]) -> tuple[int, int, int]:
-        """Where the part at ``place`` stands in the text, from its key's colon to its end, and how far its key is
-        indented.
+    def spot(self, place: Sequence[str | int], key: str) -> Spot:
+        """Where the value of a key stands, or would stand, in the object at ``place``.
 
         Raises:
-            KeyError: there is no such part.
+            KeyError: there is no object.
         """
-        node, key = self._node, None
+        node = self._node
         for step in place:
             if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-                node, key = node.value[step], None
+                node = node.value[step]
             elif isinstance(node, yaml.MappingNode):
-                key, node = next((one for one in node.value if one[0].value == str(step)), (None, None))
-            if node is None:
-                raise KeyError(step)
-        if key is None or node is None:
+                node = next((value for one, value in node.value if one.value == str(step)), None)
+        if not isinstance(node, yaml.MappingNode) or not node.value:
             raise KeyError(place)
+        indent = node.value[0][0].start_mark.column
+        held = next((value for one, value in node.value if one.value == key), None)
+        if node.flow_style:
+            if held is not None:
+                return Spot(held.start_mark.index, held.end_mark.index, "", indent, flow=True)
+            end = node.end_mark.index - 1
+            return Spot(end, end, f", {dump(key).splitlines()[0]}: ", indent, flow=True)
+        if held is None:
+            end = self._end(node.value[-1][1])
+            before = "" if self.text[end - 1] == "\n" else "\n"
+            return Spot(end, end, f"{before}{' ' * indent}{key}:", indent, flow=False)
+        named = next(one for one, _ in node.value if one.value == key)
+        start, end = self.text.index(":", named.end_mark.index) + 1, self._end(held)
+        # What is said beside the value, or above it, stays.
+        below = held.start_mark.line > named.end_mark.line
+        beside = self.text[start:].partition("\n")[0] if below else self.text[held.end_mark.index : end].rstrip("\n")
+        return Spot(start, end, beside if beside.lstrip().startswith("#") else "", indent, flow=False)
+
+    def _end(self, node: yaml.Node) -> int:
+        """Where a part of a block ends: behind its line."""
         end: int = node.end_mark.index
-        if isinstance(node, yaml.CollectionNode) and not node.flow_style:
-            # A block's end mark stands where the next part begins, behind comments that belong to that.
-            lines = self.text[key.end_mark.index : end].split("\n")
-            while len(lines) > 1 and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
-                lines.pop()
-            end = key.end_mark.index + len("\n".join(lines)) + 1
-        elif self.text[end : end + 1] == "\n":
-            end += 1
-        return key.end_mark.index + 1, end, key.start_mark.column
+        start: int = node.start_mark.index
+        lines = self.text[start:end].split("\n")
+        # A block's end mark stands where the next part begins, behind comments that belong to that.
+        while len(lines) > 1 and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+            lines.pop()
+        found = self.text.find("\n", start + len("\n".join(lines)))
+        return len(self.text) if found < 0 else found + 1
 
     def error(self, problem: str, place: Sequence[str | int] = ()) -> MappingError:
         """A complaint about the part at ``place``."""
@@ -185,7 +195,7 @@ class Document:
 def _refuse_deep(file: Path, text: str) -> None:
     """Refuse what is nested so deeply that the parser would run out of its stack, and end the process."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEPTH_LIMIT:

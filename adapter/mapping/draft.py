@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 
 from adapter.errors import MappingError
 from adapter.mapping.body import deeper_than
@@ -22,6 +21,7 @@ from adapter.mapping.conversion import epoch, ip, rfc3339
 from adapter.mapping.language import Conversion, Redaction
 from adapter.mapping.paths import escaped_key, follow, parse_path, scalar_text
 from adapter.mapping.redact import REDACTED, Redactor
+from adapter.mapping.scalars import dump
 from adapter.mapping.secret import proposed_redactions
 from adapter.mapping.table import check_name, table_file
 from adapter.resources import mappings_path
@@ -282,7 +282,7 @@ def _mapping(
         f"that the fields are right, and run: idp-adapter mapping check {file}",
         *(line for remark in remarks for line in textwrap.wrap(f"- {remark}", 110, subsequent_indent="  ")),
     ]
-    dumped = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    dumped = dump(mapping)
     return found["type"], "".join(f"# {line}\n" for line in head) + dumped, remarks
 
 
@@ -298,7 +298,7 @@ def _examples(events: Sequence[Mapping[str, Any]], type_of: Callable[[Mapping[st
         for native, forms in first.items()
         for number, event in enumerate(forms.values(), 1)
     ]
-    return yaml.safe_dump(examples, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return dump(examples)
 
 
 def _columns(samples: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 An ``examples/*.yaml`` file is a list of examples. ``expect`` has one item for each event that ``raw`` holds: the
 unified event without ``uid``, ``source.receivedAt`` and ``source.mapping`` (which differ by arrival and version), or
-``{quarantined: {nativeType, problem}}``, or ``{ignored: {nativeType}}``.
+``{quarantined: {nativeType, problem}}``, or ``{ignored: {nativeType}}``. Without it nothing is expected yet.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
@@ -32,7 +32,7 @@ class Example(BaseModel):
     name: str
     raw: Any = Field(description="The raw event; a text is taken as the exact body")
     media: str = JSON
-    expect: list[dict[str, Any]]
+    expect: list[dict[str, Any]] = Field([], description="What must become of it; empty: nothing yet")
     note: str | None = None
 
     @property
@@ -46,8 +46,8 @@ def body_of(raw: Any) -> bytes:
     return raw.encode() if isinstance(raw, str) else orjson.dumps(raw)
 
 
-class _File(BaseModel):
-    examples: list[Example]
+class _File(RootModel[list[Example]]):
+    """An example file."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def read_examples(folder: Path) -> Iterator[Placed]:
     """
     for file in sorted((folder / "examples").glob("*.yaml")):
         document = Document.read(file)
-        document.value = {"examples": document.value or []}
-        for number, example in enumerate(document.read_as(_File).examples):
+        document.value = document.value or []
+        for number, example in enumerate(document.read_as(_File).root):
             yield Placed(example, file, document.line((number,)), number)
 
 
