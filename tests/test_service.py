@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 import hashlib
 import hmac
@@ -64,6 +65,14 @@ async def test_there_is_a_source_for_every_provider_with_a_token_of_its_own(serv
             assert response.status == 202
         async with service.session.get("/events", headers=headers) as response:
             assert response.status == 401
+
+
+async def test_what_is_stored_is_for_its_owner_alone(service: Opened) -> None:
+    await service.post(login(90, realmId="files"))
+    assert (await service.get("/events", realm="files"))[1]["events"]
+    files = await asyncio.to_thread(lambda: list(service.service.folder.iterdir()))
+    assert {"log.sqlite", "search.sqlite", "tokens.json"} <= {file.name for file in files}
+    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
 
 
 async def test_a_signature_is_made_over_the_bytes_as_they_are_sent(service: Opened) -> None:

@@ -12,7 +12,6 @@ import fcntl
 import gc
 import os
 import select
-import signal
 import socket
 import sqlite3
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from adapter.child import begin
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.commit import Committer
 from adapter.log.messages import (
@@ -141,9 +141,7 @@ def _open(options: Options) -> Iterator[Committer]:
 
 def main() -> None:
     """Commit what is asked for until the socket ends."""
-    # A Ctrl-C, the end of a terminal, or a stop of the whole group is for the service, which then closes the socket.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    begin()
     packer = Packer()
 
     with socket.socket(fileno=0) as connection:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import gc
 import os
 import select
-import signal
 import sys
 from pathlib import Path
 
+from adapter.child import begin
 from adapter.log.history import find_before
 from adapter.log.reading import Reader, each_event, open_reader
 from adapter.search.store import Store, Unusable
@@ -62,9 +62,7 @@ def _step_back() -> None:
 
 def main() -> None:
     """Fill what is asked for until the input ends."""
-    # A Ctrl-C, the end of a terminal, or a stop of the whole group is for the service, which then closes our input.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    begin()
     _step_back()
     gc.disable()  # a batch is many objects and no cycles
     search, log_path = (Path(argument) for argument in sys.argv[1:])
