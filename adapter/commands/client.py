@@ -29,6 +29,10 @@ T = TypeVar("T")
 _errors = Console(stderr=True, highlight=False)
 
 
+class Refused(AdapterError):
+    """The service refused; says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """An HTTP session with the administrator's token."""
@@ -42,34 +46,34 @@ class Client:
         """A successful answer.
 
         Raises:
-            AdapterError: the service refused, with its reason.
+            Refused: with the service's reason.
         """
         async with self.session.get(path, params=query) as response:
             if response.status != 200:
-                raise AdapterError(await _refusal(response))
+                raise Refused(await _refusal(response))
             yield response
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of a successful answer; ``body`` is sent as JSON.
 
         Raises:
-            AdapterError: the service refused, with its reason.
+            Refused: with the service's reason.
         """
         async with self.session.request(method, path, json=body) as response:
             if response.status >= 300:
-                raise AdapterError(await _refusal(response))
+                raise Refused(await _refusal(response))
             return await response.json(content_type=None)
 
     async def lines(self, path: str, query: list[tuple[str, str]], body: Any) -> AsyncIterator[Any]:
         """The lines of a successful answer to a POST, as JSON, however long it takes; ``body`` is sent as JSON.
 
         Raises:
-            AdapterError: the service refused, with its reason, or broke off.
+            AdapterError: the service refused, or broke off.
         """
         patient = ClientTimeout(total=None)
         async with self.session.post(path, params=query, json=body, timeout=patient) as response:
             if response.status >= 300:
-                raise AdapterError(await _refusal(response))
+                raise Refused(await _refusal(response))
             rest = b""
             try:
                 async for chunk in response.content.iter_any():

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapter.commands.client import Client, fail, run
+from adapter.commands.client import Client, Refused, fail, run
+from adapter.commands.columns import Column, fitted
 from adapter.commands.moment import read_moment
 from adapter.commands.renormalize import renormalize
 from adapter.filter import PARAMETERS
-from adapter.formats.text import harmless
+from adapter.formats.text import harmless, laid_out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +63,9 @@ Where = Annotated[
     ),
 ]
 Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log: in the order of arrival.")]
+
+#: Columns of a terminal in which an outcome is shown beside its reason.
+_WIDE = 100
 
 _COLOURS = {"success": "green", "failure": "red", "unknown": "yellow"}
 
@@ -108,30 +112,39 @@ def list_events(
             "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True
         )
         return
-    console.print(_table(events))
+    console.print(_table(events, console.width))
 
 
 @app.command()
 def show(
     uid: Annotated[
-        str, typer.Argument(help="The event's uid, as events list --json and the answers to posts give it.")
+        str, typer.Argument(help="Its uid, as events list --json, events quarantine and the answers to posts give it.")
     ],
     raw: Annotated[bool, typer.Option("--raw", help="Also what the provider sent.")] = False,
     config: Config = None,
     data: Data = None,
 ) -> None:
-    """Show one event in full.
+    """Show one event in full, or what was quarantined instead of one.
 
     For example: idp-adapter events show 0b5f3a52-2a0e-5c0a-9a57-0f0f6a1c9e11 --raw
     """
 
-    async def showing(client: Client) -> bytes:
-        async with client.get(f"/events/{uid}", [("raw", "1" if raw else "0")]) as response:
-            return await response.read()
+    query = [("raw", "1" if raw else "0")]
 
-    event = orjson.loads(run(showing, config, data))
-    text = orjson.dumps(event, option=orjson.OPT_INDENT_2).decode()
-    sys.stdout.write("\n".join(harmless(line) for line in text.split("\n")) + "\n")
+    async def showing(client: Client) -> str:
+        try:
+            async with client.get(f"/events/{uid}", query) as response:
+                return await response.text()
+        except Refused as refusal:
+            try:
+                async with client.get(f"/quarantine/{uid}", query) as response:
+                    return await response.text()
+            except Refused:
+                raise refusal from None
+
+    # Laid out as a text: read as JSON, its numbers might come out as others.
+    lines = laid_out(run(showing, config, data)).split("\n")
+    sys.stdout.write("\n".join(harmless(line) for line in lines) + "\n")
 
 
 @app.command()
@@ -217,7 +230,7 @@ def quarantine(
     if not found["groups"]:
         console.print("Nothing is quarantined.")
         return
-    console.print(_groups(found["groups"], raw))
+    console.print(_groups(found["groups"], raw, console.width))
     if found["kinds"] > len(found["groups"]):
         console.print(f"{len(found['groups'])} of {found['kinds']} groups; --limit shows more", soft_wrap=True)
 
@@ -268,49 +281,50 @@ def _query(
     return query
 
 
-def _table(events: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("time", "type", "outcome", "user", "client", "address", "source"):
-        # A narrow terminal cuts the others short, so that every event stays one line.
-        table.add_column(heading, no_wrap=heading in ("time", "type"))
-    for event in events:
-        who = event.get("authDetails", {})
-        outcome = event["outcome"]
-        reason = event.get("reason")
-        table.add_row(
-            _local(event["time"]),
-            _plain(event["type"]),
-            _plain(f"{outcome}: {reason}" if reason else outcome, _COLOURS.get(outcome, "")),
-            _plain(who.get("username") or who.get("userId")),
-            _plain(who.get("clientId")),
-            _plain(who.get("ipAddress")),
-            _plain(event["source"]["name"]),
-        )
-    return table
+def _table(events: list[dict[str, Any]], width: int) -> Table:
+    who = [event.get("authDetails", {}) for event in events]
+    cells: dict[str, list[Text]] = {
+        "time": [Text(_local(event["time"])) for event in events],
+        "type": [_plain(event["type"]) for event in events],
+        "outcome": [_outcome(event, width) for event in events],
+        "user": [_plain(one.get("username") or one.get("userId")) for one in who],
+        "client": [_plain(one.get("clientId")) for one in who],
+        "address": [_plain(one.get("ipAddress")) for one in who],
+        "source": [_plain(event["source"]["name"]) for event in events],
+    }
+    columns = [
+        Column("time", cells["time"], 32, 19),
+        Column("type", cells["type"], 128, 18),
+        Column("outcome", cells["outcome"], 64, 24),
+        Column("user", cells["user"], 128, 6, spare=1),
+        Column("client", cells["client"], 128, 6, spare=2),
+        Column("address", cells["address"], 64, 39 if width >= _WIDE else 20),
+        Column("source", cells["source"], 64, 6, spare=3),
+    ]
+    return fitted(columns, width)
 
 
-def _groups(groups: list[dict[str, Any]], raw: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("count", "source", "native type", "problem", "first", "last", "uid of the last"):
-        table.add_column(
-            heading, no_wrap=heading not in ("problem",), justify="right" if heading == "count" else "left"
-        )
+def _outcome(event: dict[str, Any], width: int) -> Text:
+    """With the reason of a failure; where there is little room, the reason says both."""
+    outcome, reason = event["outcome"], event.get("reason")
+    said = outcome if not reason else f"{outcome}: {reason}" if width >= _WIDE else reason
+    return _plain(said, _COLOURS.get(outcome, ""))
+
+
+def _groups(groups: list[dict[str, Any]], raw: bool, width: int) -> Table:
+    last = [group["samples"][-1] if group["samples"] else {} for group in groups]
+    columns = [
+        Column("count", [Text(str(group["count"])) for group in groups], 20, 20, right=True),
+        Column("source", [_plain(group["source"]) for group in groups], 64, 8, spare=1),
+        Column("native type", [_plain(group["nativeType"]) for group in groups], 64, 9),
+        Column("problem", [_plain(group["problem"]) for group in groups], 300, 9, wrapped=True),
+        Column("first", [Text(_local(group["firstAt"])) for group in groups], 32, 19, spare=3),
+        Column("last", [Text(_local(group["lastAt"])) for group in groups], 32, 19, spare=2),
+        Column("uid of the last", [Text(one.get("uid", "")) for one in last], 36, 36),
+    ]
     if raw:
-        table.add_column("begins")
-    for group in groups:
-        sample = group["samples"][-1] if group["samples"] else {}
-        begins = [_plain(sample.get("raw"))] if raw else []
-        table.add_row(
-            str(group["count"]),
-            _plain(group["source"]),
-            _plain(group["nativeType"]),
-            Text(harmless(group["problem"])),
-            _local(group["firstAt"]),
-            _local(group["lastAt"]),
-            sample.get("uid", ""),
-            *begins,
-        )
-    return table
+        columns.append(Column("begins", [_plain(one.get("raw")) for one in last], 300, 9, wrapped=True))
+    return fitted(columns, width)
 
 
 def _console() -> Console:
@@ -319,7 +333,7 @@ def _console() -> Console:
 
 
 def _plain(text: str | None, style: str = "") -> Text:
-    return Text(harmless(text or ""), style=style, no_wrap=True, overflow="ellipsis")
+    return Text(harmless(text or ""), style=style)
 
 
 def _local(time: int) -> str:

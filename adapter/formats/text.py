@@ -16,6 +16,33 @@ def harmless(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
+def laid_out(text: str) -> str:
+    """JSON with a part a line, each word of it as it was: numbers of any length, keys that stand twice."""
+    parts: list[str] = []
+    depth = 0
+    tokens = _TOKEN.findall(text)
+    for number, token in enumerate(tokens):
+        empty = token in "[{" and tokens[number + 1 : number + 2] == ["]" if token == "[" else "}"]
+        if token in "]}":
+            depth -= 1
+            parts.append(token if tokens[number - 1] in "[{" else _line(depth) + token)
+        elif token in "[{":
+            depth += 1
+            parts.append(token if empty else token + _line(depth))
+        elif token == ",":
+            parts.append(token + _line(depth))
+        else:
+            parts.append(": " if token == ":" else token)
+    return "".join(parts)
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+
+
+def _line(depth: int) -> str:
+    return "\n" + "  " * depth
+
+
 def _escape(found: re.Match[str]) -> str:
     character = found[0]
     return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, f"\\u{ord(character):04x}")

@@ -144,6 +144,19 @@ def test_one_event_is_shown_with_what_the_provider_sent(folder: Path) -> None:
     assert event["raw"]["error"] == "invalid_user_credentials"
 
 
+def test_what_is_quarantined_is_shown_with_its_problem_and_exactly_what_the_provider_sent(folder: Path) -> None:
+    post(folder, {"no": 99999999999999999999999999})
+    groups = call("events", "quarantine", "--data", "data", "--json", folder=folder)
+    [sample] = json.loads(groups.stdout)["samples"]
+    shown = call("events", "show", sample["uid"], "--raw", "--data", "data", folder=folder)
+    assert shown.exit_code == 0, shown.stderr
+    entry = json.loads(shown.stdout)
+    assert entry["source"] == "keycloak"
+    assert entry["problem"].startswith("no shape of the table fits")
+    assert entry["raw"] == {"no": 99999999999999999999999999}
+    assert "raw" not in json.loads(call("events", "show", sample["uid"], "--data", "data", folder=folder).stdout)
+
+
 def test_events_are_exported_to_a_file(folder: Path) -> None:
     exported = call("events", "export", "--format", "csv", "-o", "out.csv", "--data", "data", folder=folder)
     assert exported.exit_code == 0, exported.stderr
