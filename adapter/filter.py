@@ -17,7 +17,7 @@ import orjson
 
 from adapter.errors import ConfigError, RequestError
 from adapter.facets import MAPPED, Facets, split_words
-from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.model import Outcome
 
 SYSTEM = "system."
@@ -172,6 +172,21 @@ def glob_matches(pattern: str, text: str) -> bool:
     return place <= end and text.endswith(last)
 
 
+def is_known_type(pattern: str, catalogue: Catalogue) -> bool:
+    """Whether the catalogue has a type that a type or glob means; ``system.`` types are ours."""
+    if pattern.startswith(SYSTEM):
+        return True
+    if "*" in pattern:
+        return any(glob_matches(pattern, name) for name in catalogue.names)
+    return catalogue.known(catalogue.canonical(pattern)) is not None
+
+
+def _meant(value: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """The types or globs that one means: as in tables, the name of an access type may stand for it."""
+    short = "." not in value and not is_known_type(value, catalogue) and is_known_type(ACCESS + value, catalogue)
+    return (value, ACCESS + value) if short else (value,)
+
+
 # Addresses
 
 
@@ -225,6 +240,8 @@ def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue) -> Filt
         elif parameter in PARAMETERS:
             name = parameter.removeprefix("not_")
             checked = {_checked(parameter, name, value, catalogue) for value in values}
+            if name == "type":
+                checked = {one for value in checked for one in _meant(value, catalogue)}
             if checked:
                 terms.append(Term(name, name != parameter, tuple(sorted(checked))))
         else:

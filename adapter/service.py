@@ -43,6 +43,7 @@ from adapter.delivery.select import Selection
 from adapter.errors import ConfigError
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
+from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.log.sqlite import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue
@@ -113,7 +114,9 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
         log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
         search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
-        deliveries = await stack.enter_async_context(_open_deliveries(settings, log, tables.catalogue)) if sinks else []
+        hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
+        opening = _open_deliveries(settings, log, tables.catalogue, hints)
+        deliveries = await stack.enter_async_context(opening) if sinks else []
 
         counts = Counts()
         intake = Intake(log, counts, events_limit=settings.server.events_limit)
@@ -133,9 +136,9 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
             challenge_operation(challenge_handler(doors, nobody)),
-            *Feed(log, search, lambda: tables.catalogue).operations(),
-            *QuarantinePages(log, providers).operations(),
-            *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue).operations(),
+            *Feed(log, search, lambda: tables.catalogue, hints).operations(),
+            *QuarantinePages(log, providers, hints).operations(),
+            *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
             *Authoring(tables, events_limit=settings.server.events_limit).operations(),
             *Comparisons(tables, log, present).operations(),
@@ -215,15 +218,16 @@ def _warnings(tables: Tables) -> list[str]:
 
 
 @asynccontextmanager
-async def _open_deliveries(settings: Settings, log: Log, catalogue: Catalogue) -> AsyncIterator[list[Delivery]]:
+async def _open_deliveries(
+    settings: Settings, log: Log, catalogue: Catalogue, hints: Hints
+) -> AsyncIterator[list[Delivery]]:
     """A delivery for each sink. They end side by side: one receiver that hangs holds up no other."""
-    selections = [
-        Selection(
-            Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter"),
-            revisions=sink.revisions == "send",
-        )
-        for sink in settings.sinks
-    ]
+    selections = []
+    for one in settings.sinks:
+        filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
+        selections.append(Selection(filter, revisions=one.revisions == "send"))
+        for hint in hints.of(filter.terms):
+            _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
     stacks: list[AsyncExitStack] = []
     deliveries: list[Delivery] = []
     try:

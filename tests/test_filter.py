@@ -14,6 +14,7 @@ from adapter.errors import ConfigError, RequestError
 from adapter.facets import address_bytes, facets, split_words
 from adapter.filter import Filter, glob_matches, query_words
 from adapter.model import EventDict
+from tests.mapping.built_in import catalogue
 from tests.search.events import CATALOGUE, make_event
 
 
@@ -58,6 +59,18 @@ def test_a_glob_alone_does_not_name_system_events(pattern: str) -> None:
 def test_an_alias_finds_what_its_other_names_find(type: str, asked: str) -> None:
     assert matches(make_event(type=type), type=asked)
     assert not matches(make_event(type=type), not_type=asked)
+
+
+def test_the_name_of_an_access_type_is_short_for_it_as_in_tables() -> None:
+    def finds(asked: str, type: str) -> bool:
+        return Filter.parse({"type": [asked]}, catalogue()).matches(facets(orjson.dumps(make_event(type=type))))
+
+    assert finds("LOGIN_ERROR", "access.LOGIN_ERROR")
+    assert finds("LOGIN*", "access.LOGIN_ERROR")
+    assert not finds("LOGIN", "access.LOGIN_ERROR")
+    # A type of somebody's own may be called so.
+    assert finds("LOGIN", "LOGIN")
+    assert not finds("PAYMENT", "access.PAYMENT")
 
 
 def test_an_alias_does_not_find_the_error_twin() -> None:

@@ -10,7 +10,7 @@ LEVELS = [
     {"event", "facets", "formats", "counts", "folder", "section", "problem"},
     {"log", "mapping", "sinks", "logs"},
     {"filter", "settings", "schemas"},
-    {"sources", "delivery", "search", "access"},
+    {"sources", "delivery", "search", "access", "hints"},
     {"renormalization"},
     {"api"},
     {"service"},

@@ -257,3 +257,13 @@ async def test_a_renamed_source_gives_its_events_the_same_uid(tmp_path: Path) ->
         async with opened(tmp_path / name, sources=[source]) as service:
             uids.append((await service.post(login(1), source=name))["uids"])
     assert uids[0] == uids[1]
+
+
+async def test_a_sink_that_asks_for_what_nobody_knows_is_told_at_the_start(tmp_path: Path) -> None:
+    filter = {"type": ["access.LOGN_ERROR", "access.*_ERROR"], "source": "kc"}
+    sinks = [{"name": "siem", "kind": "file", "path": tmp_path / "siem", "filter": filter}]
+    with structlog.testing.capture_logs() as logs:
+        async with open_service(settings(tmp_path / "data", sinks=sinks), port=0):
+            pass
+    told = [(one["sink"], one["problem"].partition(":")[0]) for one in logs if one["event"] == "sink_filter_doubtful"]
+    assert told == [("siem", "source=kc"), ("siem", "type=access.LOGN_ERROR")]

@@ -6,6 +6,7 @@ Events leave as the JSON that is stored; nothing is parsed on the way.
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -22,6 +23,7 @@ from adapter.errors import RequestError
 from adapter.event import Event
 from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
 from adapter.formats import csv, unified
+from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
@@ -31,13 +33,16 @@ from adapter.settings import Permission
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
+#: Header of an export: the hints that a page has in its body, as JSON.
+HINTS = "X-Hints"
 #: Events that an export writes before others get their turn.
 TURN = 200
 
 FORMATS: Mapping[str, ModuleType] = {"ndjson": unified, "csv": csv}
 
 _MEANING = {
-    "type": "Type, alias or glob such as access.*_ERROR; system.* comes only when it is named",
+    "type": "Type, alias or glob such as access.*_ERROR (access. may be left out where the catalogue knows the rest); "
+    "system.* comes only when it is named",
     "outcome": "What became of it",
     "reason": "Why it failed",
     "reason_class": "Class of the reason",
@@ -77,6 +82,10 @@ class EventPage(BaseModel):
 
     events: list[Event]
     next: str | None = Field(description="The cursor of the next page; null at the end")
+    hints: list[str] = Field(
+        default_factory=list,
+        description="Only if there are any: types, sources and providers asked for that nobody knows",
+    )
 
 
 class EventWithRaw(Event):
@@ -106,11 +115,12 @@ def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
 class Feed:
     """Reads the log for people and pollers, through the search."""
 
-    def __init__(self, log: Log, search: Search, catalogue: Callable[[], Catalogue]) -> None:
+    def __init__(self, log: Log, search: Search, catalogue: Callable[[], Catalogue], hints: Hints) -> None:
         """``catalogue`` gives the present one: aliases and classes of reasons are looked up in it by each question."""
         self._events = log
         self._search = search
         self._catalogue = catalogue
+        self._hints = hints
 
     def operations(self) -> list[Operation]:
         filters = filter_parameters(self._catalogue())
@@ -149,7 +159,9 @@ class Feed:
             filter, order=order, limit=limit, cursor=request.query.get("cursor"), revisions=revisions
         )
         events = [entry.event for entry in await self._events.fetch(page.positions) if entry.event is not None]
-        return json_answer(b'{"events":[%s],"next":%s}' % (b",".join(events), orjson.dumps(page.next)))
+        hints = self._hints.of(filter.terms)
+        told = b',"hints":%s' % orjson.dumps(hints) if hints else b""
+        return json_answer(b'{"events":[%s],"next":%s%s}' % (b",".join(events), orjson.dumps(page.next), told))
 
     async def show(self, request: web.Request) -> web.Response:
         with_raw = read_switch(request, "raw")
@@ -179,6 +191,8 @@ class Feed:
             # The first page is asked for before the answer begins, so that what is wrong can still be said.
             events = await anext(pages, None)
             headers = {"Content-Disposition": f'attachment; filename="events.{name}"'}
+            if hints := self._hints.of(filter.terms):
+                headers[HINTS] = json.dumps(hints)  # in ASCII, as a header must be
             async with streamed(request, form.MEDIA_TYPE, headers) as response:
                 if request.method == "HEAD":
                     return response

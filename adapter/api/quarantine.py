@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from adapter.api.feed import UID, find_entry, raw_json, read_limit, read_switch
 from adapter.api.operation import Answer, Operation, Parameter, authorize, json_answer
 from adapter.errors import RequestError
+from adapter.filter import Term
+from adapter.hints import Hints
 from adapter.log.protocol import Log, QuarantineGroup
 from adapter.model import Entry, uid_text
 from adapter.settings import Permission
@@ -48,6 +50,9 @@ class Groups(BaseModel):
     count: int = Field(description="Entries there are")
     kinds: int = Field(description="Groups there are")
     groups: list[Group] = Field(description="The largest of them")
+    hints: list[str] = Field(
+        default_factory=list, description="Only if there are any: sources and providers asked for that nobody knows"
+    )
 
 
 class Quarantined(Sample):
@@ -62,10 +67,11 @@ class Quarantined(Sample):
 class QuarantinePages:
     """Shows what has no event, and did not become one later."""
 
-    def __init__(self, log: Log, providers: Mapping[str, str]) -> None:
+    def __init__(self, log: Log, providers: Mapping[str, str], hints: Hints) -> None:
         """``providers``: of each configured source, by name."""
         self._log = log
         self._providers = providers
+        self._hints = hints
 
     def operations(self) -> list[Operation]:
         limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
@@ -98,6 +104,9 @@ class QuarantinePages:
         entries = {entry.position: entry for entry in await self._log.fetch(sorted(wanted))}
         groups = [await self._group(group, entries, with_raw) for group in found.groups]
         page = Groups(count=found.entries, kinds=found.kinds, groups=groups)
+        terms = [Term(name, False, tuple(request.query.getall(name, ()))) for name in ("source", "provider")]
+        if hints := self._hints.of(terms):
+            page.hints = hints
         return json_answer(page.model_dump_json(exclude_unset=True).encode())
 
     async def show(self, request: web.Request) -> web.Response:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import orjson
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from adapter.api.operation import Answer, Operation, json_answer
 from adapter.errors import RequestError
 from adapter.filter import Filter
+from adapter.hints import Hints
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import Catalogue
 from adapter.renormalization.job import QUARANTINED, Job, Question
@@ -20,16 +21,27 @@ from adapter.settings import Permission
 _MOMENTS = ("received_from", "received_to")
 
 
+class Started(Job):
+    """A renormalization that has just begun."""
+
+    hints: list[str] = Field(default_factory=list, description="Types asked for that nobody knows")
+
+
 class RenormalizationPages:
     """Starts, shows and cancels the one job there may be."""
 
     def __init__(
-        self, renormalization: Renormalization, providers: Callable[[], list[str]], catalogue: Callable[[], Catalogue]
+        self,
+        renormalization: Renormalization,
+        providers: Callable[[], list[str]],
+        catalogue: Callable[[], Catalogue],
+        hints: Hints,
     ) -> None:
         """``providers`` gives those that have a table, ``catalogue`` the present one."""
         self._renormalization = renormalization
         self._providers = providers
         self._catalogue = catalogue
+        self._hints = hints
 
     def operations(self) -> list[Operation]:
         known = ", ".join(Question.model_fields)
@@ -38,7 +50,7 @@ class RenormalizationPages:
                 "POST", "/renormalization", self.start,
                 f"Read stored raw events again by the present tables; of a JSON object: {known} "
                 "(types and moments as in the feed; quarantined among the types is what has no event)",
-                {202: Answer("It is under way.", model=Job)}, Permission.RENORMALIZE, (), (JSON,),
+                {202: Answer("It is under way.", model=Started)}, Permission.RENORMALIZE, (), (JSON,),
             ),
             Operation(
                 "GET", "/renormalization", self.show, "How far a renormalization is, or how the last one ended",
@@ -51,8 +63,9 @@ class RenormalizationPages:
         ]  # fmt: skip
 
     async def start(self, request: web.Request) -> web.Response:
-        job = await self._renormalization.start(self._question(await request.read()))
-        return json_answer(job.model_dump_json().encode(), status=202)
+        question, hints = self._question(await request.read())
+        job = await self._renormalization.start(question)
+        return json_answer(Started(**job.model_dump(), hints=hints).model_dump_json().encode(), status=202)
 
     async def show(self, request: web.Request) -> web.Response:
         return _told(self._renormalization.job)
@@ -60,8 +73,9 @@ class RenormalizationPages:
     async def cancel(self, request: web.Request) -> web.Response:
         return _told(await self._renormalization.cancel())
 
-    def _question(self, body: bytes) -> Question:
-        """
+    def _question(self, body: bytes) -> tuple[Question, list[str]]:
+        """What is asked, and what in it looks like a slip.
+
         Raises:
             RequestError: 400, it says what is wrong.
         """
@@ -82,12 +96,12 @@ class RenormalizationPages:
             question = Question.model_validate(given)
         except ValidationError as error:
             raise _refused(error) from None
-        Filter.parse({"type": [one for one in question.type if one != QUARANTINED]}, self._catalogue())
+        filter = Filter.parse({"type": [one for one in question.type if one != QUARANTINED]}, self._catalogue())
         if question.provider is not None and question.provider not in self._providers():
             known = self._providers()
             detail = f"provider={question.provider!r} has no table; there are {', '.join(known)}"
             raise RequestError(400, "Bad parameter", detail, parameter="provider", allowed=known)
-        return question
+        return question, self._hints.of(filter.terms, words=[QUARANTINED])
 
 
 def _refused(error: ValidationError) -> RequestError:

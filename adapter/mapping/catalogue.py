@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -107,6 +107,16 @@ class Catalogue:
         for name, reason in file.reasons.items():
             for code in reason.codes:
                 self._reason_of_code[code] = name
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every type by every name: ``_ERROR`` twins, aliases and admin forms, too."""
+        listed = [*self.types, *self._canonical]
+        twins = [name + ERROR for name in listed if name.startswith(ACCESS)]
+        forms = [
+            f"admin.{resource}-{operation}" for resource in self.admin.resources for operation in self.admin.operations
+        ]
+        return tuple(dict.fromkeys([*listed, *twins, *forms]))
 
     def canonical(self, type: str) -> str:
         """The one name of a type: aliases resolved, ``_ERROR`` kept; unknown types as they are."""

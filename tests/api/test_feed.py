@@ -96,6 +96,28 @@ async def test_a_wrong_parameter_is_refused_by_name(service: Opened, query: dict
     assert problem["parameter"] == parameter
 
 
+async def test_what_nobody_knows_finds_nothing_and_a_hint_says_so(service: Opened) -> None:
+    query = {"type": "access.LOGN", "source": "nosuch"}
+    _, page = await service.get("/events", **query)
+    assert page["events"] == []
+    [of_source, of_type] = page["hints"]
+    assert of_source.startswith("source=nosuch: no source of this name is configured; there are ")
+    assert of_type.startswith("type=access.LOGN: the catalogue has no such type; did you mean access.LOGIN")
+    async with service.session.get("/events/export", params={"type": "access.LÖGIN"}) as response:
+        [hint] = json.loads(response.headers["X-Hints"])
+        assert hint.startswith("type=access.LÖGIN: ")
+    _, groups = await service.get("/quarantine", provider="kaycloak")
+    assert groups["hints"] == ["provider=kaycloak: there is no table for this provider; did you mean keycloak?"]
+
+
+async def test_without_a_slip_there_are_no_hints(service: Opened) -> None:
+    _, page = await service.get("/events", type="LOGIN", source="keycloak", limit=1)
+    assert (len(page["events"]), "hints" in page) == (1, False)
+    assert "hints" not in (await service.get("/quarantine", source="keycloak"))[1]
+    async with service.session.get("/events/export", params={"realm": "nowhere"}) as response:
+        assert "X-Hints" not in response.headers
+
+
 async def test_an_unknown_parameter_is_answered_with_the_known_ones(service: Opened) -> None:
     _, problem = await service.get("/events", colour="red")
     assert {"type", "not_type", "outcome", "from", "received_to", "limit", "cursor", "order"} <= set(problem["allowed"])

@@ -218,6 +218,17 @@ async def test_what_is_wrong_is_named(service: Opened) -> None:
     assert (await ask(service, "GET"))[0] == 404
 
 
+async def test_a_type_that_nobody_knows_is_told_when_it_begins(service: Opened) -> None:
+    for type, hints in (
+        ("quarantine", ["type=quarantine: the catalogue has no such type; did you mean quarantined?"]),
+        ("quarantined", []),
+        ("LOGIN", []),
+    ):
+        status, job = await ask(service, "POST", {"type": type, "rate": 0})
+        assert (status, job["hints"]) == (202, hints)
+        await ask(service, "DELETE")
+
+
 async def test_the_job_is_cancelled_and_another_may_begin(service: Opened) -> None:
     for number in range(4):
         await service.post([login(500 * number + one) for one in range(500)])
