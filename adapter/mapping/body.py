@@ -130,8 +130,13 @@ class Splitter:
             return self._odd_json(body, error)
         if value.__class__ is list:
             # The slices come from the bytes, the values from the parse that was made anyway.
-            pairs = zip(_elements(body), value, strict=True)
-            return [record for raw, one in pairs for record in self._opened(raw, one)]
+            records: list[Record] = []
+            for raw, one in zip(_elements(body), value, strict=True):
+                if one.__class__ is dict and self._opening.isdisjoint(one):
+                    records.append(self._checked(raw, one))
+                else:
+                    records += self._opened(raw, one)
+            return records
         return self._opened(body.strip(), value)
 
     def _odd_json(self, body: bytes, error: NotJson) -> list[Record]:
