@@ -4,7 +4,7 @@ so that there is one way to do each thing."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from adapter.errors import AdapterError, ConfigError
 from adapter.folder import in_use, read_tokens, service_url
+from adapter.formats.text import harmless
 from adapter.logs import configure_logs
 from adapter.service import open_service
 from adapter.settings import Settings, load_settings
@@ -128,6 +129,12 @@ def run(work: Callable[[Client], Coroutine[Any, Any, T]], config: Path | None, d
         fail(f"the service does not answer: {error}")
     except AdapterError as error:
         fail(str(error))
+
+
+def tell(hints: Iterable[str]) -> None:
+    """Say what in a question looks like a slip, beside the answer."""
+    for hint in hints:
+        _errors.print(harmless(hint), style="yellow", markup=False, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:

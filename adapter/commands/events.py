@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapter.commands.client import Client, Refused, fail, run
+from adapter.api.feed import HINTS
+from adapter.commands.client import Client, Refused, fail, run, tell
 from adapter.commands.columns import Column, fitted
 from adapter.commands.moment import read_moment
 from adapter.commands.renormalize import renormalize
@@ -97,7 +98,9 @@ def list_events(
 
     async def listing(client: Client) -> list[dict[str, Any]]:
         async with client.get("/events", query) as response:
-            found: list[dict[str, Any]] = orjson.loads(await response.read())["events"]
+            page = orjson.loads(await response.read())
+            tell(page.get("hints", ()))
+            found: list[dict[str, Any]] = page["events"]
             return found
 
     events = run(listing, config, data)
@@ -176,6 +179,7 @@ def export(
 
     async def exporting(client: Client) -> None:
         async with client.get("/events/export", query) as response:
+            tell(orjson.loads(response.headers.get(HINTS, "[]")))
             if output is None:
                 await _copy(response.content.iter_any(), sys.stdout.buffer)
                 return
@@ -218,6 +222,7 @@ def quarantine(
     async def listing(client: Client) -> dict[str, Any]:
         async with client.get("/quarantine", query) as response:
             found: dict[str, Any] = orjson.loads(await response.read())
+            tell(found.get("hints", ()))
             return found
 
     found = run(listing, config, data)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from adapter.commands.client import Client, run
+from adapter.commands.client import Client, run, tell
 from adapter.commands.moment import read_moment
 from adapter.formats.text import harmless
 
@@ -89,6 +89,7 @@ def renormalize(
         else:
             asked = {name: value for name, value in question.items() if value is not None}
             job = await client.ask("POST", "/renormalization", asked)
+            tell(job["hints"])
         going.started, going.own = True, client.own
         followed: dict[str, Any] = await _follow(client, job)
         return followed
