@@ -8,13 +8,13 @@ BIN := $(VENV)/bin
 .PHONY: help run test bench format
 
 help:
-	@echo "make run     serve on this machine, with the example events of every provider in it"
+	@echo "make run     serve on this machine, with the example events of every provider in it; PORT=8300 is another port"
 	@echo "make test    check the style and the types, and run the tests"
 	@echo "make bench   measure the speed, and print the table"
 	@echo "make format  write the code in the one style"
 
 run: $(VENV)/.installed
-	@exec $(BIN)/idp-adapter serve --examples
+	@exec $(BIN)/idp-adapter serve --examples $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .

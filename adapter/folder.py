@@ -36,6 +36,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: it cannot be used, or another process holds it; says which.
     """
+    folder = folder.absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

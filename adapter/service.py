@@ -258,7 +258,8 @@ async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: 
         await site.start()
     except (OSError, socket.gaierror) as error:
         raise ConfigError(
-            f"server: cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port"
+            f"server: cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port "
+            "(make run PORT=…)"
         ) from None
     bound: int = runner.addresses[0][1]
     return bound

@@ -92,7 +92,7 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
     Raises:
         ConfigError: no token for it is known, or the folder cannot be used.
     """
-    folder = settings.data.folder
+    folder = settings.data.folder.absolute()
     async with AsyncExitStack() as stack:
         own = False
         if in_use(folder):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
 
 import orjson
 import typer
@@ -60,7 +61,9 @@ Words = Annotated[str | None, typer.Option("-q", "--words", help="Words that all
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="NAME=VALUE", help="Any filter of the feed, such as not_client=poller. Repeatable."
+        "--where",
+        metavar="NAME=VALUE",
+        help="Any filter of docs/read-the-feed.md, such as realm=acme, reason=locked, not_client=poller. Repeatable.",
     ),
 ]
 Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log: in the order of arrival.")]
@@ -121,7 +124,11 @@ def list_events(
 @app.command()
 def show(
     uid: Annotated[
-        str, typer.Argument(help="Its uid, as events list --json, events quarantine and the answers to posts give it.")
+        str,
+        typer.Argument(
+            help="Its uid, as events list --json, events quarantine and the answers to posts give it, or the id that its "
+            "provider gave it."
+        ),
     ],
     raw: Annotated[bool, typer.Option("--raw", help="Also what the provider sent.")] = False,
     config: Config = None,
@@ -132,15 +139,15 @@ def show(
     For example: idp-adapter events show 0b5f3a52-2a0e-5c0a-9a57-0f0f6a1c9e11 --raw
     """
 
-    query = [("raw", "1" if raw else "0")]
+    query, name = [("raw", "1" if raw else "0")], quote(uid, safe="")
 
     async def showing(client: Client) -> str:
         try:
-            async with client.get(f"/events/{uid}", query) as response:
+            async with client.get(f"/events/{name}", query) as response:
                 return await response.text()
         except Refused as refusal:
             try:
-                async with client.get(f"/quarantine/{uid}", query) as response:
+                async with client.get(f"/quarantine/{name}", query) as response:
                     return await response.text()
             except Refused:
                 raise refusal from None
@@ -275,7 +282,7 @@ def _query(
         for value in values or ()
     ]
     now = datetime.now(UTC)
-    query += [(name, read_moment(value, now)) for name, value in (("from", since), ("to", until)) if value]
+    query += [(name, read_moment(f"--{name}", value, now)) for name, value in (("from", since), ("to", until)) if value]
     if words:
         query.append(("q", words))
     for one in where or ():

@@ -18,7 +18,7 @@ from adapter.commands.client import run
 from adapter.commands.moment import read_moment
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.errors import AdapterError, ConfigError
-from adapter.formats.text import harmless
+from adapter.formats.text import counted, harmless
 from adapter.mapping.accept import changes as example_changes
 from adapter.mapping.accept import write as write_accepted
 from adapter.mapping.apply import apply_records, records_of
@@ -30,7 +30,7 @@ from adapter.mapping.draft import draft, read_samples, refuse_name
 from adapter.mapping.explain import Explanation
 from adapter.mapping.explain import explain as explain_record
 from adapter.mapping.shapes import merged_shapes
-from adapter.mapping.table import Table, known_providers, load_table, table_file
+from adapter.mapping.table import Table, known_providers, load_table, overlooked_table, table_file
 from adapter.resources import mappings_path
 from adapter.settings import load_settings
 
@@ -66,6 +66,9 @@ def find_table(provider: str, folders: list[Path]) -> Table:
     file = table_file(provider, folders)
     if file is not None:
         return load_table(file, catalogue, folders)
+    overlooked = overlooked_table(provider, folders)
+    if overlooked is not None:
+        raise ConfigError(overlooked)
     known = ", ".join(known_providers(folders))
     near = Path("mappings") / provider / "mapping.yaml"
     there = f" ({near} is not below a folder that [mappings] path names)" if near.is_file() else ""
@@ -80,15 +83,15 @@ def check(
     config: Config = None,
     strict: Annotated[bool, typer.Option(help="A row without an example is an error in users' tables too.")] = False,
 ) -> None:
-    """Check tables: types, rows, every example. Exit code 1 if anything is wrong.
+    """Check tables: types, rows, every example. Exit code 1 if anything is wrong; warnings alone are 0.
 
-    For example: idp-adapter mapping check, idp-adapter mapping check onewelcome ./mappings/acme/mapping.yaml
+    For example: idp-adapter mapping check onewelcome ./mappings/acme/mapping.yaml
     """
     console = Console(stderr=False, highlight=False)
     failed = False
     try:
         folders = table_folders(config)
-        names = providers or known_providers(folders)
+        names = providers or sorted({*known_providers(folders), *_misnamed(folders)})
     except AdapterError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
@@ -105,10 +108,9 @@ def check(
         wrong = sum(finding.error for finding in findings)
         failed = failed or wrong > 0
         natives = {native for shape in merged_shapes(table.mapping).values() for native in shape.types}
-        state = f"{wrong} errors" if wrong else "ok"
-        console.print(
-            f"{table.name}: {len(natives)} native types, {len(findings) - wrong} warnings: {state}", markup=False
-        )
+        state = counted(wrong, "error") if wrong else "ok"
+        warnings = counted(len(findings) - wrong, "warning")
+        console.print(f"{table.name}: {counted(len(natives), 'native type')}, {warnings}: {state}", markup=False)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -129,9 +131,11 @@ def apply(
         table = find_table(provider, table_folders(config))
         body, now = _input(file), int(time.time() * 1000)
         results = list(apply_records(table, records_of(table, body, media), now))
-        wrong = sum(1 for _ in check_types(table))
+        wrong = sum(1 for _ in check_types(table.document, table.catalogue))
         if wrong:
-            typer.echo(f"{wrong} rows have no type of the catalogue yet; `mapping check` names them", err=True)
+            typer.echo(
+                f"{counted(wrong, 'row')} without a type of the catalogue yet; `mapping check` names them", err=True
+            )
     for result in results:
         sys.stdout.buffer.write(orjson.dumps(result) + b"\n")
     sys.stdout.flush()
@@ -206,6 +210,9 @@ def accept(
 ) -> None:
     """Show what the examples' expected events would become, and write them after a yes.
 
+    An example that somebody adds needs `expect: []`, even if what is expected is still open. Exit code 1 if the answer
+    is no.
+
     For example: idp-adapter mapping accept ./mappings/acme/mapping.yaml
     """
     with _reported():
@@ -218,9 +225,9 @@ def accept(
             for line in change.lines():
                 typer.echo(f"  {line}")
         if not yes:
-            typer.confirm(f"Write {len(changed)} expectations?", abort=True)
+            typer.confirm(f"Write {counted(len(changed), 'expectation')}?", abort=True)
         write_accepted(changed)
-        typer.echo(f"wrote {len(changed)} expectations; read them again before you commit them")
+        typer.echo(f"wrote {counted(len(changed), 'expectation')}; read again before you commit")
 
 
 @app.command()
@@ -255,12 +262,13 @@ def diff(
             for line in one.lines:
                 typer.echo(f"  {line}")
         keys = [one.example for one in found if one.keys]
-        typer.echo(f"{len(found)} examples would change, {len(keys)} of them their keys")
+        typer.echo(f"{counted(len(found), 'example')} would change, {len(keys)} of them their keys")
         other_keys = 0
         if since is not None or until is not None:
             now = datetime.now(UTC)
-            moments = [("received_from", since or "0"), ("received_to", until)]
-            query = [(name, read_moment(moment, now)) for name, moment in moments if moment is not None]
+            query = [("received_from", "0" if since is None else read_moment("--since", since, now))]
+            if until is not None:
+                query.append(("received_to", read_moment("--until", until, now)))
             text = newfile.read_text(encoding="utf-8")
             stored = run(lambda client: stored_changes(client, old.provider, text, query), config, data)
             for line in told_changes(stored):
@@ -320,6 +328,11 @@ def _reported() -> Iterator[None]:
     except (AdapterError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+def _misnamed(folders: list[Path]) -> list[str]:
+    """Providers whose table has a name that is not looked for."""
+    return [file.parent.name for folder in folders for file in folder.glob("*/mapping.yml")]
 
 
 def _input(file: Path) -> bytes:

@@ -20,6 +20,9 @@ from adapter.formats.text import harmless
 #: Between two looks at how far it is, seconds.
 LOOKING = 0.25
 
+#: States of a job that has not ended.
+_UNDER_WAY = ("running", "waiting")
+
 _MEANING = {
     "recovered": "quarantined until then, events now",
     "corrected": "read differently now: a revision each",
@@ -74,18 +77,20 @@ def renormalize(
         "provider": provider,
         "type": types,
         "native_type": native_types,
-        "received_from": None if since is None else read_moment(since, now),
-        "received_to": None if until is None else read_moment(until, now),
+        "received_from": None if since is None else read_moment("--since", since, now),
+        "received_to": None if until is None else read_moment("--until", until, now),
         "rate": rate,
         "dry_run": dry_run or None,
     }
     going = _Going()
 
     async def working(client: Client) -> dict[str, Any]:
-        if cancel:
-            job = await client.ask("DELETE", "/renormalization")
-        elif watch:
+        if cancel or watch:
             job = await client.ask("GET", "/renormalization")
+            if job["state"] not in _UNDER_WAY:
+                typer.echo("nothing is under way; this was the last one:", err=True)
+            elif cancel:
+                job = await client.ask("DELETE", "/renormalization")
         else:
             asked = {name: value for name, value in question.items() if value is not None}
             job = await client.ask("POST", "/renormalization", asked)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from adapter.logs import configure_logs
 from adapter.mapping.examples import read_examples
 from adapter.service import OpenSource, Service, open_service
 from adapter.settings import Settings, load_settings
+from adapter.sources.authentication import said
 
 _out = Console(highlight=False)
 
@@ -38,10 +40,12 @@ def serve(
         typer.Option("--examples", help="Post the example events of every provider, to have something to look at."),
     ] = False,
 ) -> None:
-    """Receive, keep and hand on events until Ctrl-C.
+    """Receive, keep and hand on events until Ctrl-C, and say where to post and with which token.
 
-    Without any configuration it runs on SQLite in the folder adapter-data with every provider ready, and prints where
-    to post and with which token.
+    Without any settings it listens on 127.0.0.1:8282, keeps its data in the folder adapter-data, and takes the events
+    of every provider. Exit code 0 after Ctrl-C or SIGTERM, 1 if it cannot start.
+
+    For example: idp-adapter serve --port 8300 --data /var/lib/adapter --examples
     """
     flags: dict[str, Any] = {}
     if host is not None:
@@ -127,17 +131,23 @@ async def _post_examples(service: Service) -> None:
 def _say_what_next(service: Service) -> None:
     url = service.url
     admin = service.admin_token if service.admin_generated else "$TOKEN"
-    lines = ["", f"IdP Event Adapter listens on {url} and keeps its data in {service.folder}.", "", "Post events to"]
+    folder = service.folder.absolute()
+    lines = ["", f"IdP Event Adapter listens on {url} and keeps its data in {folder}.", "", "Post events to"]
     width = max((len(source.name) for source in service.sources), default=0)
-    lines += [f"  {url}/ingest/{source.name:<{width}}  token {_shown(source)}" for source in service.sources]
+    for source in service.sources:
+        lines.append(f"  {url}/ingest/{source.name:<{width}}  token {_shown(source)}")
+        proofs = [said(proof) for proof in service.tables[source.provider].mapping.auth]
+        lines.append(
+            f"    as {_listed(proofs)}" if proofs else "    though its table takes no proof but the administrator's"
+        )
+    # In double quotes the shell puts in what $TOKEN holds.
     lines += [
-        "with the token as bearer token, as basic password, or as secret of the signature.",
         "",
-        "Read them:",
-        f"  curl -H 'Authorization: Bearer {admin}' '{url}/events?limit=10'",
-        f"  {_command()} events list --data {service.folder}",
+        "Read them:" if service.admin_generated else "Read them, with the administrator's token in TOKEN:",
+        f"  curl -H \"Authorization: Bearer {admin}\" '{url}/events?limit=10'",
+        f"  {_command()} events list --data {shlex.quote(str(folder))}",
         "What else there is:",
-        f"  curl -H 'Authorization: Bearer {admin}' {url}/openapi.json",
+        f'  curl -H "Authorization: Bearer {admin}" {url}/openapi.json',
     ]
     for source in service.sources:
         if source.provider == "keycloak":
@@ -158,6 +168,11 @@ def _keycloak(url: str, source: OpenSource) -> list[str]:
         '  kcadm.sh update events/config -r REALM -s \'eventsListeners=["jboss-logging","ext-event-webhook"]\' \\',
         "    -s adminEventsEnabled=true -s adminEventsDetailsEnabled=true",
     ]
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _command() -> str:

@@ -16,7 +16,8 @@ _INTRODUCTION = """\
 
 `idp-adapter` has a command for each thing that people do. `--help` says the same as this page. `events` talks to the
 service that runs on the data folder, or opens the folder itself if none runs; so run it where the data folder is.
-Commands end with 0, or with 1 and a message on standard error.
+Commands end with 0; with 1 and a message on standard error if something is wrong or was refused; with 2 if an option or
+argument is; with 130 after Ctrl-C.
 
 """
 

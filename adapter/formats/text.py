@@ -16,6 +16,11 @@ def harmless(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 warning``, ``2 warnings``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def laid_out(text: str) -> str:
     """JSON with a part a line, each word of it as it was: numbers of any length, keys that stand twice."""
     parts: list[str] = []

@@ -15,7 +15,7 @@ from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.compile import Result
 from adapter.mapping.document import Document
-from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, read_examples
+from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
 from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.language import AUTH_FIELDS, Identity, Row, value_paths
 from adapter.mapping.shapes import merged_shapes
@@ -76,6 +76,9 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> 
     hits: set[tuple[str, str]] = set()
     for one in placed:
         findings.extend(_example(table, one, hits))
+    for overlooked in overlooked_examples(examples or table.folder):
+        findings.append(Finding(False, overlooked, None, "is not read; examples stand in examples/*.yaml"))
+    findings.extend(_same_name(placed))
     findings.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
     findings.extend(_merging(table, placed))
@@ -150,6 +153,16 @@ def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterat
         where = f" (event {number + 1})" if len(found) > 1 else ""
         for difference in differences(expected, event):
             yield Finding(True, placed.file, placed.line, f"example {example.name!r}{where}: {difference}")
+
+
+def _same_name(placed: Sequence[Placed]) -> Iterator[Finding]:
+    """Examples that cannot be told apart in what is said about them."""
+    first: dict[str, Placed] = {}
+    for one in placed:
+        other = first.setdefault(one.example.name, one)
+        if other is not one:
+            text = f"example {one.example.name!r}: has the name of the one at {other.file}:{other.line}"
+            yield Finding(False, one.file, one.line, text)
 
 
 def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from adapter.errors import MappingError
+from adapter.formats.text import counted
 from adapter.mapping.body import deeper_than
 from adapter.mapping.check import UNDECIDED
 from adapter.mapping.conversion import epoch, ip, rfc3339
@@ -278,8 +279,8 @@ def _mapping(
     if identifying is not None:
         remarks.append(f"an event is known again by {identifying}: see that no two can ever have the same")
     head = [
-        f"A draft from {count} events. Decide for each native type what it means (types: docs/event-types.md), see",
-        f"that the fields are right, and run: idp-adapter mapping check {file}",
+        f"A draft from {counted(count, 'event')}. Decide for each native type what it means (types:",
+        f"docs/event-types.md), see that the fields are right, and run: idp-adapter mapping check {file}",
         *(line for remark in remarks for line in textwrap.wrap(f"- {remark}", 110, subsequent_indent="  ")),
     ]
     dumped = dump(mapping)

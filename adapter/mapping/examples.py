@@ -74,6 +74,15 @@ def read_examples(folder: Path) -> Iterator[Placed]:
             yield Placed(example, file, document.line((number,)), number)
 
 
+def overlooked_examples(folder: Path) -> Iterator[Path]:
+    """What lies in a table's folder as if it were examples, and is not read."""
+    if (folder / "example").is_dir():
+        yield folder / "example"
+    for file in sorted((folder / "examples").glob("*")):
+        if file.suffix.lower() in (".yml", ".yaml", ".json") and file.suffix != ".yaml":
+            yield file
+
+
 def outcome_of(table: Table, example: Example) -> list[dict[str, Any]]:
     """What the table makes of an example, in the form of ``expect``.
 

@@ -113,6 +113,18 @@ def table_file(provider: str, folders: Sequence[Path]) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def overlooked_table(provider: str, folders: Sequence[Path]) -> str | None:
+    """What stands where a provider's table would be looked for, and why it is none; ``None`` if nothing does."""
+    for folder in folders:
+        file = folder / provider / "mapping.yaml"
+        if file.is_dir():
+            return f"{file}: is a folder; the table is a file of this name"
+        other = file.with_suffix(".yml")
+        if other.is_file():
+            return f"{other}: is not read; rename it to {file.name}"
+    return None
+
+
 def known_providers(folders: Sequence[Path]) -> list[str]:
     """The providers that have a table, by name."""
     return sorted({file.parent.name for folder in folders for file in folder.glob("*/mapping.yaml")})

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 
 import structlog
 from pydantic import ValidationError
@@ -77,8 +78,9 @@ class Renormalization:
                 raise RequestError(
                     409,
                     "Renormalization under way",
-                    f"one that began at {before.started_at} is {before.state}, at position {before.position} of "
-                    f"{before.end}; wait for its end, or cancel it with DELETE /renormalization",
+                    f"one that began at {_said(before.started_at)} is {before.state}, at position {before.position} of "
+                    f"{before.end}; wait for its end, or cancel it (DELETE /renormalization, or on the command line "
+                    "events renormalize --cancel; --watch follows it)",
                 )
             since, end = question.received_from, self._log.head
             begin = 0 if since is None else min(await self._log.position_at(since), end)
@@ -198,3 +200,8 @@ async def open_renormalization(
         yield whole
     finally:
         await whole.close()
+
+
+def _said(time: int) -> str:
+    """Epoch milliseconds for people."""
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -18,6 +18,21 @@ from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof
 MayIngest = Callable[[str], bool]
 
 
+def said(proof: Proof) -> str:
+    """How a token is presented in this proof, for people."""
+    match proof:
+        case HeaderProof():
+            return f"the header {proof.header}"
+        case HmacProof():
+            return f"secret of the signature in {proof.hmac.header}"
+        case JwtProof():
+            return f"secret of the signed token in {proof.jwt.header}"
+        case "basic":
+            return "basic password"
+        case _:
+            return "bearer token"
+
+
 class Authenticator:
     """The proofs of one source."""
 

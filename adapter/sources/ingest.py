@@ -27,8 +27,8 @@ _ANSWERED = {hdrs.CONTENT_TYPE: JSON}
 _REFUSED = RequestError(
     401,
     "Unauthorized",
-    "No such source, or the request does not prove that it comes from it: present the source's token as bearer "
-    "token, as basic password, or sign the body with it.",
+    "No such source, or the request does not prove that it comes from it: present the source's token as its table says "
+    "under `auth` (a bearer token, a basic password, a header, a signature, a signed token).",
     headers={"WWW-Authenticate": 'Bearer realm="idp-adapter", Basic realm="idp-adapter"'},
 )
 

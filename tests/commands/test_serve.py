@@ -157,6 +157,16 @@ def test_what_is_quarantined_is_shown_with_its_problem_and_exactly_what_the_prov
     assert "raw" not in json.loads(call("events", "show", sample["uid"], "--data", "data", folder=folder).stdout)
 
 
+def test_watching_or_cancelling_when_nothing_is_under_way_says_so(folder: Path) -> None:
+    done = call("events", "renormalize", "--type", "access.LOGOUT", "--data", "data", folder=folder)
+    assert done.exit_code == 0, done.stderr
+    for option in ("--watch", "--cancel"):
+        again = call("events", "renormalize", option, "--data", "data", folder=folder)
+        assert again.exit_code == 0, again.stderr
+        assert again.stderr.strip() == "nothing is under way; this was the last one:"
+        assert again.stdout == done.stdout
+
+
 def test_events_are_exported_to_a_file(folder: Path) -> None:
     exported = call("events", "export", "--format", "csv", "-o", "out.csv", "--data", "data", folder=folder)
     assert exported.exit_code == 0, exported.stderr
@@ -168,6 +178,8 @@ def test_events_are_exported_to_a_file(folder: Path) -> None:
     [
         (["events", "list", "--outcome", "maybe"], "outcome='maybe' is not one of failure, success, unknown"),
         (["events", "list", "--where", "colour=red"], "--where colour=red: write NAME=VALUE; names are type, "),
+        (["events", "list", "--from", "yesterday"], "--from yesterday: is no moment; write a moment with its zone"),
+        (["events", "renormalize", "--until", "2026-05-01"], "--until 2026-05-01: is no moment; "),
         (["events", "show", "nonsense"], "Not found: There is no event with this uid."),
         (["events", "export", "-o", "nowhere/out.csv"], "nowhere/out.csv: cannot be written: No such file"),
     ],
@@ -272,6 +284,10 @@ def test_configured_tokens_are_not_printed(tmp_path: Path) -> None:
     with serving(tmp_path, **more):
         said = (tmp_path / "out").read_text() + (tmp_path / "log").read_text()
         assert "/ingest/kc" in said
+        assert "as bearer token, basic password or secret of the signature in X-Keycloak-Signature" in said
+        # In single quotes the shell would send the dollar.
+        assert 'curl -H "Authorization: Bearer $TOKEN" ' in said
+        assert f"events list --data {tmp_path}/data" in said
         assert "configured-" not in said
         listed = run("events", "list", "--data", "data", folder=tmp_path, **more)
         assert listed.returncode == 0, listed.stderr
@@ -288,7 +304,7 @@ def test_commands_on_a_folder_that_is_not_there_say_so(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--help"], ["serve", "events", "mapping"]),
-        (["serve", "--help"], ["--config", "--host", "--port", "--data", "--examples"]),
+        (["serve", "--help"], ["--config", "--host", "--port", "--data", "--examples", "For example", "Exit code"]),
         (["events", "list", "--help"], ["--type", "--outcome", "--where", "For example"]),
         (["events", "export", "--help"], ["--format", "--output", "For example"]),
     ],

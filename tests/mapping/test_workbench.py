@@ -88,7 +88,7 @@ def test_a_draft_takes_what_most_samples_have_and_sees_addresses_with_ports_and_
         "details.at_roles": {"path": "at.roles", "as": "json"},
     }
     assert "mappings/acme/mapping.yaml is not below a folder" in run("check", "acme", code=1)
-    assert "2 rows have no type of the catalogue yet" in run("apply", "mappings/acme/mapping.yaml", "samples.ndjson")
+    assert "2 rows without a type of the catalogue yet" in run("apply", "mappings/acme/mapping.yaml", "samples.ndjson")
 
 
 def test_a_type_is_found_by_what_its_values_do_where_its_name_says_nothing(folder: Path) -> None:
@@ -291,6 +291,49 @@ def test_a_row_without_an_example_is_a_warning_for_users_and_an_error_when_stric
     file.write_text(file.read_text().replace("types:", "types:\n  out: {type: LOGOUT}"))
     assert "warning: types.out: no example reaches this row" in run("check", str(file))
     assert "error: types.out: no example reaches this row" in run("check", str(file), "--strict", code=1)
+
+
+def accepted(folder: Path) -> Path:
+    """A decided table with examples."""
+    run("new", "acme", "--from", "samples.ndjson")
+    (folder / "adapter.toml").write_text('[mappings]\npath = ["mappings"]\n')
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGIN_ERROR"})
+    run("accept", str(file), "--yes")
+    return file
+
+
+def test_examples_that_are_not_read_are_named(folder: Path) -> None:
+    file = accepted(folder)
+    assert "0 warnings: ok" in run("check", "acme")
+    samples = file.parent / "examples/samples.yaml"
+    (samples.parent / "other.yml").write_text(samples.read_text())
+    (file.parent / "example").mkdir()
+    (samples.parent / "README.md").write_text("of no account")
+    said = run("check", "acme")
+    assert "examples/other.yml: warning: is not read; examples stand in examples/*.yaml" in said
+    assert "acme/example: warning: is not read" in said
+    assert "2 warnings: ok" in said
+
+
+def test_examples_of_one_name_are_warned_about(folder: Path) -> None:
+    file = accepted(folder)
+    samples = file.parent / "examples/samples.yaml"
+    (samples.parent / "again.yaml").write_text(samples.read_text().partition("- name: bad")[0])
+    said = run("check", "acme")
+    assert "samples.yaml:1: warning: example 'in': has the name of the one at " in said
+    assert "mappings/acme/examples/again.yaml:1\n" in said
+
+
+def test_a_table_of_a_wrong_name_is_named(folder: Path) -> None:
+    file = accepted(folder)
+    file.rename(file.with_suffix(".yml"))
+    for arguments in (["acme"], []):
+        assert "mappings/acme/mapping.yml: is not read; rename it to mapping.yaml" in run("check", *arguments, code=1)
+    file.with_suffix(".yml").unlink()
+    file.mkdir()
+    for arguments in (["acme"], []):
+        assert "mapping.yaml: is a folder; the table is a file of this name" in run("check", *arguments, code=1)
 
 
 def test_rows_that_can_never_be_reached_are_errors(folder: Path) -> None:
