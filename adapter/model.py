@@ -64,6 +64,11 @@ def identity_key(source: bytes, values: list[str | None]) -> bytes:
     return uuid5_bytes(source, orjson.dumps(values))
 
 
+def id_key(source: bytes, id: str) -> bytes:
+    """The strong key of the event of a source that its provider knows by this id."""
+    return identity_key(source, ["id", id])
+
+
 def ordinal_key(weak: bytes, ordinal: int) -> bytes:
     """The key of the ``ordinal``-th (from 0) of several events whose weak keys are equal."""
     return weak if ordinal == 0 else uuid5_bytes(weak, b"%d" % ordinal)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from types import ModuleType
@@ -17,6 +16,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.lookup import Lookup
 from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, json_answer
 from adapter.api.stream import streamed
 from adapter.errors import RequestError
@@ -74,7 +74,7 @@ _ORDER = Parameter(
 _REVISIONS = Parameter(
     "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
 )
-UID = Parameter("uid", "The event's uid", {"type": "string", "format": "uuid"})
+UID = Parameter("uid", "The event's uid, or the id that its provider gave it")
 
 
 class EventPage(BaseModel):
@@ -115,12 +115,15 @@ def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
 class Feed:
     """Reads the log for people and pollers, through the search."""
 
-    def __init__(self, log: Log, search: Search, catalogue: Callable[[], Catalogue], hints: Hints) -> None:
+    def __init__(
+        self, log: Log, search: Search, catalogue: Callable[[], Catalogue], hints: Hints, lookup: Lookup
+    ) -> None:
         """``catalogue`` gives the present one: aliases and classes of reasons are looked up in it by each question."""
         self._events = log
         self._search = search
         self._catalogue = catalogue
         self._hints = hints
+        self._lookup = lookup
 
     def operations(self) -> list[Operation]:
         filters = filter_parameters(self._catalogue())
@@ -167,9 +170,9 @@ class Feed:
         with_raw = read_switch(request, "raw")
         if with_raw:
             authorize(request, Permission.RAW)
-        entry = await find_entry(self._events, request.match_info["uid"])
+        entry = await self._lookup.find(request.match_info["uid"])
         if entry is None:
-            raise RequestError(404, "Not found", "There is no event with this uid.")
+            raise RequestError(404, "Not found", "There is no event with this uid, or provider's id.")
         if entry.event is None:
             raise RequestError(
                 404,
@@ -222,17 +225,6 @@ class Feed:
             raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
         filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
         return Filter.parse(filters, self._catalogue()), order, revisions
-
-
-async def find_entry(log: Log, uid: str) -> Entry | None:
-    """What stands for an event, or for something quarantined, now."""
-    try:
-        wanted = uuid.UUID(uid).bytes
-    except ValueError:
-        return None
-    position = await log.latest(wanted)
-    entries = await log.fetch([position]) if position else []
-    return entries[0] if entries else None
 
 
 async def raw_json(log: Log, entry: Entry) -> bytes:

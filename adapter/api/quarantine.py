@@ -9,7 +9,8 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.feed import UID, find_entry, raw_json, read_limit, read_switch
+from adapter.api.feed import UID, raw_json, read_limit, read_switch
+from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Operation, Parameter, authorize, json_answer
 from adapter.errors import RequestError
 from adapter.filter import Term
@@ -67,11 +68,12 @@ class Quarantined(Sample):
 class QuarantinePages:
     """Shows what has no event, and did not become one later."""
 
-    def __init__(self, log: Log, providers: Mapping[str, str], hints: Hints) -> None:
+    def __init__(self, log: Log, providers: Mapping[str, str], hints: Hints, lookup: Lookup) -> None:
         """``providers``: of each configured source, by name."""
         self._log = log
         self._providers = providers
         self._hints = hints
+        self._lookup = lookup
 
     def operations(self) -> list[Operation]:
         limit = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
@@ -111,7 +113,7 @@ class QuarantinePages:
 
     async def show(self, request: web.Request) -> web.Response:
         with_raw = self._with_raw(request)
-        entry = await find_entry(self._log, request.match_info["uid"])
+        entry = await self._lookup.find(request.match_info["uid"])
         if entry is None or entry.event is not None:
             raise RequestError(404, "Not found", "Nothing with this uid is quarantined.")
         told: dict[str, Any] = {

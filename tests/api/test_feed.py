@@ -131,6 +131,25 @@ async def test_one_event_is_shown_by_its_uid(service: Opened) -> None:
     assert "raw" not in event
 
 
+async def test_one_event_is_shown_by_the_id_that_its_provider_gave_it(service: Opened) -> None:
+    native = login(710, realmId="by-id")
+    receipts = await service.post(native)
+    status, event = await service.get(f"/events/{native['id']}")
+    assert (status, event["uid"], event["id"]) == (200, receipts["uids"][0], native["id"])
+    odd = login(711, id="a/b c?")
+    receipts = await service.post(odd)
+    status, event = await service.get("/events/a%2Fb%20c%3F")
+    assert (status, event["uid"]) == (200, receipts["uids"][0])
+
+
+async def test_an_id_that_several_sources_have_is_answered_with_their_uids(service: Opened) -> None:
+    native = {"uuid": "same-id", "eventType": "user.session.start", "published": "2026-01-01T00:00:00Z"}
+    uids = (await service.post({**login(712), "id": "same-id"}))["uids"]
+    uids += (await service.post({**native, "outcome": {"result": "SUCCESS"}}, "okta"))["uids"]
+    status, problem = await service.get("/events/same-id")
+    assert (status, sorted(problem["allowed"])) == (409, sorted(uids))
+
+
 async def test_the_raw_event_is_shown_as_json_to_those_who_may_see_it(service: Opened) -> None:
     native = login(701, realmId="raw")
     receipts = await service.post(native)
