@@ -13,6 +13,7 @@ A message says where, what is wrong, and what would be right. A thing that is no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -27,15 +28,24 @@ class ConfigError(AdapterError):
 class MappingError(ConfigError):
     """A mapping file cannot be used.
 
-    ``file`` and ``line`` (1-based, ``None`` if unknown) say where; they stand at the front of the text.
+    ``file`` and ``line`` (1-based, ``None`` if unknown) say where; they stand at the front of the text. ``others`` are
+    wrong in it, too, a line of the text each; ``each`` holds all of them.
     """
 
-    def __init__(self, problem: str, *, file: Path | str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: Path | str | None = None,
+        line: int | None = None,
+        others: Sequence[MappingError] = (),
+    ) -> None:
         self.problem = problem
         self.file = file
         self.line = line
         where = "" if file is None else f"{file}:{line}: " if line else f"{file}: "
-        super().__init__(where + problem)
+        self.each = (self, *others)
+        super().__init__("\n".join([where + problem, *map(str, others)]))
 
 
 class RequestError(AdapterError):

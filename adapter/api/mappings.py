@@ -29,7 +29,7 @@ from adapter.api.trial import (
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.body import JSON, NDJSON, NotReadable, Record, UnknownMedia
-from adapter.mapping.check import Finding, check_document, finding_of
+from adapter.mapping.check import Finding, check_document, findings_of
 from adapter.mapping.coverage import Coverage, coverage
 from adapter.mapping.document import Document
 from adapter.mapping.explain import Explanation, explain
@@ -178,7 +178,7 @@ class Mappings:
             try:
                 document = tried_document(self._tables, trial.provider, trial.mapping)
             except MappingError as error:
-                return [finding_of(error)]
+                return findings_of(error)
             kept = table_file(trial.provider, self._tables.folders)
             examples = None if kept is None else kept.parent
             return check_document(document, self._tables.catalogue, self._tables.folders, examples=examples)
@@ -252,7 +252,7 @@ class Mappings:
         try:
             document = Document.read(file)
         except MappingError as error:
-            return [finding_of(error)]
+            return findings_of(error)
         return check_document(document, self._tables.catalogue, self._tables.folders)
 
     def _known(self, request: web.Request) -> str:

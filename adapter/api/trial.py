@@ -14,8 +14,8 @@ from adapter.errors import MappingError, RequestError
 from adapter.mapping.body import JSON
 from adapter.mapping.document import Document
 from adapter.mapping.examples import body_of
-from adapter.mapping.language import PROVIDER_NAME
-from adapter.mapping.table import Table, check_name, read_table, table_file
+from adapter.mapping.language import PROVIDER_NAME, check_name
+from adapter.mapping.table import Table, read_table, table_file
 from adapter.mapping.tables import Tables
 from adapter.resources import mappings_path
 

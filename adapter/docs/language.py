@@ -316,6 +316,8 @@ _KNOWN = {
     language.Path: "path",
     language.Keys: "path of keys",
     language.Pattern: "pattern",
+    language.Template: "text",
+    language.Text: "text",
     language.Value: "value",
     language.Scalar: "text, number, `true` or `false`",
     language.Rows: "row, or list of rows",

@@ -323,11 +323,11 @@ def _condition(condition: Condition | None) -> str:
 
 def _wanted(wanted: Any) -> str:
     if isinstance(wanted, Requirement):
-        ((word, value),) = wanted.model_dump(by_alias=True, exclude_none=True).items()
-        if word == "present":
-            return "present" if value else "absent"
-        verb = {"contains": "contains", "starts": "begins with", "matches": "matches", "not": "is not"}[word]
-        return f"{verb} {_scalars(value)}"
+        verbs = {"contains": "contains", "starts": "begins with", "matches": "matches", "not": "is not"}
+        return " and ".join(
+            ("present" if value else "absent") if word == "present" else f"{verbs[word]} {_scalars(value)}"
+            for word, value in wanted.model_dump(by_alias=True, exclude_none=True).items()
+        )
     return f"is {_scalars(wanted)}"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,18 @@ import orjson
 
 from adapter.errors import MappingError
 from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
-from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
+from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.compile import Result
+from adapter.mapping.complaints import Place
 from adapter.mapping.document import Document
 from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
 from adapter.mapping.expressions import compile_condition, compile_value
-from adapter.mapping.language import AUTH_FIELDS, Identity, Row, value_paths
+from adapter.mapping.language import AUTH_FIELDS, Condition, Identity, value_paths
+from adapter.mapping.refusals import each_row, wrong_types
+from adapter.mapping.rows import type_of_row
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, read_table
 from adapter.resources import mappings_path, schemas_path
-
-#: The type that stands in a draft's row which nobody has decided yet.
-UNDECIDED = "DECIDE"
 
 
 @dataclass(frozen=True)
@@ -49,85 +48,70 @@ def is_built_in(file: Path) -> bool:
 def check_document(
     document: Document, catalogue: Catalogue, folders: Sequence[Path], *, examples: Path | None = None
 ) -> list[Finding]:
-    """All findings about the text of a table; the one that keeps it from being loaded is then the only one."""
+    """All findings about the text of a table; what keeps it from being loaded are then the only ones."""
     try:
         table = read_table(document, catalogue, folders)
     except MappingError as error:
-        return [finding_of(error)]
+        return findings_of(error)
     return check_table(table, strict=is_built_in(document.file), examples=examples)
 
 
-def finding_of(error: MappingError) -> Finding:
-    """An error as a finding."""
-    return Finding(True, Path(str(error.file)), error.line, error.problem)
+def findings_of(error: MappingError) -> list[Finding]:
+    """An error as findings."""
+    return [Finding(True, Path(str(one.file)), one.line, one.problem) for one in error.each]
 
 
 def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> list[Finding]:
-    """All findings about a table that could be loaded.
+    """All findings about a table that could be loaded: those about its file in order of their lines, then those about
+    its examples.
 
     ``strict``: a row without an example is an error. ``examples``: the provider's folder, where the table's file is
     not in it.
     """
-    findings = [*check_types(table), *_rows(table)]
+    findings = [*check_types(table.document, table.catalogue), *_unreachable(table)]
     try:
         placed = list(read_examples(examples or table.folder))
     except MappingError as error:
-        return [*findings, finding_of(error)]
+        return [*_in_order(findings), *findings_of(error)]
     hits: set[tuple[str, str]] = set()
-    for one in placed:
-        findings.extend(_example(table, one, hits))
+    about = [finding for one in placed for finding in _example(table, one, hits)]
     for overlooked in overlooked_examples(examples or table.folder):
-        findings.append(Finding(False, overlooked, None, "is not read; examples stand in examples/*.yaml"))
-    findings.extend(_same_name(placed))
-    findings.extend(_against_schema(table, placed))
+        about.append(Finding(False, overlooked, None, "is not read; examples stand in examples/*.yaml"))
+    about.extend(_same_name(placed))
+    about.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
     findings.extend(_merging(table, placed))
     findings.extend(_coverage(table))
-    return findings
+    return [*_in_order(findings), *about]
 
 
-def _each_row(table: Table) -> Iterator[tuple[str, str, int | None, Row, Sequence[str | int]]]:
-    """Shape (or ""), native type, number among several, row, place in the file."""
-    top = table.mapping
-    parts: list[tuple[str, Any, list[str | int]]] = [("", top, [])]
-    parts.extend((name, shape, ["shapes", name]) for name, shape in top.shapes.items())
-    for name, reading, place in parts:
-        for native, rows in reading.types.items():
-            if isinstance(rows, list):
-                for number, row in enumerate(rows):
-                    yield name, native, number, row, [*place, "types", native, number]
-            else:
-                yield name, native, None, rows, [*place, "types", native]
+def _in_order(findings: Sequence[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: one.line or 0)
 
 
-def check_types(table: Table) -> Iterator[Finding]:
+def check_types(document: Document, catalogue: Catalogue) -> Iterator[Finding]:
     """Rows whose type is none of the catalogue's, or not decided yet."""
-    catalogue = table.catalogue
-    for _, _, _, row, place in _each_row(table):
-        if row.type is None:
-            continue
-        if row.type == UNDECIDED:
-            yield _finding(table, place, "is not decided: say which type of the catalogue it is, or `ignore: true`")
-            continue
-        type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
-        if catalogue.known(type) is None:
-            near = _nearest(type, [*catalogue.types, *(one + ERROR for one in catalogue.types)])
-            yield _finding(table, place, f"{row.type!r} is no type of the catalogue{near}; add it to types.yaml")
+    for place, problem in wrong_types(document.value, catalogue):
+        yield _finding(document, place, problem)
 
 
-def _rows(table: Table) -> Iterator[Finding]:
-    """Rows that can never be reached: behind one without a condition, or with the same condition as an earlier."""
-    seen: dict[tuple[str, str], list[Row]] = {}
-    for shape, native, _, row, place in _each_row(table):
-        before = seen.setdefault((shape, native), [])
-        for earlier in before:
-            if earlier.when is None:
-                yield _finding(table, place, "can never be reached: an earlier row of this type has no condition")
-                break
-            if earlier.when == row.when:
-                yield _finding(table, place, "can never be reached: an earlier row has the same condition")
-                break
-        before.append(row)
+def _unreachable(table: Table) -> Iterator[Finding]:
+    """Rows and shapes that can never be reached: behind one without a condition, or with the condition of an earlier
+    one."""
+    several: dict[Place, list[tuple[Place, Condition | None]]] = {}
+    for name, shape in table.mapping.shapes.items():
+        several.setdefault(("shapes",), []).append((("shapes", name), shape.when))
+    for place, row in each_row(table.mapping):
+        if isinstance(place[-1], int):
+            several.setdefault(place[:-1], []).append((place, row.when))
+    for ordered in several.values():
+        for number, (place, when) in enumerate(ordered):
+            for before, earlier in ordered[:number]:
+                if earlier is None or earlier == when:
+                    has = "has no condition" if earlier is None else "has the same condition"
+                    problem = f"can never be reached: {'.'.join(map(str, before))} before it {has}"
+                    yield _finding(table.document, place, problem)
+                    break
 
 
 def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterator[Finding]:
@@ -151,8 +135,21 @@ def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterat
         return
     for number, (expected, event) in enumerate(zip(example.expect, found, strict=True)):
         where = f" (event {number + 1})" if len(found) > 1 else ""
-        for difference in differences(expected, event):
-            yield Finding(True, placed.file, placed.line, f"example {example.name!r}{where}: {difference}")
+        if expected.keys().isdisjoint(event):
+            # Why it is no event says it all; what it lacks is everything.
+            problems: Iterable[str] = [f"expected {_kind(expected)}, is {_kind(event)}"]
+        else:
+            problems = differences(expected, event)
+        for problem in problems:
+            yield Finding(True, placed.file, placed.line, f"example {example.name!r}{where}: {problem}")
+
+
+def _kind(event: dict[str, Any]) -> str:
+    """What became of a raw event, for people."""
+    told = event.get("quarantined")
+    if isinstance(told, dict):
+        return f"quarantined: {told.get('problem')}"
+    return "ignored" if "ignored" in event else f"an event of type {event.get('type')}"
 
 
 def _same_name(placed: Sequence[Placed]) -> Iterator[Finding]:
@@ -187,13 +184,24 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
 
 
 def _without_example(table: Table, hits: set[tuple[str, str]], *, strict: bool) -> Iterator[Finding]:
-    catalogue = table.catalogue
-    for _, native, _, row, place in _each_row(table):
-        type = ""
-        if row.type is not None:
-            type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
-        if (native, type) not in hits and (native, type + ERROR) not in hits:
-            yield _finding(table, place, f"no example reaches this row (type {native})", error=strict)
+    """Rows of the table's own file that no example reaches; those that it extends have examples beside them."""
+    for place, row in each_row(table.mapping):
+        native = str(place[place.index("types") + 1])
+        type = "" if row.type is None else type_of_row(row, table.catalogue)
+        if (native, type) not in hits and (native, type + ERROR) not in hits and _is_own(table, place):
+            yield _finding(table.document, place, f"no example reaches this row (type {native})", error=strict)
+
+
+def _is_own(table: Table, place: Place) -> bool:
+    """Whether the table's own file says something there."""
+    value = table.own
+    for step in place:
+        if isinstance(value, list):
+            return True
+        if not isinstance(value, dict) or step not in value:
+            return False
+        value = value[step]
+    return True
 
 
 def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
@@ -230,7 +238,7 @@ def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
                 "of one second that come in separate requests would become one; name an id of the provider under "
                 "strong, or a field here that differs"
             )
-            yield _finding(table, place, text, error=False)
+            yield _finding(table.document, place, text, error=False)
 
 
 #: What many events of one user have in common, and the time.
@@ -253,14 +261,9 @@ def _coverage(table: Table) -> Iterator[Finding]:
     for number, native in enumerate(listed.types):
         if str(native) not in covered and str(native) not in listed.unmapped and not passes:
             text = f"the vendor's type {native} has no row, and is not listed under catalogue.unmapped"
-            yield _finding(table, ["catalogue", "types", number], text)
+            yield _finding(table.document, ["catalogue", "types", number], text)
 
 
-def _finding(table: Table, place: Sequence[str | int], text: str, *, error: bool = True) -> Finding:
+def _finding(document: Document, place: Sequence[str | int], text: str, *, error: bool = True) -> Finding:
     name = ".".join(str(step) for step in place)
-    return Finding(error, table.document.file, table.document.line(place), f"{name}: {text}")
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    found = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {found[0].removeprefix(ACCESS)}?)" if found else ""
+    return Finding(error, document.file, document.line(place), f"{name}: {text}")

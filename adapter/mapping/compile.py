@@ -17,7 +17,7 @@ from adapter.mapping.fields import write_details, write_field, write_time
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.language import Shape, Unknown, value_paths
 from adapter.mapping.rows import Decision, Decisions
-from adapter.mapping.shapes import SHAPE, merged_shapes, refuse_shared_keys
+from adapter.mapping.shapes import SHAPE, merged_shapes
 from adapter.model import EventDict
 
 
@@ -39,11 +39,7 @@ Read = Callable[[dict[str, Any], int], tuple[Any, ...]]
 
 
 def compile_mapping(mapping: MappingFile, catalogue: Catalogue) -> tuple[Read, str]:
-    """The table's function, and its source for the curious.
-
-    Raises:
-        ValueError: a row cannot be right (a failure with an unknown reason word, …); the text begins with the place.
-    """
+    """The function of a table that nothing refuses, and its source for the curious."""
     return _Compiler(mapping, catalogue).compile()
 
 
@@ -51,7 +47,7 @@ class _Compiler:
     def __init__(self, mapping: MappingFile, catalogue: Catalogue) -> None:
         self._mapping = mapping
         self._expressions = Expressions(mapping)
-        self._decisions = Decisions(mapping, catalogue, self._expressions)
+        self._decisions = Decisions(catalogue, self._expressions)
         self._functions: list[str] = []
         self._expressions.names["native_problem"] = _native_problem
 
@@ -83,10 +79,6 @@ class _Compiler:
         function = self._expressions.fresh("shape_" + re.sub(r"\W", "_", name))
         code = Code([f"def {function}(r, g, now):"])
         assert shape.type is not None and shape.identity is not None
-        if shape.each is not None and shape.identity != "none":
-            own = self._mapping.shapes.get(name)
-            place = "identity" if own is None or own.identity is None else f"shapes.{name}.identity"
-            refuse_shared_keys(place, shape, shape.identity)
         if shape.beside:
             self._expressions.names["entries"] = entries
             code.add("r = {**r" + "".join(f", **entries({self._expressions.at(path)})" for path in shape.beside) + "}")
@@ -95,7 +87,7 @@ class _Compiler:
         self._identity(code, shape)
         code.add("if n is None:")
         code.add(f"    return None, None, strong, weak, {'the native type is missing: ' + _places(shape.type)!r}")
-        rows = self._expressions.constant("ROWS", self._decisions.of(name, shape))
+        rows = self._expressions.constant("ROWS", self._decisions.of(shape))
         code.add(f"row = {rows}.get(n)")
         code.add("if row.__class__ is not DECISION:")
         self._expressions.names["DECISION"] = Decision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adapter.errors import MappingError
+from adapter.mapping.complaints import complaints
 from adapter.mapping.scalars import Loader, dump
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -143,18 +144,32 @@ class Document:
         name = ".".join(str(step) for step in place)
         return MappingError(f"{name}: {problem}" if name else problem, file=self.file, line=self.line(place))
 
-    def read_as(self, model: type[Model]) -> Model:
-        """The file's value as a model.
+    def errors(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> MappingError:
+        """Several complaints as one, in order of their lines."""
+        found = sorted((self.error(text, place) for place, text in problems), key=lambda one: one.line or 0)
+        return MappingError(found[0].problem, file=self.file, line=found[0].line, others=found[1:])
+
+    def read_as(
+        self,
+        model: type[Model],
+        wrong: Iterable[tuple[Sequence[str | int], str]] = (),
+        *,
+        odd: Iterable[tuple[Sequence[str | int], str]] = (),
+    ) -> Model:
+        """The file's value as a model. ``wrong``: places where something else is wrong with it; ``odd``: what would
+        not keep it from being used, and is told with what does.
 
         Raises:
-            MappingError: it does not fit; the message is about the first thing that does not.
+            MappingError: it does not fit; all that does not is told.
         """
+        problems = list(wrong)
         try:
-            return model.model_validate(self.value)
+            read = model.model_validate(self.value)
         except ValidationError as error:
-            # In a union every member complains; the deepest place is the one that was meant.
-            first = max(error.errors(), key=lambda one: len(one["loc"]))
-            raise self.error(_plain(first["msg"], first["type"]), first["loc"]) from error
+            problems += complaints(error, model, self.value)
+        if problems:
+            raise self.errors([*problems, *odd])
+        return read
 
     def _weigh(self, node: yaml.Node | None, known: dict[int, int]) -> int:
         """How many parts there are in a part, those behind aliases counted each time. ``known``: of nodes seen before;
@@ -204,9 +219,3 @@ def _refuse_deep(file: Path, text: str) -> None:
                 raise MappingError(problem, file=file, line=mark.line + 1 if mark else None)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-
-
-def _plain(message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return "is not a word of the mapping language here"
-    return message.removeprefix("Value error, ")

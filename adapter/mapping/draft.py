@@ -17,14 +17,14 @@ import orjson
 from adapter.errors import MappingError
 from adapter.formats.text import counted
 from adapter.mapping.body import deeper_than
-from adapter.mapping.check import UNDECIDED
 from adapter.mapping.conversion import epoch, ip, rfc3339
-from adapter.mapping.language import Conversion, Redaction
+from adapter.mapping.language import Conversion, Redaction, check_name
 from adapter.mapping.paths import escaped_key, follow, parse_path, scalar_text
 from adapter.mapping.redact import REDACTED, Redactor
+from adapter.mapping.refusals import UNDECIDED
 from adapter.mapping.scalars import dump
 from adapter.mapping.secret import proposed_redactions
-from adapter.mapping.table import check_name, table_file
+from adapter.mapping.table import table_file
 from adapter.resources import mappings_path
 
 #: Levels in a sample; an event that is deeper would be quarantined anyway.

@@ -167,8 +167,8 @@ class _Unmet:
     def __call__(self, raw: dict[str, Any]) -> str:
         wanted = self._wanted
         if isinstance(wanted, Requirement):
-            ((word, text),) = wanted.model_dump(by_alias=True, exclude_none=True).items()
-            wanted = f"{word} {text!r}"
+            words = wanted.model_dump(by_alias=True, exclude_none=True)
+            wanted = " and ".join(f"{word} {text!r}" for word, text in words.items())
         else:
             wanted = repr(wanted)
         found = follow(raw, parse_path(self._path))

@@ -210,23 +210,26 @@ class Expressions:
 
     def _requirement(self, path: str, wanted: Any) -> str:
         at = self.at(path)
-        if isinstance(wanted, Requirement):
-            if wanted.present is not None:
-                return self._present(path) if wanted.present else self._absent(path)
-            if wanted.starts is not None:
-                starts = (wanted.starts,) if isinstance(wanted.starts, str) else tuple(wanted.starts)
-                return f"(text({at}) or '').startswith({starts!r})"
-            if wanted.matches is not None:
-                pattern = self.constant("PATTERN", compile_pattern(wanted.matches))
-                return f"{pattern}.search(text({at}) or '') is not None"
-            if wanted.contains is not None:
-                words = [wanted.contains] if isinstance(wanted.contains, str) else wanted.contains
-                self.names["contains"] = lambda value, words: (
-                    value is not None and any(word in value.lower() for word in words)
-                )
-                return f"contains(text({at}), {tuple(word.lower() for word in words)!r})"
-            return f"text({at}) not in {self._texts(wanted.not_)}"
-        return f"text({at}) in {self._texts(wanted)}"
+        if not isinstance(wanted, Requirement):
+            return f"text({at}) in {self._texts(wanted)}"
+        parts = []
+        if wanted.present is not None:
+            parts.append(self._present(path) if wanted.present else self._absent(path))
+        if wanted.starts is not None:
+            starts = (wanted.starts,) if isinstance(wanted.starts, str) else tuple(wanted.starts)
+            parts.append(f"(text({at}) or '').startswith({starts!r})")
+        if wanted.matches is not None:
+            pattern = self.constant("PATTERN", compile_pattern(wanted.matches))
+            parts.append(f"{pattern}.search(text({at}) or '') is not None")
+        if wanted.contains is not None:
+            words = [wanted.contains] if isinstance(wanted.contains, str) else wanted.contains
+            self.names["contains"] = lambda value, words: (
+                value is not None and any(word in value.lower() for word in words)
+            )
+            parts.append(f"contains(text({at}), {tuple(word.lower() for word in words)!r})")
+        if wanted.not_ is not None:
+            parts.append(f"text({at}) not in {self._texts(wanted.not_)}")
+        return " and ".join(parts)
 
     def _texts(self, wanted: Any) -> str:
         values = wanted if isinstance(wanted, list) else [wanted]

@@ -6,12 +6,13 @@ program needs a better word here, or is two rows.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from adapter.mapping.paths import parse_path, plain_keys
+from adapter.mapping.paths import parse_path, plain_keys, scalar_text
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.model import Outcome
 
@@ -49,6 +50,33 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+def _is_template(text: str) -> str:
+    for hole in template_holes(text):
+        parse_path(hole)
+    return text
+
+
+def _is_provider(text: str) -> str:
+    check_name(text)
+    return text
+
+
+def _is_native_type(text: str) -> str:
+    if text != text.strip():
+        raise ValueError(f"stray blank in the native type {text!r}")
+    return text
+
+
+def _is_field(text: str) -> str:
+    check_field(text)
+    return text
+
+
+def _written(value: Any) -> Any:
+    text = scalar_text(value)
+    return value if text is None else text
+
+
 #: What a provider may be called; it names a folder, too.
 PROVIDER_NAME = "[a-z][a-z0-9-]*"
 
@@ -57,6 +85,9 @@ Path = Annotated[
 ]
 Keys = Annotated[str, AfterValidator(_is_keys), Field(description="Path into the raw event of keys alone: a.b, a\\.b")]
 Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
+Template = Annotated[str, AfterValidator(_is_template), Field(description="Text with {paths} in it")]
+#: A text that may be written as a number.
+Text = Annotated[str, BeforeValidator(_written), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Scalar = str | bool | int | float
 
 
@@ -83,27 +114,24 @@ class Lookup(_Word):
     """A value with more to say about it than its path."""
 
     path: Path | list[Path] | None = Field(None, description="Where it stands; of several paths the first present one")
-    template: str | None = Field(
+    template: Template | None = Field(
         None, description="Instead of a path: text with {paths} in it; absent if one of them is"
     )
     value: Scalar | None = Field(None, description="Instead of a path: a constant")
     json_path: Path | None = Field(None, alias="json", description="The text at the path is JSON: a path inside it")
-    after: str | None = Field(None, description="Only what follows this text; absent if it does not begin so")
+    after: Text | None = Field(None, description="Only what follows this text; absent if it does not begin so")
     capture: Pattern | None = Field(None, description="Only the first group of this pattern (or what it matches)")
     as_: Conversion = Field(Conversion.TEXT, alias="as", description="How it is converted")
-    table: dict[str, str] | None = Field(
+    table: dict[str, Text] | None = Field(
         None, description="Translation; a value that is not in it is `default`, or absent"
     )
-    default: str | None = Field(None, description="What it is when absent (or not in the table)")
+    default: Text | None = Field(None, description="What it is when absent (or not in the table)")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Lookup:
         given = [name for name in ("path", "template", "value") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"needs exactly one of path, template, value; has {', '.join(given) or 'none'}")
-        if self.template is not None:
-            for hole in template_holes(self.template):
-                parse_path(hole)
         return self
 
 
@@ -125,11 +153,11 @@ def value_paths(value: Any) -> set[str]:
 
 
 class Requirement(_Word):
-    """What a value must be, where equality is not enough."""
+    """What a value must be, where equality is not enough; of several words all must hold."""
 
     present: bool | None = Field(None, description="There at all (true), or not (false)")
-    contains: str | list[str] | None = Field(None, description="Holds this text, in whatever case")
-    starts: str | list[str] | None = Field(None, description="Begins with this text")
+    contains: Text | list[Text] | None = Field(None, description="Holds this text, in whatever case")
+    starts: Text | list[Text] | None = Field(None, description="Begins with this text")
     matches: Pattern | None = Field(None, description="Matches this pattern somewhere")
     not_: Scalar | list[Scalar] | None = Field(None, alias="not", description="Is none of these (or absent)")
 
@@ -138,8 +166,8 @@ class Requirement(_Word):
         given = [
             name for name in ("present", "contains", "starts", "matches", "not_") if getattr(self, name) is not None
         ]
-        if len(given) != 1:
-            raise ValueError("needs exactly one of present, contains, starts, matches, not")
+        if not given:
+            raise ValueError("needs present, contains, starts, matches or not")
         return self
 
 
@@ -181,6 +209,10 @@ class Condition(BaseModel):
         return self.__pydantic_extra__ or {}
 
 
+EventField = Annotated[str, AfterValidator(_is_field)]
+NativeType = Annotated[str, AfterValidator(_is_native_type)]
+
+
 class Row(_Word):
     """What one native type means."""
 
@@ -191,16 +223,18 @@ class Row(_Word):
     )
     error: str | None = Field(None, description="Of a failure: Keycloak's error code, if not the reason's usual one")
     outcome: Outcome | None = Field(None, description="Where it differs from the type's own")
-    details: dict[str, str] = Field(default_factory=dict, description="Constant details")
-    fields: dict[str, Value] = Field(default_factory=dict, description="Unified fields that differ for this row")
+    details: dict[str, Text] = Field(default_factory=dict, description="Constant details")
+    fields: dict[EventField, Value] = Field(default_factory=dict, description="Unified fields that differ for this row")
     failable: bool = Field(True, description="False: the table's `failed` condition does not turn this into a failure")
     ignore: bool = Field(False, description="Counted, but not stored as an event")
     note: str | None = Field(None, description="For readers of the file: what is odd, and why it was decided so")
 
     @model_validator(mode="after")
     def _type_or_ignore(self) -> Row:
-        if (self.type is None) != self.ignore:
+        if self.type is None and not self.ignore:
             raise ValueError("needs a type, or `ignore: true`")
+        if self.type is not None and self.ignore:
+            raise ValueError("has a type, and `ignore: true`; one of them is enough")
         return self
 
 
@@ -210,7 +244,7 @@ Rows = Row | list[Row]
 class PassThrough(_Word):
     """A native type that no row names becomes a unified type of its own."""
 
-    type: str = Field(description="Unified type, with {native} where the native type goes")
+    type: Template = Field(description="Unified type, with {native} where the native type goes")
     outcome: Outcome | None = Field(
         None, description="Of those that are no failures; default: the catalogue's, or unknown"
     )
@@ -236,7 +270,7 @@ class ActorRule(_Word):
 
     id: Value = Field(description="Who did it")
     self_: Value = Field(alias="self", description="Whom it is about; the same, or nobody named, is `self`")
-    technical: list[str] = Field(default_factory=list, description="Ids of technical accounts")
+    technical: list[Text] = Field(default_factory=list, description="Ids of technical accounts")
 
 
 class Reading(_Word):
@@ -249,7 +283,7 @@ class Reading(_Word):
         description="A list in the raw event whose elements are events of their own; each is read as if it stood in "
         "the list's place",
     )
-    fields: dict[str, Value] = Field(
+    fields: dict[EventField, Value] = Field(
         default_factory=dict,
         description="Unified field: where to find it. `details` takes all entries of an object (or of a text that is "
         "JSON or pairs), `details.x` one",
@@ -265,27 +299,10 @@ class Reading(_Word):
     reason: Value | None = Field(
         None, description="Of a failure whose row gives no reason: where to find a word of the reason list"
     )
-    types: dict[str, Rows] = Field(default_factory=dict, description="Native type: its row, or rows with conditions")
+    types: dict[NativeType, Rows] = Field(
+        default_factory=dict, description="Native type: its row, or rows with conditions"
+    )
     unknown: Unknown | None = Field(None, description="Native types that no row names; default: quarantine")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _native_types_are_text(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("types"), dict):
-            types = {str(name): row for name, row in data["types"].items()}
-            for name in types:
-                if name != name.strip():
-                    raise ValueError(f"stray blank in the native type {name!r}")
-            return {**data, "types": types}
-        return data
-
-    @model_validator(mode="after")
-    def _known_fields(self) -> Reading:
-        rows = [row for one in self.types.values() for row in (one if isinstance(one, list) else [one])]
-        for fields in (self.fields, *(row.fields for row in rows)):
-            for name in fields:
-                check_field(name)
-        return self
 
 
 class Shape(Reading):
@@ -342,6 +359,8 @@ class Hmac(_Word):
 
     @model_validator(mode="after")
     def _whole(self) -> Hmac:
+        if not {*template_holes(self.signs)} <= {"body", "timestamp"}:
+            raise ValueError("`signs` knows {body} and {timestamp} alone")
         if "{body}" not in self.signs:
             raise ValueError("`signs` needs {body}: a signature that does not cover the body proves nothing about it")
         if ("{timestamp}" in self.signs) != (self.timestamp is not None):
@@ -406,7 +425,7 @@ class Redaction(_Word):
     in_: Path = Field(
         alias="in", description="The part of the raw event to look in; JSON and pairs inside text are looked into"
     )
-    keys: list[str] = Field(
+    keys: list[Text] = Field(
         default_factory=list,
         description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "
         "somewhere below `credentials`; none: the whole part goes",
@@ -424,10 +443,11 @@ class VendorCatalogue(_Word):
 class Mapping(Reading):
     """A whole mapping file."""
 
-    provider: Annotated[str, Field(pattern=f"^{PROVIDER_NAME}$")] = Field(
-        description="Its name, as sources say it; the same as the folder's"
+    provider: Annotated[str, AfterValidator(_is_provider)] = Field(
+        description="Its name, as sources say it; the same as the folder's",
+        json_schema_extra={"pattern": f"^{PROVIDER_NAME}$"},
     )
-    title: str = Field(description="Its name for people")
+    title: Text = Field(description="Its name for people")
     extends: str | None = Field(
         None,
         description="Another table: what this file does not say is taken from there, row by row and field by field",
@@ -444,21 +464,22 @@ class Mapping(Reading):
         "objects one after another as a list",
     )
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
-    absent: list[str] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
+    absent: list[Text] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
     shapes: dict[str, Shape] = Field(default_factory=dict, description="Forms an event comes in, the first that fits")
     catalogue: VendorCatalogue | None = Field(None, description="The vendor's own list of types, for coverage")
     definitions: Any = Field(None, description="Room for YAML anchors; not read")
 
-    @model_validator(mode="after")
-    def _readable(self) -> Mapping:
-        readings: dict[str, Reading] = {**self.shapes} or {"": self}
-        for name, shape in readings.items():
-            where = f"shapes.{name}" if name else "the table"
-            if shape.type is None and self.type is None:
-                raise ValueError(f"{where} says nowhere where the native type stands (`type`)")
-            if shape.identity is None and self.identity is None:
-                raise ValueError(f"{where} has no `identity` (keys, or `none`)")
-        return self
+
+def check_name(provider: str) -> None:
+    """Refuse what no provider can be called.
+
+    Raises:
+        ValueError: the name is none.
+    """
+    if re.fullmatch(PROVIDER_NAME, provider) is None:
+        raise ValueError(
+            f"{provider!r} is no name for a provider; begin with a small letter, then use those, digits and -"
+        )
 
 
 def check_field(name: str) -> None:

@@ -27,5 +27,14 @@ def compile_pattern(text: str) -> Any:
 
 
 def template_holes(template: str) -> list[str]:
-    """The paths in a template's braces, in order."""
-    return re.findall(r"\{([^{}]+)\}", template)
+    """The paths in a template's braces, in order.
+
+    Raises:
+        ValueError: a brace has no other one.
+    """
+    if re.search(r"[{}]", _HOLE.sub("", template)):
+        raise ValueError(f"a brace without the other one, or with nothing between them, in {template!r}")
+    return _HOLE.findall(template)
+
+
+_HOLE = re.compile(r"\{([^{}]+)\}")

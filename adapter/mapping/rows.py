@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
 from adapter.mapping.expressions import Code, Expressions
 from adapter.mapping.fields import write_details, write_time
-from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.language import PassThrough, Row, Rows, Shape
 from adapter.mapping.pattern import compile_pattern
 from adapter.model import EventDict, Outcome
@@ -35,39 +34,48 @@ class Decision(NamedTuple):
 IGNORED = Decision(None, "unknown", None, None, None, None, None, None, None)
 
 
+def type_of_row(row: Row, catalogue: Catalogue) -> str:
+    """The unified type that a row names."""
+    named = row.type or ""
+    return catalogue.canonical(named if "." in named else ACCESS + named)
+
+
+def outcome_of_row(row: Row, catalogue: Catalogue) -> Outcome:
+    """The outcome of a row's events where no status says otherwise."""
+    type = type_of_row(row, catalogue)
+    fails = type.endswith(ERROR) if type.startswith(ACCESS) else row.reason is not None or row.error is not None
+    return Outcome.FAILURE if fails else row.outcome or catalogue.outcome(type)
+
+
 class Decisions:
     """Makes decisions of one table's rows."""
 
-    def __init__(self, mapping: MappingFile, catalogue: Catalogue, expressions: Expressions) -> None:
-        self._mapping = mapping
+    def __init__(self, catalogue: Catalogue, expressions: Expressions) -> None:
         self._catalogue = catalogue
         self._expressions = expressions
         expressions.names["fail"] = self._failure
 
-    def of(self, shape_name: str, shape: Shape) -> dict[str, Any]:
+    def of(self, shape: Shape) -> dict[str, Any]:
         """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
         compiled: dict[str, Any] = {}
         for native, rows in shape.types.items():
-            place = f"types.{native}" if native in self._mapping.types else f"shapes.{shape_name}.types.{native}"
-            compiled[native] = self._row_choice(place, rows, shape, failing=False)
+            compiled[native] = self._row_choice(rows, shape, failing=False)
         suffix = shape.error_suffix
         if suffix is not None:
             for native, rows in shape.types.items():
                 if native + suffix not in shape.types and not native.endswith(suffix):
-                    compiled[native + suffix] = self._row_choice(f"types.{native}", rows, shape, failing=True)
+                    compiled[native + suffix] = self._row_choice(rows, shape, failing=True)
         return compiled
 
-    def _row_choice(self, place: str, rows: Rows, shape: Shape, *, failing: bool) -> Any:
+    def _row_choice(self, rows: Rows, shape: Shape, *, failing: bool) -> Any:
         """A decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
         several = rows if isinstance(rows, list) else [rows]
         if len(several) == 1 and several[0].when is None:
-            return self._row(place, several[0], shape, failing=failing)
+            return self._row(several[0], shape, failing=failing)
         function = self._expressions.fresh("rows")
         code = Code([f"def {function}(r, g):"])
-        for number, row in enumerate(several):
-            decision = self._expressions.constant(
-                "ROW", self._row(f"{place}.{number}" if isinstance(rows, list) else place, row, shape, failing=failing)
-            )
+        for row in several:
+            decision = self._expressions.constant("ROW", self._row(row, shape, failing=failing))
             if row.when is None:
                 code.add(f"return {decision}")
                 break
@@ -79,23 +87,15 @@ class Decisions:
         exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
         return self._expressions.names[function]
 
-    def _row(self, place: str, row: Row, shape: Shape, *, failing: bool) -> Decision:
+    def _row(self, row: Row, shape: Shape, *, failing: bool) -> Decision:
         if row.ignore or row.type is None:
             return IGNORED
-        type = row.type if "." in row.type else ACCESS + row.type
-        type = self._catalogue.canonical(type)
-        if failing and type.startswith(ACCESS) and not type.endswith(ERROR):
-            type += ERROR
+        type, outcome = type_of_row(row, self._catalogue), outcome_of_row(row, self._catalogue)
         access = type.startswith(ACCESS)
-        fails = (
-            failing or type.endswith(ERROR) if access else failing or row.reason is not None or row.error is not None
-        )
-        outcome = Outcome.FAILURE if fails else row.outcome or self._catalogue.outcome(type)
-        if access and (outcome is Outcome.FAILURE) != type.endswith(ERROR):
-            raise ValueError(f"{place}: outcome {outcome} does not agree with the type {type}")
-        if isinstance(row.reason, str) and row.reason not in self._catalogue.reasons:
-            known = ", ".join(self._catalogue.reasons)
-            raise ValueError(f"{place}: {row.reason!r} is not a reason; there are {known}")
+        if failing:
+            outcome = Outcome.FAILURE
+            if access and not type.endswith(ERROR):
+                type += ERROR
         more = self._more(row, shape) if row.fields else None
         if row.reason is None and row.error is None and shape.reason is not None:
             row = row.model_copy(update={"reason": shape.reason})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from adapter.mapping.language import Identity, Reading, Shape
@@ -38,12 +39,9 @@ def _merge(mapping: Reading, shape: Shape) -> Shape:
     )
 
 
-def refuse_shared_keys(place: str, shape: Shape, identity: Identity) -> None:
-    """Refuse keys that would be the same for every element of a record, so that all but the first were lost.
-
-    Raises:
-        ValueError: there is one; the text begins with the place.
-    """
+def shared_keys(shape: Shape, identity: Identity) -> Iterator[tuple[str, str]]:
+    """Keys of an identity that would be the same for every element of a record, so that all but the first were lost,
+    and what would be right."""
     assert shape.each is not None
     each = parse_path(shape.each)
     # What stands beside may come from the element.
@@ -61,6 +59,6 @@ def refuse_shared_keys(place: str, shape: Shape, identity: Identity) -> None:
 
     right = f"a value below {shape.each}, or {ELEMENT}, which stands for all that the element holds"
     if identity.strong is not None and not tells_apart(identity.strong):
-        raise ValueError(f"{place}.strong: is the same for all elements of {shape.each}; use a template with {right}")
+        yield "strong", f"is the same for all elements of {shape.each}; use a template with {right}"
     if identity.weak and not any(tells_apart(value) for value in identity.weak):
-        raise ValueError(f"{place}.weak: is the same for all elements of {shape.each}; add {right}")
+        yield "weak", f"is the same for all elements of {shape.each}; add {right}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
 from adapter.mapping.extend import extended
-from adapter.mapping.language import PROVIDER_NAME
 from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.refusals import refusals, wrong_reasons, wrong_types
 
 
 class Table:
@@ -28,16 +27,18 @@ class Table:
     def __init__(self, document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> None:
         self.document = document
         self.catalogue = catalogue
+        #: What its own file says, without those that it extends.
+        self.own = document.value
         bases = extended(document, folders)
         #: The providers whose tables it extends, nearest first.
         self.rests_on = tuple(one.file.parent.name for one in bases)
-        self.mapping = document.read_as(MappingFile)
-        try:
-            self._read, self.source = compile_mapping(self.mapping, catalogue)
-            self._splitter = Splitter(self.mapping)
-        except ValueError as error:
-            place, _, problem = str(error).partition(": ")
-            raise document.error(problem or place, place.split(".") if problem else ()) from error
+        words = (wrong_reasons(document.value, catalogue), wrong_types(document.value, catalogue))
+        self.mapping = document.read_as(MappingFile, words[0], odd=words[1])
+        problems = list(refusals(self.mapping, catalogue))
+        if problems:
+            raise document.errors(problems)
+        self._read, self.source = compile_mapping(self.mapping, catalogue)
+        self._splitter = Splitter(self.mapping)
         self.provider = self.mapping.provider
         texts = [one.text for one in (document, *bases)]
         #: Changes whenever the file does, one that it extends, or the catalogue.
@@ -93,18 +94,6 @@ def read_table(document: Document, catalogue: Catalogue, folders: Sequence[Path]
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
         raise document.error(problem, ("provider",))
     return table
-
-
-def check_name(provider: str) -> None:
-    """Refuse what no provider can be called.
-
-    Raises:
-        ValueError: the name is none.
-    """
-    if re.fullmatch(PROVIDER_NAME, provider) is None:
-        raise ValueError(
-            f"{provider!r} is no name for a provider; begin with a small letter, then use those, digits and -"
-        )
 
 
 def table_file(provider: str, folders: Sequence[Path]) -> Path | None:

@@ -385,7 +385,7 @@ def test_a_reason_outside_the_list_is_refused_by_name(make_table: Make) -> None:
         ("types: {in: {type: LOGIN}, in: {type: LOGOUT}}", "'in' stands here a second time"),
         ("types: {in: {reason: locked}}", "needs a type, or `ignore: true`"),
         ("types: {in: {type: LOGIN, when: {a: {matches: '(?=a)'}}}}", "not a pattern of RE2 syntax"),
-        ("actor: {id: a}", "self: Field required"),
+        ("actor: {id: a}", "actor.self: is missing"),
     ],
 )
 def test_what_is_not_in_the_language_is_refused(make_table: Make, text: str, complaint: str) -> None:

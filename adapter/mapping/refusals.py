@@ -1,0 +1,161 @@
+"""What keeps a table from being used though each of its words is one of the language: words that the catalogue does not
+know, rows that contradict themselves, parts that need another part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
+from adapter.mapping.complaints import Place, nearest
+from adapter.mapping.language import Condition, Reading, Row
+from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.rows import outcome_of_row, type_of_row
+from adapter.mapping.shapes import merged_shapes, shared_keys
+from adapter.model import Outcome
+
+#: The type that stands in a draft's row which nobody has decided yet.
+UNDECIDED = "DECIDE"
+
+Problem = tuple[Place, str]
+
+
+def wrong_reasons(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
+    """Words that a table's value would give as reasons, and that are none of the catalogue's. The value need not fit
+    the language."""
+    reasons = catalogue.reasons
+    for place, reading in _readings(value):
+        for at, word in _given(reading.get("reason"), (*place, "reason"), constant=False):
+            if word not in reasons:
+                yield at, _no_reason(word, catalogue)
+    for place, row in _rows(value):
+        for at, word in _given(row.get("reason"), (*place, "reason"), constant=True):
+            if word not in reasons:
+                yield at, _no_reason(word, catalogue)
+
+
+def wrong_types(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
+    """Rows whose type is none of the catalogue's, or not decided yet. The value need not fit the language."""
+    for place, row in _rows(value):
+        named = row.get("type")
+        if not isinstance(named, str):
+            continue
+        if named == UNDECIDED:
+            yield place, "is not decided: say which type of the catalogue it is, or `ignore: true`"
+            continue
+        type = catalogue.canonical(named if "." in named else ACCESS + named)
+        if catalogue.known(type) is None:
+            near = nearest(type, catalogue.names)
+            hint = "" if near is None else f" (did you mean {near.removeprefix(ACCESS)}?)"
+            yield (*place, "type"), f"{named!r} is no type of the catalogue{hint}; add it to types.yaml"
+
+
+def refusals(mapping: MappingFile, catalogue: Catalogue) -> Iterator[Problem]:
+    """What contradicts itself, or lacks another part, in a table that fits the language."""
+    merged = merged_shapes(mapping)
+    readings: dict[str, Reading] = {**mapping.shapes} or {"event": mapping}
+    for name, shape in merged.items():
+        own = readings[name]
+        place: Place = ("shapes", name) if mapping.shapes else ()
+        if shape.type is None:
+            yield place, "says nowhere where the native type stands (`type`)"
+        if shape.identity is None:
+            yield place, "has no `identity` (keys, or `none`)"
+        elif shape.each is not None and shape.identity != "none":
+            declared: Place = (*(place if own.identity is not None else ()), "identity")
+            for key, problem in shared_keys(shape, shape.identity):
+                yield (*declared, key), problem
+        if shape.actor is None:
+            for at, condition in _conditions(own, place):
+                if _asks_for_actor(condition):
+                    yield at, _NO_ACTOR
+    if mapping.shapes and mapping.actor is None and any(shape.actor is None for shape in merged.values()):
+        for at, condition in _conditions(mapping, ()):
+            if _asks_for_actor(condition):
+                yield at, _NO_ACTOR
+    for number, framing in enumerate(mapping.body):
+        if framing.when is not None and mapping.actor is None and _asks_for_actor(framing.when):
+            yield ("body", number, "when"), _NO_ACTOR
+    for at, row in each_row(mapping):
+        if row.type is None:
+            continue
+        type, outcome = type_of_row(row, catalogue), outcome_of_row(row, catalogue)
+        if type.startswith(ACCESS) and (outcome is Outcome.FAILURE) != type.endswith(ERROR):
+            yield at, f"outcome {outcome} does not agree with the type {type}"
+
+
+_NO_ACTOR = "a condition on `actor` needs the table's `actor`: who did it, and whom it is about"
+
+
+def each_row(mapping: MappingFile) -> Iterator[tuple[Place, Row]]:
+    """The rows of a table, and where they stand."""
+    parts: list[tuple[Place, Reading]] = [((), mapping)]
+    parts += [(("shapes", name), shape) for name, shape in mapping.shapes.items()]
+    for place, reading in parts:
+        for native, rows in reading.types.items():
+            if isinstance(rows, list):
+                for number, row in enumerate(rows):
+                    yield (*place, "types", native, number), row
+            else:
+                yield (*place, "types", native), rows
+
+
+def _conditions(reading: Reading, place: Place) -> Iterator[tuple[Place, Condition]]:
+    """The conditions that stand in one part of a table."""
+    for word in ("when", "failed", "inconclusive"):
+        condition = getattr(reading, word, None)
+        if condition is not None:
+            yield (*place, word), condition
+    for native, rows in reading.types.items():
+        for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+            if row.when is not None:
+                yield (*place, "types", native, *([number] if isinstance(rows, list) else []), "when"), row.when
+
+
+def _asks_for_actor(condition: Condition) -> bool:
+    return condition.actor is not None or any(_asks_for_actor(one) for one in condition.any_ or [])
+
+
+def _no_reason(word: Any, catalogue: Catalogue) -> str:
+    near = nearest(str(word), [*catalogue.reasons])
+    hint = f"; there are {', '.join(catalogue.reasons)}" if near is None else f"; did you mean {near}?"
+    return f"{word!r} is not a reason{hint}"
+
+
+def _given(value: Any, place: Place, *, constant: bool) -> Iterator[tuple[Place, Any]]:
+    """The words that a value can give, and where they stand. ``constant``: a text is a word, and no path."""
+    if isinstance(value, str) and constant:
+        yield place, value
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _given(one, (*place, number), constant=False)
+    elif isinstance(value, dict):
+        table = value.get("table")
+        if isinstance(table, dict):
+            for key, word in table.items():
+                yield (*place, "table", key), word
+        elif value.get("value") is not None:
+            yield (*place, "value"), value["value"]
+        if value.get("default") is not None:
+            yield (*place, "default"), value["default"]
+
+
+def _readings(value: Any) -> Iterator[tuple[Place, dict[str, Any]]]:
+    if not isinstance(value, dict):
+        return
+    yield (), value
+    shapes = value.get("shapes")
+    for name, shape in shapes.items() if isinstance(shapes, dict) else ():
+        if isinstance(shape, dict):
+            yield ("shapes", name), shape
+
+
+def _rows(value: Any) -> Iterator[tuple[Place, dict[str, Any]]]:
+    for place, reading in _readings(value):
+        types = reading.get("types")
+        for native, rows in types.items() if isinstance(types, dict) else ():
+            if isinstance(rows, dict):
+                yield (*place, "types", native), rows
+            for number, row in enumerate(rows if isinstance(rows, list) else ()):
+                if isinstance(row, dict):
+                    yield (*place, "types", native, number), row
