@@ -25,6 +25,7 @@ from adapter.api.comparison import Comparisons
 from adapter.api.feed import Feed
 from adapter.api.health import Health
 from adapter.api.ingest import challenge_operation, ingest_operation
+from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
 from adapter.api.metrics import (
     Metrics,
@@ -133,11 +134,12 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             lambda: read_mappings(tables),
             lambda: read_renormalization(renormalization),
         ]
+        lookup = Lookup(log, present)
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
             challenge_operation(challenge_handler(doors, nobody)),
-            *Feed(log, search, lambda: tables.catalogue, hints).operations(),
-            *QuarantinePages(log, providers, hints).operations(),
+            *Feed(log, search, lambda: tables.catalogue, hints, lookup).operations(),
+            *QuarantinePages(log, providers, hints, lookup).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
             *Authoring(tables, events_limit=settings.server.events_limit).operations(),

@@ -126,8 +126,8 @@ def show(
     uid: Annotated[
         str,
         typer.Argument(
-            help="Its uid, as events list --json, events quarantine and the answers to posts give it, or the id that its "
-            "provider gave it."
+            help="Its uid, as events list --json, events quarantine and the answers to posts give it, or the id that "
+            "its provider gave it."
         ),
     ],
     raw: Annotated[bool, typer.Option("--raw", help="Also what the provider sent.")] = False,
