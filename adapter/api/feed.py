@@ -172,7 +172,9 @@ class Feed:
             authorize(request, Permission.RAW)
         entry = await self._lookup.find(request.match_info["uid"])
         if entry is None:
-            raise RequestError(404, "Not found", "There is no event with this uid, or provider's id.")
+            raise RequestError(
+                404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
+            )
         if entry.event is None:
             raise RequestError(
                 404,

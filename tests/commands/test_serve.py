@@ -135,6 +135,27 @@ def test_filters_narrow_the_list(folder: Path) -> None:
     assert len(others.stdout.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "slip"),
+    [
+        ("list", "--type=access.LOGN"),
+        ("export", "--type=access.LOGN"),
+        ("quarantine", "--provider=kaycloak"),
+        ("renormalize", "--type=quarantine"),
+    ],
+)
+def test_a_slip_is_told_beside_the_answer(folder: Path, command: str, slip: str) -> None:
+    result = call("events", command, slip, "--data", "data", folder=folder)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"{slip.removeprefix('--')}: ")
+    assert "did you mean " in result.stderr
+
+
+def test_one_event_is_shown_by_its_provider_s_id(folder: Path) -> None:
+    result = call("events", "show", login(1)["id"], "--data", "data", folder=folder)
+    assert json.loads(result.stdout)["time"] == login(1)["time"]
+
+
 def test_one_event_is_shown_with_what_the_provider_sent(folder: Path) -> None:
     listed = call("events", "list", "--data", "data", "--outcome", "failure", "--json", folder=folder)
     uid = json.loads(listed.stdout)["uid"]
