@@ -325,17 +325,18 @@ def _outcome(event: dict[str, Any], width: int) -> Text:
 
 def _groups(groups: list[dict[str, Any]], raw: bool, width: int) -> Table:
     last = [group["samples"][-1] if group["samples"] else {} for group in groups]
+    native, problem = (16, 24) if width >= 120 else (9, 9) if raw else (13, 18)
     columns = [
         Column("count", [Text(str(group["count"])) for group in groups], 20, 20, right=True),
         Column("source", [_plain(group["source"]) for group in groups], 64, 8, spare=1),
-        Column("native type", [_plain(group["nativeType"]) for group in groups], 64, 9),
-        Column("problem", [_plain(group["problem"]) for group in groups], 300, 9, wrapped=True),
+        Column("native type", [_plain(group["nativeType"]) for group in groups], 64, native),
+        Column("problem", [_plain(group["problem"]) for group in groups], 300, problem, wrapped=True),
         Column("first", [Text(_local(group["firstAt"])) for group in groups], 32, 19, spare=3),
         Column("last", [Text(_local(group["lastAt"])) for group in groups], 32, 19, spare=2),
         Column("uid of the last", [Text(one.get("uid", "")) for one in last], 36, 36),
     ]
     if raw:
-        columns.append(Column("begins", [_plain(one.get("raw")) for one in last], 300, 9, wrapped=True))
+        columns.append(Column("begins", [_plain(one.get("raw")) for one in last], 300, problem, wrapped=True))
     return fitted(columns, width)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,7 @@ async def test_the_job_is_cancelled_and_another_may_begin(service: Opened) -> No
     assert (await ask(service, "POST", {"rate": 1}))[0] == 202
     status, refused = await ask(service, "POST", {})
     assert (status, refused["title"]) == (409, "Renormalization under way")
+    assert re.match(r"one that began at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ is running", refused["detail"])
     status, job = await ask(service, "DELETE")
     assert (status, job["state"]) == (200, "cancelled")
     job = await run(service, rate=0, received_from="2026-01-01T00:00:00Z")

@@ -47,7 +47,7 @@ def event(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [80, 120, 200, 1000])
+@pytest.mark.parametrize("width", [80, 100, 119, 120, 200, 1000])
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_quarantined_group_shows_its_count_problem_and_uid_however_long_its_type(width: int, raw: bool) -> None:
     lines = printed(_groups([group("Z" * 100_000), group(None, "no row for 'x'")], raw, width), width)
@@ -57,6 +57,13 @@ def test_a_quarantined_group_shows_its_count_problem_and_uid_however_long_its_ty
     assert not [line for line in lines if "Z" * 65 in line]
     # Two groups, each of them a few lines at most.
     assert len(lines) <= 1 + 2 * 5
+
+
+def test_moments_make_room_for_what_a_group_is_about() -> None:
+    lines = printed(
+        _groups([group("passkey_added", "no row for 'passkey_added': add one to the table")], False, 120), 120
+    )
+    assert "keycloak  passkey_added  no row for 'passkey_added'" in lines[1]
 
 
 def test_where_there_is_room_a_problem_is_told_up_to_300_characters() -> None:

@@ -201,7 +201,7 @@ def test_events_are_exported_to_a_file(folder: Path) -> None:
         (["events", "list", "--where", "colour=red"], "--where colour=red: write NAME=VALUE; names are type, "),
         (["events", "list", "--from", "yesterday"], "--from yesterday: is no moment; write a moment with its zone"),
         (["events", "renormalize", "--until", "2026-05-01"], "--until 2026-05-01: is no moment; "),
-        (["events", "show", "nonsense"], "Not found: There is no event with this uid."),
+        (["events", "show", "nonsense"], "Not found: There is no event with this uid, "),
         (["events", "export", "-o", "nowhere/out.csv"], "nowhere/out.csv: cannot be written: No such file"),
     ],
 )
