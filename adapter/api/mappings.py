@@ -201,8 +201,7 @@ class Mappings:
 
         def explained() -> Explained:
             table = self._tried(trial)
-            now = self._now()
-            return Explained(explanations=[explain(table, record, now) for record in self._records(table, trial)])
+            return Explained(explanations=list(explain(table, self._records(table, trial), self._now())))
 
         return _told(await self._alone(explained))
 

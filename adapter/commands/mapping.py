@@ -28,7 +28,7 @@ from adapter.mapping.compare import table_changes
 from adapter.mapping.coverage import coverage as table_coverage
 from adapter.mapping.draft import draft, read_samples, refuse_name
 from adapter.mapping.explain import Explanation
-from adapter.mapping.explain import explain as explain_record
+from adapter.mapping.explain import explain as explain_records
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, overlooked_table, table_file
 from adapter.resources import mappings_path
@@ -155,8 +155,8 @@ def explain(
     """
     with _reported():
         table = find_table(provider, table_folders(config))
-        for number, record in enumerate(records_of(table, _input(file), media), 1):
-            found = explain_record(table, record, int(time.time() * 1000))
+        records = records_of(table, _input(file), media)
+        for number, found in enumerate(explain_records(table, records, int(time.time() * 1000)), 1):
             if as_json:
                 typer.echo(found.model_dump_json())
             else:
@@ -256,6 +256,9 @@ def diff(
     with _reported():
         folders = table_folders(config)
         old, new = find_table(provider, folders), find_table(str(newfile), folders)
+        if new.provider != old.provider:
+            problem = f"is a table of {new.provider!r}; it cannot take the place of that of {old.provider!r}"
+            raise ConfigError(f"{newfile}: {problem}")
         found = table_changes(old, new)
         for one in found:
             typer.echo(f"{one.example}")

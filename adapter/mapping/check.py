@@ -15,9 +15,12 @@ from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.compile import Result
 from adapter.mapping.complaints import Place
 from adapter.mapping.document import Document
+from adapter.mapping.exact import parse_json
 from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
+from adapter.mapping.explain import shape_of, without_key
 from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.language import AUTH_FIELDS, Condition, Identity, value_paths
+from adapter.mapping.redact import unseen
 from adapter.mapping.refusals import each_row, wrong_types
 from adapter.mapping.rows import type_of_row
 from adapter.mapping.shapes import merged_shapes
@@ -80,6 +83,8 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> 
     about.extend(_same_name(placed))
     about.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
+    findings.extend(_redactions(table, placed))
+    findings.extend(_without_key(table, placed))
     findings.extend(_merging(table, placed))
     findings.extend(_coverage(table))
     return [*_in_order(findings), *about]
@@ -202,6 +207,41 @@ def _is_own(table: Table, place: Place) -> bool:
             return False
         value = value[step]
     return True
+
+
+def _redactions(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
+    """Redactions that no example shows anything of: what is mistyped there hides nothing."""
+    records = [record for one in placed for record in _records(table, one)]
+    # Of a record that was divided, the whole is looked at.
+    events = [one.value if one.place is None else parse_json(one.raw) for one in records if one.value is not None]
+    if not events:
+        return
+    for number, missing in unseen(table.mapping.redact, events):
+        if _is_own(table, ("redact", number)):
+            text = f"no example has {missing} in it, so nothing shows that it is found there"
+            yield _finding(table.document, ("redact", number), text, error=False)
+
+
+def _without_key(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
+    """Identities that give no example's event a key."""
+    shapes = merged_shapes(table.mapping)
+    known: dict[str, list[str | None]] = {}
+    for record in (record for one in placed for record in _records(table, one)):
+        if record.value is None or table.result(record, RECEIVED_AT).event is None:
+            continue
+        name = shape_of(table, record.value)
+        if name is not None:
+            known.setdefault(name, []).append(without_key(table, shapes[name], record.value))
+    for name, told in known.items():
+        own = table.mapping.shapes.get(name)
+        place: Place = ("identity",) if own is None or own.identity is None else ("shapes", name, "identity")
+        if None not in told and isinstance(shapes[name].identity, Identity) and _is_own(table, place):
+            where = f" of shape {name}" if len(place) == 1 and own is not None else ""
+            text = (
+                f"names no event{where} in any example ({told[0]}), so that one sent twice would be two; say where "
+                "its id stands, or `none` if it has no key"
+            )
+            yield _finding(table.document, place, text, error=False)
 
 
 def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:

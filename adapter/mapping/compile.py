@@ -15,9 +15,9 @@ from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.expressions import Code, Expressions, entries
 from adapter.mapping.fields import write_details, write_field, write_time
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.language import Shape, Unknown, value_paths
+from adapter.mapping.language import Shape, Unknown
 from adapter.mapping.rows import Decision, Decisions
-from adapter.mapping.shapes import SHAPE, merged_shapes
+from adapter.mapping.shapes import SHAPE, key_parts, merged_shapes
 from adapter.model import EventDict
 
 
@@ -120,19 +120,17 @@ class _Compiler:
             code.add("if v is not None:")
             code.add("    strong = ['id', v]")
         if shape.identity.weak:
-            times = value_paths(shape.fields.get("time"))
-            parts, moments = [], []
+            parts: list[str] = []
+            needed: list[str] = []
             for value in shape.identity.weak:
                 if value == "@native":
                     parts.append("n")
-                else:
-                    part = self._expressions.fresh("w")
-                    self._expressions.value(code, value, part)
-                    parts.append(part)
-                    if not times.isdisjoint(value_paths(value)):
-                        moments.append(part)
-            # Without the time that it rests on, a key would make one of all that somebody ever did.
-            needed = moments or [part for part in parts if part != "n"]
+                    continue
+                part = self._expressions.fresh("w")
+                self._expressions.value(code, value, part)
+                parts.append(part)
+                if value in key_parts(shape):
+                    needed.append(part)
             if needed:
                 code.add("if " + " or ".join(f"{part} is not None" for part in needed) + ":")
                 code.add(f"    weak = ['fields', {', '.join(parts)}]")

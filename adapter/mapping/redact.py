@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Redaction
-from adapter.mapping.paths import Key, Step, parse_path, take
+from adapter.mapping.paths import Key, Step, follow, parse_path, take
 
 REDACTED = "[redacted]"
 
@@ -38,6 +38,37 @@ class Redactor:
                 _put(owner, steps[-1], cleaned)
                 changed = True
         return changed
+
+
+def unseen(redactions: Sequence[Redaction], events: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    """Redactions of whose parts or keys none of the events shows anything, by number, and what is not seen."""
+    parts = [
+        [part for event in events if (part := follow(event, parse_path(one.in_))) is not None] for one in redactions
+    ]
+    seen = {named for some in parts for part in some for named in _named(part, ())}
+    for number, (one, some) in enumerate(zip(redactions, parts, strict=True)):
+        if not some:
+            yield number, f"{one.in_}"
+            continue
+        keys = [key for key in one.keys if not any(_Keys([key]).secret(name, above) for name, above in seen)]
+        if keys:
+            yield number, ", ".join(keys)
+
+
+def _named(part: Any, above: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The keys in a part that are looked at, and those above them."""
+    if part.__class__ is str:
+        try:
+            part = parse_json(part)
+        except ValueError:
+            part = parse_keyvalue(part) if not above and "=" in part else None
+    if part.__class__ is list:
+        for one in part:
+            yield from _named(one, above)
+    elif part.__class__ is dict:
+        for key, value in part.items():
+            yield key.lower(), above
+            yield from _named(value, (*above, key.lower()))
 
 
 class _Keys:

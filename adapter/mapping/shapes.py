@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from adapter.mapping.language import Identity, Reading, Shape
+from adapter.mapping.language import Identity, Reading, Shape, value_paths
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import parse_path
 from adapter.mapping.pattern import template_holes
@@ -37,6 +37,15 @@ def _merge(mapping: Reading, shape: Shape) -> Shape:
         types={**mapping.types, **shape.types},
         unknown=shape.unknown if shape.unknown is not None else mapping.unknown,
     )
+
+
+def key_parts(shape: Shape) -> list[Any]:
+    """The values of a weak key of which one must be there: without the time that it rests on, a key would make one of
+    all that somebody ever did."""
+    weak = shape.identity.weak if isinstance(shape.identity, Identity) else None
+    parts = [value for value in weak or [] if value != "@native"]
+    times = value_paths(shape.fields.get("time"))
+    return [value for value in parts if not times.isdisjoint(value_paths(value))] or parts
 
 
 def shared_keys(shape: Shape, identity: Identity) -> Iterator[tuple[str, str]]:

@@ -166,7 +166,7 @@ def test_only_keys_lead_to_the_list(make_table: Make) -> None:
 
 
 def test_explain_says_which_element_it_speaks_of(table: Table) -> None:
-    first, second = [explain(table, record, NOW) for record in table.split(batch(who("in", "a"), who("out", "b")))]
+    first, second = explain(table, table.split(batch(who("in", "a"), who("out", "b"))), NOW)
     assert (first.place, second.place) == ("result.list[0]", "result.list[1]")
     assert [tried.name for tried in second.shapes if tried.taken] == ["batch"]
     assert second.fields["authDetails.userId"].by == "result.list.who"

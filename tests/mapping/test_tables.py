@@ -106,6 +106,7 @@ def test_the_time_is_the_raw_events_own_wherever_it_has_one() -> None:
         "keycloak/log-lines: S18 an escaped quote poses as a next key",
         "keycloak/log-lines: S18 an administrator, no time before it",
         "keycloak/other-listeners: S4 a form with single quotes",
+        "keycloak/other-listeners: A listener like S5 that sends the id, too",
         "keycloak/other-listeners: S5 and S6, user, no time",
         "keycloak/other-listeners: S5, admin, no resource type",
         "keycloak/other-listeners: S6 SHOGun, admin",

@@ -401,6 +401,13 @@ def test_diff_takes_a_key_that_joins_others_for_no_change(folder: Path) -> None:
     assert "1 of them their keys" in run("diff", "new.yaml", "old.yaml", code=1)
 
 
+def test_diff_refuses_the_table_of_another_provider(folder: Path) -> None:
+    (folder / "other.yaml").write_text(WEAK)
+    assert "other.yaml: is a table of 'acme'; it cannot take the place of that of 'keycloak'" in run(
+        "diff", "keycloak", "other.yaml", code=1
+    )
+
+
 def test_diff_shows_changed_examples_and_refuses_a_changed_identity(folder: Path) -> None:
     run("new", "acme", "--from", "samples.ndjson")
     file = folder / "mappings/acme/mapping.yaml"

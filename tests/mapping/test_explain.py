@@ -1,0 +1,89 @@
+"""An explanation names what decided: the row, a condition of the table, a lookup, a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from adapter.mapping.apply import apply_records, records_of
+from adapter.mapping.explain import Explanation, explain
+from adapter.mapping.table import Table
+
+Make = Callable[[str], Table]
+
+TABLE = """
+type: kind
+identity: {strong: id, weak: ["@native", at, user]}
+error_suffix: _failed
+failed: {rc: {present: true, not: 0}}
+inconclusive: {status: pending}
+reason: {path: rc, table: {17: bad_credentials}, default: locked}
+fields: {time: at, error: code, authDetails.userId: user}
+shapes:
+  beside: {when: {has: [more]}, beside: [more]}
+  event: {}
+types:
+  in: {type: LOGIN}
+  bad: {type: LOGIN_ERROR, reason: {path: why, table: {x: code_expired}}}
+  worse: {type: LOGIN_ERROR, reason: locked}
+  coded: {type: LOGIN_ERROR, error: user_disabled}
+  check: {type: VALIDATE_OTP, outcome: success}
+  gone: {type: admin.USER-DELETE}
+"""
+
+
+def explained(make: Make, *raws: dict[str, Any]) -> list[Explanation]:
+    table = make(TABLE)
+    records = records_of(table, orjson.dumps(raws))
+    return list(explain(table, records, 1_767_225_600_000))
+
+
+@pytest.mark.parametrize(
+    ("raw", "by"),
+    [
+        ({"kind": "in"}, {"type": "the row", "outcome": "the type"}),
+        (
+            {"kind": "in", "rc": 17},
+            {
+                "type": "the row, as a failure (failed: rc: {present: true, not: 0})",
+                "outcome": "failed: rc: {present: true, not: 0}",
+                "reason": "rc (default 'locked', by its table)",
+                "error": "the usual code of its reason",
+            },
+        ),
+        ({"kind": "in", "status": "pending"}, {"outcome": "inconclusive: status: pending"}),
+        (
+            {"kind": "in_failed"},
+            {"type": "the row, as a failure (error_suffix '_failed')", "outcome": "error_suffix '_failed'"},
+        ),
+        ({"kind": "bad", "why": "x"}, {"outcome": "the row", "reason": "the row: why (by its table)"}),
+        ({"kind": "bad", "why": "y"}, {"reason": "nothing says why"}),
+        ({"kind": "bad", "code": "user_disabled"}, {"reason": "the error", "error": "code"}),
+        ({"kind": "worse"}, {"reason": "the row"}),
+        ({"kind": "coded"}, {"reason": "the error", "error": "the row"}),
+        ({"kind": "check"}, {"outcome": "the row"}),
+        ({"kind": "gone"}, {"resourceType": "the type", "operationType": "the type"}),
+        ({"kind": "in", "more": '{"user": "u"}'}, {"authDetails.userId": "user"}),
+    ],
+)
+def test_what_decided_is_named(make_table: Make, raw: dict[str, Any], by: dict[str, str]) -> None:
+    [found] = explained(make_table, raw)
+    assert {name: one.by for name, one in found.fields.items() if name in by} == by
+
+
+def test_what_an_event_without_a_key_lacks_is_named(make_table: Make) -> None:
+    both, one, none = explained(make_table, {"kind": "in", "id": 5}, {"kind": "in", "at": 1}, {"kind": "in", "user": 1})
+    assert both.known_by == "5"
+    assert one.known_by == "in/1/-"
+    assert none.known_by == "nothing: id and at are absent"
+
+
+def test_an_explanation_has_the_event_that_apply_shows(make_table: Make) -> None:
+    raws = [{"kind": "in", "at": 1_767_225_600, "user": "u"}] * 2
+    records = records_of(make_table(TABLE), orjson.dumps(raws))
+    applied = list(apply_records(make_table(TABLE), records, 1_767_225_600_000))
+    assert [one.event for one in explained(make_table, *raws)] == applied
+    assert applied[0]["uid"] != applied[1]["uid"]
