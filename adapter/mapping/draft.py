@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from adapter.errors import MappingError
 from adapter.formats.text import counted
 from adapter.mapping.body import deeper_than
 from adapter.mapping.conversion import epoch, ip, rfc3339
+from adapter.mapping.exact import NotJson, parse_json
 from adapter.mapping.language import Conversion, Redaction, check_name
 from adapter.mapping.paths import escaped_key, follow, parse_path, scalar_text
 from adapter.mapping.redact import REDACTED, Redactor
@@ -109,15 +108,15 @@ def read_samples(body: bytes, file: Path | str) -> Samples:
         MappingError: they are neither; says where.
     """
     try:
-        parsed = orjson.loads(body)
+        parsed = parse_json(body)
         values = list(enumerate(parsed, 1)) if isinstance(parsed, list) else [(1, parsed)]
         lines = False
-    except orjson.JSONDecodeError:
+    except NotJson:
         values, lines = [], True
         for number, line in enumerate(body.splitlines(), 1):
             try:
-                values += [(number, orjson.loads(line))] if line.strip() else []
-            except orjson.JSONDecodeError as error:
+                values += [(number, parse_json(line))] if line.strip() else []
+            except NotJson as error:
                 problem = f"neither JSON as a whole nor a line of JSON: {error}"
                 raise MappingError(problem, file=file, line=number) from None
     for number, value in values:

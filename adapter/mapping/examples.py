@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.mapping.document import Document
+from adapter.mapping.exact import write_json
 from adapter.mapping.table import Table
 
 #: Arrival of every example, so that what is made of it never changes: 2026-01-01T00:00:00Z.
@@ -43,7 +43,7 @@ class Example(BaseModel):
 
 def body_of(raw: Any) -> bytes:
     """The bytes in which ``raw`` is posted: a text is the exact body, anything else is written as JSON."""
-    return raw.encode() if isinstance(raw, str) else orjson.dumps(raw)
+    return raw.encode() if isinstance(raw, str) else write_json(raw)
 
 
 class _File(RootModel[list[Example]]):

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from decimal import Decimal
 from typing import Any
 
 import yaml
+
+from adapter.mapping.exact import DIGITS_LIMIT
 
 _TAG = "tag:yaml.org,2002:"
 
 
 class _Whole:
-    """Whole numbers of JSON that 64 bits can hold."""
+    """Whole numbers of JSON, as long as any may be."""
 
-    _written = re.compile(r"0|-?[1-9][0-9]{0,19}")
+    _written = re.compile(rf"0|-?[1-9][0-9]{{0,{DIGITS_LIMIT - 1}}}")
 
     def match(self, text: str) -> bool:
-        return self._written.fullmatch(text) is not None and -(1 << 63) <= int(text) < 1 << 64
+        return self._written.fullmatch(text) is not None
 
 
 class _Fraction:
@@ -77,6 +80,8 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+# A fraction of so many digits is none that would be read back.
+_Dumper.add_representer(Decimal, lambda dumper, value: _text(dumper, str(value)))
 _Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar(_TAG + "float", repr(value)))
 
 

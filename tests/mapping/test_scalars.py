@@ -19,18 +19,18 @@ def read(text: str) -> Any:
 
 
 TEXTS = """
-    0010 017 0x1F 0b1 1_000 12:30 1.10 1. .5 1e3 +1 -0 1.0e+16 .inf .nan 18446744073709551616 yes no on off True NULL
+    0010 017 0x1F 0b1 1_000 12:30 1.10 1. .5 1e3 +1 -0 1.0e+16 .inf .nan yes no on off True NULL
     Null 2026-01-01 2026-01-01T00:00:00Z =
 """
 
 
-@pytest.mark.parametrize("text", [*TEXTS.split(), "9" * 500])
+@pytest.mark.parametrize("text", [*TEXTS.split(), "9" * 5000])
 def test_what_would_be_written_otherwise_is_text(text: str) -> None:
     assert read(f"a: {text}") == {"a": text}
     assert read(f"{text}: a") == {text: "a"}
 
 
-NUMBERS = [0, 10, -3, 2**64 - 1, -(2**63), 1.5, -0.25, 1e16]
+NUMBERS = [0, 10, -3, 2**64 - 1, 10**500, -(2**63), 1.5, -0.25, 1e16]
 
 
 @pytest.mark.parametrize(
