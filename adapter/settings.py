@@ -263,6 +263,8 @@ def _explain(problem: Any, file: Path | None) -> str:
     """One line for people: where, what is wrong, what is allowed."""
     location = [part for part in problem["loc"] if isinstance(part, int) or not part.startswith("function-")]
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in ("tuple_type", "list_type"):
+        message = "should be a list: [...]"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         message = (

@@ -102,6 +102,10 @@ def test_a_wrong_value_is_named_with_its_file_and_what_is_allowed() -> None:
     )
 
 
+def test_what_should_be_a_list_is_told_so() -> None:
+    assert complaint('[mappings]\npath = "mappings"\n') == "adapter.toml: mappings.path: should be a list: [...]"
+
+
 def test_a_wrong_value_in_the_environment_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDP_ADAPTER_SERVER__PORT", "99999")
     assert complaint() == "environment: IDP_ADAPTER_SERVER__PORT: Input should be less than or equal to 65535"

@@ -25,6 +25,10 @@ TEXT_LIMIT = 1_000_000
 PROVIDER = Parameter("provider", "Name of the provider")
 
 
+#: What a table is tried with.
+_WORDS = ("mapping", "raw", "media")
+
+
 @dataclass(frozen=True)
 class Trial:
     """What somebody wants to try: raw events, on the table in use or on a text that may take its place."""
@@ -38,8 +42,8 @@ class Trial:
 
 
 async def read_trial(request: web.Request) -> Trial:
-    """What a request wants to try. A JSON object with a text ``mapping``, and besides it nothing but ``raw`` and
-    ``media``, brings a table of its own; every other body is raw events.
+    """What a request wants to try. A JSON object with a text ``mapping``, and besides it ``raw`` and ``media``, brings
+    a table of its own; every other body is raw events.
 
     Raises:
         RequestError: it cannot be tried; says why.
@@ -52,11 +56,14 @@ async def read_trial(request: web.Request) -> Trial:
             given = orjson.loads(body)
         except orjson.JSONDecodeError:
             given = None
-        if (
-            isinstance(given, dict)
-            and isinstance(given.get("mapping"), str)
-            and {*given} <= {"mapping", "raw", "media"}
-        ):
+        if isinstance(given, dict) and isinstance(given.get("mapping"), str):
+            unknown_words = [name for name in given if name not in _WORDS]
+            if unknown_words:
+                detail = (
+                    f"beside mapping there may be raw and media, and no {unknown_words[0][:100]!r}; a raw event that "
+                    "has a text `mapping` of its own goes in a list"
+                )
+                raise RequestError(400, "Bad request", detail)
             provider_name(request)
             if len(given["mapping"]) > TEXT_LIMIT:
                 detail = f"the text of a table has at most {TEXT_LIMIT} characters here"

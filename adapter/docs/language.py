@@ -177,7 +177,7 @@ shapes:
         "A value",
         """\
 fields:
-  time: {path: [createdAt, at], as: epoch}
+  time: [{path: at, as: rfc3339}, {path: [createdAt, ts], as: milliseconds}]
   authDetails.username: {path: attributes, json: user.name}
   realmId: {path: topic, after: "tenant/"}
   resourcePath: {template: "users/{user.id}"}

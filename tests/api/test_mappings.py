@@ -122,6 +122,8 @@ async def test_a_text_is_tried_on_raw_events_while_the_old_table_goes_on(service
     lines = '{"id": "1", "kind": "in"}\n{"id": "2", "kind": "in"}'
     given = {"mapping": LOGOUT, "raw": lines, "media": "application/x-ndjson"}
     assert len((await post(service, "/mappings/acme/apply", given))[1]["events"]) == 2
+    _, found = await post(service, "/mappings/acme/apply", [{**RAW, "mapping": "of its own"}])
+    assert [one["type"] for one in found["events"]] == ["access.LOGIN"]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,7 @@ async def test_a_text_is_tried_on_raw_events_while_the_old_table_goes_on(service
     [
         ({"mapping": "provider: acme", "raw": {}}, 422, "mapping.yaml"),
         ({"mapping": MAPPING}, 400, "raw is missing"),
+        ({"mapping": MAPPING, "raws": [RAW]}, 400, "there may be raw and media, and no 'raws'"),
         ({"mapping": MAPPING, "raw": "{", "media": "application/json"}, 400, "JSON"),
         ({"mapping": MAPPING, "raw": "x", "media": "image/png"}, 415, "image/png"),
         ({"mapping": "[" * 200_000, "raw": {}}, 422, "nested more than"),
