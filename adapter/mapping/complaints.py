@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 #: Keys and numbers that lead to a part of a file.
 Place = tuple[str | int, ...]
@@ -111,7 +111,7 @@ def _at(value: Any, place: Place) -> Any:
 
 
 def _hint(word: str, model: type[BaseModel], place: Place) -> str:
-    kinds: list[Any] = [model]
+    kinds: list[Any] = [model.model_fields["root"].annotation if issubclass(model, RootModel) else model]
     for step in place:
         kinds = [inner for kind in kinds for inner in _inside(kind, step)]
     known = list(dict.fromkeys(name for kind in kinds for one in _models(kind) for name in _words(one)))

@@ -102,6 +102,17 @@ def test_rows_of_the_table_that_is_extended_need_no_example(folder: Path, catalo
     ]
 
 
+def test_all_that_is_wrong_in_an_example_is_told(folder: Path, catalogue: Catalogue) -> None:
+    (folder / "acme/examples/more.yaml").write_text("- name: two\n  row: {}\n  expects: []\n")
+    told = [line for line in found(folder, catalogue, TABLE, RAW) if "more.yaml" in line]
+    assert told == [
+        "examples/more.yaml:1: error: 0.raw: is missing",
+        "examples/more.yaml:2: error: 0.row: is not a word of the mapping language here; there are name, raw, media, "
+        "expect, note",
+        "examples/more.yaml:3: error: 0.expects: is not a word of the mapping language here; did you mean expect?",
+    ]
+
+
 def test_findings_about_a_table_are_in_order_of_its_lines(folder: Path, catalogue: Catalogue) -> None:
     table = TABLE + "  out: [{type: LOGOUT}, {type: LOGOT}]\n  up: {type: DECIDE}\nredact: [{in: x}]\n"
     lines = [int(line.split(":")[1]) for line in found(folder, catalogue, table, RAW)]
