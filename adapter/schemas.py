@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from adapter.event import Event
 from adapter.mapping.catalogue import CatalogueFile
-from adapter.mapping.examples import Example
 from adapter.mapping.language import Mapping
 from adapter.resources import schemas_path
+from adapter.workbench.examples import Example
 
 #: File under ``schemas/``: the model it describes, and its title.
 MODELS: dict[str, tuple[type[BaseModel], str]] = {

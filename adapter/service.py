@@ -48,10 +48,7 @@ from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.log.sqlite import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue
-from adapter.mapping.dictionary import make_dictionary
 from adapter.mapping.table import Table
-from adapter.mapping.tables import Tables
-from adapter.mapping.watch import open_tables
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.search.search import open_search
@@ -60,6 +57,9 @@ from adapter.sinks.settings import open_sink
 from adapter.sources.authentication import Authenticator
 from adapter.sources.ingest import Door, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
+from adapter.tables.in_use import Tables
+from adapter.tables.watch import open_tables
+from adapter.workbench.dictionary import make_dictionary
 
 _log = structlog.get_logger("adapter.service")
 

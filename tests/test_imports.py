@@ -9,6 +9,8 @@ LEVELS = [
     {"child", "errors", "model", "resources"},
     {"event", "facets", "formats", "counts", "folder", "section", "problem"},
     {"log", "mapping", "sinks", "logs"},
+    {"workbench"},
+    {"tables"},
     {"filter", "settings", "schemas"},
     {"sources", "delivery", "search", "access", "hints"},
     {"renormalization"},

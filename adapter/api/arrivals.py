@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pydantic import BaseModel, Field
 
 from adapter.log.protocol import Arrivals, Log
-from adapter.mapping.coverage import rows_of
 from adapter.mapping.table import Table
+from adapter.workbench.coverage import rows_of
 
 #: A count of the whole log answers for so long, seconds: who asks for one provider asks for the next one.
 LIFETIME = 10.0

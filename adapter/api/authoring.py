@@ -11,13 +11,13 @@ from pydantic import BaseModel, Field
 from adapter.api.operation import Answer, Operation, Parameter, json_answer
 from adapter.api.trial import PROVIDER, provider_name, refused, tried_document, unknown
 from adapter.errors import MappingError, RequestError
-from adapter.mapping.accept import Change, changes, digest, write
 from adapter.mapping.body import JSON, NDJSON
-from adapter.mapping.check import is_built_in
-from adapter.mapping.draft import draft, read_samples, refuse_name
 from adapter.mapping.table import load_table, table_file
-from adapter.mapping.tables import Tables
 from adapter.settings import Permission
+from adapter.tables.in_use import Tables
+from adapter.workbench.accept import Change, changes, digest, write
+from adapter.workbench.check import is_built_in
+from adapter.workbench.draft import draft, read_samples, refuse_name
 
 _SEEN = Parameter("seen", "The answer's own `seen`: write exactly the changes that were shown with it")
 

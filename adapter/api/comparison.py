@@ -21,12 +21,12 @@ from adapter.errors import MappingError, RequestError
 from adapter.filter import Filter
 from adapter.log.protocol import Log
 from adapter.mapping.body import JSON, NDJSON
-from adapter.mapping.compare import Difference, changed_identity, table_changes
 from adapter.mapping.table import Table
-from adapter.mapping.tables import Tables
 from adapter.renormalization.comparing import StoredChanges, StoredComparison
 from adapter.settings import Permission
 from adapter.sources.intake import Source
+from adapter.tables.in_use import Tables
+from adapter.workbench.compare import Difference, changed_identity, table_changes
 
 #: Between two lines that say how far it is, seconds.
 TELLING = 0.5

@@ -29,13 +29,13 @@ from adapter.api.trial import (
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.body import JSON, NDJSON, NotReadable, Record, UnknownMedia
-from adapter.mapping.check import Finding, check_document, findings_of
-from adapter.mapping.coverage import Coverage, coverage
 from adapter.mapping.document import Document
-from adapter.mapping.explain import Explanation, explain
 from adapter.mapping.table import Table, table_file
-from adapter.mapping.tables import Tables
 from adapter.settings import Permission
+from adapter.tables.in_use import Tables
+from adapter.workbench.check import Finding, check_document, findings_of
+from adapter.workbench.coverage import Coverage, coverage
+from adapter.workbench.explain import Explanation, explain
 
 Found = TypeVar("Found")
 

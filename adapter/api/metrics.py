@@ -17,13 +17,13 @@ from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery
 from adapter.formats.text import harmless
 from adapter.log.protocol import Log
-from adapter.mapping.tables import Tables
 from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.job import State as JobState
 from adapter.renormalization.renormalizing import Renormalization
 from adapter.renormalization.rereading import Verdict
 from adapter.search.search import Search
 from adapter.settings import Permission
+from adapter.tables.in_use import Tables
 
 #: Gives metrics when asked.
 Reading = Callable[[], Iterable[Metric]]

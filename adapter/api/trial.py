@@ -13,11 +13,11 @@ from adapter.api.operation import Parameter
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.body import JSON
 from adapter.mapping.document import Document
-from adapter.mapping.examples import body_of
 from adapter.mapping.language import PROVIDER_NAME, check_name
 from adapter.mapping.table import Table, read_table, table_file
-from adapter.mapping.tables import Tables
 from adapter.resources import mappings_path
+from adapter.tables.in_use import Tables
+from adapter.workbench.examples import body_of
 
 #: Characters of a table's text that is tried: many times what the largest has.
 TEXT_LIMIT = 1_000_000

@@ -19,20 +19,20 @@ from adapter.commands.moment import read_moment
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import counted, harmless
-from adapter.mapping.accept import changes as example_changes
-from adapter.mapping.accept import write as write_accepted
 from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
-from adapter.mapping.check import check_table, check_types, is_built_in
-from adapter.mapping.compare import table_changes
-from adapter.mapping.coverage import coverage as table_coverage
-from adapter.mapping.draft import draft, read_samples, refuse_name
-from adapter.mapping.explain import Explanation
-from adapter.mapping.explain import explain as explain_records
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, overlooked_table, table_file
 from adapter.resources import mappings_path
 from adapter.settings import load_settings
+from adapter.workbench.accept import changes as example_changes
+from adapter.workbench.accept import write as write_accepted
+from adapter.workbench.check import check_table, check_types, is_built_in
+from adapter.workbench.compare import table_changes
+from adapter.workbench.coverage import coverage as table_coverage
+from adapter.workbench.draft import draft, read_samples, refuse_name
+from adapter.workbench.explain import Explanation
+from adapter.workbench.explain import explain as explain_records
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -20,10 +20,10 @@ from rich.console import Console
 from adapter.commands.client import fail
 from adapter.errors import AdapterError
 from adapter.logs import configure_logs
-from adapter.mapping.examples import read_examples
 from adapter.service import OpenSource, Service, open_service
 from adapter.settings import Settings, load_settings
 from adapter.sources.authentication import said
+from adapter.workbench.examples import read_examples
 
 _out = Console(highlight=False)
 

@@ -10,7 +10,6 @@ import orjson
 from adapter.docs.markdown import code, either, plain, sentence, table
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
-from adapter.mapping.examples import Example, outcome_of, read_examples
 from adapter.mapping.language import (
     Condition,
     Framing,
@@ -25,6 +24,7 @@ from adapter.mapping.language import (
 )
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
+from adapter.workbench.examples import Example, outcome_of, read_examples
 
 _URL = "http://127.0.0.1:8282"
 

@@ -1,1 +1,1 @@
-"""Normalize: mapping tables, read, compiled to functions, and tested on their own examples."""
+"""Normalize: a mapping table is read, judged, and compiled to one function; bodies become records for it."""

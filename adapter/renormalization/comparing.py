@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pydantic import BaseModel, Field
 
 from adapter.log.protocol import Log, Stored
-from adapter.mapping.compare import Change, compare
 from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
 from adapter.model import uid_text
 from adapter.sources.intake import Source
 from adapter.sources.record import is_known_by, read_raw
+from adapter.workbench.compare import Change, compare
 
 #: Entries that are read together.
 STRETCH = 500

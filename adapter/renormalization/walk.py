@@ -14,11 +14,11 @@ import structlog
 
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.protocol import Log, Note, Revision, Stored
-from adapter.mapping.examples import differing
 from adapter.model import Entry, uid_text
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.job import Job, Sample
 from adapter.renormalization.rereading import Rereader, Rereading, Verdict
+from adapter.workbench.examples import differing
 
 #: Entries that are read, and appended, together: as many as come in this time, seconds, so that no commit of theirs
 #: holds others up for long; and the most.

@@ -14,12 +14,12 @@ from adapter.delivery.select import Selection
 from adapter.filter import Filter
 from adapter.log.sqlite import open_reader, open_sqlite_log, read_entries
 from adapter.mapping.catalogue import load_catalogue
-from adapter.mapping.dictionary import make_dictionary
 from adapter.mapping.table import load_tables
 from adapter.model import Entry
 from adapter.resources import mappings_path
 from adapter.sinks.settings import OutgoingSettings, open_sink, read_sink_settings
 from adapter.sources.intake import Intake, Source
+from adapter.workbench.dictionary import make_dictionary
 from tests.bench.events import bodies
 from tests.bench.processes import Run, Stopwatch, run_loop
 

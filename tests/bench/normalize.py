@@ -14,10 +14,10 @@ import orjson
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, Receipt
 from adapter.mapping.body import NotReadable, UnknownMedia
-from adapter.mapping.examples import RECEIVED_AT, read_examples
 from adapter.mapping.table import Table, load_tables
 from adapter.resources import mappings_path
 from adapter.sources.intake import Intake, Source
+from adapter.workbench.examples import RECEIVED_AT, read_examples
 from tests.bench.events import bodies, captured_login
 from tests.bench.processes import run_apart
 from tests.bench.result import Result, Target

@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from adapter.mapping.catalogue import Catalogue, load_catalogue
-from adapter.mapping.examples import RECEIVED_AT, Placed, outcome_of, read_examples
 from adapter.mapping.table import Table, load_tables
 from adapter.resources import mappings_path
+from adapter.workbench.examples import RECEIVED_AT, Placed, outcome_of, read_examples
 
 PROVIDERS = ["keycloak", "onewelcome", "magic-link", "audit-service", "okta", "zitadel"]
 

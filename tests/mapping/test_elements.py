@@ -20,10 +20,10 @@ from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.document import Document
-from adapter.mapping.explain import explain
 from adapter.mapping.table import Table
 from adapter.resources import mappings_path
 from adapter.sources.intake import Intake, Source
+from adapter.workbench.explain import explain
 from tests.mapping.test_compile import json_values
 
 Make = Callable[[str], Table]

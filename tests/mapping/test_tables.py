@@ -11,9 +11,9 @@ import pytest
 from adapter.event import Event
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
-from adapter.mapping.check import check_table
-from adapter.mapping.examples import RECEIVED_AT
 from adapter.resources import schemas_path
+from adapter.workbench.check import check_table
+from adapter.workbench.examples import RECEIVED_AT
 from tests.mapping.built_in import PROVIDERS, Case, cases, catalogue, read, table, texts
 from tests.mapping.pages import (
     ACCESS_TYPES,

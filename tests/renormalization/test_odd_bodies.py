@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from adapter.log.protocol import Stored
 from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON, NDJSON, NotReadable, UnknownMedia
-from adapter.mapping.examples import RECEIVED_AT
 from adapter.model import Entry
 from adapter.renormalization.comparing import StoredComparison
 from adapter.renormalization.rereading import Rereader, Verdict
 from adapter.sources.intake import Source
+from adapter.workbench.examples import RECEIVED_AT
 from tests.mapping.built_in import PROVIDERS, cases, table
 
 TABLES = {provider: table(provider) for provider in PROVIDERS}

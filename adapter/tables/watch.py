@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from adapter.mapping.tables import Tables
+from adapter.tables.in_use import Tables
 
 _log = structlog.get_logger("adapter.mapping")
 

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from adapter.mapping.apply import apply_records
 from adapter.mapping.body import Record
 from adapter.mapping.catalogue import UNSPECIFIED
-from adapter.mapping.compare import known_by
 from adapter.mapping.compile import Result
 from adapter.mapping.expressions import compile_condition, compile_value, entries
 from adapter.mapping.language import Condition, Identity, Lookup, Requirement, Row, Shape, value_paths
@@ -20,6 +19,7 @@ from adapter.mapping.rows import outcome_of_row
 from adapter.mapping.scalars import dump
 from adapter.mapping.shapes import SHAPE, key_parts, merged_shapes
 from adapter.mapping.table import Table
+from adapter.workbench.compare import known_by
 
 
 class Tried(BaseModel):

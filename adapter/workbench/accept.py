@@ -13,9 +13,9 @@ import orjson
 
 from adapter.errors import MappingError
 from adapter.mapping.document import Document
-from adapter.mapping.examples import Placed, differing, outcome_of, read_examples
 from adapter.mapping.scalars import dump
 from adapter.mapping.table import Table
+from adapter.workbench.examples import Placed, differing, outcome_of, read_examples
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from adapter.mapping.apply import apply_records, records_of
-from adapter.mapping.explain import Explanation, explain
 from adapter.mapping.table import Table
+from adapter.workbench.explain import Explanation, explain
 
 Make = Callable[[str], Table]
 

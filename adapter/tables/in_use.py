@@ -13,9 +13,9 @@ import structlog
 
 from adapter.errors import MappingError
 from adapter.mapping.catalogue import Catalogue, load_catalogue
-from adapter.mapping.check import check_table, is_built_in
-from adapter.mapping.compare import changed_identity
 from adapter.mapping.table import Table, known_providers, load_table, load_tables, table_file
+from adapter.workbench.check import check_table, is_built_in
+from adapter.workbench.compare import changed_identity
 
 _log = structlog.get_logger("adapter.mapping")
 

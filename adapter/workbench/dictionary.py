@@ -11,8 +11,8 @@ import orjson
 
 from adapter.mapping.apply import apply
 from adapter.mapping.body import NotReadable, UnknownMedia
-from adapter.mapping.examples import RECEIVED_AT, read_examples
 from adapter.mapping.table import Table
+from adapter.workbench.examples import RECEIVED_AT, read_examples
 
 #: Bytes of the whole dictionary. More of it costs time for each event and saves little.
 SIZE = 48 * 1024

@@ -22,9 +22,9 @@ from adapter.mapping.paths import escaped_key, follow, parse_path, scalar_text
 from adapter.mapping.redact import REDACTED, Redactor
 from adapter.mapping.refusals import UNDECIDED
 from adapter.mapping.scalars import dump
-from adapter.mapping.secret import proposed_redactions
 from adapter.mapping.table import table_file
 from adapter.resources import mappings_path
+from adapter.workbench.secret import proposed_redactions
 
 #: Levels in a sample; an event that is deeper would be quarantined anyway.
 _MAX_DEPTH = 64

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.compile import Result
-from adapter.mapping.examples import RECEIVED_AT, Example, differing, read_examples
 from adapter.mapping.language import Identity
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
+from adapter.workbench.examples import RECEIVED_AT, Example, differing, read_examples
 
 
 class Change(StrEnum):

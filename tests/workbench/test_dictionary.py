@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from adapter.mapping.catalogue import Catalogue
-from adapter.mapping.dictionary import make_dictionary
 from adapter.mapping.table import load_table
+from adapter.workbench.dictionary import make_dictionary
 from tests.mapping.acme import MAPPING, RAW, write_table
 
 

@@ -16,8 +16,6 @@ from adapter.mapping.compile import Result
 from adapter.mapping.complaints import Place
 from adapter.mapping.document import Document
 from adapter.mapping.exact import parse_json
-from adapter.mapping.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
-from adapter.mapping.explain import shape_of, without_key
 from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.language import AUTH_FIELDS, Condition, Identity, value_paths
 from adapter.mapping.redact import unseen
@@ -26,6 +24,8 @@ from adapter.mapping.rows import type_of_row
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, read_table
 from adapter.resources import mappings_path, schemas_path
+from adapter.workbench.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
+from adapter.workbench.explain import shape_of, without_key
 
 
 @dataclass(frozen=True)

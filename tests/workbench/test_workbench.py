@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
-from adapter.mapping.secret import speaks_of_secret
+from adapter.workbench.secret import speaks_of_secret
 
 SAMPLES = [
     {

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import MappingError
-from adapter.mapping.accept import changes, write
 from adapter.mapping.catalogue import Catalogue
-from adapter.mapping.examples import read_examples
 from adapter.mapping.table import load_table
+from adapter.workbench.accept import changes, write
+from adapter.workbench.examples import read_examples
 
 TABLE = """
 provider: acme

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from adapter.mapping.catalogue import Catalogue
-from adapter.mapping.check import check_document
 from adapter.mapping.document import Document
 from adapter.resources import mappings_path
+from adapter.workbench.check import check_document
 
 TABLE = """provider: acme
 title: Acme

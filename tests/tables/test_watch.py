@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import MappingError
-from adapter.mapping.check import check_table
 from adapter.mapping.document import DEPTH_LIMIT, Document
-from adapter.mapping.tables import Tables
-from adapter.mapping.watch import look, open_tables
 from adapter.model import Outcome
+from adapter.tables.in_use import Tables
+from adapter.tables.watch import look, open_tables
+from adapter.workbench.check import check_table
 from tests.mapping.acme import MAPPING, RAW, TYPES, write_example, write_table
 
 NOW = 1_700_000_000.0
