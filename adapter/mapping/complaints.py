@@ -47,12 +47,12 @@ def complaints(error: ValidationError, model: type[BaseModel], value: Any) -> It
     for one in sorted(found, key=lambda one: one.kind == _MISSING):
         text = one.text
         if one.wanted:
-            found = _at(value, one.place)
+            there = _at(value, one.place)
             text = "should be " + " or ".join(one.wanted)
-            if found is None:
+            if there is None:
                 text += ", and is empty"
-            elif not isinstance(found, dict | list):
-                text += f", and is {found!r}"
+            elif not isinstance(there, dict | list):
+                text += f", and is {there!r}"
         elif one.kind == _UNKNOWN:
             text = "is not a word of the mapping language here" + _hint(str(one.place[-1]), model, one.place[:-1])
         yield one.place, text

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from adapter.errors import MappingError
 from adapter.mapping.document import Document
+from adapter.mapping.exact import write_json
 from adapter.mapping.scalars import dump
 from adapter.mapping.table import Table
 from adapter.workbench.examples import Placed, differing, outcome_of, read_examples
@@ -57,7 +56,7 @@ def changes(table: Table) -> Iterator[Change]:
 def digest(shown: Sequence[Change]) -> str:
     """A name for exactly these changes, so that a yes is to what was shown and to nothing else."""
     told = [(str(one.placed.file), one.placed.number, one.placed.example.expect, one.found) for one in shown]
-    return hashlib.sha256(orjson.dumps(told)).hexdigest()[:16]
+    return hashlib.sha256(write_json(told)).hexdigest()[:16]
 
 
 def write(accepted: Sequence[Change]) -> None:

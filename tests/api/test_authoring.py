@@ -116,6 +116,14 @@ async def test_changes_are_shown_and_then_written_by_their_name(service: Opened,
     assert (await post(service, "/mappings/acme/reload"))[0] == 200
 
 
+async def test_an_expectation_may_hold_any_number(service: Opened, folder: Path) -> None:
+    file = folder / "acme" / "examples" / "first.yaml"
+    file.write_text(file.read_text().replace("id: '1'", "id: 123456789012345678901234567890"))
+    status, shown = await post(service, "/mappings/acme/accept")
+    assert (status, len(shown["changes"])) == (200, 1)
+    assert (await post(service, f"/mappings/acme/accept?seen={shown['seen']}"))[1]["written"]
+
+
 async def test_only_what_was_seen_is_written(service: Opened, folder: Path) -> None:
     file = folder / "acme" / "examples" / "first.yaml"
     write_table(folder, MAPPING.replace("LOGIN", "LOGOUT"))
