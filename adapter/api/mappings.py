@@ -168,7 +168,7 @@ class Mappings:
         trial = await read_trial(request)
 
         if trial.mapping is None:
-            self._known(request)
+            self._there(request)
             if trial.body:
                 raise RequestError(400, "Bad request", 'send {"mapping": TEXT} to check a text, or no body at all')
 
@@ -206,10 +206,7 @@ class Mappings:
         return _told(await self._alone(explained))
 
     async def reload(self, request: web.Request) -> web.Response:
-        provider = request.match_info["provider"]
-        # A folder that was put there this moment is not known yet.
-        if not is_there(provider, self._tables):
-            self._known(request)
+        provider = self._there(request)
         await self._tables.reload([provider], force=read_switch(request, "force"))
         state = self._state(self._known(request))
         if state.problem is not None:
@@ -253,6 +250,11 @@ class Mappings:
         except MappingError as error:
             return findings_of(error)
         return check_document(document, self._tables.catalogue, self._tables.folders)
+
+    def _there(self, request: web.Request) -> str:
+        """The provider that is asked about; its files may have been put there this moment, and nobody know it yet."""
+        provider: str = request.match_info["provider"]
+        return provider if is_there(provider, self._tables) else self._known(request)
 
     def _known(self, request: web.Request) -> str:
         provider: str = request.match_info["provider"]

@@ -85,6 +85,17 @@ async def test_a_text_is_checked_with_the_providers_examples_before_it_is_put_in
     assert (folder / "acme" / "mapping.yaml").read_text() == MAPPING
 
 
+async def test_files_are_checked_the_moment_they_are_there(service: Opened, folder: Path) -> None:
+    assert (await post(service, "/mappings/fresh/check"))[0] == 404
+    write_table(folder, MAPPING.replace("provider: acme", "provider: fresh").replace("LOGIN", "LOGN"), "fresh")
+    try:
+        status, checked = await post(service, "/mappings/fresh/check")
+    finally:
+        (folder / "fresh" / "mapping.yaml").unlink()
+    assert (status, checked["ok"]) == (200, False)
+    assert "did you mean LOGIN?" in checked["findings"][0]["text"]
+
+
 async def test_a_check_of_something_else_is_refused(service: Opened) -> None:
     status, found = await post(service, "/mappings/acme/check", {"maping": LOGOUT})
     assert (status, 'send {"mapping": TEXT}' in found["detail"]) == (400, True)
