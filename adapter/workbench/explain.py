@@ -93,12 +93,15 @@ def _explained(table: Table, record: Record, applied: dict[str, Any], received_a
 
 def shape_of(table: Table, raw: dict[str, Any]) -> str | None:
     """The shape that reads a raw event."""
+    return next((name for name, _, failed in _tried_shapes(table, raw) if failed is None), None)
+
+
+def _tried_shapes(table: Table, raw: dict[str, Any]) -> Iterator[tuple[str, Shape, str | None]]:
+    """The shapes in order, each with the part of its condition that does not hold."""
     # Of a record that holds several events the shape was chosen before it was divided.
     chosen = raw.get(SHAPE)
     for name, shape in merged_shapes(table.mapping).items():
-        if name == chosen or _failed(table, shape, shape.when, raw) is None:
-            return name
-    return None
+        yield name, shape, None if name == chosen else _failed(table, shape, shape.when, raw)
 
 
 def without_key(table: Table, shape: Shape, raw: dict[str, Any]) -> str | None:
@@ -124,9 +127,7 @@ def _spread(shape: Shape, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shape(table: Table, raw: dict[str, Any], found: Explanation) -> Shape | None:
-    chosen = raw.get(SHAPE)
-    for name, shape in merged_shapes(table.mapping).items():
-        failed = None if name == chosen else _failed(table, shape, shape.when, raw)
+    for name, shape, failed in _tried_shapes(table, raw):
         found.shapes.append(Tried(name=name, taken=failed is None, failed=failed))
         if failed is None:
             return shape
