@@ -86,3 +86,10 @@ def test_a_file_that_would_say_something_else_is_left_alone(file: Path, catalogu
     with pytest.raises(MappingError, match=r"all.yaml: cannot be rewritten as it stands; .*: 'a', 'b'"):
         accept(file, text, catalogue)
     assert file.read_text() == text
+
+
+def test_what_another_example_takes_over_is_not_rewritten_under_it(file: Path, catalogue: Catalogue) -> None:
+    text = f"- &one\n  name: a\n  raw: {RAW}\n  expect: []\n- <<: *one\n  name: b\n  raw: []\n"
+    with pytest.raises(MappingError, match="cannot be rewritten as it stands"):
+        accept(file, text, catalogue)
+    assert file.read_text() == text
