@@ -26,6 +26,7 @@ from adapter.log.asking import ask_held, ask_next_due, ask_progress
 from adapter.log.history import find_latest, read_note, read_stored
 from adapter.log.messages import Append, Begin, Begun, Options, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.protocol import (
+    READ_SIZE,
     Arrivals,
     Held,
     NewEntry,
@@ -111,8 +112,8 @@ class SqliteLog:
             return []
         return await self._read(read_entries, after, until=last, limit=limit)
 
-    async def fetch(self, positions: Sequence[int]) -> list[Entry]:
-        return await self._read(fetch_entries, positions)
+    async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+        return await self._read(fetch_entries, positions, size=size)
 
     async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
         last = self.head if until is None else min(until, self.head)
@@ -120,8 +121,8 @@ class SqliteLog:
             return []
         return await self._read(read_stored, after, until=last, limit=limit)
 
-    async def raw(self, position: int) -> tuple[bytes, str] | None:
-        return await self._read(read_raw, position)
+    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+        return await self._read(read_raw, position, size=size)
 
     async def find(self, uid: bytes) -> int | None:
         return await self._read(find_position, uid)

@@ -112,11 +112,15 @@ class Walk:
         step = _Step(stored[-1].entry.position)
         chosen = [one for one in stored if one.raw is not None and self._choice.may_take(one.entry)]
         later = [one.latest for one in chosen if one.latest != one.entry.position]
-        latest = {entry.position: entry for entry in await self._log.fetch(later)} if later else {}
+        latest: dict[int, Entry] = {}
         now = self._now()
         for number, one in enumerate(chosen, 1):
             if number % TURN == 0:
                 await asyncio.sleep(0)
+            if one.latest != one.entry.position and one.latest not in latest:
+                # As many as fit into memory at a time.
+                latest = {entry.position: entry for entry in await self._log.fetch(later)}
+                later = later[len(latest) :]
             before = latest.get(one.latest, one.entry)
             if not self._choice.takes(before):
                 continue
