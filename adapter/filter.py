@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from adapter.errors import ConfigError, RequestError
-from adapter.facets import MAPPED, Facets, split_words
+from adapter.facets import MAPPED, SYSTEM, Facets, split_words
 from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.model import Outcome
-
-SYSTEM = "system."
 
 #: What an event can be found by, each also with ``not_`` in front.
 NAMES = (
