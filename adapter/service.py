@@ -38,6 +38,7 @@ from adapter.api.metrics import (
 )
 from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
+from adapter.api.slots import Slots
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery
 from adapter.delivery.select import Selection
@@ -114,7 +115,8 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         # A log keeps the dictionary it was made with.
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
         log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
-        search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
+        opening_search = open_search(folder / "search.sqlite", log, log_file, timeout=settings.feed.question_timeout)
+        search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
         opening = _open_deliveries(settings, log, tables.catalogue, hints)
         deliveries = await stack.enter_async_context(opening) if sinks else []
@@ -135,11 +137,12 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             lambda: read_renormalization(renormalization),
         ]
         lookup = Lookup(log, present)
+        questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
             challenge_operation(challenge_handler(doors, nobody)),
-            *Feed(log, search, lambda: tables.catalogue, hints, lookup).operations(),
-            *QuarantinePages(log, providers, hints, lookup).operations(),
+            *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
+            *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
             *Authoring(tables, events_limit=settings.server.events_limit).operations(),

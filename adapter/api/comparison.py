@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, Parameter, authorize
-from adapter.api.stream import streamed
+from adapter.api.stream import Stream, streamed
 from adapter.api.trial import PROVIDER, read_trial, table_in_use, tried_table
 from adapter.errors import MappingError, RequestError
 from adapter.filter import Filter
@@ -102,13 +102,13 @@ class Comparisons:
             except MappingError as error:
                 raise RequestError(422, "Examples refused", str(error)) from None
             found = Comparison(examples=examples, identity=identity, stored=None)
-            async with streamed(request, NDJSON[0]) as response:
+            async with streamed(request, NDJSON[0]) as stream:
                 if given:
-                    found.stored = await self._stored(response, old, new, moments)
-                await response.write(_line("result", found))
-            return response
+                    found.stored = await self._stored(stream, old, new, moments)
+                await stream.write(_line("result", found))
+            return stream.response
 
-    async def _stored(self, response: web.StreamResponse, old: Table, new: Table, moments: Filter) -> StoredChanges:
+    async def _stored(self, stream: Stream, old: Table, new: Table, moments: Filter) -> StoredChanges:
         since, until = moments.received_from, moments.received_to
         begin = 0 if since is None else await self._log.position_at(since)
         # Arrivals are not in order: what is behind the last one in question is left out by its own moment.
@@ -120,7 +120,7 @@ class Comparisons:
             async for position in positions:
                 if time.monotonic() - told >= TELLING:
                     told = time.monotonic()
-                    await response.write(_line("progress", Looked(done=position - begin, all=end - begin)))
+                    await stream.write(_line("progress", Looked(done=position - begin, all=end - begin)))
         return comparison.changes
 
 

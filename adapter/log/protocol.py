@@ -240,10 +240,19 @@ class Log(Protocol):
         """Position of the latest entry of this event."""
 
     async def quarantine(
-        self, *, sources: list[str] | None = None, native_types: list[str] | None = None, limit: int = 100
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
     ) -> Quarantine:
         """What has no event, and did not become one later, in at most ``limit`` groups, the largest first; ``None``:
-        of all sources, of every native type."""
+        of all sources, of every native type. Of a long native type the beginning.
+
+        Raises:
+            TimeoutError: it took longer than ``timeout`` seconds.
+        """
 
     async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
         """What has arrived behind a position, by source and native type, the most frequent ones of a source first.

@@ -71,11 +71,14 @@ SELECT * FROM ({_ENTRIES}
 )
 """
 
-#: Parameters: positions as JSON, bytes. How many of the positions may be fetched for their events to stay below.
+#: Parameters: positions as JSON, bytes. How many of the positions may be fetched for their events, and what stands
+#: beside them, to stay below.
 FETCHABLE = """
 SELECT count(*) FROM (
-  SELECT sum(coalesce(size, 0)) OVER (ORDER BY key ROWS UNBOUNDED PRECEDING) - coalesce(size, 0) AS before
-  FROM json_each(?1) AS asked LEFT JOIN entry ON entry.position = asked.value
+  SELECT sum(bytes) OVER (ORDER BY key ROWS UNBOUNDED PRECEDING) - bytes AS before FROM (
+    SELECT key, coalesce(size, 0) + coalesce(length(native_type), 0) + coalesce(length(problem), 0) AS bytes
+    FROM json_each(?1) AS asked LEFT JOIN entry ON entry.position = asked.value
+  )
 ) WHERE before < ?2
 """
 

@@ -131,10 +131,15 @@ class SqliteLog:
         return await self._read(find_latest, uid)
 
     async def quarantine(
-        self, *, sources: list[str] | None = None, native_types: list[str] | None = None, limit: int = 100
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
     ) -> Quarantine:
         return await asyncio.to_thread(
-            read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit
+            read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit, timeout=timeout
         )
 
     async def arrivals(self, *, after: int = 0) -> list[Arrivals]:

@@ -304,7 +304,7 @@ class Reader:
     """Asks one search database, through a connection that may be read only. Not for several threads at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         secret: bytes
         secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
         self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM)}
@@ -335,7 +335,7 @@ class Reader:
     def _ask(self, filter: Filter, visible: _Condition, bounds: _Bounds, limit: int) -> list[Row]:
         """One page of sort keys."""
         # One transaction: the kinds and origins are those of the rows.
-        self._connection.execute("BEGIN")
+        self.connection.execute("BEGIN")
         try:
             conditions = self._conditions(filter)
             if conditions is None:
@@ -344,7 +344,7 @@ class Reader:
                 return self._through_parts([*conditions, visible], bounds, limit)
             return self._along_an_index([*conditions, visible], bounds, limit)
         finally:
-            self._connection.execute("COMMIT")
+            self.connection.execute("COMMIT")
 
     # Along an index
 
@@ -436,13 +436,13 @@ class Reader:
             f"ORDER BY {order}"
         )
         ends = ((bounds.after + 1) // size, bounds.until // size)
-        found = self._connection.execute(sql, (bounds.time_from, bounds.time_to, *ends)).fetchall()
+        found = self.connection.execute(sql, (bounds.time_from, bounds.time_to, *ends)).fetchall()
         for one in indexed:
             # Of what is rare among all events, the parts are known at once.
             if isinstance(one, _Symbolic) and one.keyed is None and self._count_all(one, bounds, _COUNTED) < _COUNTED:
                 rows = one.rows()
                 sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {rows.text}"
-                there = {id for (id,) in self._connection.execute(sql, rows.values)}
+                there = {id for (id,) in self.connection.execute(sql, rows.values)}
                 found = [part for part in found if part[0] in there]
         return [_Part(id, earliest, latest, id * size, id * size + size - 1) for id, earliest, latest in found]
 
@@ -464,7 +464,7 @@ class Reader:
         whole = _joined(" AND ", [where, *bounds.of("e.time", "e.position"), *tests])
         order = "e.time DESC, e.position DESC" if bounds.order == "time" else "e.position"
         sql = f"SELECT e.time, e.position FROM {source} WHERE {whole.text} ORDER BY {order} LIMIT ?"
-        return [Row(*row) for row in self._connection.execute(sql, (*whole.values, limit))]
+        return [Row(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
 
     def _merge(
         self,
@@ -488,10 +488,10 @@ class Reader:
         # UNION leaves out an event that two ways meet.
         whole = _joined(" UNION ", selects)
         sql = f"{whole.text} ORDER BY 1 DESC, 2 DESC LIMIT ?"
-        return [Row(*row) for row in self._connection.execute(sql, (*whole.values, limit))]
+        return [Row(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
 
     def _number(self, sql: str, values: Sequence[Value]) -> int:
-        number: int = self._connection.execute(sql, values).fetchone()[0]
+        number: int = self.connection.execute(sql, values).fetchone()[0]
         return number
 
     # The filter's conditions
@@ -536,7 +536,7 @@ class Reader:
         for table, known in self._symbols.items():
             last, lowest = max(known, default=0), min(known, default=0)
             sql = f"SELECT * FROM {table} WHERE id > ? OR id < ?"
-            for id, *symbol in self._connection.execute(sql, (max(last, 0), min(lowest, 0))):
+            for id, *symbol in self.connection.execute(sql, (max(last, 0), min(lowest, 0))):
                 known[id] = tuple(symbol)
 
     def _of_kind(self, filter: Filter) -> _Symbolic | None:
@@ -557,7 +557,7 @@ class Reader:
             return None
         keyed = None
         if general:
-            self._connection.create_function("wants_type", 1, filter.may_match_type, deterministic=True)
+            self.connection.create_function("wants_type", 1, filter.may_match_type, deterministic=True)
             for term in typed:
                 if not term.negated and not any("*" in value for value in term.values):
                     canonical = {filter.catalogue.canonical(value) for value in term.values}

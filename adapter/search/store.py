@@ -115,9 +115,16 @@ class Keys(dict[str, int]):
         return made
 
 
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
 def part_code(part: int) -> str:
-    """What stands before each word of a part: as long for each, so that no word of another part begins so."""
-    return f"{part:06x}"
+    """What stands before each word of a part: four letters for each, so that no word of another part begins so."""
+    code = ""
+    for _ in range(4):
+        part, digit = divmod(part, len(_DIGITS))
+        code = _DIGITS[digit] + code
+    return code
 
 
 Address = int | bytes
@@ -312,7 +319,7 @@ class Store:
                 part = position // size
                 code = part_code(part)
                 between = " " + code
-            texts.append((position, code + between.join(found.text.split())))
+            texts.append((position, code + found.text.replace(" ", between)))
             if revision:
                 revised.append((position, uid))
         numbers.sort(key=_roughly)
