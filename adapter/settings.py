@@ -177,7 +177,7 @@ class Feed(Section):
         16, ge=1, description="Questions of one key under way, those that wait included; beyond: 429"
     )
     exports_limit: int = Field(8, ge=1, description="Exports under way, of all keys; beyond: 503")
-    key_exports_limit: int = Field(4, ge=1, description="Exports of one key under way; beyond: 429")
+    key_exports_limit: int = Field(2, ge=1, description="Exports of one key under way; beyond: 429")
     page_limit: int = Field(8 * MIB, ge=1024, description="Bytes of events in a page, one event aside")
     reading_timeout: float = Field(
         60, gt=0, le=3600, description="Seconds after which a reader that takes nothing of an answer is cut off"

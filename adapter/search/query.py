@@ -53,6 +53,9 @@ _MERGED = 16
 #: Keys that are looked for on every row of an index of all events.
 _TESTED = 8
 
+#: Of so many filters it is remembered what they mean among the kinds and origins.
+_REMEMBERED = 16
+
 Value = int | bytes | str
 
 
@@ -309,6 +312,8 @@ class Reader:
         secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
         self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM)}
         self._symbols: dict[str, dict[int, Symbol]] = {"kind": {}, "origin": {}}
+        #: What some filters mean among the kinds and origins there are.
+        self._meant: dict[tuple[object, ...], _Symbolic | None] = {}
 
     def by_time(self, filter: Filter, limit: int, cursor: TimeCursor) -> list[Row]:
         """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the
@@ -499,7 +504,8 @@ class Reader:
     def _conditions(self, filter: Filter) -> list[_Condition] | None:
         """The filter's conditions, times aside; ``None`` if nothing can match."""
         self._learn()
-        kinds, origins = self._of_kind(filter), self._of_origin(filter)
+        kinds = self._remembered(self._of_kind, filter, "type", "outcome", "reason", "reason_class")
+        origins = self._remembered(self._of_origin, filter, "source", "provider", "realm")
         if kinds is None or origins is None:
             return None
         conditions: list[_Condition] = []
@@ -538,6 +544,19 @@ class Reader:
             sql = f"SELECT * FROM {table} WHERE id > ? OR id < ?"
             for id, *symbol in self.connection.execute(sql, (max(last, 0), min(lowest, 0))):
                 known[id] = tuple(symbol)
+                self._meant.clear()
+
+    def _remembered(self, find: Callable[[Filter], _Symbolic | None], filter: Filter, *names: str) -> _Symbolic | None:
+        """What a filter means, found or remembered; it depends on the terms of these names alone."""
+        key = (find, filter.catalogue.digest, *(term for term in filter.terms if term.name in names))
+        if key not in self._meant:
+            found = find(filter)
+            if found is not None and found.general:
+                return found  # it tests types by a function of this filter
+            if len(self._meant) >= _REMEMBERED:
+                self._meant.clear()
+            self._meant[key] = found
+        return self._meant[key]
 
     def _of_kind(self, filter: Filter) -> _Symbolic | None:
         """``None``: no event there is can be of a kind that is wanted."""
