@@ -18,6 +18,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -64,6 +66,13 @@ class Row(NamedTuple):
 
     time: int
     position: int
+
+
+class Found(list[Row]):
+    """Results in the order of the page. Where the time ran out before the page was full, ``reached`` is where the next
+    one begins: nothing before it is left out."""
+
+    reached: Row | None = None
 
 
 class _Sql(NamedTuple):
@@ -299,6 +308,9 @@ class _Bounds(NamedTuple):
     after: int
     until: int
 
+    def also(self, bound: _Sql) -> _Bounds:
+        return self._replace(within=(*self.within, bound))
+
     def of(self, time: str, position: str) -> list[_Sql]:
         return [_Sql(one.text.format(time=time, position=position), one.values) for one in self.within]
 
@@ -315,9 +327,9 @@ class Reader:
         #: What some filters mean among the kinds and origins there are.
         self._meant: dict[tuple[object, ...], _Symbolic | None] = {}
 
-    def by_time(self, filter: Filter, limit: int, cursor: TimeCursor) -> list[Row]:
+    def by_time(self, filter: Filter, limit: int, cursor: TimeCursor, *, seconds: float = inf) -> Found:
         """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the
-        cursor's snapshot."""
+        cursor's snapshot; or those of them that were found when so many ``seconds`` had passed."""
         visible = _Sql(
             "e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (cursor.snapshot, cursor.snapshot)
         )
@@ -325,29 +337,31 @@ class Reader:
         within = [_range("{time}", low, high), _Sql("({time}, {position}) < (?, ?)", (cursor.time, cursor.position))]
         latest = cursor.time if high is None else min(cursor.time, high - 1)
         bounds = _Bounds("time", tuple(within), -1 if low is None else low, latest, 0, cursor.snapshot)
-        return self._ask(filter, _OfRow(visible), bounds, limit)
+        return self._ask(filter, _OfRow(visible), bounds, limit, seconds)
 
-    def by_log(self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool) -> list[int]:
-        """The first ``limit`` positions after the cursor, ascending, up to ``until``; each event in its first entry,
-        with ``revisions`` in the later ones too."""
+    def by_log(
+        self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool, *, seconds: float = inf
+    ) -> Found:
+        """The first ``limit`` events after the cursor, by position, up to ``until``; each in its first entry, with
+        ``revisions`` in the later ones too; or those of them that were found when so many ``seconds`` had passed."""
         visible = _Sql("1" if revisions else "e.later IS NULL")
         low, high = filter.time_from, filter.time_to
         within = [_range("{time}", low, high), _Sql("{position} > ? AND {position} <= ?", (cursor.position, until))]
         latest = _LATEST if high is None else high - 1
         bounds = _Bounds("log", tuple(within), -1 if low is None else low, latest, cursor.position, until)
-        return [row.position for row in self._ask(filter, _OfRow(visible), bounds, limit)]
+        return self._ask(filter, _OfRow(visible), bounds, limit, seconds)
 
-    def _ask(self, filter: Filter, visible: _Condition, bounds: _Bounds, limit: int) -> list[Row]:
+    def _ask(self, filter: Filter, visible: _Condition, bounds: _Bounds, limit: int, seconds: float) -> Found:
         """One page of sort keys."""
         # One transaction: the kinds and origins are those of the rows.
         self.connection.execute("BEGIN")
         try:
             conditions = self._conditions(filter)
             if conditions is None:
-                return []
+                return Found()
             if any(one.by_part for one in conditions):
-                return self._through_parts([*conditions, visible], bounds, limit)
-            return self._along_an_index([*conditions, visible], bounds, limit)
+                return self._through_parts([*conditions, visible], bounds, limit, seconds)
+            return Found(self._along_an_index([*conditions, visible], bounds, limit))
         finally:
             self.connection.execute("COMMIT")
 
@@ -383,23 +397,25 @@ class Reader:
 
     # Through the parts
 
-    def _through_parts(self, conditions: Sequence[_Condition], bounds: _Bounds, limit: int) -> list[Row]:
+    def _through_parts(self, conditions: Sequence[_Condition], bounds: _Bounds, limit: int, seconds: float) -> Found:
+        end = monotonic() + seconds
+        by_time = bounds.order == "time"
         # Those first that are cheap to count.
         indexed = sorted((one for one in conditions if one.indexed), key=_cost)
-        rows: list[Row] = []
+        rows = Found()
+        first = True
         for part in self._parts(indexed, bounds):
+            here = bounds
             if len(rows) == limit:
-                if bounds.order == "log" or part.latest < rows[-1].time:
+                if not by_time or part.latest < rows[-1].time:
                     break
                 # Only what is newer than the last row could still stand on the page.
-                end = _Sql("({time}, {position}) > (?, ?)", rows[-1])
-                here = bounds._replace(within=(*bounds.within, end))
-            else:
-                here = bounds
-            found = self._in_part(
-                part, conditions, indexed, here, limit if bounds.order == "time" else limit - len(rows)
-            )
-            rows = sorted(rows + found, reverse=True)[:limit] if bounds.order == "time" else rows + found
+                here = bounds.also(_Sql("({time}, {position}) > (?, ?)", rows[-1]))
+            elif not first and monotonic() >= end and (not by_time or part.latest < bounds.time_to):
+                return _broken_off(rows, Row(part.latest, _LATEST) if by_time else Row(0, part.first - 1), by_time)
+            found = self._in_part(part, conditions, indexed, here, limit if by_time else limit - len(rows))
+            rows = Found(sorted([*rows, *found], reverse=True)[:limit] if by_time else [*rows, *found])
+            first = False
         return rows
 
     def _in_part(
@@ -626,6 +642,13 @@ _NOTHING = facets(
 
 def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[Facets], bool]]]:
     return [(term.negated, term_test(term, filter.catalogue)) for term in filter.terms if term.name in names]
+
+
+def _broken_off(rows: Iterable[Row], reached: Row, by_time: bool) -> Found:
+    """Those rows that come before the place that was reached: others may come between the rest."""
+    found = Found(row for row in rows if not by_time or row > reached)
+    found.reached = reached
+    return found
 
 
 def _cost(condition: _Condition) -> int:
