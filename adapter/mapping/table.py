@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.errors import MappingError
-from adapter.mapping.body import Record, Splitter
+from adapter.mapping.body import EVENT_LIMIT, JSON, Record, Records, Splitter
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
@@ -20,7 +20,7 @@ from adapter.mapping.refusals import refusals, wrong_reasons, wrong_types
 class Table:
     """One provider's table.
 
-    ``split`` and ``read`` are pure and total: the same bytes and the same arrival always give the same events, and
+    ``records`` and ``read`` are pure and total: the same bytes and the same arrival always give the same events, and
     foreign data never raises.
     """
 
@@ -52,9 +52,13 @@ class Table:
         """Folder of the file; its ``examples`` lie beside it."""
         return self.document.file.parent
 
-    def split(self, body: bytes, media: str = "application/json") -> list[Record]:
-        """The records of a body; see `Splitter.split`."""
-        return self._splitter.split(body, media)
+    def records(self, body: bytes, media: str, event_limit: int) -> Records:
+        """The records of a body, lazily; see `Splitter.records`."""
+        return self._splitter.records(body, media, event_limit)
+
+    def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
+        """All records of a body; see `Splitter.split`."""
+        return self._splitter.split(body, media, event_limit)
 
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body wants to be told; see `Splitter.answer`."""
