@@ -120,7 +120,8 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         deliveries = await stack.enter_async_context(opening) if sinks else []
 
         counts = Counts()
-        intake = Intake(log, counts, events_limit=settings.server.events_limit)
+        server = settings.server
+        intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
         doors, nobody = _doors(access, configured, sources, tables)
         present = {name: door.source for name, door in doors.items()}
         providers = {name: source.provider for name, source in present.items()}

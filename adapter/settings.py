@@ -93,6 +93,11 @@ class Server(Section):
     body_limit: int = Field(16 * MIB, ge=1024, description="Bytes of a body as it is sent")
     unpacked_limit: int = Field(64 * MIB, ge=1024, description="Bytes of a body once it is unpacked")
     events_limit: int = Field(10_000, ge=1, description="Events in a body")
+    event_limit: int = Field(
+        MIB,
+        ge=1024,
+        description="Bytes of one event; of a larger one 64 KiB of its head, its size and its hash are quarantined",
+    )
     drain: float = Field(
         10, ge=0, le=600, description="Seconds for requests and sinks to finish when the service stops"
     )
