@@ -287,7 +287,7 @@ class Splitter:
             if (self._redactor is not None and self._redactor.redact(value)) or decoded:
                 raw = write_json(value)
             return Record(raw, value)
-        except (ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # whatever it is, it costs this record alone
             return self._unreadable(raw, f"cannot be read ({type(error).__name__})")
 
     @property
@@ -381,7 +381,7 @@ class Splitter:
             except TooMany as error:
                 yield replace(record, value=None, problem=str(error))
                 continue
-            except (ValueError, TypeError, RecursionError) as error:
+            except Exception as error:
                 yield replace(record, value=None, problem=f"cannot be read ({type(error).__name__})")
                 continue
             yield from [replace(record, value=value, place=place) for place, value in parts] or [record]

@@ -81,9 +81,12 @@ def _end_of_value(text: str, at: int) -> int:
     quote = _OPENING_QUOTE.match(text, at)
     if quote is not None:
         # Within texts in texts a quote has backslashes before it; one with more of them is part of the value.
-        for closing in _CLOSING_QUOTES[quote[2]].finditer(text, quote.end()):
-            if len(closing[1]) <= len(quote[1]):
-                return closing.end()
+        begin = quote.end()
+        while (end := text.find(quote[2], begin)) >= 0:
+            before = text[begin:end]
+            if len(before) - len(before.rstrip("\\")) <= len(quote[1]):
+                return end + 1
+            begin = end + 1
         return len(text)
     if text[at : at + 1] in ("{", "["):
         return len(text)
@@ -92,7 +95,6 @@ def _end_of_value(text: str, at: int) -> int:
 
 
 _OPENING_QUOTE = re.compile(r"""(\\*+)(["'])""")
-_CLOSING_QUOTES = {quote: re.compile(rf"(\\*+){quote}") for quote in "\"'"}
 _PLAIN_VALUE = re.compile(r"[^\s,;&{}\[\]\"']*+")
 
 
