@@ -21,13 +21,11 @@ from adapter import __version__
 from adapter.model import Entry
 from adapter.sinks.answer import AnswerTooLong
 from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
-from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop, message_id
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Later, Stop, message_id
 from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings
 
 #: Bodies up to this size are sent in one piece, bytes.
 PIECE = 1 << 20
-#: The longest wait that a receiver can ask for, seconds.
-RETRY_AFTER = 3600.0
 
 #: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
 Signer = Callable[[str, int, bytes], dict[str, str]]
