@@ -42,6 +42,8 @@ class Trials:
         self._taken = 0
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        #: Killed, and perhaps not ended yet.
+        self._killed: list[asyncio.subprocess.Process] = []
         self._idle: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -106,9 +108,8 @@ class Trials:
         self._closed = True
         if self._idle is not None:
             self._idle.cancel()
-        process = self._process
         self._end()
-        if process is not None:
+        for process in self._killed:
             await process.wait()
 
     async def _ask(self, call: bytes) -> tuple[int, bytes]:
@@ -141,7 +142,9 @@ class Trials:
 
     def _end(self) -> None:
         process, self._process = self._process, None
+        self._killed = [one for one in self._killed if one.returncode is None]
         if process is not None and process.returncode is None:
+            self._killed.append(process)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
 

@@ -24,7 +24,7 @@ from adapter.child import begin
 from adapter.errors import RequestError
 
 #: Address space of the process, bytes.
-MEMORY = 256 * 1024 * 1024
+MEMORY = 192 * 1024 * 1024
 #: It ends after a work that took so much memory, bytes: what the interpreter has it does not give back.
 LARGE = 96 * 1024 * 1024
 #: Bytes of an answer.
