@@ -71,6 +71,15 @@ class RequestError(AdapterError):
         self.extra = extra
         super().__init__(f"{title}: {detail}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _request_error, (self.status, self.title, self.detail, self.headers, self.extra)
+
+
+def _request_error(
+    status: int, title: str, detail: str, headers: dict[str, str], extra: dict[str, object]
+) -> RequestError:
+    return RequestError(status, title, detail, headers=headers, **extra)
+
 
 class StoreError(AdapterError):
     """The disk or the database did not do what was asked; nothing of the failed call is stored."""

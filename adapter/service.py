@@ -59,6 +59,7 @@ from adapter.sources.ingest import Door, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.tables.in_use import Tables
 from adapter.tables.watch import open_tables
+from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
 
 _log = structlog.get_logger("adapter.service")
@@ -136,21 +137,24 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             lambda: read_renormalization(renormalization),
         ]
         lookup = Lookup(log, present)
+        trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), settings.server.events_limit
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
             challenge_operation(challenge_handler(doors, nobody)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup).operations(),
             *QuarantinePages(log, providers, hints, lookup).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
-            *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
-            *Authoring(tables, events_limit=settings.server.events_limit).operations(),
-            *Comparisons(tables, log, present).operations(),
+            *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
+            *Authoring(tables, trials, events_limit=events_limit).operations(),
+            *Comparisons(tables, log, present, trials).operations(),
             *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, body_limit=settings.server.body_limit)
         host, drain = settings.server.host, settings.server.drain
         bound = await _listen(stack, app, host, settings.server.port if port is None else port, drain)
+        # Before requests get time to finish: no stop waits for a trial.
+        stack.push_async_callback(trials.close)
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         stack.enter_context(announced(folder, url))
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)

@@ -20,6 +20,7 @@ from adapter.api.feed import HINTS
 from adapter.commands.client import Client, Refused, fail, run, tell
 from adapter.commands.columns import Column, fitted
 from adapter.commands.moment import read_moment
+from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
 from adapter.filter import PARAMETERS
 from adapter.formats.text import harmless, laid_out
@@ -108,9 +109,7 @@ def list_events(
 
     events = run(listing, config, data)
     if json:
-        for event in events:
-            sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
-        sys.stdout.flush()
+        write_json(map(orjson.dumps, events))
         return
     console = _console()
     if not events:
@@ -153,8 +152,7 @@ def show(
                 raise refusal from None
 
     # Laid out as a text: read as JSON, its numbers might come out as others.
-    lines = laid_out(run(showing, config, data)).split("\n")
-    sys.stdout.write("\n".join(harmless(line) for line in lines) + "\n")
+    typer.echo(shown(laid_out(run(showing, config, data))))
 
 
 @app.command()
@@ -234,9 +232,7 @@ def quarantine(
 
     found = run(listing, config, data)
     if json:
-        for group in found["groups"]:
-            sys.stdout.buffer.write(orjson.dumps(group) + b"\n")
-        sys.stdout.flush()
+        write_json(map(orjson.dumps, found["groups"]))
         return
     console = _console()
     if not found["groups"]:
@@ -251,9 +247,10 @@ app.command()(renormalize)
 
 
 async def _copy(chunks: Any, file: BinaryIO) -> None:
+    output = Output(file)
     async for chunk in chunks:
-        file.write(chunk)
-    file.flush()
+        output.write(chunk)
+    output.flush()
 
 
 def _query(

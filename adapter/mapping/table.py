@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adapter.errors import MappingError
@@ -24,12 +25,18 @@ class Table:
     foreign data never raises.
     """
 
-    def __init__(self, document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        document: Document,
+        catalogue: Catalogue,
+        folders: Sequence[Path] = (),
+        texts: Mapping[Path, str] = MappingProxyType({}),
+    ) -> None:
         self.document = document
         self.catalogue = catalogue
         #: What its own file says, without those that it extends.
         self.own = document.value
-        bases = extended(document, folders)
+        bases = extended(document, folders, texts)
         #: The providers whose tables it extends, nearest first.
         self.rests_on = tuple(one.file.parent.name for one in bases)
         words = (wrong_reasons(document.value, catalogue), wrong_types(document.value, catalogue))
@@ -40,9 +47,10 @@ class Table:
         self._read, self.source = compile_mapping(self.mapping, catalogue)
         self._splitter = Splitter(self.mapping)
         self.provider = self.mapping.provider
-        texts = [one.text for one in (document, *bases)]
+        #: The files that it was made of, its own first, and their texts.
+        self.texts = {one.file: one.text for one in (document, *bases)}
         #: Changes whenever the file does, one that it extends, or the catalogue.
-        self.version = hashlib.sha256("\0".join([*texts, catalogue.digest]).encode()).hexdigest()[:12]
+        self.version = hashlib.sha256("\0".join([*self.texts.values(), catalogue.digest]).encode()).hexdigest()[:12]
         #: As it stands in ``source.mapping`` of the events it makes.
         self.name = f"{self.provider}@{self.version}"
         document.forget_places()
@@ -86,13 +94,19 @@ def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = ()) -
     return read_table(Document.read(file), catalogue, folders)
 
 
-def read_table(document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> Table:
-    """Compile the text of a ``mapping.yaml``, which need not stand in its file yet.
+def read_table(
+    document: Document,
+    catalogue: Catalogue,
+    folders: Sequence[Path] = (),
+    texts: Mapping[Path, str] = MappingProxyType({}),
+) -> Table:
+    """Compile the text of a ``mapping.yaml``, which need not stand in its file yet; ``texts`` stand for those of files
+    that it extends.
 
     Raises:
         MappingError: it cannot be used; the message names file, line and what is wrong.
     """
-    table = Table(document, catalogue, folders)
+    table = Table(document, catalogue, folders, texts)
     file = document.file
     if table.provider != file.parent.name and file.name == "mapping.yaml":
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
