@@ -11,8 +11,10 @@ from adapter.log.identity import Identities, keys_of
 from adapter.log.index import Index
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.revising import find_standing, store_revisions
-from adapter.log.storing import Row, store_contents, store_entries
+from adapter.log.storing import RUN_ENTRIES, Row, store_contents, store_entries
 
+#: Rows of entries that one statement takes; a multiple of a run, so that runs are as long as without it.
+STATEMENT_ENTRIES = 128 * RUN_ENTRIES
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
 
@@ -100,6 +102,10 @@ class Appender:
         self._index.roll_back()
 
     def _store(self, new: Sequence[NewEntry]) -> None:
+        for start in range(0, len(new), STATEMENT_ENTRIES):
+            self._store_some(new[start : start + STATEMENT_ENTRIES])
+
+    def _store_some(self, new: Sequence[NewEntry]) -> None:
         first = self._next.head + 1
         rows: list[Row] = [
             (

@@ -18,6 +18,9 @@ from adapter.log.compression import Compression
 #: run fills a page by half; more save nothing, and one event that is read alone takes as long as its run.
 RUN_ENTRIES = 32
 RUN_SIZE = 128 * 1024
+#: A statement takes about so many bytes of contents, before they are compressed: a large request is stored without a
+#: second copy of it in memory.
+STATEMENT_SIZE = 4 * 1024 * 1024
 
 #: Of an entry: revision, number of its source, arrival, type, native type, problem, size of its event.
 Row = tuple[int, int, int, str | None, str | None, str | None, int | None]
@@ -63,6 +66,19 @@ def store_contents(
     if raws:
         sizes = [size + len(raw) for size, raw in zip(sizes, raws, strict=True)]
     runs = list(cut(sizes, media or [""] * len(events)))
+    for some in _shared(runs, sizes):
+        _store_runs(connection, compression, position, some, events, raws, media)
+
+
+def _store_runs(
+    connection: sqlite3.Connection,
+    compression: Compression,
+    position: int,
+    runs: Sequence[slice],
+    events: Sequence[bytes],
+    raws: Sequence[bytes],
+    media: Sequence[str],
+) -> None:
     pieces = [contents[run] for contents in (events, raws) if contents for run in runs]
     frames = compression.compress([b"".join(run) for run in pieces])
     starts = accumulate(map(len, frames), initial=1)
@@ -76,6 +92,23 @@ def store_contents(
         kinds = [None if media[run.start] == "application/json" else media[run.start] for run in runs]
         rows = [(*place, kind) for place, kind in zip(places[len(runs) :], kinds, strict=True)]
         connection.execute(_INSERT_RAWS, (orjson.dumps(rows).decode(), content))
+
+
+def _shared(runs: list[slice], sizes: Sequence[int]) -> Iterator[list[slice]]:
+    """The runs that one statement takes."""
+    if sum(sizes) <= STATEMENT_SIZE:
+        yield runs
+        return
+    some: list[slice] = []
+    room = STATEMENT_SIZE
+    for run in runs:
+        some.append(run)
+        room -= sum(sizes[run])
+        if room <= 0:
+            yield some
+            some, room = [], STATEMENT_SIZE
+    if some:
+        yield some
 
 
 def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:

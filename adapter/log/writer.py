@@ -8,39 +8,43 @@ A process of its own, since a thread would share the interpreter with the event 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import gc
 import os
 import select
 import socket
-import sqlite3
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from adapter.child import begin
-from adapter.errors import StoreError, StoreUnavailable
+from adapter.child import begin, tell_failure
+from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.commit import Committer
+from adapter.log.files import Files
 from adapter.log.messages import (
     Append,
+    AppendParts,
     Committed,
+    DropParts,
     Options,
     Packer,
+    Part,
     Refused,
-    Revise,
-    Settle,
+    Told,
     Unpacker,
     Work,
     receive_options,
+    weigh,
 )
+from adapter.log.protocol import NewEntry
 from adapter.log.schema import connect_writing
 
-#: A transaction takes works until they weigh so much, bytes; each row weighs at least as much as 4,000 of it may.
+#: A transaction takes works until they weigh so much, bytes.
 COMMIT_WEIGHT = 8 * 1024 * 1024
-ROW_WEIGHT = COMMIT_WEIGHT // 4000
 #: Page cache, KiB.
 CACHE = 8192
 #: Bytes that are taken from the socket at a time.
@@ -52,21 +56,34 @@ class Inbox:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._unpacker: Unpacker[Work] = Unpacker(Work)  # type: ignore[arg-type]
+        self._unpacker: Unpacker[Told] = Unpacker(Told)  # type: ignore[arg-type]
         self._waiting: deque[tuple[Work, int]] = deque()
         #: Of all that wait.
         self._weight = 0
+        #: Of a request that comes in parts.
+        self._parts: list[NewEntry] = []
         self._ended = False
 
     def take(self) -> list[Work]:
-        """The works of the next transaction: all that are there, up to what one takes; none at the end."""
+        """The works of the next transaction: all that are there, up to what one takes; none at the end.
+
+        Raises:
+            BrokenLine: what came is no message.
+        """
         while not self._ended and (not self._waiting or self._more()):
             data = self._connection.recv(_RECEIVE)
             self._ended = not data
-            for work in self._unpacker.take(data):
-                weight = weigh(work)
-                self._waiting.append((work, weight))
-                self._weight += weight
+            for told in self._unpacker.take(data):
+                match told:
+                    case Part(entries):
+                        self._parts += entries
+                    case DropParts():
+                        self._parts = []
+                    case AppendParts():
+                        self._add(Append(self._parts))
+                        self._parts = []
+                    case _:
+                        self._add(told)
         if self._ended:
             return []  # nobody hears the answers any more
         taken: list[Work] = []
@@ -78,22 +95,14 @@ class Inbox:
         self._weight -= COMMIT_WEIGHT - room
         return taken
 
+    def _add(self, work: Work) -> None:
+        weight = weigh(work)
+        self._waiting.append((work, weight))
+        self._weight += weight
+
     def _more(self) -> bool:
         """Whether the next transaction would take more, and more is there."""
         return self._weight < COMMIT_WEIGHT and bool(select.select([self._connection], [], [], 0)[0])
-
-
-def weigh(work: Work) -> int:
-    """How much of a transaction a work takes."""
-    match work:
-        case Append(entries):
-            size = sum([len(entry.raw) + len(entry.event or b"") for entry in entries])
-            return max(size, ROW_WEIGHT * len(entries))
-        case Revise(revisions):
-            return max(sum([len(one.event) for one in revisions]), ROW_WEIGHT * len(revisions))
-        case Settle(settlement):
-            return ROW_WEIGHT * len(settlement.hold)
-    return 0
 
 
 @contextmanager
@@ -128,47 +137,81 @@ def _locked(lock: int) -> bool:
 
 @contextmanager
 def _open(options: Options) -> Iterator[Committer]:
+    """
+    Raises:
+        StoreDamaged: the log was open before, and its files are not the ones that it had.
+        StoreError: it cannot be opened.
+    """
     path = Path(options.path)
     with only_writer(path, options.busy_timeout):
+        if options.identity is not None and (problem := Files(path, options.identity).problem()) is not None:
+            raise StoreDamaged(problem)
         connection = connect_writing(path, dictionary=options.dictionary, busy_timeout=options.busy_timeout)
         try:
             connection.execute(f"PRAGMA cache_size = -{CACHE}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {options.checkpoint_pages}")
-            yield Committer(path, connection)
+            yield Committer(path, connection, Files(path, options.identity))
         finally:
             connection.close()
 
 
 def main() -> None:
-    """Commit what is asked for until the socket ends."""
+    """Commit what is asked for until the socket ends. What goes wrong is told in one line, and ends the process: whoever
+    started it starts it again."""
     begin()
+    with socket.socket(fileno=0) as connection:
+        try:
+            serve(connection)
+        except ConnectionError:
+            sys.exit(1)
+        except (Exception, MemoryError) as error:
+            # The line is closed before anything else needs memory.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            tell_failure("log_writer_failed", error)
+            sys.exit(1)
+
+
+def serve(connection: socket.socket) -> None:
+    """
+    Raises:
+        BrokenLine: what came is no message.
+        ConnectionError: the service is gone.
+        MemoryError: there is not enough for what came.
+    """
     packer = Packer()
 
-    with socket.socket(fileno=0) as connection:
+    def answer(message: Committed) -> None:
+        frame = bytearray()
+        packer.add(message, frame)
+        connection.sendall(frame)
 
-        def answer(message: Committed) -> None:
-            frame = bytearray()
-            packer.add(message, frame)
-            connection.sendall(frame)
-
-        options = receive_options(connection)
-        if options is None:
-            return
+    options = receive_options(connection)
+    if options is None:
+        return
+    with ExitStack() as stack:
         try:
-            with ExitStack() as stack:
-                try:
-                    committer = stack.enter_context(_open(options))
-                except StoreError as error:
-                    answer(Committed(0, 0, 0, [Refused.of(error)]))
-                    return
-                gc.set_threshold(100_000)  # a transaction is many objects and no cycles
-                gc.freeze()
-                answer(Committed(committer.head, 0, 0, []))
-                inbox = Inbox(connection)
-                while works := inbox.take():
-                    answer(committer.commit(works))
-        except (ConnectionError, sqlite3.Error):
-            sys.exit(1)
+            committer = stack.enter_context(_open(options))
+        except StoreError as error:
+            answer(Committed(0, 0, 0, [Refused.of(error)]))
+            return
+        gc.set_threshold(100_000)  # a transaction is many objects and no cycles
+        gc.freeze()
+        answer(Committed(committer.head, 0, 0, []))
+        inbox = Inbox(connection)
+        while works := inbox.take():
+            answer(committer.commit(works))
+            if len(works) == 1 and weigh(works[0]) > COMMIT_WEIGHT:
+                del works
+                _return_memory()
+            else:
+                del works  # not held while the next are waited for
+
+
+def _return_memory() -> None:
+    """Give back to the system what a large request needed; the C library would keep most of it. A few milliseconds."""
+    with suppress(OSError, AttributeError):  # another library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":
