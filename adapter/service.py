@@ -113,11 +113,12 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         log_file = folder / "log.sqlite"
         # A log keeps the dictionary it was made with.
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
-        log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
+        opening = open_sqlite_log(log_file, dictionary=dictionary, commit_timeout=settings.data.commit_timeout)
+        log = await stack.enter_async_context(opening)
         search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
-        opening = _open_deliveries(settings, log, tables.catalogue, hints)
-        deliveries = await stack.enter_async_context(opening) if sinks else []
+        delivering = _open_deliveries(settings, log, tables.catalogue, hints)
+        deliveries = await stack.enter_async_context(delivering) if sinks else []
 
         counts = Counts()
         intake = Intake(log, counts, events_limit=settings.server.events_limit)

@@ -26,6 +26,7 @@ from adapter.log.messages import (
     TryWrite,
     Work,
 )
+from adapter.log.packing import Packed
 from adapter.log.progress import begin, settle
 from adapter.log.revising import keep_note
 from adapter.log.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
@@ -47,7 +48,8 @@ class Committer:
             row = connection.execute("SELECT content FROM dictionary").fetchone()
             if row is None:
                 raise UnreadableRow("the dictionary is missing")
-            self._appender = Appender(connection, Compression(row[0]))
+            self._compression = Compression(row[0])
+            self._appender = Appender(connection, self._compression)
         except READ_ERRORS as error:
             raise store_error(path, error) from error
 
@@ -56,8 +58,14 @@ class Committer:
         """Position of the last entry that is committed."""
         return self._appender.head
 
-    def commit(self, works: Sequence[Work]) -> Committed:
-        """One transaction for all works; or, if one of them is refused, one for each, so that it undoes only itself.
+    @property
+    def compression(self) -> Compression:
+        """How contents lie in this log."""
+        return self._compression
+
+    def commit(self, works: Sequence[Work | Packed]) -> Committed:
+        """One transaction for all works; or, if one of them is refused, one for each, so that it undoes only itself. A
+        large request is the only work of its transaction.
 
         What the files on the disk do not hold any more is not answered for: before, since SQLite would fill a file that
         was cut off up to its former length; and after, since the answer stands for it.
@@ -75,7 +83,7 @@ class Committer:
         head = self._appender.head
         return Committed(head, head - before, time.perf_counter() - began, answers)
 
-    def _answers(self, works: Sequence[Work]) -> list[Answer]:
+    def _answers(self, works: Sequence[Work | Packed]) -> list[Answer]:
         try:
             return self._transact(works)
         except MemoryError:
@@ -86,7 +94,7 @@ class Committer:
             return [Refused.of(reason)] * len(works)
         return [answer for work in works for answer in self._answers([work])]
 
-    def _transact(self, works: Sequence[Work]) -> list[Answer]:
+    def _transact(self, works: Sequence[Work | Packed]) -> list[Answer]:
         self._connection.execute("BEGIN IMMEDIATE")
         requests = [work.entries for work in works if type(work) is Append]
         receipts = iter(self._appender.append(requests) if requests else [])
@@ -95,8 +103,10 @@ class Committer:
         self._appender.commit()
         return answers
 
-    def _do(self, work: Work) -> Answer:
+    def _do(self, work: Work | Packed) -> Answer:
         match work:
+            case Packed():
+                return Receipts(self._appender.append_packed(work))
             case Revise(revisions, note):
                 positions = self._appender.revise(revisions)
                 if note is not None and positions is not None:

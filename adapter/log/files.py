@@ -33,7 +33,7 @@ class Files:
             if known is None:
                 continue
             try:
-                found = os.stat(name)
+                found = os.stat(name)  # noqa: PTH116 - a Path costs several times as much
             except OSError as error:
                 return f"{name}: removed while it was open ({error.strerror})"
             if (found.st_dev, found.st_ino) != known:
@@ -47,7 +47,7 @@ class Files:
 
 def _identity(name: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(name)
+        found = os.stat(name)  # noqa: PTH116 - a Path costs several times as much
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -196,9 +196,9 @@ class Log(Protocol):
         their ordinal. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
 
         Raises:
-            StoreUnanswered: all of this request was stored, or nothing, and which is unknown. To append it again settles
-                it for entries with keys; one without is stored a second time if it was stored.
-            StoreDamaged: the log is damaged; whether this request was stored is unknown if it was the one that met it.
+            StoreUnanswered: all of this request was stored, or nothing, and which is unknown. To append it again
+                settles it for entries with keys; one without keys may then be stored twice.
+            StoreDamaged: the log is damaged. The request that met it may be stored, all of it, or not.
             StoreUnavailable: nothing of this request was stored; it may succeed later.
             StoreError: nothing of this request was stored.
         """

@@ -9,7 +9,6 @@ through `open_reader`.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import aiosqlite
 
 from adapter.counts import Commits
-from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
+from adapter.errors import StoreDamaged, StoreUnavailable
 from adapter.log.arrivals import count_arrivals
 from adapter.log.asking import ask_held, ask_next_due, ask_progress
 from adapter.log.checking import Checking

@@ -24,9 +24,9 @@ from pathlib import Path
 from adapter.child import begin, tell_failure
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.commit import Committer
+from adapter.log.compression import Compression
 from adapter.log.files import Files
 from adapter.log.messages import (
-    Append,
     AppendParts,
     Committed,
     DropParts,
@@ -40,7 +40,7 @@ from adapter.log.messages import (
     receive_options,
     weigh,
 )
-from adapter.log.protocol import NewEntry
+from adapter.log.packing import Packed
 from adapter.log.schema import connect_writing
 
 #: A transaction takes works until they weigh so much, bytes.
@@ -54,49 +54,56 @@ _RECEIVE = 1024 * 1024
 class Inbox:
     """Works as they arrive."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, compression: Compression | None = None) -> None:
+        """``compression``: for requests that come in parts."""
         self._connection = connection
+        self._compression = compression or Compression(b"")
         self._unpacker: Unpacker[Told] = Unpacker(Told)  # type: ignore[arg-type]
-        self._waiting: deque[tuple[Work, int]] = deque()
+        self._waiting: deque[tuple[Work | Packed, int]] = deque()
         #: Of all that wait.
         self._weight = 0
-        #: Of a request that comes in parts.
-        self._parts: list[NewEntry] = []
+        #: The request whose parts arrive.
+        self._arriving = Packed()
         self._ended = False
 
-    def take(self) -> list[Work]:
-        """The works of the next transaction: all that are there, up to what one takes; none at the end.
+    def take(self) -> list[Work | Packed]:
+        """The works of the next transaction: all that are there, up to what one takes, or one request that came in
+        parts; none at the end.
 
         Raises:
             BrokenLine: what came is no message.
         """
-        while not self._ended and (not self._waiting or self._more()):
+        compressed = False
+        # Compression takes its time: who waits already does not wait for more of it.
+        while not self._ended and (not self._waiting or (self._more() and not compressed)):
             data = self._connection.recv(_RECEIVE)
             self._ended = not data
             for told in self._unpacker.take(data):
                 match told:
                     case Part(entries):
-                        self._parts += entries
+                        self._arriving.add(self._compression, entries)
+                        compressed = True
                     case DropParts():
-                        self._parts = []
+                        self._arriving = Packed()
                     case AppendParts():
-                        self._add(Append(self._parts))
-                        self._parts = []
+                        self._add(self._arriving, COMMIT_WEIGHT)
+                        self._arriving = Packed()
                     case _:
-                        self._add(told)
+                        self._add(told, weigh(told))
         if self._ended:
             return []  # nobody hears the answers any more
-        taken: list[Work] = []
+        taken: list[Work | Packed] = []
         room = COMMIT_WEIGHT
         while self._waiting and room > 0:
+            if taken and type(self._waiting[0][0]) is Packed:
+                break
             work, weight = self._waiting.popleft()
             taken.append(work)
             room -= weight
         self._weight -= COMMIT_WEIGHT - room
         return taken
 
-    def _add(self, work: Work) -> None:
-        weight = weigh(work)
+    def _add(self, work: Work | Packed, weight: int) -> None:
         self._waiting.append((work, weight))
         self._weight += weight
 
@@ -156,8 +163,8 @@ def _open(options: Options) -> Iterator[Committer]:
 
 
 def main() -> None:
-    """Commit what is asked for until the socket ends. What goes wrong is told in one line, and ends the process: whoever
-    started it starts it again."""
+    """Commit what is asked for until the socket ends. What goes wrong is told in one line, and ends the process; the
+    service starts it again."""
     begin()
     with socket.socket(fileno=0) as connection:
         try:
@@ -198,14 +205,13 @@ def serve(connection: socket.socket) -> None:
         gc.set_threshold(100_000)  # a transaction is many objects and no cycles
         gc.freeze()
         answer(Committed(committer.head, 0, 0, []))
-        inbox = Inbox(connection)
+        inbox = Inbox(connection, committer.compression)
         while works := inbox.take():
             answer(committer.commit(works))
-            if len(works) == 1 and weigh(works[0]) > COMMIT_WEIGHT:
-                del works
+            is_large = type(works[0]) is Packed
+            del works  # not held while the next are waited for
+            if is_large:
                 _return_memory()
-            else:
-                del works  # not held while the next are waited for
 
 
 def _return_memory() -> None:

@@ -386,11 +386,12 @@ class Writing:
             _log.error("log_writer_ended", code=code, again_in=wait)
             await asyncio.sleep(wait)
             try:
-                return await self.start()
+                await self.start()
+                break
             except (StoreDamaged, StoreMismatch) as error:
                 # It was our log a moment ago.
                 self._damage.meet(str(error))
-                return
+                break
             except Exception as error:
                 self._closed_for = str(error)
             wait = min(wait * 2, LONGEST_WAIT)
