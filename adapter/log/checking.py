@@ -47,12 +47,10 @@ WHERE position > ?1 AND position <= ?2 AND NOT EXISTS (SELECT 1 FROM identity WH
 class Checking:
     """The check of a log that is open."""
 
-    def __init__(self, path: Path, writing: Writing, damage: Damage, *, wait: float = WAIT) -> None:
-        """``wait``: least seconds between two stretches."""
+    def __init__(self, path: Path, writing: Writing, damage: Damage) -> None:
         self._path = path
         self._writing = writing
         self._damage = damage
-        self._wait = wait
         self._files = Files(path, writing.files)
         #: Up to where this pass came.
         self._position = 0
@@ -60,7 +58,7 @@ class Checking:
     async def run(self) -> None:
         """Check stretch by stretch until something is damaged, or cancelled."""
         while self._damage.problem is None:
-            await asyncio.sleep(self._wait)
+            await asyncio.sleep(WAIT)
             problem = self._files.problem()
             if problem is not None:
                 self._damage.meet(problem)
@@ -73,7 +71,7 @@ class Checking:
             except StoreError:
                 continue  # it cannot be read now, which is no damage
             self._position = reached if reached < self._writing.head else 0
-            await asyncio.sleep(max(0.0, seconds * SHARE - self._wait))
+            await asyncio.sleep(max(0.0, seconds * SHARE - WAIT))
 
 
 def _check(path: Path, after: int, head: int) -> tuple[int, float]:

@@ -266,8 +266,7 @@ class Writing:
 
     def _hand_over(self) -> None:
         frames, self._frames = self._frames, bytearray()
-        # On a line that closes already, all who wait are told when it has.
-        if frames and self._line is not None and not self._line.transport.is_closing():
+        if frames and self._line is not None:
             self._line.write(frames)
 
     async def _hand_parts(self, entries: list[NewEntry], call: _Call) -> None:
@@ -277,7 +276,7 @@ class Writing:
                 line = self._line
                 try:
                     for part in _parts(entries):
-                        if line is None or self._line is not line or call.answer.done():
+                        if line is None or line.transport.is_closing() or call.answer.done():
                             raise StoreUnavailable("the process that writes the log ended, or was too late")
                         frame = bytearray()
                         self._packer.add(Part(part), frame)
@@ -456,7 +455,9 @@ class _Line(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=_ROOM)
 
     def write(self, frames: bytearray) -> None:
-        """Send whole frames."""
+        """Send whole frames; on a line that closes already, whoever waits is told when it has."""
+        if self.transport.is_closing():
+            return
         try:
             self.transport.write(frames)
         except (Exception, MemoryError) as error:
