@@ -48,7 +48,9 @@ class Committer:
             row = connection.execute("SELECT content FROM dictionary").fetchone()
             if row is None:
                 raise UnreadableRow("the dictionary is missing")
-            self._compression = Compression(row[0])
+            #: By which contents are compressed.
+            self.dictionary: bytes = row[0]
+            self._compression = Compression(self.dictionary)
             self._appender = Appender(connection, self._compression)
         except READ_ERRORS as error:
             raise store_error(path, error) from error

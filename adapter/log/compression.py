@@ -29,11 +29,11 @@ class Compression:
         prepared = ZstdCompressionDict(dictionary, dict_type=DICT_TYPE_RAWCONTENT) if dictionary else None
         if prepared is not None:
             prepared.precompute_compress(level=LEVEL)
-        self._compressor = ZstdCompressor(level=LEVEL, dict_data=prepared, write_checksum=False, write_dict_id=False)
+        self._compressor = ZstdCompressor(level=LEVEL, dict_data=prepared, write_checksum=True, write_dict_id=False)
         self._decompressor = ZstdDecompressor(dict_data=prepared)
 
     def compress(self, pieces: Sequence[bytes]) -> list[bytes]:
-        """A frame for each piece; of an empty one, nothing. Piece by piece: the one process that compresses has no other
+        """A frame for each piece; of an empty one, nothing. Piece by piece: the process that compresses has no other
         thread, and the library's call for many spoils the memory when there is none left.
 
         Raises:

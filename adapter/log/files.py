@@ -51,3 +51,8 @@ def _identity(name: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def dictionary_path(log: Path) -> Path:
+    """Where a copy of the log's dictionary lies: without it nothing in the log is readable, so it is there twice."""
+    return Path(f"{log}-dictionary")

@@ -1,5 +1,5 @@
-"""The pages of a damaged database, read one by one: what stands in a page that is whole is found also where the way to it
-is not, where the header is gone, or where SQLite opens nothing.
+"""The pages of a damaged database, read one by one: what stands in a whole page is found also where the way to it is
+not whole, where the header is gone, or where SQLite opens nothing.
 
 The format is SQLite's (https://www.sqlite.org/fileformat2.html), as far as a log uses it. A row is known by the kinds
 of its columns; the tables of `adapter.log.schema` are told apart by them.
@@ -185,7 +185,7 @@ class Pages:
                 yield at
 
     def _head(self, page: bytes, at: int) -> tuple[int, int, int, int]:
-        """Of the row that begins there: its rowid, where its payload begins, how long that is, and how much of it stands
+        """Of the row that begins there: its rowid, where its payload begins, how long that is, and how much of it is
         in this page."""
         kind = page[0] if page[0] in (_TABLE_LEAF, _INDEX_LEAF, _INDEX_INNER) else page[100]
         if kind == _INDEX_INNER:

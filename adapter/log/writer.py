@@ -25,7 +25,7 @@ from adapter.child import begin, tell_failure
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.commit import Committer
 from adapter.log.compression import Compression
-from adapter.log.files import Files
+from adapter.log.files import Files, dictionary_path
 from adapter.log.messages import (
     AppendParts,
     Committed,
@@ -157,9 +157,22 @@ def _open(options: Options) -> Iterator[Committer]:
         try:
             connection.execute(f"PRAGMA cache_size = -{CACHE}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {options.checkpoint_pages}")
-            yield Committer(path, connection, Files(path, options.identity))
+            committer = Committer(path, connection, Files(path, options.identity))
+            _copy_dictionary(path, committer.dictionary)
+            yield committer
         finally:
             connection.close()
+
+
+def _copy_dictionary(path: Path, dictionary: bytes) -> None:
+    """Keep a copy of the dictionary beside the log, for its recovery. Where that fails, the log goes on without."""
+    copy = dictionary_path(path)
+    new = copy.with_name(f"{copy.name}.new")
+    with suppress(OSError):
+        if not dictionary or (copy.exists() and copy.read_bytes() == dictionary):
+            return
+        new.write_bytes(dictionary)
+        new.replace(copy)
 
 
 def main() -> None:

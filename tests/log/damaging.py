@@ -42,3 +42,9 @@ def overwrite(path: Path, pages: list[int], chance: random.Random) -> None:
         for number in pages:
             file.seek((number - 1) * PAGE)
             file.write(chance.randbytes(PAGE))
+
+
+def overwrite_some(path: Path, share: float, chance: random.Random) -> None:
+    """Put noise in the place of this share of all pages, wherever they are."""
+    count = path.stat().st_size // PAGE
+    overwrite(path, chance.sample(range(1, count + 1), int(count * share)), chance)

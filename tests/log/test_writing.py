@@ -21,7 +21,7 @@ from adapter.child import environment
 from adapter.errors import StoreError, StoreUnanswered, StoreUnavailable
 from adapter.log import sqlite, writing
 from adapter.log.messages import Options, Packer
-from adapter.log.protocol import NewEntry, Settlement
+from adapter.log.protocol import NewEntry, Settlement, Stored
 from adapter.log.sqlite import SqliteLog, open_sqlite_log
 from tests.log.conformance import read_all
 from tests.log.entries import new_entry, strong_key
@@ -142,7 +142,7 @@ def large_request(name: str, entries: int = 300, size: int = 20_000) -> list[New
 
 async def holds(log: SqliteLog, request: list[NewEntry], first: int) -> None:
     """The request stands in the log as it was appended, from ``first`` on."""
-    stored = []
+    stored: list[Stored] = []
     while len(stored) < len(request):
         stored += await log.read_stored(first - 1 + len(stored), limit=len(request) - len(stored))
     assert [(one.entry.uid, one.entry.event, one.raw, one.media, one.entry.problem) for one in stored] == [
