@@ -51,6 +51,7 @@ from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
+from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
 from adapter.sinks.settings import open_sink
@@ -90,9 +91,12 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, port: int | None = None, sinks: bool = True) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, port: int | None = None, sinks: bool = True, new_log: bool = False
+) -> AsyncIterator[Service]:
     """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
-    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with.
+    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with. ``new_log``
+    begins a new log also where one has been lost.
 
     Raises:
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
@@ -111,14 +115,17 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         admin_token, admin_generated = _admin_token(folder, settings)
         access = Access([(admin_token, Holder(ADMIN, frozenset(Permission))), *_holders(settings)])
 
-        log_file = folder / "log.sqlite"
+        log_file, search_file = folder / "log.sqlite", folder / "search.sqlite"
+        if not new_log:
+            refuse_lost_log(log_file, search_file)
         # A log keeps the dictionary it was made with.
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
-        log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
-        search = await stack.enter_async_context(open_search(folder / "search.sqlite", log, log_file))
+        opening = open_sqlite_log(log_file, dictionary=dictionary, commit_timeout=settings.data.commit_timeout)
+        log = await stack.enter_async_context(opening)
+        search = await stack.enter_async_context(open_search(search_file, log, log_file))
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
-        opening = _open_deliveries(settings, log, tables.catalogue, hints)
-        deliveries = await stack.enter_async_context(opening) if sinks else []
+        delivering = _open_deliveries(settings, log, tables.catalogue, hints)
+        deliveries = await stack.enter_async_context(delivering) if sinks else []
 
         counts = Counts()
         server = settings.server

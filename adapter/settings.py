@@ -116,6 +116,13 @@ class Data(Section):
     """Where everything is kept."""
 
     folder: Path = Field(Path("adapter-data"), description="The data folder; made if it is not there, mode 0700")
+    commit_timeout: float = Field(
+        10,
+        ge=1,
+        le=300,
+        description="Seconds within which the disk has to take what was posted; then the sender is told to send it "
+        "again (503), and so is every other one until the disk answers",
+    )
 
 
 class Auth(Section):
