@@ -15,6 +15,9 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.json import Decoder
 
+#: How the types of the adapter's own events begin; they are left out where nobody asks for them.
+SYSTEM = "system."
+
 
 class _Who(Struct, gc=False, rename="camel"):
     client_id: str | None = None

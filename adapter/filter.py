@@ -11,16 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
 from adapter.errors import ConfigError, RequestError
-from adapter.facets import MAPPED, Facets, split_words
+from adapter.facets import MAPPED, SYSTEM, Facets, split_words
 from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.model import Outcome
-
-SYSTEM = "system."
 
 #: What an event can be found by, each also with ``not_`` in front.
 NAMES = (
@@ -41,8 +40,14 @@ NAMES = (
 )
 #: Bounds in time: the first of a pair is included, the second is not.
 TIMES = ("from", "to", "received_from", "received_to")
+#: What one question may have over all its filters: values, types with a ``*``, and words of ``q``; and the characters
+#: of a value. Each of them costs something for each type, part of the log or event that is looked at.
+VALUES_LIMIT, GLOBS_LIMIT, WORDS_LIMIT, LENGTH_LIMIT = 1_000, 20, 64, 1_000
 #: Every parameter that `Filter.parse` knows.
 PARAMETERS = (*NAMES, *(f"not_{name}" for name in NAMES), *TIMES)
+
+#: How many types' verdicts are remembered, and of types of which length.
+_REMEMBERED, _SHORT = 10_000, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,20 @@ class Filter:
     needs_event: bool = field(init=False, compare=False, repr=False)
     _tests: tuple[tuple[bool, Callable[[Facets], bool]], ...] = field(init=False, compare=False, repr=False)
     _types: dict[str, bool] = field(init=False, compare=False, repr=False)
+    #: Whether ``system.`` types are asked for.
+    _names_system: bool = field(init=False, compare=False, repr=False)
+    #: Of each condition on the type: its negation, names, and globs.
+    _typed: tuple[tuple[bool, frozenset[str], tuple[str, ...]], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        typed = [
+            (term.negated, frozenset(term.values), tuple(value for value in term.values if "*" in value))
+            for term in self.terms
+            if term.name == "type"
+        ]
+        object.__setattr__(self, "_typed", tuple(typed))
+        named = any(value.startswith(SYSTEM) for negated, values, _ in typed if not negated for value in values)
+        object.__setattr__(self, "_names_system", named)
         tests = [(term.negated, term_test(term, self.catalogue)) for term in self.terms if term.name != "type"]
         bounds = (self.time_from, self.time_to, self.received_from, self.received_to)
         object.__setattr__(self, "_tests", tuple(tests))
@@ -88,9 +105,11 @@ class Filter:
         """Read query parameters, each with its values in order.
 
         Raises:
-            RequestError: 400, a parameter is unknown or a value is not allowed; names it and what is allowed.
+            RequestError: 400, a parameter is unknown, a value is not allowed, or there are too many of them; names it
+                and what is allowed.
         """
         try:
+            _check_numbers(parameters)
             return _read(parameters, catalogue)
         except _Refused as refused:
             known: dict[str, Any] = {} if refused.allowed is None else {"allowed": refused.allowed}
@@ -128,9 +147,11 @@ class Filter:
         """Whether an event of this type can match; decides unless `needs_event`. Cheap: remembered for each type."""
         known = self._types.get(type)
         if known is None:
-            if len(self._types) >= 10_000:  # custom types are an open set
-                self._types.clear()
-            known = self._types[type] = self._wants_type(type)
+            known = self._wants_type(type)
+            if len(type) <= _SHORT:
+                if len(self._types) >= _REMEMBERED:  # types are an open set
+                    self._types.clear()
+                self._types[type] = known
         return known
 
     def canonical(self) -> str:
@@ -146,13 +167,11 @@ class Filter:
     def _wants_type(self, type: str) -> bool:
         canonical = self.catalogue.canonical(type)
         names = {type, canonical, *self.catalogue.aliases(canonical)}
-        named = False
-        for term in self.terms:
-            if term.name == "type":
-                if any(glob_matches(pattern, name) for pattern in term.values for name in names) is term.negated:
-                    return False
-                named = named or (not term.negated and any(pattern.startswith(SYSTEM) for pattern in term.values))
-        return named or not canonical.startswith(SYSTEM)
+        for negated, exact, globs in self._typed:
+            meant = not names.isdisjoint(exact) or any(glob_matches(glob, name) for glob in globs for name in names)
+            if meant is negated:
+                return False
+        return self._names_system or not canonical.startswith(SYSTEM)
 
 
 def glob_matches(pattern: str, text: str) -> bool:
@@ -190,6 +209,7 @@ def _meant(value: str, catalogue: Catalogue) -> tuple[str, ...]:
 # Addresses
 
 
+@lru_cache(maxsize=4_096)
 def address_range(text: str) -> tuple[bytes, bytes]:
     """The first and the last address, 16 bytes each, that an address or CIDR means.
 
@@ -227,6 +247,32 @@ def query_words(text: str) -> tuple[Word, ...]:
 class _Refused(Exception):
     def __init__(self, title: str, parameter: str, detail: str, allowed: object = None) -> None:
         self.title, self.parameter, self.detail, self.allowed = title, parameter, detail, allowed
+
+
+def _check_numbers(parameters: Mapping[str, Sequence[str]]) -> None:
+    """Refuse more than one question may have."""
+    values = globs = words = 0
+    for name, given in parameters.items():
+        values += len(given)
+        if values > VALUES_LIMIT:
+            raise _too_many(name, "values", VALUES_LIMIT)
+        for value in given:
+            if len(value) > LENGTH_LIMIT:
+                detail = f"a value of {name} has {len(value)} characters; the limit is {LENGTH_LIMIT}"
+                raise _Refused("Bad parameter", name, detail)
+        plain = name.removeprefix("not_")
+        globs += sum(["*" in value for value in given]) if plain == "type" else 0
+        words += sum([len(query_words(value)) for value in given]) if plain == "q" else 0
+        if globs > GLOBS_LIMIT:
+            raise _too_many(name, "types with a *", GLOBS_LIMIT)
+        if words > WORDS_LIMIT:
+            raise _too_many(name, "words", WORDS_LIMIT)
+
+
+def _too_many(parameter: str, what: str, limit: int) -> _Refused:
+    return _Refused(
+        "Too many values", parameter, f"with {parameter} there are more than {limit} {what} in all; ask twice"
+    )
 
 
 def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue) -> Filter:

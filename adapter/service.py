@@ -38,6 +38,7 @@ from adapter.api.metrics import (
 )
 from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
+from adapter.api.slots import Slots
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery
 from adapter.delivery.select import Selection
@@ -122,7 +123,8 @@ async def open_service(
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
         opening = open_sqlite_log(log_file, dictionary=dictionary, commit_timeout=settings.data.commit_timeout)
         log = await stack.enter_async_context(opening)
-        search = await stack.enter_async_context(open_search(search_file, log, log_file))
+        opening_search = open_search(search_file, log, log_file, timeout=settings.feed.question_timeout)
+        search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
         delivering = _open_deliveries(settings, log, tables.catalogue, hints)
         deliveries = await stack.enter_async_context(delivering) if sinks else []
@@ -145,11 +147,12 @@ async def open_service(
         ]
         lookup = Lookup(log, present)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), settings.server.events_limit
+        questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
             challenge_operation(challenge_handler(doors, nobody)),
-            *Feed(log, search, lambda: tables.catalogue, hints, lookup).operations(),
-            *QuarantinePages(log, providers, hints, lookup).operations(),
+            *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
+            *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),

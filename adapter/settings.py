@@ -182,6 +182,23 @@ class SourceSettings(Section):
         return given
 
 
+class Feed(Section):
+    """What readers may ask at the same time, and how long it may take."""
+
+    question_timeout: float = Field(
+        10, gt=0, le=600, description="Seconds that one question may run, or wait for its turn; then 503"
+    )
+    questions_limit: int = Field(
+        16, ge=1, description="Questions of one key under way, those that wait included; beyond: 429"
+    )
+    exports_limit: int = Field(8, ge=1, description="Exports under way, of all keys; beyond: 503")
+    key_exports_limit: int = Field(2, ge=1, description="Exports of one key under way; beyond: 429")
+    page_limit: int = Field(8 * MIB, ge=1024, description="Bytes of events in a page, one event aside")
+    reading_timeout: float = Field(
+        60, gt=0, le=3600, description="Seconds after which a reader that takes nothing of an answer is cut off"
+    )
+
+
 class Logging(Section):
     """The service's own log, on standard error."""
 
@@ -207,6 +224,7 @@ class Settings(BaseSettings):
     sources: tuple[SourceSettings, ...] = ()
     sinks: tuple[AnySinkSettings, ...] = ()
     outgoing: OutgoingSettings = OutgoingSettings()
+    feed: Feed = Feed()
     log: Logging = Logging()
 
     @model_validator(mode="after")

@@ -377,3 +377,43 @@ def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
 def test_a_wrong_setting_names_its_place_and_what_is_allowed(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Filter.from_settings(settings, CATALOGUE, "sinks.soc.filter")
+
+
+# How much one question may ask
+
+
+@pytest.mark.parametrize(
+    ("parameters", "parameter", "said"),
+    [
+        ({"client": ["app"], "user": [f"u{n}" for n in range(1_000)]}, "user", "1000 values"),
+        ({"client": ["c" * 1_001]}, "client", "1001 characters"),
+        ({"type": ["a.*"] * 11, "not_type": ["b.*"] * 10}, "not_type", "20 types with a *"),
+        ({"q": ["one two three"] * 22}, "q", "64 words"),
+    ],
+)
+def test_a_question_with_too_many_values_is_refused_by_name(
+    parameters: dict[str, list[str]], parameter: str, said: str
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        parse(parameters)
+    assert (refused.value.status, refused.value.extra["parameter"]) == (400, parameter)
+    assert said in refused.value.detail
+
+
+def test_a_question_may_have_a_thousand_values() -> None:
+    assert matches(make_event(), user=[*(f"u{n}" for n in range(999)), "alice"])
+    assert not matches(make_event(), type=[f"access.X{n}" for n in range(1_000)])
+
+
+def test_a_sink_may_name_more() -> None:
+    wanted = [f"access.X{n}*" for n in range(30)]
+    assert Filter.from_settings({"type": wanted}, CATALOGUE).may_match_type("access.X7")
+
+
+def test_what_a_filter_remembers_of_types_is_bounded() -> None:
+    filter = parse({"type": ["access.*"]})
+    for number in range(12_000):
+        assert filter.may_match_type(f"access.X{number}")
+    assert filter.may_match_type("access." + "L" * 1_000)
+    assert len(filter._types) <= 10_000
+    assert all(len(type) <= 200 for type in filter._types)

@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, Parameter, authorize
-from adapter.api.stream import streamed
+from adapter.api.stream import Stream, streamed
 from adapter.api.trial import PROVIDER, read_trial, table_in_use
 from adapter.filter import Filter
 from adapter.log.protocol import Log
@@ -96,15 +96,13 @@ class Comparisons:
             compared = TableComparison.model_validate_json(answer)
             found = Comparison(examples=compared.examples, identity=compared.identity, stored=None)
             old = table_in_use(self._tables, tried.provider)
-            async with streamed(request, NDJSON[0]) as response:
+            async with streamed(request, NDJSON[0]) as stream:
                 if given:
-                    found.stored = await self._stored(response, old.provider, old.texts, compared.texts, moments)
-                await response.write(_line("result", found))
-            return response
+                    found.stored = await self._stored(stream, old.provider, old.texts, compared.texts, moments)
+                await stream.write(_line("result", found))
+            return stream.response
 
-    async def _stored(
-        self, response: web.StreamResponse, provider: str, old: Texts, new: Texts, moments: Filter
-    ) -> StoredChanges:
+    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, moments: Filter) -> StoredChanges:
         since, until = moments.received_from, moments.received_to
         begin = 0 if since is None else await self._log.position_at(since)
         # Arrivals are not in order: what is behind the last one in question is left out by its own moment.
@@ -118,7 +116,7 @@ class Comparisons:
             async for position in positions:
                 if time.monotonic() - told >= TELLING:
                     told = time.monotonic()
-                    await response.write(_line("progress", Looked(done=position - begin, all=end - begin)))
+                    await stream.write(_line("progress", Looked(done=position - begin, all=end - begin)))
         return comparison.changes
 
 

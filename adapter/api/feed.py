@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.lookup import Lookup
-from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, json_answer
-from adapter.api.stream import streamed
+from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, caller
+from adapter.api.slots import Slots
+from adapter.api.stream import Stream, sent_json, streamed
 from adapter.errors import RequestError
 from adapter.event import Event
 from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
@@ -28,13 +30,16 @@ from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
 from adapter.search.cursor import Order
-from adapter.search.search import Search
+from adapter.search.search import Page, Search
+from adapter.settings import Feed as FeedSettings
 from adapter.settings import Permission
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
 #: Header of an export: the hints that a page has in its body, as JSON.
 HINTS = "X-Hints"
+#: Bytes of events that are in memory at once for one answer, one event aside.
+STRETCH = 512 * 1024
 #: Events that an export writes before others get their turn.
 TURN = 200
 
@@ -116,9 +121,21 @@ class Feed:
     """Reads the log for people and pollers, through the search."""
 
     def __init__(
-        self, log: Log, search: Search, catalogue: Callable[[], Catalogue], hints: Hints, lookup: Lookup
+        self,
+        log: Log,
+        search: Search,
+        catalogue: Callable[[], Catalogue],
+        hints: Hints,
+        lookup: Lookup,
+        questions: Slots,
+        settings: FeedSettings,
     ) -> None:
-        """``catalogue`` gives the present one: aliases and classes of reasons are looked up in it by each question."""
+        """``catalogue`` gives the present one: aliases and classes of reasons are looked up in it by each question.
+        ``questions`` bounds those that are under way."""
+        self._questions = questions
+        self._exports = Slots("exports", each=settings.key_exports_limit, together=settings.exports_limit)
+        self._page_limit = settings.page_limit
+        self._reading_timeout = settings.reading_timeout
         self._events = log
         self._search = search
         self._catalogue = catalogue
@@ -155,22 +172,47 @@ class Feed:
             ),
         ]  # fmt: skip
 
-    async def find(self, request: web.Request) -> web.Response:
+    async def find(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
         limit = read_limit(request.query.get("limit"))
-        page = await self._search.find(
-            filter, order=order, limit=limit, cursor=request.query.get("cursor"), revisions=revisions
-        )
-        events = [entry.event for entry in await self._events.fetch(page.positions) if entry.event is not None]
-        hints = self._hints.of(filter.terms)
-        told = b',"hints":%s' % orjson.dumps(hints) if hints else b""
-        return json_answer(b'{"events":[%s],"next":%s%s}' % (b",".join(events), orjson.dumps(page.next), told))
+        who = caller(request)
+        with self._questions.taken(who):
+            cursor = request.query.get("cursor")
+            page = await self._search.find(
+                filter, order=order, limit=limit, cursor=cursor, revisions=revisions, caller=who
+            )
+            hints = self._hints.of(filter.terms)
+            async with aclosing(self._stretches(page.positions)) as stretches:
+                events, done = await anext(stretches)
+                begin, end = b'{"events":[%s' % b",".join(events), _end(page, done, hints)
+                if done == len(page.positions) or len(begin) >= self._page_limit:
+                    return await sent_json(request, begin + end, reading_timeout=self._reading_timeout)
+                size = len(begin)
+                async with self._streamed(request, "application/json") as stream:
+                    await stream.write(begin)
+                    while size < self._page_limit and done < len(page.positions):
+                        events, done = await anext(stretches)
+                        piece = b"".join([b",%s" % event for event in events])
+                        await stream.write(piece)
+                        size += len(piece)
+                    await stream.write(_end(page, done, hints))
+                return stream.response
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.StreamResponse:
         with_raw = read_switch(request, "raw")
         if with_raw:
             authorize(request, Permission.RAW)
-        entry = await self._lookup.find(request.match_info["uid"])
+        with self._questions.taken(caller(request)):
+            event = await self._event(request.match_info["uid"], with_raw)
+            return await sent_json(request, event, reading_timeout=self._reading_timeout)
+
+    async def _event(self, name: str, with_raw: bool) -> bytes:
+        """One event, as JSON.
+
+        Raises:
+            RequestError: 404, there is none; 409, there are several.
+        """
+        entry = await self._lookup.find(name)
         if entry is None:
             raise RequestError(
                 404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
@@ -183,8 +225,8 @@ class Feed:
                 quarantined={"nativeType": entry.native_type, "problem": entry.problem},
             )
         if not with_raw:
-            return json_answer(entry.event)
-        return json_answer(b'%s,"raw":%s}' % (entry.event.rstrip()[:-1], await raw_json(self._events, entry)))
+            return entry.event
+        return b'%s,"raw":%s}' % (entry.event.rstrip()[:-1], await raw_json(self._events, entry))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
@@ -192,28 +234,48 @@ class Feed:
         form = FORMATS.get(name)
         if form is None:
             raise _refused("format", name, "one of " + ", ".join(FORMATS))
-        async with aclosing(self._pages(filter, order, revisions)) as pages:
-            # The first page is asked for before the answer begins, so that what is wrong can still be said.
-            events = await anext(pages, None)
-            headers = {"Content-Disposition": f'attachment; filename="events.{name}"'}
-            if hints := self._hints.of(filter.terms):
-                headers[HINTS] = json.dumps(hints)  # in ASCII, as a header must be
-            async with streamed(request, form.MEDIA_TYPE, headers) as response:
-                if request.method == "HEAD":
-                    return response
-                await response.write(form.HEAD)
-                while events is not None:
-                    for start in range(0, len(events), TURN):
-                        await response.write(form.lines(events[start : start + TURN]))
-                        await asyncio.sleep(0)
-                    events = await anext(pages, None)
-            return response
+        who = caller(request)
+        with self._exports.taken(who):
+            async with aclosing(self._pages(filter, order, revisions, who)) as pages:
+                # The first page is asked for before the answer begins, so that what is wrong can still be said.
+                events = await anext(pages, None)
+                headers = {"Content-Disposition": f'attachment; filename="events.{name}"'}
+                if hints := self._hints.of(filter.terms):
+                    headers[HINTS] = json.dumps(hints)  # in ASCII, as a header must be
+                async with self._streamed(request, form.MEDIA_TYPE, headers) as stream:
+                    if request.method == "HEAD":
+                        return stream.response
+                    await stream.write(form.HEAD)
+                    while events is not None:
+                        for start in range(0, len(events), TURN):
+                            await stream.write(form.lines(events[start : start + TURN]))
+                            await asyncio.sleep(0)
+                        events = await anext(pages, None)
+                return stream.response
 
-    async def _pages(self, filter: Filter, order: Order, revisions: bool) -> AsyncGenerator[list[bytes], None]:
-        """All events that match, a page in memory at a time."""
-        async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions):
-            entries = await self._events.fetch(positions)
-            yield [entry.event for entry in entries if entry.event is not None]
+    async def _pages(
+        self, filter: Filter, order: Order, revisions: bool, who: str
+    ) -> AsyncGenerator[list[bytes], None]:
+        """All events that match, a stretch in memory at a time."""
+        async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions, caller=who):
+            async for events, _ in self._stretches(positions):
+                yield events
+
+    async def _stretches(self, positions: Sequence[int]) -> AsyncGenerator[tuple[list[bytes], int], None]:
+        """The events at some positions, a stretch in memory at a time and at least one, each with the number of
+        positions that are done then."""
+        done = 0
+        while True:
+            entries = await self._events.fetch(positions[done:], size=STRETCH) if positions else []
+            done = len(positions) if not entries else positions.index(entries[-1].position, done) + 1
+            yield [entry.event for entry in entries if entry.event is not None], done
+            if done == len(positions):
+                return
+
+    def _streamed(
+        self, request: web.Request, media: str, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[Stream]:
+        return streamed(request, media, headers, reading_timeout=self._reading_timeout)
 
     def _question(self, request: web.Request) -> tuple[Filter, Order, bool]:
         """Filter, order, and whether revisions are wanted.
@@ -229,6 +291,12 @@ class Feed:
         return Filter.parse(filters, self._catalogue()), order, revisions
 
 
+def _end(page: Page, done: int, hints: list[str]) -> bytes:
+    """The end of a page, of whose positions so many are on it."""
+    told = b',"hints":%s' % orjson.dumps(hints) if hints else b""
+    return b'],"next":%s%s}' % (orjson.dumps(page.after(done)), told)
+
+
 async def raw_json(log: Log, entry: Entry) -> bytes:
     """What the provider sent for an entry: JSON as it is, all else as a text; null if it is not kept."""
     kept = await log.raw(entry.position)
@@ -237,8 +305,10 @@ async def raw_json(log: Log, entry: Entry) -> bytes:
     raw, media = kept
     if media == "application/json":
         try:
-            orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            # Looked through, and not made into objects, which would need many times its memory.
+            raw.decode()
+            msgspec.json.decode(raw, type=msgspec.Raw)
+        except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
             pass
         else:
             return raw

@@ -37,7 +37,8 @@ class Lookup:
             return found[0] if found else None
         keys = {id_key(source.key, name) for source in self._sources.values()}
         positions = [position for key in keys if (position := await self._log.latest(key))]
-        entries = await self._log.fetch(sorted(positions))
+        # One by one: each may be as large as a read may be.
+        entries = [entry for position in sorted(positions) for entry in await self._log.fetch([position])]
         if len(entries) > 1:
             told = ", ".join(f"{uid_text(entry.uid)} ({entry.source})" for entry in entries)
             detail = f"Several sources have an event of this id; ask for one of them by its uid: {told}."

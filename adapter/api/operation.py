@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
-from adapter.access import Access, bearer_token
+from adapter.access import Access, Holder, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.settings import Permission
@@ -20,6 +20,7 @@ from adapter.settings import Permission
 _log = structlog.get_logger("adapter.api")
 
 ACCESS = web.AppKey("access", Access)
+_CALLER = web.RequestKey("caller", str)
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 
@@ -72,8 +73,8 @@ def add_operations(app: web.Application, operations: Iterable[Operation]) -> Non
             app.router.add_route("HEAD", operation.path, handler)
 
 
-def authorize(request: web.Request, permission: Permission | None) -> None:
-    """Check that the caller has a permission; ``None``: any known token.
+def authorize(request: web.Request, permission: Permission | None) -> Holder:
+    """Check that the caller has a permission; ``None``: any known token. Who it is.
 
     Raises:
         RequestError: 401 without a known bearer token, 403 without the permission.
@@ -99,6 +100,12 @@ def authorize(request: web.Request, permission: Permission | None) -> None:
             },
             permission=permission,
         )
+    return holder
+
+
+def caller(request: web.Request) -> str:
+    """The name of the holder whose token the request carries; the operation has checked it."""
+    return request[_CALLER]
 
 
 def _refused(request: web.Request, status: int, why: str) -> None:
@@ -120,7 +127,7 @@ def _checked(operation: Operation) -> Handler:
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:
         if not operation.public:
-            authorize(request, permission)
+            request[_CALLER] = authorize(request, permission).name
         for name in request.query:
             parameter = in_query.get(name)
             if parameter is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -11,13 +11,16 @@ from pydantic import BaseModel, Field
 
 from adapter.api.feed import UID, raw_json, read_limit, read_switch
 from adapter.api.lookup import Lookup
-from adapter.api.operation import Answer, Operation, Parameter, authorize, json_answer
+from adapter.api.operation import Answer, Operation, Parameter, authorize, caller
+from adapter.api.slots import Slots
+from adapter.api.stream import sent_json
 from adapter.errors import RequestError
 from adapter.filter import Term
 from adapter.hints import Hints
 from adapter.log.protocol import Log, QuarantineGroup
 from adapter.model import Entry, uid_text
-from adapter.settings import Permission
+from adapter.search.turns import Turns
+from adapter.settings import Feed, Permission
 
 #: Characters of what a provider sent that a sample shows.
 EXCERPT = 300
@@ -68,8 +71,21 @@ class Quarantined(Sample):
 class QuarantinePages:
     """Shows what has no event, and did not become one later."""
 
-    def __init__(self, log: Log, providers: Mapping[str, str], hints: Hints, lookup: Lookup) -> None:
-        """``providers``: of each configured source, by name."""
+    def __init__(
+        self,
+        log: Log,
+        providers: Mapping[str, str],
+        hints: Hints,
+        lookup: Lookup,
+        questions: Slots,
+        settings: Feed,
+    ) -> None:
+        """``providers``: of each configured source, by name. ``questions`` bounds those that are under way."""
+        self._questions = questions
+        self._timeout = settings.question_timeout
+        self._reading_timeout = settings.reading_timeout
+        #: One count at a time.
+        self._turns = Turns(1)
         self._log = log
         self._providers = providers
         self._hints = hints
@@ -97,23 +113,44 @@ class QuarantinePages:
             ),
         ]  # fmt: skip
 
-    async def groups(self, request: web.Request) -> web.Response:
+    async def groups(self, request: web.Request) -> web.StreamResponse:
         with_raw = self._with_raw(request)
         limit = read_limit(request.query.get("limit"))
         native_types = request.query.getall("native_type", None)
-        found = await self._log.quarantine(sources=self._sources(request), native_types=native_types, limit=limit)
-        wanted = {position for group in found.groups for position in (group.first, group.last)}
-        entries = {entry.position: entry for entry in await self._log.fetch(sorted(wanted))}
-        groups = [await self._group(group, entries, with_raw) for group in found.groups]
-        page = Groups(count=found.entries, kinds=found.kinds, groups=groups)
-        terms = [Term(name, False, tuple(request.query.getall(name, ()))) for name in ("source", "provider")]
-        if hints := self._hints.of(terms):
-            page.hints = hints
-        return json_answer(page.model_dump_json(exclude_unset=True).encode())
+        who = caller(request)
+        with self._questions.taken(who):
+            try:
+                async with self._turns.of(who, timeout=self._timeout):
+                    found = await self._log.quarantine(
+                        sources=self._sources(request),
+                        native_types=native_types,
+                        limit=limit,
+                        timeout=self._timeout,
+                    )
+            except TimeoutError:
+                detail = f"not counted within {self._timeout:g} s; narrow it, for example with source"
+                raise RequestError(503, "Count took too long", detail, headers={"Retry-After": "5"}) from None
+            groups = [await self._group(group, with_raw) for group in found.groups]
+            page = Groups(count=found.entries, kinds=found.kinds, groups=groups)
+            terms = [Term(name, False, tuple(request.query.getall(name, ()))) for name in ("source", "provider")]
+            if hints := self._hints.of(terms):
+                page.hints = hints
+            body = page.model_dump_json(exclude_unset=True).encode()
+            return await sent_json(request, body, reading_timeout=self._reading_timeout)
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.StreamResponse:
         with_raw = self._with_raw(request)
-        entry = await self._lookup.find(request.match_info["uid"])
+        with self._questions.taken(caller(request)):
+            body = await self._entry(request.match_info["uid"], with_raw)
+            return await sent_json(request, body, reading_timeout=self._reading_timeout)
+
+    async def _entry(self, name: str, with_raw: bool) -> bytes:
+        """One quarantined entry, as JSON.
+
+        Raises:
+            RequestError: 404, there is none; 409, there are several.
+        """
+        entry = await self._lookup.find(name)
         if entry is None or entry.event is not None:
             raise RequestError(404, "Not found", "Nothing with this uid is quarantined.")
         told: dict[str, Any] = {
@@ -126,7 +163,7 @@ class QuarantinePages:
         }
         if with_raw:
             told["raw"] = orjson.Fragment(await raw_json(self._log, entry))
-        return json_answer(orjson.dumps(told))
+        return orjson.dumps(told)
 
     def _with_raw(self, request: web.Request) -> bool:
         with_raw = read_switch(request, "raw")
@@ -143,8 +180,8 @@ class QuarantinePages:
         of_providers = [name for name, provider in self._providers.items() if provider in providers]
         return [name for name in of_providers if sources is None or name in sources]
 
-    async def _group(self, group: QuarantineGroup, entries: Mapping[int, Entry], with_raw: bool) -> Group:
-        positions = dict.fromkeys((group.first, group.last))
+    async def _group(self, group: QuarantineGroup, with_raw: bool) -> Group:
+        positions = list(dict.fromkeys((group.first, group.last)))
         return Group(
             source=group.source,
             provider=self._providers.get(group.source),
@@ -153,15 +190,12 @@ class QuarantinePages:
             count=group.entries,
             firstAt=group.first_at,
             lastAt=group.last_at,
-            samples=await self._samples([entries[one] for one in positions if one in entries], with_raw),
+            samples=[await self._sample(entry, with_raw) for entry in await self._log.fetch(positions)],
         )
 
-    async def _samples(self, entries: Sequence[Entry], with_raw: bool) -> list[Sample]:
-        samples = []
-        for entry in entries:
-            sample = Sample(uid=uid_text(entry.uid), position=entry.position, receivedAt=entry.received_at)
-            if with_raw:
-                kept = await self._log.raw(entry.position)
-                sample.raw = None if kept is None else kept[0][: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]
-            samples.append(sample)
-        return samples
+    async def _sample(self, entry: Entry, with_raw: bool) -> Sample:
+        sample = Sample(uid=uid_text(entry.uid), position=entry.position, receivedAt=entry.received_at)
+        if with_raw:
+            kept = await self._log.raw(entry.position, size=4 * EXCERPT)
+            sample.raw = None if kept is None else kept[0].decode("utf-8", "replace")[:EXCERPT]
+        return sample

@@ -20,16 +20,11 @@ class Selection:
         #: The most entries to judge at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
         self._filter = filter
-        #: Verdicts by type; grows with the types there are.
-        self._verdicts: dict[str | None, bool] = {None: False}
 
     def select(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those of the entries that the sink gets, in their order."""
         types = [entry.type for entry in entries]
-        verdicts = self._verdicts
-        for type in set(types):
-            if type not in verdicts and type is not None:
-                verdicts[type] = self._filter.may_match_type(type)
+        verdicts = {type: type is not None and self._filter.may_match_type(type) for type in set(types)}
         last = self._last_revision
         chosen = [
             entry

@@ -89,6 +89,9 @@ class Supply:
             due = {row.position: row.tries for row, due_at in waiting if self._is_due(row.tries, due_at - now)}
             if due:
                 entries = await self._log.fetch(list(due))
+                if entries:  # what is behind the last one that fitted comes the next time
+                    asked = list(due)
+                    due = {position: due[position] for position in asked[: asked.index(entries[-1].position) + 1]}
                 ledger.reserve(due)
                 if missing := due.keys() - {entry.position for entry in entries}:
                     ledger.skip(list(missing))

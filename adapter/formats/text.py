@@ -16,6 +16,11 @@ def harmless(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
+def shortened(text: str, length: int = 300) -> str:
+    """The text, or the beginning of a long one and how long it is."""
+    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
+
+
 def counted(number: int, noun: str) -> str:
     """A number of things: ``1 warning``, ``2 warnings``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

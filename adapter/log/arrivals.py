@@ -11,6 +11,8 @@ from adapter.log.schema import store_error
 
 #: Native types that are told apart; whoever sends may make up as many as he likes.
 TYPES_LIMIT = 10_000
+#: Characters of a native type by which it is told apart.
+TYPE_LENGTH = 200
 #: What all others are counted under.
 OTHERS = "(others)"
 
@@ -19,12 +21,13 @@ STRETCH = 50_000
 
 # Each event once, as what it is now: not its corrections, and not what was quarantined before it could be read.
 # Parameters: after, until.
-_COUNTS = """
-SELECT source.name, native_type, entries, quarantined, last_at FROM (
-  SELECT source AS id, native_type, count(*) AS entries, sum(size IS NULL) AS quarantined, max(received_at) AS last_at
+_COUNTS = f"""
+SELECT source.name, told, entries, quarantined, last_at FROM (
+  SELECT source AS id, substr(native_type, 1, {TYPE_LENGTH}) AS told, count(*) AS entries,
+    sum(size IS NULL) AS quarantined, max(received_at) AS last_at
   FROM entry WHERE position > ?1 AND position <= ?2 AND revision = 0
     AND NOT (size IS NULL AND EXISTS (SELECT 1 FROM revision WHERE first = entry.position))
-  GROUP BY source, native_type
+  GROUP BY source, told
 ) JOIN source USING (id)
 """
 

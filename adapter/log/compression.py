@@ -64,5 +64,13 @@ class Compression:
         """The piece of one frame: cheaper than `decompress` where no other thread is in the way."""
         return self._decompressor.decompress(frame) if frame else b""
 
+    def decompress_head(self, frame: bytes, size: int) -> bytes:
+        """The first ``size`` bytes of the piece of one frame, or all of it if it is shorter; the rest is never in
+        memory."""
+        if not frame:
+            return b""
+        with self._decompressor.stream_reader(frame) as reader:
+            return reader.read(size)
+
 
 _SEGMENT = struct.Struct("=QQ").pack

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import orjson
 
-from adapter.log.protocol import Stored
-from adapter.log.reading import FITTING, READ, READ_SIZE, Reader, find_position, make_entries
+from adapter.log.protocol import READ_SIZE, Stored
+from adapter.log.reading import FITTING, READ, Reader, find_position, make_entries
 
 #: Parameters: after, until. Of a stretch: bytes of its events; its runs of native bytes, each with first position,
 #: lengths, media, and how long its frame is; and where the later entries of its events stand, if there are any.

@@ -12,6 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from adapter.model import Entry
 
+#: Most bytes of events that one read gives back, one entry aside. Bytes.
+READ_SIZE = 8 * 1024 * 1024
+
 
 class NewEntry(NamedTuple):
     """One native event on its way into the log."""
@@ -223,14 +226,17 @@ class Log(Protocol):
         """Entries with ``after < position <= until`` (``until`` defaults to the head), ascending, at most ``limit``
         of them and about 8 MiB of events; empty only when there are none."""
 
-    async def fetch(self, positions: Sequence[int]) -> list[Entry]:
-        """The entries at these positions, in the order asked; unknown positions are left out."""
+    async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+        """The entries at these positions, in the order asked; unknown positions are left out. Those that come first,
+        up to about ``size`` bytes of events and at least one: whoever wants the rest asks again for the positions
+        after the last one that came. Empty only when there are none."""
 
     async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
         """The same with what the entries were made of, at most about 8 MiB of that, too."""
 
-    async def raw(self, position: int) -> tuple[bytes, str] | None:
-        """What the provider sent for the event of this entry, unchanged, and its media type; ``None`` if not kept."""
+    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+        """What the provider sent for the event of this entry, unchanged, and its media type; ``None`` if not kept.
+        With ``size`` no more than so many bytes of its beginning."""
 
     async def find(self, uid: bytes) -> int | None:
         """Position of the first entry of this event."""
@@ -239,10 +245,19 @@ class Log(Protocol):
         """Position of the latest entry of this event."""
 
     async def quarantine(
-        self, *, sources: list[str] | None = None, native_types: list[str] | None = None, limit: int = 100
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
     ) -> Quarantine:
         """What has no event, and did not become one later, in at most ``limit`` groups, the largest first; ``None``:
-        of all sources, of every native type."""
+        of all sources, of every native type. Of a long native type the beginning.
+
+        Raises:
+            TimeoutError: it took longer than ``timeout`` seconds.
+        """
 
     async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
         """What has arrived behind a position, by source and native type, the most frequent ones of a source first.

@@ -16,11 +16,12 @@ import orjson
 
 from adapter.log.compression import Compression
 from adapter.log.index import FIND_UID
+from adapter.log.protocol import READ_SIZE
 from adapter.log.schema import READ_ERRORS, UnreadableRow, check_version, reading_uri, store_error
 from adapter.model import Entry
 
-#: Most bytes of events that one read gives back, one entry aside. Bytes.
-READ_SIZE = 8 * 1024 * 1024
+#: Positions that are fetched in one statement: each may lie in a run of its own, all of which is decompressed.
+_FETCHED = 128
 
 # The fields of `Entry`, each as a list of its own, which costs half of a list of entries; the event's size in its
 # place.
@@ -68,6 +69,17 @@ SELECT * FROM ({_ENTRIES}
 ), ({_RUNS}
   WHERE position IN (SELECT (SELECT max(position) FROM event WHERE position <= asked.value) FROM json_each(?1) AS asked)
 )
+"""
+
+#: Parameters: positions as JSON, bytes. How many of the positions may be fetched for their events, and what stands
+#: beside them, to stay below.
+FETCHABLE = """
+SELECT count(*) FROM (
+  SELECT sum(bytes) OVER (ORDER BY key ROWS UNBOUNDED PRECEDING) - bytes AS before FROM (
+    SELECT key, coalesce(size, 0) + coalesce(length(native_type), 0) + coalesce(length(problem), 0) AS bytes
+    FROM json_each(?1) AS asked LEFT JOIN entry ON entry.position = asked.value
+  )
+) WHERE before < ?2
 """
 
 #: Entries that `each_event` reads together.
@@ -192,9 +204,20 @@ def each_event(reader: Reader, after: int, until: int) -> Iterator[EventRow]:
         after = last
 
 
-def fetch_entries(reader: Reader, positions: Sequence[int]) -> list[Entry]:
-    """The entries at these positions, in the order asked; unknown positions are left out."""
-    return make_entries(reader.compression, reader.execute(FETCH, (orjson.dumps(list(positions)).decode(),)).fetchone())
+def fetch_entries(reader: Reader, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+    """The entries at these positions as `adapter.log.protocol.Log.fetch`."""
+    found: list[Entry] = []
+    for start in range(0, len(positions), _FETCHED):
+        part = orjson.dumps(list(positions[start : start + _FETCHED])).decode()
+        (fitting,) = reader.execute(FETCHABLE, (part, size)).fetchone()
+        if fitting < min(_FETCHED, len(positions) - start):
+            part = orjson.dumps(list(positions[start : start + fitting])).decode()
+        entries = make_entries(reader.compression, reader.execute(FETCH, (part,)).fetchone())
+        found += entries
+        size -= sum([len(entry.event) for entry in entries if entry.event is not None])
+        if size <= 0 or fitting < _FETCHED:
+            break
+    return found
 
 
 def find_position(reader: Reader, uid: bytes) -> int | None:
@@ -216,23 +239,23 @@ def find_position_at(reader: Reader, received_at: int) -> int:
     return int(last)
 
 
-def read_raw(reader: Reader, position: int) -> tuple[bytes, str] | None:
-    """What the provider sent for the event of this entry, and its media type; ``None`` if not kept."""
-    found = _raw_at(reader, position)
+def read_raw(reader: Reader, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+    """What the provider sent for the event of this entry as `adapter.log.protocol.Log.raw`."""
+    found = _raw_at(reader, position, size)
     if found is not None:
         return found
     (uid,) = reader.execute("SELECT uid FROM entry WHERE position = ?", (position,)).fetchone() or (None,)
     first = None if uid is None else find_position(reader, uid)
     # That of a later entry stands with the first one.
-    return None if first is None or first == position else _raw_at(reader, first)
+    return None if first is None or first == position else _raw_at(reader, first, size)
 
 
-def _raw_at(reader: Reader, position: int) -> tuple[bytes, str] | None:
+def _raw_at(reader: Reader, position: int, size: int | None) -> tuple[bytes, str] | None:
     run = "SELECT position, lengths, media, content FROM raw WHERE position <= ? ORDER BY position DESC LIMIT 1"
     first, lengths, media, content = reader.execute(run, (position,)).fetchone() or (0, "[]", None, b"")
     before = orjson.loads(lengths)[: position - first + 1]
     if len(before) <= position - first:
         return None
     length = before.pop()
-    (raws,) = reader.compression.decompress(content, [len(content)])
-    return raws[sum(before) : sum(before) + length], media or "application/json"
+    begin, end = sum(before), sum(before) + (length if size is None else min(length, size))
+    return reader.compression.decompress_head(content, end)[begin:end], media or "application/json"

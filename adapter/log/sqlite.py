@@ -27,6 +27,7 @@ from adapter.log.damage import Damage
 from adapter.log.history import find_latest, read_note, read_stored
 from adapter.log.messages import Append, Begin, Begun, Options, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.protocol import (
+    READ_SIZE,
     Arrivals,
     Held,
     NewEntry,
@@ -127,8 +128,8 @@ class SqliteLog:
             return []
         return await self._read(read_entries, after, until=last, limit=limit)
 
-    async def fetch(self, positions: Sequence[int]) -> list[Entry]:
-        return await self._read(fetch_entries, positions)
+    async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+        return await self._read(fetch_entries, positions, size=size)
 
     async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
         last = self.head if until is None else min(until, self.head)
@@ -136,8 +137,8 @@ class SqliteLog:
             return []
         return await self._read(read_stored, after, until=last, limit=limit)
 
-    async def raw(self, position: int) -> tuple[bytes, str] | None:
-        return await self._read(read_raw, position)
+    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+        return await self._read(read_raw, position, size=size)
 
     async def find(self, uid: bytes) -> int | None:
         return await self._read(find_position, uid)
@@ -146,10 +147,15 @@ class SqliteLog:
         return await self._read(find_latest, uid)
 
     async def quarantine(
-        self, *, sources: list[str] | None = None, native_types: list[str] | None = None, limit: int = 100
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
     ) -> Quarantine:
         reading = asyncio.to_thread(
-            read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit
+            read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit, timeout=timeout
         )
         return await self._ask(reading)
 

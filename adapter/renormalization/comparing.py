@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from itertools import islice
 
 from pydantic import BaseModel, Field
 
+from adapter.formats.text import shortened
 from adapter.log.protocol import Log, Stored
 from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
@@ -25,8 +27,8 @@ STRETCH = 500
 PLACES = 200
 #: What changes in all others are counted under.
 OTHERS = "(others)"
-#: Of each kind of change, so many events are shown.
-SAMPLES = 5
+#: Of each kind of change, so many events are shown, and so many differences of each.
+SAMPLES, LINES = 5, 20
 
 
 class ChangedEvent(BaseModel):
@@ -142,11 +144,11 @@ def look_at(old: Table, new: Table, keys: Mapping[str, bytes], stored: Sequence[
             sample = ChangedEvent(
                 uid=uid_text(one.entry.uid),
                 received_at=one.entry.received_at,
-                native_type=one.entry.native_type,
+                native_type=None if one.entry.native_type is None else shortened(one.entry.native_type),
                 change=found.change,
-                lines=[f"{place}: {told}" for place, told in found.lines.items()],
+                lines=[f"{shortened(place)}: {shortened(told)}" for place, told in islice(found.lines.items(), LINES)],
             )
-            changes.add_places(dict.fromkeys(found.lines, 1), [sample])
+            changes.add_places(Counter(map(shortened, found.lines)), [sample])
     return changes
 
 

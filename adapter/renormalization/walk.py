@@ -7,16 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import orjson
 import structlog
 
 from adapter.errors import StoreError, StoreUnavailable
+from adapter.formats.text import shortened
 from adapter.log.protocol import Log, Note, Revision, Stored
 from adapter.model import Entry, uid_text
 from adapter.renormalization.choice import Choice
-from adapter.renormalization.job import Job, Sample
+from adapter.renormalization.job import SAMPLES, Job, Sample
 from adapter.renormalization.rereading import Rereader, Rereading, Verdict
 from adapter.workbench.examples import differing
 
@@ -26,6 +28,8 @@ PACE = 0.05
 STRETCH = 1_000
 #: What an entry counts against the rate that is passed over.
 PASSED = 0.2
+#: Differences that are shown of one event of a dry run.
+LINES = 20
 #: After so many of them others get a turn.
 TURN = 25
 #: How often the place is kept while nothing is appended, seconds.
@@ -112,11 +116,16 @@ class Walk:
         step = _Step(stored[-1].entry.position)
         chosen = [one for one in stored if one.raw is not None and self._choice.may_take(one.entry)]
         later = [one.latest for one in chosen if one.latest != one.entry.position]
-        latest = {entry.position: entry for entry in await self._log.fetch(later)} if later else {}
+        latest: dict[int, Entry] = {}
+        shown: Counter[Verdict] = Counter()
         now = self._now()
         for number, one in enumerate(chosen, 1):
             if number % TURN == 0:
                 await asyncio.sleep(0)
+            if one.latest != one.entry.position and one.latest not in latest:
+                # As many as fit into memory at a time.
+                latest = {entry.position: entry for entry in await self._log.fetch(later)}
+                later = later[len(latest) :]
             before = latest.get(one.latest, one.entry)
             if not self._choice.takes(before):
                 continue
@@ -124,9 +133,11 @@ class Walk:
             step.counts[again.verdict] += 1
             if again.problem is not None:
                 # Where in a text it was found makes no problem of its own.
-                step.problems[again.problem.partition(": line ")[0]] += 1
+                step.problems[shortened(again.problem.partition(": line ")[0])] += 1
             if self.job.question.dry_run:
-                step.samples += _samples(before, again)
+                shown[again.verdict] += 1
+                if shown[again.verdict] <= SAMPLES:
+                    step.samples += _samples(before, again)
             elif again.revision is not None:
                 step.revisions.append(again.revision)
         looked_at = step.counts.total()
@@ -202,17 +213,21 @@ def _samples(before: Entry, again: Rereading) -> list[Sample]:
         case Verdict.UNCHANGED | Verdict.QUARANTINED:
             return []
         case Verdict.KEPT:
-            lines = [again.problem or ""]
+            lines = [shortened(again.problem or "")]
         case Verdict.RECOVERED:
-            lines = [f"was quarantined: {before.problem}"]
+            lines = [f"was quarantined: {shortened(before.problem or '')}"]
         case Verdict.CORRECTED:
             assert before.event is not None and again.revision is not None
             changes = differing(_shown(before.event), _shown(again.revision.event))
-            lines = [f"{place}: {one!r} becomes {other!r}" for place, one, other in changes]
+            lines = [
+                f"{shortened(place)}: {shortened(repr(one))} becomes {shortened(repr(other))}"
+                for place, one, other in islice(changes, LINES)
+            ]
     revision = again.revision
     native = before.native_type if revision is None else revision.native_type
     type = None if revision is None else revision.type
     uid = uid_text(before.uid)
+    native, type = (None if name is None else shortened(name) for name in (native, type))
     return [Sample(uid=uid, verdict=again.verdict, native_type=native, type=type, lines=lines)]
 
 

@@ -1,10 +1,16 @@
 """Questions in SQL: a `Filter` over the tables of `adapter.search.store`.
 
-Each condition of a filter becomes a test of one event row, and, where an index holds its events, one or more *ways*:
-stretches of an index that together hold them all. A question walks the ways of its narrowest condition, found by
-counting a little into each, and tests the other conditions on the way. A way that comes in time order is read from
-its newest end and left when the page is full; the ways of one condition are merged. Ways by key lie in parts, one for
-each stretch of the log: the parts are walked one after the other, until those left hold nothing that is new enough.
+Each condition of a filter is a test of one event row ``e`` and, where an index holds its events, a set of positions.
+There are two ways through the events:
+
+- **Along an index** of all events: by time, position, kind or origin. It is read in order and left when the page is
+  full. For questions whose conditions are tests of the row, or few keys that an event must not have.
+- **Through the parts** of the log, one after the other in the order of the page, until it is full and those left hold
+  nothing that comes before its end. Within a part the condition that meets the fewest rows, counted a little into
+  each, gives the rows, and the others are tested on them: row by row where these are few, or else by the set of
+  positions in the part that meet them. A part has a fixed number of entries. So what a question does before it looks
+  whether its page is full, and what it holds meanwhile, is bounded, however many values it has and however many
+  events meet each.
 """
 
 from __future__ import annotations
@@ -12,23 +18,43 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+import orjson
 from msgspec.structs import replace
 
-from adapter.facets import Facets, facets
+from adapter.facets import SYSTEM, Facets, facets
 from adapter.filter import Filter, Term, address_range, query_words, term_test
 from adapter.search.cursor import LogCursor, Order, TimeCursor
-from adapter.search.store import ACTOR, CLIENT, SESSION, TARGET, Address, Keys, stored_ranges
+from adapter.search.store import (
+    ACTOR,
+    CLIENT,
+    REALM,
+    SESSION,
+    TARGET,
+    TYPE,
+    Address,
+    Keys,
+    Symbol,
+    part_code,
+    stored_ranges,
+)
 
-#: How far ways in order are counted: any longer one is left when the page is full.
+#: How far the rows of an index of all events are counted; with fewer, the index is not left before its end.
 _COUNTED = 5_000
-#: How long a way out of order may be, since all of it is walked and sorted for each page.
-_SORTED: dict[Order, int] = {"time": 200_000, "log": 20_000}
-#: Up to how many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
+#: How far the rows of a condition are counted in a part; with more of each, the whole part is gone through.
+_NARROW = 2_000
+#: Up to so many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
 _FEW = 500
-#: A condition with more ways than this is tested, not walked.
-_WAYS = 64
+#: So many keys, times the rows, are looked for one by one.
+_LOOKED_FOR = 10_000
+#: Keys, kinds or origins whose rows are merged lazily, each from its newest end.
+_MERGED = 16
+#: Keys that are looked for on every row of an index of all events.
+_TESTED = 8
+
+#: Of so many filters it is remembered what they mean among the kinds and origins.
+_REMEMBERED = 16
 
 Value = int | bytes | str
 
@@ -47,48 +73,247 @@ class _Sql(NamedTuple):
     values: tuple[Value, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A stretch of an index, joined to the row ``e`` of event."""
+class _Part(NamedTuple):
+    """A stretch of the log, and between which times its events lie."""
 
-    index: str
+    id: int
+    earliest: int
+    latest: int
+    first: int
+    last: int
+
+
+class _Way(NamedTuple):
+    """Rows of an index in the order of their times, joined to ``e``."""
+
+    source: str
     where: _Sql
-    join: str = ""
-    #: The columns of the index, or else of the row, that hold time and position.
     time: str = "e.time"
     position: str = "e.position"
-    #: The order in which its rows come, if it is of use.
-    order: Order | None = None
-    #: Whether it lies in parts; its order is that within a part.
-    parted: bool = False
+
+
+class _Condition(Protocol):
+    """What an event must meet."""
+
+    @property
+    def indexed(self) -> bool:
+        """Whether an index has the rows in a part that meet it."""
+
+    @property
+    def by_part(self) -> bool:
+        """Whether it is met, or tested, part by part alone."""
+
+    def positions(self, part: _Part) -> _Sql:
+        """A subquery of the positions in a part, if it is indexed; one may come twice."""
+
+    def ways(self, part: _Part) -> list[_Way]:
+        """The same rows as ways, where they are few."""
+
+    def test(self, part: _Part | None, rows: int) -> _Sql:
+        """A test of so many rows of a part; ``None``: of any part."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Condition:
-    """A test of the row ``e``, and the ways that together meet all rows that pass; no ways where no index helps."""
+class _Keyed:
+    """Events with, or ``negated`` without, one of some keys, or a key in one of some ranges."""
 
-    test: _Sql
-    ways: tuple[_Way, ...] = ()
-    #: The same test, where it is made of more than a few rows.
-    test_of_many: _Sql | None = None
+    part_size: int
+    keys: tuple[int, ...]
+    ranges: tuple[tuple[Address, Address], ...] = ()
+    negated: bool = False
+    #: Says the same of the row alone; for ranges.
+    of_row: _Sql | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.keys) + len(self.ranges)
+
+    @property
+    def indexed(self) -> bool:
+        return not self.negated
+
+    @property
+    def by_part(self) -> bool:
+        return not self.negated or self.size > _TESTED
+
+    def positions(self, part: _Part) -> _Sql:
+        found: list[_Sql] = []
+        if self.keys:
+            wanted = _in("key", self.keys)
+            found.append(
+                _Sql(f"SELECT position FROM found_by WHERE part = ? AND {wanted.text}", (part.id, *wanted.values))
+            )
+        if self.ranges:
+            text = (
+                f"SELECT f.position FROM (VALUES {','.join(['(?,?)'] * len(self.ranges))}) AS wanted "
+                "CROSS JOIN found_by AS f WHERE f.part = ? AND f.key BETWEEN wanted.column1 AND wanted.column2"
+            )
+            found.append(_Sql(text, (*(end for pair in self.ranges for end in pair), part.id)))
+        return _joined(" UNION ALL ", found)
+
+    def ways(self, part: _Part) -> list[_Way]:
+        if self.ranges or len(self.keys) > _MERGED:
+            return []
+        source = "found_by AS f CROSS JOIN event AS e ON e.position = f.position"
+        return [
+            _Way(source, _Sql("f.part = ? AND f.key = ?", (part.id, key)), "f.time", "f.position") for key in self.keys
+        ]
+
+    def test(self, part: _Part | None, rows: int) -> _Sql:
+        if self.of_row is not None and self.size <= _TESTED:
+            found = self.of_row
+        elif part is None or (not self.ranges and rows * self.size <= _LOOKED_FOR):
+            wanted = _in("t.key", self.keys)
+            found = _Sql(
+                f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.part = e.position / {self.part_size:d} "
+                f"AND {wanted.text} AND t.time = e.time AND t.position = e.position)",
+                wanted.values,
+            )
+        else:
+            found = _within(self.positions(part))
+        return _Sql(f"NOT {found.text}", found.values) if self.negated else found
 
 
-_BY_TIME = _Condition(_Sql("1"), (_Way("event AS e INDEXED BY event_time", _Sql("1"), order="time"),))
-_BY_LOG = _Condition(_Sql("1"), (_Way("event AS e NOT INDEXED", _Sql("1"), order="log"),))
-_ROW = "CROSS JOIN event AS e ON e.position = "
-_ALL_PARTS = _Sql("f.part IN (SELECT id FROM part)")
+@dataclass(frozen=True, slots=True)
+class _Worded:
+    """Events that have, or ``negated`` have not, all words of one of some lists."""
+
+    values: tuple[str, ...]
+    negated: bool
+    by_part: bool = True
+
+    @property
+    def indexed(self) -> bool:
+        return not self.negated
+
+    def positions(self, part: _Part) -> _Sql:
+        return _Sql("SELECT rowid FROM words WHERE words MATCH ?", (self._question(part),))
+
+    def ways(self, part: _Part) -> list[_Way]:
+        return []
+
+    def test(self, part: _Part | None, rows: int) -> _Sql:
+        assert part is not None
+        question = self._question(part)
+        # A beginning is looked up among all words that have it, however few rows are asked for.
+        if rows <= _FEW and "*" not in question:
+            found = _Sql("EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = e.position)", (question,))
+        else:
+            found = _within(self.positions(part))
+        return _Sql(f"NOT {found.text}", found.values) if self.negated else found
+
+    def _question(self, part: _Part) -> str:
+        code = part_code(part.id)
+        any_of = [
+            " AND ".join(f'"{code}{word.text}"{"*" if word.prefix else ""}' for word in query_words(value))
+            for value in self.values
+        ]
+        return " OR ".join(f"({all_of})" for all_of in any_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Symbolic:
+    """Events of some kinds, or origins; of the general ones among them those that pass a test of their own."""
+
+    column: str
+    sure: tuple[int, ...]
+    #: General ones, and what their events must meet besides.
+    general: tuple[int, ...] = ()
+    of_general: tuple[_Condition, ...] = ()
+    #: Has all events of the general ones, if an index does.
+    keyed: _Keyed | None = None
+    #: All others: where these are fewer, they are named.
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def indexed(self) -> bool:
+        return not self.general or self.keyed is not None
+
+    @property
+    def by_part(self) -> bool:
+        return bool(self.general) and (self.keyed is not None or any(one.by_part for one in self.of_general))
+
+    @property
+    def source(self) -> str:
+        return f"event AS e INDEXED BY event_{self.column}"
+
+    def rows(self) -> _Sql:
+        """Of the index of all events."""
+        return _in(f"e.{self.column}", self.sure)
+
+    def positions(self, part: _Part) -> _Sql:
+        rows = self.rows()
+        found = _Sql(
+            f"SELECT e.position FROM {self.source} WHERE {rows.text} AND e.time BETWEEN ? AND ?",
+            (*rows.values, part.earliest, part.latest),
+        )
+        return found if self.keyed is None else _joined(" UNION ALL ", [found, self.keyed.positions(part)])
+
+    def ways(self, part: _Part | None) -> list[_Way]:
+        if part is not None or self.general or len(self.sure) > _MERGED:
+            return []
+        return [_Way(self.source, _Sql(f"e.{self.column} = ?", (id,))) for id in self.sure]
+
+    def test(self, part: _Part | None, rows: int) -> _Sql:
+        column = f"+e.{self.column}"
+        if not self.general and len(self.left_out) < len(self.sure):
+            left_out = _in(column, self.left_out)
+            return _Sql(f"NOT {left_out.text}", left_out.values)
+        sure = _in(column, self.sure)
+        if not self.general:
+            return sure
+        tests = _joined(" AND ", [_in(column, self.general), *(one.test(part, rows) for one in self.of_general)])
+        return _Sql(f"({sure.text} OR ({tests.text}))", (*sure.values, *tests.values))
+
+
+@dataclass(frozen=True, slots=True)
+class _OfRow:
+    """A test of the row; with ``where`` there is an index for it."""
+
+    tested: _Sql
+    source: str = ""
+    by_part: bool = False
+
+    @property
+    def indexed(self) -> bool:
+        return bool(self.source)
+
+    def positions(self, part: _Part) -> _Sql:
+        return _Sql(f"SELECT e.position FROM {self.source} WHERE {self.tested.text}", self.tested.values)
+
+    def ways(self, part: _Part) -> list[_Way]:
+        return []
+
+    def test(self, part: _Part | None, rows: int) -> _Sql:
+        return self.tested
+
+
+class _Bounds(NamedTuple):
+    """Between which times and positions; ``{time}`` and ``{position}`` stand for a way's columns."""
+
+    order: Order
+    within: tuple[_Sql, ...]
+    time_from: int
+    #: The latest time, included.
+    time_to: int
+    after: int
+    until: int
+
+    def of(self, time: str, position: str) -> list[_Sql]:
+        return [_Sql(one.text.format(time=time, position=position), one.values) for one in self.within]
 
 
 class Reader:
     """Asks one search database, through a connection that may be read only. Not for several threads at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
         secret: bytes
         secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
-        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION)}
-        self._kinds: list[tuple[int, str, str, str | None]] = []
-        self._origins: list[tuple[int, str, str, str | None, str | None]] = []
+        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM)}
+        self._symbols: dict[str, dict[int, Symbol]] = {"kind": {}, "origin": {}}
+        #: What some filters mean among the kinds and origins there are.
+        self._meant: dict[tuple[object, ...], _Symbolic | None] = {}
 
     def by_time(self, filter: Filter, limit: int, cursor: TimeCursor) -> list[Row]:
         """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the
@@ -96,183 +321,304 @@ class Reader:
         visible = _Sql(
             "e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (cursor.snapshot, cursor.snapshot)
         )
-        place = _Sql("({time}, {position}) < (?, ?)", (cursor.time, cursor.position))
-        return self._ask("time", filter, _Condition(visible), place, limit)
+        low, high = filter.time_from, filter.time_to
+        within = [_range("{time}", low, high), _Sql("({time}, {position}) < (?, ?)", (cursor.time, cursor.position))]
+        latest = cursor.time if high is None else min(cursor.time, high - 1)
+        bounds = _Bounds("time", tuple(within), -1 if low is None else low, latest, 0, cursor.snapshot)
+        return self._ask(filter, _OfRow(visible), bounds, limit)
 
     def by_log(self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool) -> list[int]:
         """The first ``limit`` positions after the cursor, ascending, up to ``until``; each event in its first entry,
         with ``revisions`` in the later ones too."""
         visible = _Sql("1" if revisions else "e.later IS NULL")
-        place = _Sql("{position} > ? AND {position} <= ?", (cursor.position, until))
-        return [row.position for row in self._ask("log", filter, _Condition(visible), place, limit)]
+        low, high = filter.time_from, filter.time_to
+        within = [_range("{time}", low, high), _Sql("{position} > ? AND {position} <= ?", (cursor.position, until))]
+        latest = _LATEST if high is None else high - 1
+        bounds = _Bounds("log", tuple(within), -1 if low is None else low, latest, cursor.position, until)
+        return [row.position for row in self._ask(filter, _OfRow(visible), bounds, limit)]
 
-    def _ask(self, order: Order, filter: Filter, visible: _Condition, place: _Sql, limit: int) -> list[Row]:
-        """One page of sort keys. ``place`` bounds it; ``{time}`` and ``{position}`` stand for a way's columns."""
+    def _ask(self, filter: Filter, visible: _Condition, bounds: _Bounds, limit: int) -> list[Row]:
+        """One page of sort keys."""
         # One transaction: the kinds and origins are those of the rows.
-        self._connection.execute("BEGIN")
+        self.connection.execute("BEGIN")
         try:
             conditions = self._conditions(filter)
             if conditions is None:
                 return []
-            bounds = _time_bounds(filter)
-            best, few = self._narrowest([*conditions, _BY_TIME if order == "time" else _BY_LOG], order, bounds, place)
-            others = [one for one in conditions if one is not best]
-            tests = [visible.test, *(one.test if few else one.test_of_many or one.test for one in others)]
-            if order == "log" or not all(way.parted and way.order == "time" for way in best.ways):
-                return self._walk(order, best, [bounds, place], tests, limit)
-            rows: list[Row] = []
-            for part, latest in self._parts(filter, place):
-                if len(rows) == limit and latest < rows[-1].time:
-                    break
-                more = self._walk(order, best, [bounds, place], tests, limit, _Sql("f.part = ?", (part,)))
-                rows = sorted(rows + more, reverse=True)[:limit]
-            return rows
+            if any(one.by_part for one in conditions):
+                return self._through_parts([*conditions, visible], bounds, limit)
+            return self._along_an_index([*conditions, visible], bounds, limit)
         finally:
-            self._connection.execute("COMMIT")
+            self.connection.execute("COMMIT")
 
-    def _walk(
-        self,
-        order: Order,
-        condition: _Condition,
-        bounds: Sequence[_Sql],
-        tests: Sequence[_Sql],
-        limit: int,
-        part: _Sql = _ALL_PARTS,
-    ) -> list[Row]:
-        """The first rows on the ways of a condition that are within the bounds and pass the tests."""
-        key, direction = ("{time}, {position}", "DESC") if order == "time" else ("{position}", "ASC")
-        parts: list[str] = []
-        values: list[Value] = []
-        for way in condition.ways:
-            columns = key.format(time=way.time, position=way.position)
-            where = [*([part] if way.parted else []), way.where, *(_of(bound, way) for bound in bounds), *tests]
-            parts.append(
-                f"SELECT * FROM (SELECT {way.time}, {way.position} FROM {way.index} {way.join} "
-                f"WHERE {' AND '.join(one.text for one in where)} "
-                f"ORDER BY {columns.replace(',', f' {direction},')} {direction} LIMIT {limit:d})"
-            )
-            for one in where:
-                values += one.values
-        # UNION leaves out an event that two ways meet.
-        last = "1 DESC, 2 DESC" if order == "time" else "2"
-        sql = f"{' UNION '.join(parts)} ORDER BY {last} LIMIT {limit:d}"
-        return [Row(*row) for row in self._connection.execute(sql, values)]
+    # Along an index
 
-    def _parts(self, filter: Filter, place: _Sql) -> list[tuple[int, int]]:
-        """The parts that may hold events of these times, and the latest time of each; the latest first."""
-        low = -1 if filter.time_from is None else filter.time_from
-        high, _ = place.values
-        if filter.time_to is not None:
-            high = min(high, filter.time_to)
-        sql = "SELECT id, latest FROM part WHERE latest >= ? AND earliest <= ? ORDER BY latest DESC"
-        return self._connection.execute(sql, (low, high)).fetchall()
-
-    def _narrowest(
-        self, conditions: Sequence[_Condition], order: Order, bounds: _Sql, place: _Sql
-    ) -> tuple[_Condition, bool]:
-        """The condition whose ways are walked: the one that meets the fewest rows, as far as was counted, or else
-        the first whose ways come in the order of the page and can be left early; and whether few rows are met."""
-        best: tuple[int, _Condition] | None = None
-        ordered: _Condition | None = None
+    def _along_an_index(self, conditions: Sequence[_Condition], bounds: _Bounds, limit: int) -> list[Row]:
+        best, least = None, _COUNTED
         for one in conditions:
-            if not one.ways:
-                continue
-            in_order = all(way.order == order for way in one.ways)
-            most = _COUNTED if in_order else _SORTED[order]
-            if best is not None:
-                most = min(most, best[0])
-            count = 0
-            for way in one.ways:
-                count += self._count(way, order, bounds, place, most - count)
-                if count >= most:
-                    break
-            if count < most:
-                best = (count, one)
-            elif in_order and ordered is None:
-                ordered = one
+            if isinstance(one, _Symbolic) and one.indexed:
+                count = self._count_all(one, bounds, least)
+                if count < least:
+                    best, least = one, count
+        others = [one for one in conditions if one is not best]
         if best is not None:
-            return best[1], best[0] <= _FEW
-        assert ordered is not None  # the last condition's way is the page's own order
-        return ordered, True
+            rows = best.rows()
+            return self._select(bounds, limit, best.source, rows, others, None, least)
+        if bounds.order == "time":
+            for one in conditions:
+                if isinstance(one, _Symbolic) and (ways := one.ways(None)):
+                    others = [other for other in conditions if other is not one]
+                    return self._merge(ways, bounds, limit, others, None, limit)
+            return self._select(bounds, limit, "event AS e INDEXED BY event_time", _ALL, others, None, limit)
+        return self._select(bounds, limit, "event AS e NOT INDEXED", _ALL, others, None, limit)
 
-    def _count(self, way: _Way, order: Order, bounds: _Sql, place: _Sql, most: int) -> int:
-        """How many rows a way has, counted up to ``most``; only by what its index can skip to."""
-        where = [_ALL_PARTS, way.where] if way.parted else [way.where]
-        if way.order == "time":
-            where.append(_of(bounds, way))
-        if way.order == order:
-            where.append(_of(place, way))
-        values = [value for one in where for value in one.values]
+    def _count_all(self, condition: _Symbolic, bounds: _Bounds, most: int) -> int:
+        """How many rows of all events are of these kinds or origins, counted up to ``most``."""
+        rows = condition.rows()
         sql = (
-            f"SELECT count(*) FROM (SELECT 1 FROM {way.index} WHERE {' AND '.join(one.text for one in where)} LIMIT ?)"
+            f"SELECT count(*) FROM (SELECT 1 FROM {condition.source} WHERE {rows.text} AND e.time BETWEEN ? AND ? "
+            "LIMIT ?)"
         )
-        count: int = self._connection.execute(sql, (*values, most)).fetchone()[0]
-        return count
+        return self._number(sql, (*rows.values, bounds.time_from, bounds.time_to, most))
+
+    # Through the parts
+
+    def _through_parts(self, conditions: Sequence[_Condition], bounds: _Bounds, limit: int) -> list[Row]:
+        # Those first that are cheap to count.
+        indexed = sorted((one for one in conditions if one.indexed), key=_cost)
+        rows: list[Row] = []
+        for part in self._parts(indexed, bounds):
+            if len(rows) == limit:
+                if bounds.order == "log" or part.latest < rows[-1].time:
+                    break
+                # Only what is newer than the last row could still stand on the page.
+                end = _Sql("({time}, {position}) > (?, ?)", rows[-1])
+                here = bounds._replace(within=(*bounds.within, end))
+            else:
+                here = bounds
+            found = self._in_part(
+                part, conditions, indexed, here, limit if bounds.order == "time" else limit - len(rows)
+            )
+            rows = sorted(rows + found, reverse=True)[:limit] if bounds.order == "time" else rows + found
+        return rows
+
+    def _in_part(
+        self,
+        part: _Part,
+        conditions: Sequence[_Condition],
+        indexed: Sequence[_Condition],
+        bounds: _Bounds,
+        limit: int,
+    ) -> list[Row]:
+        best, least = None, _NARROW
+        alone = len(indexed) == 1 and bounds.order == "time" and indexed[0].ways(part)
+        for one in () if alone else indexed:
+            found = one.positions(part)
+            count = self._number(f"SELECT count(*) FROM (SELECT 1 FROM ({found.text}) LIMIT ?)", (*found.values, least))
+            if count == 0:
+                return []
+            if count < least:
+                best, least = one, count
+        if bounds.order == "time":
+            for one in indexed if best is None else [best]:
+                if ways := one.ways(part):
+                    others = [other for other in conditions if other is not one]
+                    return self._merge(ways, bounds, limit, others, part, least if best else self._part_size)
+        where = _Sql("e.position BETWEEN ? AND ?", (part.first, part.last))
+        if best is None:
+            return self._select(bounds, limit, "event AS e NOT INDEXED", where, conditions, part, self._part_size)
+        found = best.positions(part)
+        where = _Sql(f"e.position IN ({found.text}) AND +{where.text}", (*found.values, *where.values))
+        others = [one for one in conditions if one is not best]
+        return self._select(bounds, limit, "event AS e NOT INDEXED", where, others, part, least)
+
+    def _parts(self, indexed: Sequence[_Condition], bounds: _Bounds) -> list[_Part]:
+        """The parts that may hold rows of the page, in its order."""
+        size = self._part_size
+        order = "latest DESC, id DESC" if bounds.order == "time" else "id"
+        sql = (
+            "SELECT id, earliest, latest FROM part WHERE latest >= ? AND earliest <= ? AND id BETWEEN ? AND ? "
+            f"ORDER BY {order}"
+        )
+        ends = ((bounds.after + 1) // size, bounds.until // size)
+        found = self.connection.execute(sql, (bounds.time_from, bounds.time_to, *ends)).fetchall()
+        for one in indexed:
+            # Of what is rare among all events, the parts are known at once.
+            if isinstance(one, _Symbolic) and one.keyed is None and self._count_all(one, bounds, _COUNTED) < _COUNTED:
+                rows = one.rows()
+                sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {rows.text}"
+                there = {id for (id,) in self.connection.execute(sql, rows.values)}
+                found = [part for part in found if part[0] in there]
+        return [_Part(id, earliest, latest, id * size, id * size + size - 1) for id, earliest, latest in found]
+
+    # Statements
+
+    def _select(
+        self,
+        bounds: _Bounds,
+        limit: int,
+        source: str,
+        where: _Sql,
+        conditions: Sequence[_Condition],
+        part: _Part | None,
+        tested: int,
+    ) -> list[Row]:
+        """The first rows of a source, in the order of the page, that are within the bounds and meet the conditions;
+        about so many are ``tested``."""
+        tests = (one.test(part, tested) for one in conditions)
+        whole = _joined(" AND ", [where, *bounds.of("e.time", "e.position"), *tests])
+        order = "e.time DESC, e.position DESC" if bounds.order == "time" else "e.position"
+        sql = f"SELECT e.time, e.position FROM {source} WHERE {whole.text} ORDER BY {order} LIMIT ?"
+        return [Row(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
+
+    def _merge(
+        self,
+        ways: Sequence[_Way],
+        bounds: _Bounds,
+        limit: int,
+        conditions: Sequence[_Condition],
+        part: _Part | None,
+        tested: int,
+    ) -> list[Row]:
+        """The newest rows on some ways, each of which is left as soon as the page could be full of its rows."""
+        tests = [one.test(part, tested) for one in conditions]
+        selects: list[_Sql] = []
+        for way in ways:
+            whole = _joined(" AND ", [way.where, *bounds.of(way.time, way.position), *tests])
+            text = (
+                f"SELECT * FROM (SELECT {way.time}, {way.position} FROM {way.source} WHERE {whole.text} "
+                f"ORDER BY {way.time} DESC, {way.position} DESC LIMIT {limit:d})"
+            )
+            selects.append(_Sql(text, whole.values))
+        # UNION leaves out an event that two ways meet.
+        whole = _joined(" UNION ", selects)
+        sql = f"{whole.text} ORDER BY 1 DESC, 2 DESC LIMIT ?"
+        return [Row(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
+
+    def _number(self, sql: str, values: Sequence[Value]) -> int:
+        number: int = self.connection.execute(sql, values).fetchone()[0]
+        return number
+
+    # The filter's conditions
 
     def _conditions(self, filter: Filter) -> list[_Condition] | None:
-        """The filter's conditions, times aside, those most likely narrow first; ``None`` if nothing can match."""
-        conditions: list[_Condition] = []
-        for name in ("session", "target", "actor", "user", "client"):
-            for term in filter.terms:
-                if term.name == name:
-                    conditions.append(self._by_key(term))
-        for term in filter.terms:
-            if term.name == "ip":
-                conditions.append(_by_address(term))
-            elif term.name == "q":
-                conditions.append(_by_words(term))
+        """The filter's conditions, times aside; ``None`` if nothing can match."""
         self._learn()
-        for column, known, wanted in (
-            ("kind", [kind[0] for kind in self._kinds], self._wanted_kinds(filter)),
-            ("origin", [origin[0] for origin in self._origins], self._wanted_origins(filter)),
-        ):
-            if not wanted:
-                return None
-            if len(wanted) < len(known):
-                conditions.append(_by_symbol(column, wanted))
-        received = _received_bounds(filter)
-        if received.values:
-            way = _Way("event AS e INDEXED BY event_received", received)
-            conditions.append(_Condition(received, (way,)))
+        kinds = self._remembered(self._of_kind, filter, "type", "outcome", "reason", "reason_class")
+        origins = self._remembered(self._of_origin, filter, "source", "provider", "realm")
+        if kinds is None or origins is None:
+            return None
+        conditions: list[_Condition] = []
+        for term in filter.terms:
+            if term.name in _ROLES:
+                conditions.append(self._keyed(_ROLES[term.name], term.values, term.negated))
+            elif term.name == "ip":
+                conditions.append(self._addressed(term))
+            elif term.name == "q":
+                conditions.append(_Worded(term.values, term.negated))
+        conditions += [one for one in (kinds, origins) if one.left_out or one.general]
+        if filter.received_from is not None or filter.received_to is not None:
+            within = _range("e.received_at", filter.received_from, filter.received_to)
+            conditions.append(_OfRow(within, "event AS e INDEXED BY event_received", by_part=True))
         return conditions
 
-    def _by_key(self, term: Term) -> _Condition:
-        roles = {"user": (ACTOR, TARGET), "actor": (ACTOR,), "target": (TARGET,), "client": (CLIENT,)}
-        keys = [self._keys[role][value] for value in term.values for role in roles.get(term.name, (SESSION,))]
-        test = (
-            f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.part = e.position / {self._part_size:d} "
-            f"AND t.key IN ({_marks(keys)}) "
-            f"AND t.time = e.time AND t.position = e.position)"
-        )
-        if term.negated:
-            return _Condition(_Sql(f"NOT {test}", tuple(keys)))
-        return _Condition(_Sql(test, tuple(keys)), _ways(_key_way(_Sql("f.key = ?", (key,))) for key in keys))
+    def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> _Keyed:
+        keys = {self._keys[role].fingerprint(value) for value in values for role in roles}
+        return _Keyed(self._part_size, tuple(sorted(keys)), negated=negated)
+
+    def _addressed(self, term: Term) -> _Keyed:
+        ranges: list[tuple[Address, Address]] = []
+        for value in term.values:
+            ranges += stored_ranges(*address_range(value))
+        ranges = _merged(ranges)
+        keys = tuple(low for low, high in ranges if low == high and isinstance(low, int))
+        wide = tuple(one for one in ranges if one[0] != one[1] or not isinstance(one[0], int))
+        ends = tuple(end for pair in ranges for end in pair)
+        tests = " OR ".join(["e.address BETWEEN ? AND ?"] * len(ranges))
+        return _Keyed(self._part_size, keys, wide, term.negated, _Sql(f"(({tests}) IS TRUE)", ends))
 
     def _learn(self) -> None:
         """Read the kinds and origins that came since the last question."""
-        for table, known in (("kind", self._kinds), ("origin", self._origins)):
-            last = known[-1][0] if known else 0
-            known.extend(self._connection.execute(f"SELECT * FROM {table} WHERE id > ? ORDER BY id", (last,)))
+        for table, known in self._symbols.items():
+            last, lowest = max(known, default=0), min(known, default=0)
+            sql = f"SELECT * FROM {table} WHERE id > ? OR id < ?"
+            for id, *symbol in self.connection.execute(sql, (max(last, 0), min(lowest, 0))):
+                known[id] = tuple(symbol)
+                self._meant.clear()
 
-    def _wanted_kinds(self, filter: Filter) -> list[int]:
+    def _remembered(self, find: Callable[[Filter], _Symbolic | None], filter: Filter, *names: str) -> _Symbolic | None:
+        """What a filter means, found or remembered; it depends on the terms of these names alone."""
+        key = (find, filter.catalogue.digest, *(term for term in filter.terms if term.name in names))
+        if key not in self._meant:
+            found = find(filter)
+            if found is not None and found.general:
+                return found  # it tests types by a function of this filter
+            if len(self._meant) >= _REMEMBERED:
+                self._meant.clear()
+            self._meant[key] = found
+        return self._meant[key]
+
+    def _of_kind(self, filter: Filter) -> _Symbolic | None:
+        """``None``: no event there is can be of a kind that is wanted."""
         tests = _tests_of(filter, "outcome", "reason", "reason_class")
-        wanted: list[int] = []
-        for id, type, outcome, reason in self._kinds:
-            kind = replace(_NOTHING, type=type, outcome=outcome, reason=reason)
-            if filter.may_match_type(type) and all(test(kind) is not negated for negated, test in tests):
-                wanted.append(id)
-        return wanted
+        typed = [term for term in filter.terms if term.name == "type"]
+        sure, general, left_out = [], [], []
+        for id, (type, outcome, reason) in self._symbols["kind"].items():
+            kind = replace(_NOTHING, type=type or "", outcome=outcome or "", reason=reason)
+            wanted = all(test(kind) is not negated for negated, test in tests)
+            if wanted and id < 0 and typed:
+                general.append(id)
+            elif wanted and (filter.may_match_type(kind.type) if id > 0 else type != SYSTEM):
+                sure.append(id)
+            else:
+                left_out.append(id)
+        if not sure and not general:
+            return None
+        keyed = None
+        if general:
+            self.connection.create_function("wants_type", 1, filter.may_match_type, deterministic=True)
+            for term in typed:
+                if not term.negated and not any("*" in value for value in term.values):
+                    canonical = {filter.catalogue.canonical(value) for value in term.values}
+                    names = {name for one in canonical for name in (one, *filter.catalogue.aliases(one))}
+                    keyed = self._keyed((TYPE,), sorted(names), negated=False)
+                    break
+        of_general = (_OfRow(_WANTED_TYPE),) if general else ()
+        return _Symbolic("kind", tuple(sure), tuple(general), of_general, keyed, tuple(left_out))
 
-    def _wanted_origins(self, filter: Filter) -> list[int]:
-        tests = _tests_of(filter, "source", "provider", "realm")
-        wanted: list[int] = []
-        for id, source, provider, realm_id, realm_name in self._origins:
-            origin = replace(_NOTHING, source=source, provider=provider, realm_id=realm_id, realm_name=realm_name)
-            if all(test(origin) is not negated for negated, test in tests):
-                wanted.append(id)
-        return wanted
+    def _of_origin(self, filter: Filter) -> _Symbolic | None:
+        """``None``: no event there is can be of an origin that is wanted."""
+        tests, of_realm = _tests_of(filter, "source", "provider"), _tests_of(filter, "realm")
+        realms = [self._keyed((REALM,), term.values, term.negated) for term in filter.terms if term.name == "realm"]
+        sure, general, left_out = [], [], []
+        for id, (source, provider, realm_id, realm_name) in self._symbols["origin"].items():
+            origin = replace(
+                _NOTHING, source=source or "", provider=provider or "", realm_id=realm_id, realm_name=realm_name
+            )
+            wanted = all(test(origin) is not negated for negated, test in tests)
+            if wanted and id < 0 and realms:
+                general.append(id)
+            elif wanted and (id < 0 or all(test(origin) is not negated for negated, test in of_realm)):
+                sure.append(id)
+            else:
+                left_out.append(id)
+        if not sure and not general:
+            return None
+        keyed = next((one for one in realms if not one.negated), None) if general else None
+        of_general = tuple(realms) if general else ()
+        return _Symbolic("origin", tuple(sure), tuple(general), of_general, keyed, tuple(left_out))
 
 
+_ROLES = {
+    "session": (SESSION,),
+    "target": (TARGET,),
+    "actor": (ACTOR,),
+    "user": (ACTOR, TARGET),
+    "client": (CLIENT,),
+}
+_ALL = _Sql("1")
+_LATEST = (1 << 63) - 1
+_WANTED_TYPE = _Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
 _NOTHING = facets(
     b'{"time":0,"type":"","outcome":"","source":{"name":"","provider":"","nativeType":"","receivedAt":0}}'
 )
@@ -282,66 +628,25 @@ def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[Facets]
     return [(term.negated, term_test(term, filter.catalogue)) for term in filter.terms if term.name in names]
 
 
-def _key_way(where: _Sql, order: Order | None = "time") -> _Way:
-    return _Way("found_by AS f", where, f"{_ROW} f.position", "f.time", "f.position", order, parted=True)
+def _cost(condition: _Condition) -> int:
+    """What it costs to count a little of its rows, about."""
+    return condition.size if isinstance(condition, _Keyed) else _MERGED
 
 
-def _by_address(term: Term) -> _Condition:
-    ranges: list[tuple[Address, Address]] = []
-    for value in term.values:
-        ranges += stored_ranges(*address_range(value))
-    ends = tuple(end for pair in ranges for end in pair)
-    test = f"({' OR '.join(['e.address BETWEEN ? AND ?'] * len(ranges))})"
-    if term.negated:
-        return _Condition(_Sql(f"{test} IS NOT TRUE", ends))
-    return _Condition(
-        _Sql(test, ends),
-        _ways(
-            _key_way(_Sql("f.key = ?", (low,)))
-            if low == high
-            else _key_way(_Sql("f.key BETWEEN ? AND ?", (low, high)), None)
-            for low, high in ranges
-        ),
-    )
+def _in(column: str, numbers: Sequence[int]) -> _Sql:
+    """A test whether a column has one of some numbers; one text for any number of many."""
+    if len(numbers) <= _MERGED:
+        return _Sql(f"{column} IN ({','.join('?' * len(numbers))})", tuple(numbers))
+    return _Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(numbers).decode(),))
 
 
-def _by_words(term: Term) -> _Condition:
-    any_of = [
-        " AND ".join(f'"{word.text}"*' if word.prefix else f'"{word.text}"' for word in query_words(value))
-        for value in term.values
-    ]
-    question = " OR ".join(f"({all_of})" for all_of in any_of)
-    one = _Sql("EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = e.position)", (question,))
-    many = _Sql("e.position IN (SELECT words.rowid FROM words WHERE words MATCH ?)", (question,))
-    if "*" in question:
-        one = many  # a beginning is looked up among all words that have it, however few rows are asked for
-    if term.negated:
-        return _Condition(_Sql(f"NOT {one.text}", one.values), (), _Sql(f"NOT {many.text}", many.values))
-    where = _Sql("words MATCH ?", (question,))
-    way = _Way("words", where, f"{_ROW} words.rowid", position="words.rowid", order="log")
-    return _Condition(one, (way,), many)
+def _within(positions: _Sql) -> _Sql:
+    return _Sql(f"+e.position IN ({positions.text})", positions.values)
 
 
-def _by_symbol(column: str, wanted: Sequence[int]) -> _Condition:
-    return _Condition(
-        _Sql(f"+e.{column} IN ({','.join(map(str, wanted))})"),
-        _ways(
-            _Way(f"event AS e INDEXED BY event_{column}", _Sql(f"e.{column} = ?", (id,)), order="time") for id in wanted
-        ),
-    )
-
-
-def _ways(ways: Iterable[_Way]) -> tuple[_Way, ...]:
-    found = tuple(ways)
-    return found if len(found) <= _WAYS else ()
-
-
-def _time_bounds(filter: Filter) -> _Sql:
-    return _range("{time}", filter.time_from, filter.time_to)
-
-
-def _received_bounds(filter: Filter) -> _Sql:
-    return _range("e.received_at", filter.received_from, filter.received_to)
+def _joined(between: str, pieces: Iterable[_Sql]) -> _Sql:
+    pieces = list(pieces)
+    return _Sql(between.join(one.text for one in pieces), tuple(value for one in pieces for value in one.values))
 
 
 def _range(column: str, low: int | None, high: int | None) -> _Sql:
@@ -351,9 +656,12 @@ def _range(column: str, low: int | None, high: int | None) -> _Sql:
     return _Sql(" AND ".join(text for text, _ in given) or "1", tuple(value for _, value in given))
 
 
-def _of(bounds: _Sql, way: _Way) -> _Sql:
-    return _Sql(bounds.text.format(time=way.time, position=way.position), bounds.values)
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
+def _merged(ranges: Iterable[tuple[Address, Address]]) -> list[tuple[Address, Address]]:
+    """The same addresses in ranges that do not overlap."""
+    found: list[tuple[Address, Address]] = []
+    for low, high in sorted(ranges, key=lambda one: (isinstance(one[0], bytes), one)):
+        if found and type(found[-1][1]) is type(low) and low <= found[-1][1]:  # type: ignore[operator]
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found

@@ -29,8 +29,12 @@ from adapter.search.cursor import (
 from adapter.search.filling import Filling
 from adapter.search.query import Reader
 from adapter.search.store import is_damage
+from adapter.search.turns import Turns
 
 Answer = TypeVar("Answer")
+
+#: How long a question may run, seconds; and how many run at the same time, each of another caller.
+TIMEOUT, READERS = 10.0, 3
 
 #: Steps of SQLite's machine between two looks at the clock.
 _STEPS = 20_000
@@ -43,21 +47,28 @@ class Page:
     positions: Sequence[int]
     #: Cursor of the page after this one; ``None`` at the end of ``order=time``, never with ``order=log``.
     next: str | None
+    #: The same of the page that begins after each of the positions.
+    _cursors: Sequence[TimeCursor | LogCursor] = ()
+
+    def after(self, count: int) -> str | None:
+        """Cursor of the page that begins after the first ``count`` positions, at least one."""
+        return self.next if count >= len(self.positions) else write_cursor(self._cursors[count - 1])
 
 
 class Search:
     """Questions about events. All methods may be called from many tasks at once.
 
     Each question runs in one hop on a thread of its own, in one short read transaction; a question that takes too
-    long is broken off.
+    long is broken off. Questions of one caller run one after the other, those of several in turn.
     """
 
     def __init__(self, path: Path, log: Log, filling: Filling, *, timeout: float, readers: int) -> None:
         self._path = path
         self._log = log
         self._filling = filling
-        #: How long a question may take, seconds.
+        #: How long a question may run, and how long it may wait for its turn, seconds.
         self.timeout = timeout
+        self._turns = Turns(readers)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
         self._own = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -102,52 +113,73 @@ class Search:
         limit: int = 100,
         cursor: str | None = None,
         revisions: bool = False,
+        caller: str = "",
+        patient: bool = False,
     ) -> Page:
         """One page of the events that match, complete up to the log's head at this moment.
 
         ``order="time"``: newest first by event time, each event once in its latest revision; pages joined give each
         event once while new ones arrive. ``order="log"``: ascending by position, each event in its first entry, with
-        ``revisions`` in every one.
+        ``revisions`` in every one. ``caller``: whose turn it waits for, however long if it is ``patient``.
 
         Raises:
-            RequestError: 400, the cursor is bad; 503, the question took too long or the database is being built.
+            RequestError: 400, the cursor is bad; 503, the question took too long, or did not come to its turn, or the
+                database is being built.
             StoreUnavailable: the search database cannot be read now.
         """
         head = self._log.head
+        wait = None if patient else self.timeout
         if order == "time":
             before = newest(head) if cursor is None else read_time_cursor(cursor)
-            rows = await self._ask(head, lambda reader: reader.by_time(filter, limit + 1, before)) if head else []
-            page = rows[:limit]
-            more = write_cursor(TimeCursor(*page[-1], before.snapshot)) if len(rows) > limit else None
-            return Page([row.position for row in page], more)
+            rows = (
+                await self._ask(caller, wait, head, lambda reader: reader.by_time(filter, limit + 1, before))
+                if head
+                else []
+            )
+            cursors = [TimeCursor(*row, before.snapshot) for row in rows[:limit]]
+            more = write_cursor(cursors[-1]) if len(rows) > limit else None
+            return Page([row.position for row in rows[:limit]], more, cursors)
         after = BEGINNING if cursor is None else read_log_cursor(cursor)
         positions = (
-            await self._ask(head, lambda reader: reader.by_log(filter, limit, after, head, revisions)) if head else []
+            await self._ask(caller, wait, head, lambda reader: reader.by_log(filter, limit, after, head, revisions))
+            if head
+            else []
         )
-        return Page(positions, write_cursor(LogCursor(positions[-1]) if positions else after))
+        places = [LogCursor(position) for position in positions]
+        return Page(positions, write_cursor(places[-1] if places else after), places)
 
     async def pages(
-        self, filter: Filter, *, order: Order = "time", limit: int = 1000, revisions: bool = False
+        self, filter: Filter, *, order: Order = "time", limit: int = 1000, revisions: bool = False, caller: str = ""
     ) -> AsyncIterator[Sequence[int]]:
         """All that matches now, a page of positions at a time: any number in constant memory, each page in a short
-        read of its own. Raises as `find` does."""
+        read of its own, for whose turn it waits. Raises as `find` does."""
         cursor = None
         while True:
-            page = await self.find(filter, order=order, limit=limit, cursor=cursor, revisions=revisions)
+            page = await self.find(
+                filter, order=order, limit=limit, cursor=cursor, revisions=revisions, caller=caller, patient=True
+            )
             if page.positions:
                 yield page.positions
             if page.next is None or len(page.positions) < limit:
                 return
             cursor = page.next
 
-    async def _ask(self, head: int, question: Callable[[Reader], Answer]) -> Answer:
+    async def _ask(self, caller: str, wait: float | None, head: int, question: Callable[[Reader], Answer]) -> Answer:
         for last in (False, True):  # a damaged database is built again once
             await self.wait(head)
             generation = self._filling.generation
             try:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._answer, generation, question
-                )
+                async with self._turns.of(caller, timeout=wait):
+                    return await asyncio.get_running_loop().run_in_executor(
+                        self._threads, self._answer, generation, question
+                    )
+            except TimeoutError:
+                raise RequestError(
+                    503,
+                    "Search is busy",
+                    f"{self.timeout:g} s have passed while other questions, first of all of this key, were answered",
+                    headers={"Retry-After": "5"},
+                ) from None
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                     raise RequestError(
@@ -187,11 +219,11 @@ class Search:
 
 @contextlib.asynccontextmanager
 async def open_search(
-    path: Path, log: Log, log_path: Path, *, timeout: float = 10.0, readers: int = 2
+    path: Path, log: Log, log_path: Path, *, timeout: float = TIMEOUT, readers: int = READERS
 ) -> AsyncIterator[Search]:
     """Search over the log, kept in the file ``path`` and filled by a process of its own from the log's file
     ``log_path``. The file may be removed at any time while this is closed; whatever is wrong with it, it is built
-    again. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time."""
+    again. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time, each by another caller."""
     filling = Filling(path, log, log_path)
     running = asyncio.create_task(filling.run())
     search = Search(path, log, filling, timeout=timeout, readers=readers)

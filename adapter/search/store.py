@@ -3,19 +3,24 @@
     event     one row for each entry with an event: times, kind, origin, address; what every question ends in
     found_by  (part, key, time, position): who, client, session and address of an event, each as one key
     part      the stretches of the log that found_by is divided into, and between which times their events lie
-    words     full text, without the text
-    kind      each (type, outcome, reason) there is, known by a small number
-    origin    each (source, provider, realm id, realm name) there is, known by a small number
+    words     full text, without the text; each word behind the code of its part
+    kind      each (type, outcome, reason) there is, known by a small number; the first `SYMBOLS_LIMIT` of them
+    origin    each (source, provider, realm id, realm name) there is, the same
+    any_type  types of events whose kind does not tell it
     state     how far it is filled, of which log, the secret of its fingerprints, and how many entries a part is
 
 A key is one SQLite value: a negative integer is the fingerprint of a text and its role, another integer an IPv4
 address, a blob an IPv6 address. So ids and names of any length cost 8 bytes, and ranges of addresses are ranges of
-keys. Kinds and origins are few, so a question settles its conditions on them in memory, and one index holds each.
+keys. Kinds and origins are few, so a question settles its conditions on them in memory, and one index holds each. But
+senders choose types and realms, and may invent them without end: beyond the limit, or where they are long, an event
+gets a *general* kind or origin, with a negative number and without type or realm, and is found by keys of these.
 
 Indexes end in the time, so that the newest events of any key, kind or origin are read straight from an index. All of
 them grow in order but ``found_by``, where the rows of a batch go everywhere: in one tree over all entries each would
 soon change a page of its own. So it takes them sorted, and has a tree for each part of the log, one after the other in
-the same table; a question by key looks into one part after the other, the newest first.
+the same table; a question by key looks into one part after the other, the newest first. For the same reason a word
+has a list for each part: no list is longer than a part, and neither is the work for any condition before a page may be
+full.
 """
 
 from __future__ import annotations
@@ -27,11 +32,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from adapter.facets import MAPPED, address_bytes, facets
+from adapter.facets import MAPPED, SYSTEM, address_bytes, facets
 from adapter.log.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 3
+VERSION = 4
 
 SCHEMA = """
 CREATE TABLE event (
@@ -52,9 +57,11 @@ CREATE TABLE found_by (part INTEGER, key, time INTEGER, position INTEGER, PRIMAR
     WITHOUT ROWID;
 CREATE TABLE part (id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL);
 CREATE VIRTUAL TABLE words USING fts5 (text, content='', detail=none, columnsize=0, tokenize='ascii');
+-- Of a general kind (id < 0) type is "system." or empty; of a general origin the realm is null.
 CREATE TABLE kind (id INTEGER PRIMARY KEY, type TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
 CREATE TABLE origin (id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, realm_id TEXT,
     realm_name TEXT);
+CREATE TABLE any_type (position INTEGER PRIMARY KEY, type TEXT NOT NULL);
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL,
     part_size INTEGER NOT NULL);
 """
@@ -65,8 +72,12 @@ PAGE_SIZE = 8192
 #: the parts to look into for a rare key.
 PART_SIZE = 1 << 17
 
-#: Roles of a text, before its fingerprint is made.
-ACTOR, TARGET, CLIENT, SESSION = "a", "t", "c", "s"
+#: Kinds, and origins, that are told apart, and how long their texts may be together, characters: whoever sends may
+#: invent types and realms, and all of these are held in memory.
+SYMBOLS_LIMIT, SYMBOL_LENGTH = 4_096, 400
+
+#: Roles of a text, before its fingerprint is made. Type and realm have keys only where kind and origin are general.
+ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM = "a", "t", "c", "s", "y", "r"
 
 _NEGATIVE = -(1 << 63)
 #: How many fingerprints of a role, and how many addresses, are remembered, and of texts of which length.
@@ -102,6 +113,18 @@ class Keys(dict[str, int]):
                 self.clear()
             self[text] = made
         return made
+
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def part_code(part: int) -> str:
+    """What stands before each word of a part: four letters for each, so that no word of another part begins so."""
+    code = ""
+    for _ in range(4):
+        part, digit = divmod(part, len(_DIGITS))
+        code = _DIGITS[digit] + code
+    return code
 
 
 Address = int | bytes
@@ -220,8 +243,8 @@ class Store:
             run("PRAGMA journal_size_limit = 67108864")
             run("PRAGMA temp_store = MEMORY")
             self.position, self.uid, self.received_at, secret, self._part_size = run("SELECT * FROM state").fetchone()
-            self._kinds = _Symbols(self._connection, "kind", 3)
-            self._origins = _Symbols(self._connection, "origin", 4)
+            self._kinds = _Symbols(self._connection, "kind", 3, _general_kind)
+            self._origins = _Symbols(self._connection, "origin", 4, _general_origin)
         except TypeError:
             raise Unusable("its state is missing") from None
         except sqlite3.DatabaseError as error:
@@ -229,8 +252,8 @@ class Store:
             if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise Unusable(str(error)) from None
             raise
-        self._actors, self._targets, self._clients, self._sessions = (
-            Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION)
+        self._actors, self._targets, self._clients, self._sessions, self._types, self._realms = (
+            Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM)
         )
         self._addresses = _Addresses()
         self._inode = self._path.stat().st_ino
@@ -255,6 +278,8 @@ class Store:
         numbers: list[_Found] = []
         blobs: list[_Found] = []
         texts: list[tuple[int, str]] = []
+        types: list[tuple[int, str]] = []
+        size, part, code, between = self._part_size, -1, "", ""
         revised: list[tuple[int, bytes]] = []
         for position, uid, revision, received_at, event in entries:
             if event is None:
@@ -282,8 +307,19 @@ class Store:
                 blobs.append((address, time, position))
             kind = kinds[found.type, found.outcome, found.reason]
             origin = origins[found.source, found.provider, found.realm_id, found.realm_name]
+            if kind < 0:
+                types.append((position, found.type))
+                numbers.append((self._types.fingerprint(found.type), time, position))
+            if origin < 0:
+                for realm in {found.realm_id, found.realm_name}:
+                    if realm is not None:
+                        numbers.append((self._realms.fingerprint(realm), time, position))
             events.append((position, time, received_at, kind, origin, address))
-            texts.append((position, found.text))
+            if position // size != part:
+                part = position // size
+                code = part_code(part)
+                between = " " + code
+            texts.append((position, code + found.text.replace(" ", between)))
             if revision:
                 revised.append((position, uid))
         numbers.sort(key=_roughly)
@@ -304,6 +340,7 @@ class Store:
                 _insert(self._connection, into, "(?,?,?,?,?,?)", events)
                 self._insert_keys(events, numbers, blobs)
                 self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
+                self._connection.executemany("INSERT INTO any_type VALUES (?,?)", types)
                 for revision_at, revised_uid in revised:
                     self._supersede(revision_at, find_before(revised_uid, revision_at))
                 run("COMMIT")
@@ -350,17 +387,33 @@ class Store:
             raise Unusable("taken away")
 
 
-class _Symbols(dict[tuple[str | None, ...], int]):
-    """Tuples known by small numbers; new ones are written with the batch that brings them."""
+Symbol = tuple[str | None, ...]
 
-    def __init__(self, connection: sqlite3.Connection, table: str, columns: int) -> None:
-        super().__init__({row[1:]: row[0] for row in connection.execute(f"SELECT * FROM {table}")})
+
+class _Symbols(dict[Symbol, int]):
+    """Tuples known by small numbers; new ones are written with the batch that brings them. There are so many at most:
+    all others are known by a general one, which is less exact."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, table: str, columns: int, general: Callable[[Symbol], Symbol]
+    ) -> None:
+        rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+        super().__init__({row[1:]: row[0] for row in rows if row[0] > 0})
         self._connection = connection
         self._insert = f"INSERT INTO {table} VALUES ({','.join('?' * (columns + 1))})"
         self._new: list[tuple[object, ...]] = []
+        self._general = general
+        #: Known by negative numbers.
+        self._generals: dict[Symbol, int] = {row[1:]: row[0] for row in rows if row[0] < 0}
 
-    def __missing__(self, symbol: tuple[str | None, ...]) -> int:
-        number = self[symbol] = len(self) + 1
+    def __missing__(self, symbol: Symbol) -> int:
+        if len(self) < SYMBOLS_LIMIT and sum([len(text) for text in symbol if text is not None]) <= SYMBOL_LENGTH:
+            number = self[symbol] = len(self) + 1
+        else:
+            symbol = self._general(symbol)
+            if symbol in self._generals:
+                return self._generals[symbol]
+            number = self._generals[symbol] = -len(self._generals) - 1
         self._new.append((number, *symbol))
         return number
 
@@ -370,6 +423,16 @@ class _Symbols(dict[tuple[str | None, ...], int]):
     def written(self) -> None:
         """What was new is committed; until then each batch brings it again."""
         self._new.clear()
+
+
+def _general_kind(kind: Symbol) -> Symbol:
+    type, outcome, reason = kind
+    return (SYSTEM if type is not None and type.startswith(SYSTEM) else ""), outcome, reason
+
+
+def _general_origin(origin: Symbol) -> Symbol:
+    source, provider, _, _ = origin
+    return source, provider, None, None
 
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})

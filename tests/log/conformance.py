@@ -220,6 +220,38 @@ class LogConformance:
             assert [entry.position for entry in await log.fetch([4, 99, 1, 5])] == [4, 1, 5]
             assert await log.fetch([]) == []
 
+    async def test_what_is_fetched_is_bounded_in_bytes_and_is_asked_for_again_where_it_ended(
+        self, place: Place
+    ) -> None:
+        async with place.open() as log:
+            mib = 1024 * 1024
+            sizes = (3, 3, 3, 3, 30, 1)
+            for size in sizes:
+                await log.append([new_entry(event=b" " * (size * mib))])
+            asked = [6, 5, 4, 99, 3, 2, 1]
+            lengths = []
+            while entries := await log.fetch(asked):
+                lengths.append([len(entry.event or b"") // mib for entry in entries])
+                asked = asked[asked.index(entries[-1].position) + 1 :]
+            assert lengths == [[1, 30], [3, 3, 3], [3]]
+            assert [entry.position for entry in await log.fetch([2, 1], size=1)] == [2]
+
+    async def test_many_entries_far_apart_are_fetched_as_they_are_read(self, place: Place) -> None:
+        async with place.open() as log:
+            for _ in range(5):
+                await log.append([new_entry() for _ in range(200)])
+            entries = await read_all(log)
+            assert await log.fetch([entry.position for entry in reversed(entries)]) == entries[::-1]
+
+    async def test_the_beginning_of_what_was_sent(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(raw=b"first"), new_entry(raw=b"0123456789"), new_entry(raw=b"")])
+            assert [await log.raw(2, size=size) for size in (4, 100)] == [
+                (b"0123", "application/json"),
+                (b"0123456789", "application/json"),
+            ]
+            assert await log.raw(3, size=4) == (b"", "application/json")
+
     async def test_an_entry_is_found_by_its_uid_alone(self, place: Place) -> None:
         async with place.open() as log:
             entries = [new_entry(weak="w"), new_entry("s", "w"), new_entry(), new_entry("t", "u")]

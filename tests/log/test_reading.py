@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapter.log.reading import READ_SIZE, Reader, each_event, open_reader, read_entries
+from adapter.log.protocol import READ_SIZE
+from adapter.log.reading import Reader, each_event, open_reader, read_entries
 from adapter.log.sqlite import open_sqlite_log
 from tests.log.entries import new_entry, quarantined_entry
 

@@ -17,6 +17,7 @@ from adapter.facets import facets
 from adapter.filter import Filter
 from adapter.log.reading import EventRow
 from adapter.model import EventDict
+from adapter.search import store
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.query import Reader
 from adapter.search.store import Store, create
@@ -24,6 +25,8 @@ from tests.search.events import CATALOGUE, make_entry, make_event
 
 #: Few enough that most tests have several parts, and batches that lie in two.
 PART_SIZE = 4
+#: Values that nothing has, so many that a condition is no longer looked for one by one.
+NOBODY = [f"nobody-{number}" for number in range(40)]
 
 Fill = Callable[[Sequence[EventRow]], Reader]
 
@@ -37,10 +40,10 @@ class Database:
         #: Position of the latest entry of each event.
         self._latest: dict[bytes, int] = {}
 
-    def fill(self, entries: Sequence[EventRow]) -> Reader:
+    def fill(self, entries: Sequence[EventRow], *, part_size: int = PART_SIZE) -> Reader:
         self._number += 1
         path = self._folder / f"{self._number}.sqlite"
-        create(path, part_size=PART_SIZE)
+        create(path, part_size=part_size)
         self.store = Store(path)
         self.add(entries)
         return Reader(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None))
@@ -171,18 +174,45 @@ SMALL_FILTERS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+#: Of a filter: so many values more that nothing has.
+_MORE: dict[str, list[str]] = {
+    **dict.fromkeys(("realm", "user", "actor", "target", "client", "session", "source"), NOBODY),
+    "type": [f"access.{name}" for name in NOBODY],
+    "ip": [f"198.51.100.{number}" for number in range(1, 40, 2)] + [f"198.{number}.0.0/16" for number in range(60, 80)],
+    "q": [f"word{number}" for number in range(30)],
+}
+
+
+def _words(parameters: dict[str, list[str]]) -> int:
+    return len(parameters.get("q", [])) + len(parameters.get("not_q", []))
+
+
+def with_more(parameters: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: values + _MORE.get(name.removeprefix("not_"), []) for name, values in parameters.items()}
+
+
+@pytest.mark.parametrize("symbols", [4_096, 2, 0], ids=["all_kinds_told_apart", "two_kinds_told_apart", "none"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=st.lists(st.none() | EVENTS, min_size=1, max_size=25),
-    filters=st.lists(SMALL_FILTERS, min_size=8, max_size=8),
+    filters=st.lists(SMALL_FILTERS, min_size=6, max_size=6),
     size=st.sampled_from([1, 3, 7, 100]),
+    many=st.booleans(),
 )
 def test_the_database_and_the_filter_agree_on_every_event(
-    database: Database, events: list[EventDict | None], filters: list[dict[str, list[str]]], size: int
+    database: Database,
+    symbols: int,
+    events: list[EventDict | None],
+    filters: list[dict[str, list[str]]],
+    size: int,
+    many: bool,
 ) -> None:
     database.forget()
-    reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(store, "SYMBOLS_LIMIT", symbols)
+        reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
     for parameters in filters:
+        parameters = with_more(parameters) if many and _words(parameters) <= 2 else parameters
         filter = Filter.parse(parameters, CATALOGUE)
         wanted = [
             (event["time"], position)
@@ -309,3 +339,75 @@ def test_an_event_that_is_found_in_two_ways_is_found_once(database: Database) ->
     filter = parse(user=["u1", "alice"])
     assert [row.position for row in reader.by_time(filter, 10, newest(8))] == [1]
     assert reader.by_log(filter, 10, BEGINNING, 8, False) == [1]
+
+
+def test_with_many_values_a_page_of_each_order_is_that_of_few(database: Database) -> None:
+    others = [f"nobody-{number}" for number in range(990)]
+    entries = [
+        make_entry(n, make_event(time=n, authDetails={"userId": f"u{n % 7}", "ipAddress": f"10.0.{n % 5}.1"}))
+        for n in range(1, 300)
+    ]
+    reader = database.fill(entries)
+    for few, many in [
+        (parse(user=["u1", "u2"]), parse(user=["u1", "u2", *others])),
+        (parse(not_user=["u1"]), parse(not_user=["u1", *others])),
+        (parse(ip="10.0.1.1"), parse(ip=["10.0.1.1", *(f"10.9.{n}.0/30" for n in range(200))])),
+    ]:
+        assert newest_first(reader, many, snapshot=299, size=50) == newest_first(reader, few, snapshot=299, size=50)
+        assert in_log_order(reader, many, until=299, size=50) == in_log_order(reader, few, until=299, size=50)
+
+
+def test_words_of_one_part_are_not_found_in_another(database: Database) -> None:
+    reader = database.fill([make_entry(n, make_event(details={"w": f"0000 word{n} a{n:04d}"})) for n in range(1, 41)])
+    for word, found in [
+        ("word7", [7]),
+        ("0000", list(range(1, 41))),
+        ("a001*", list(range(10, 20))),
+        ("000*", list(range(1, 41))),
+    ]:
+        assert in_log_order(reader, parse(q=word), until=40, size=100) == found
+
+
+def test_what_a_question_does_before_its_page_is_full_grows_with_no_number_of_values(database: Database) -> None:
+    entries = [make_entry(n, make_event(time=n, authDetails={"userId": f"u{n}"})) for n in range(1, 20_001)]
+    reader = database.fill(entries, part_size=5_000)
+    steps: list[int] = []
+
+    def count(filter: Filter) -> int:
+        steps.clear()
+        reader.connection.set_progress_handler(lambda: steps.append(1), 1_000)
+        reader.by_time(filter, 10, newest(20_000))
+        reader.connection.set_progress_handler(None, 0)
+        return len(steps)
+
+    one_by_one = 20_000 * 64 * 2 / 1_000  # what 64 users cost when each was looked for on each row
+    assert count(parse(user=[f"nobody-{n}" for n in range(1_000)])) < one_by_one / 4
+    assert count(parse(not_user=[f"u{n}" for n in range(1, 1_000)])) < one_by_one / 4
+
+
+def test_types_and_realms_that_are_invented_without_end_are_found_all_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SYMBOLS_LIMIT", 20)
+    entries = [
+        make_entry(n, make_event(type=f"access.X{n}", realmId=f"r{n}", realmName=None, time=n)) for n in range(1, 101)
+    ]
+    long = make_entry(101, make_event(type="access." + "L" * 1_000, realmId="R" * 1_000, time=101))
+    system = make_entry(102, make_event(type="system.STARTED", time=102))
+    reader = database.fill([*entries, long, system])
+    kinds, origins = (
+        reader.connection.execute(f"SELECT count(*) FROM {one}").fetchone()[0] for one in ("kind", "origin")
+    )
+    assert (kinds, origins) == (22, 21)  # general ones: of system's types and of all others
+    for filter, found in [
+        (parse(type="access.X77"), [77]),
+        (parse(type="access.X7"), [7]),
+        (parse(type="access.X7*"), [79, 78, 77, 76, 75, 74, 73, 72, 71, 70, 7]),
+        (parse(type="access.X9*", not_type=["access.X91", "*0"]), [99, 98, 97, 96, 95, 94, 93, 92, 9]),
+        (parse(realm="r50"), [50]),
+        (parse(realm=["r5", "r95"], not_realm="r5"), [95]),
+        (parse(type="access.LLL*", realm="R" * 1_000), [101]),
+        (parse(type="system.*"), [102]),
+        (parse(**{"from": "99"}), [101, 100, 99]),
+    ]:
+        assert newest_first(reader, filter, snapshot=102, size=3) == found
