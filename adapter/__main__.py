@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from adapter import __version__
-from adapter.commands import events, mapping
+from adapter.commands import events, log, mapping
 from adapter.commands.serve import serve
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(serve)
 app.add_typer(events.app, name="events")
 app.add_typer(mapping.app, name="mapping")
+app.add_typer(log.app, name="log")
 
 
 def _show_version(wanted: bool) -> None:

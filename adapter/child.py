@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -25,3 +27,12 @@ def begin() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
+
+
+def tell_failure(event: str, error: BaseException) -> None:
+    """Say on standard error why such a process ends: one line of JSON, as the service's log has them, and no more, so
+    that nothing of an event gets into it. Needs little memory."""
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    said = "" if isinstance(error, MemoryError) else str(error)[:500]
+    line = {"event": event, "level": "error", "error": type(error).__name__, "problem": said, "timestamp": now}
+    os.write(2, json.dumps(line).encode() + b"\n")

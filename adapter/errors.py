@@ -6,6 +6,8 @@
     ├── RequestError          the caller of the HTTP interface; carries the status
     └── StoreError            the disk or database
         ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
+        │   ├── StoreUnanswered   no answer came: all of the request is stored, or nothing
+        │   └── StoreDamaged      its files are damaged: until they are recovered, nothing is stored
         └── StoreMismatch     the data was written by a newer version, or is not ours
 
 A message says where, what is wrong, and what would be right. A thing that is not found is ``None``, not an error.
@@ -71,13 +73,33 @@ class RequestError(AdapterError):
         self.extra = extra
         super().__init__(f"{title}: {detail}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _request_error, (self.status, self.title, self.detail, self.headers, self.extra)
+
+
+def _request_error(
+    status: int, title: str, detail: str, headers: dict[str, str], extra: dict[str, object]
+) -> RequestError:
+    return RequestError(status, title, detail, headers=headers, **extra)
+
 
 class StoreError(AdapterError):
-    """The disk or the database did not do what was asked; nothing of the failed call is stored."""
+    """The disk or the database did not do what was asked; nothing of the failed call is stored, unless the error is one
+    that says otherwise."""
 
 
 class StoreUnavailable(StoreError):
     """The store cannot write now (disk full, locked, read-only); the same call may succeed later."""
+
+
+class StoreUnanswered(StoreUnavailable):
+    """The store did not answer: all of the call is stored, or nothing, and which is unknown. The same call settles it:
+    events with an identity are stored once, and progress is not counted twice."""
+
+
+class StoreDamaged(StoreUnavailable):
+    """The store's files are damaged, or not the ones that were opened. It says so until the service is started again.
+    Whether the call that met it is stored is unknown."""
 
 
 class StoreMismatch(StoreError):

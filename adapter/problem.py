@@ -9,7 +9,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from adapter.errors import RequestError, StoreUnavailable
+from adapter.errors import RequestError, StoreDamaged, StoreUnanswered, StoreUnavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,7 +61,10 @@ def answer(error: Exception) -> web.Response:
             return problem(
                 503,
                 "Store unavailable",
-                "The store cannot write now, and nothing of this request was stored; send it again later.",
+                "The store did not answer, and it is not known whether this request was stored; send it again: what "
+                "is stored already becomes a duplicate."
+                if isinstance(error, StoreUnanswered | StoreDamaged)
+                else "The store cannot write now, and nothing of this request was stored; send it again later.",
                 headers={"Retry-After": RETRY_AFTER},
             )
         case web.HTTPException():

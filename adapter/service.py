@@ -52,6 +52,7 @@ from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
+from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
 from adapter.sinks.settings import open_sink
@@ -60,6 +61,7 @@ from adapter.sources.ingest import Door, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.tables.in_use import Tables
 from adapter.tables.watch import open_tables
+from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
 
 _log = structlog.get_logger("adapter.service")
@@ -90,9 +92,12 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, port: int | None = None, sinks: bool = True) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, *, port: int | None = None, sinks: bool = True, new_log: bool = False
+) -> AsyncIterator[Service]:
     """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
-    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with.
+    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with. ``new_log``
+    begins a new log also where one has been lost.
 
     Raises:
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
@@ -111,18 +116,22 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
         admin_token, admin_generated = _admin_token(folder, settings)
         access = Access([(admin_token, Holder(ADMIN, frozenset(Permission))), *_holders(settings)])
 
-        log_file = folder / "log.sqlite"
+        log_file, search_file = folder / "log.sqlite", folder / "search.sqlite"
+        if not new_log:
+            refuse_lost_log(log_file, search_file)
         # A log keeps the dictionary it was made with.
         dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
-        log = await stack.enter_async_context(open_sqlite_log(log_file, dictionary=dictionary))
-        opening_search = open_search(folder / "search.sqlite", log, log_file, timeout=settings.feed.question_timeout)
+        opening = open_sqlite_log(log_file, dictionary=dictionary, commit_timeout=settings.data.commit_timeout)
+        log = await stack.enter_async_context(opening)
+        opening_search = open_search(search_file, log, log_file, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
-        opening = _open_deliveries(settings, log, tables.catalogue, hints)
-        deliveries = await stack.enter_async_context(opening) if sinks else []
+        delivering = _open_deliveries(settings, log, tables.catalogue, hints)
+        deliveries = await stack.enter_async_context(delivering) if sinks else []
 
         counts = Counts()
-        intake = Intake(log, counts, events_limit=settings.server.events_limit)
+        server = settings.server
+        intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
         doors, nobody = _doors(access, configured, sources, tables)
         present = {name: door.source for name, door in doors.items()}
         providers = {name: source.provider for name, source in present.items()}
@@ -137,6 +146,7 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             lambda: read_renormalization(renormalization),
         ]
         lookup = Lookup(log, present)
+        trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), settings.server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [
             ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
@@ -144,15 +154,17 @@ async def open_service(settings: Settings, *, port: int | None = None, sinks: bo
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
-            *Mappings(tables, ArrivalCounts(log, providers), events_limit=settings.server.events_limit).operations(),
-            *Authoring(tables, events_limit=settings.server.events_limit).operations(),
-            *Comparisons(tables, log, present).operations(),
+            *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
+            *Authoring(tables, trials, events_limit=events_limit).operations(),
+            *Comparisons(tables, log, present, trials).operations(),
             *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, body_limit=settings.server.body_limit)
         host, drain = settings.server.host, settings.server.drain
         bound = await _listen(stack, app, host, settings.server.port if port is None else port, drain)
+        # Before requests get time to finish: no stop waits for a trial.
+        stack.push_async_callback(trials.close)
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         stack.enter_context(announced(folder, url))
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)

@@ -93,6 +93,11 @@ class Server(Section):
     body_limit: int = Field(16 * MIB, ge=1024, description="Bytes of a body as it is sent")
     unpacked_limit: int = Field(64 * MIB, ge=1024, description="Bytes of a body once it is unpacked")
     events_limit: int = Field(10_000, ge=1, description="Events in a body")
+    event_limit: int = Field(
+        MIB,
+        ge=1024,
+        description="Bytes of one event; of a larger one 64 KiB of its head, its size and its hash are quarantined",
+    )
     drain: float = Field(
         10, ge=0, le=600, description="Seconds for requests and sinks to finish when the service stops"
     )
@@ -111,6 +116,13 @@ class Data(Section):
     """Where everything is kept."""
 
     folder: Path = Field(Path("adapter-data"), description="The data folder; made if it is not there, mode 0700")
+    commit_timeout: float = Field(
+        10,
+        ge=1,
+        le=300,
+        description="Seconds within which the disk has to take what was posted; then the sender is told to send it "
+        "again (503), and so is every other one until the disk answers",
+    )
 
 
 class Auth(Section):
@@ -140,6 +152,9 @@ class Mappings(Section):
         ge=0,
         le=3600,
         description="Seconds between two looks for changed files; 0: they are taken up on SIGHUP and on request alone",
+    )
+    trial_timeout: float = Field(
+        10, gt=0, le=600, description="Seconds that a table which is tried over HTTP may take, before it is broken off"
     )
 
 

@@ -7,7 +7,7 @@ TOP = Path(__file__).parent.parent
 
 LEVELS = [
     {"child", "errors", "model", "resources"},
-    {"event", "facets", "formats", "counts", "folder", "section", "problem"},
+    {"event", "facets", "formats", "counts", "folder", "section", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"workbench"},
     {"tables"},

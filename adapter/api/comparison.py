@@ -5,7 +5,6 @@ The answer is JSON, a line at a time: how far it is, and at last the result.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -16,17 +15,18 @@ from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, Parameter, authorize
 from adapter.api.stream import Stream, streamed
-from adapter.api.trial import PROVIDER, read_trial, table_in_use, tried_table
-from adapter.errors import MappingError, RequestError
+from adapter.api.trial import PROVIDER, read_trial, table_in_use
 from adapter.filter import Filter
 from adapter.log.protocol import Log
 from adapter.mapping.body import JSON, NDJSON
-from adapter.mapping.table import Table
 from adapter.renormalization.comparing import StoredChanges, StoredComparison
 from adapter.settings import Permission
 from adapter.sources.intake import Source
 from adapter.tables.in_use import Tables
-from adapter.workbench.compare import Difference, changed_identity, table_changes
+from adapter.trials.pool import Trials
+from adapter.workbench import trial
+from adapter.workbench.compare import Difference
+from adapter.workbench.trial import TableComparison, Texts
 
 #: Between two lines that say how far it is, seconds.
 TELLING = 0.5
@@ -59,14 +59,14 @@ class Line(BaseModel):
 
 
 class Comparisons:
-    """Compares changed tables, one at a time."""
+    """Compares changed tables."""
 
-    def __init__(self, tables: Tables, log: Log, sources: Mapping[str, Source]) -> None:
+    def __init__(self, tables: Tables, log: Log, sources: Mapping[str, Source], trials: Trials) -> None:
         """``sources``: those that are configured, by name."""
         self._tables = tables
         self._log = log
         self._sources = sources
-        self._turn = asyncio.Lock()
+        self._trials = trials
 
     def operations(self) -> list[Operation]:
         return [
@@ -86,35 +86,31 @@ class Comparisons:
         ]  # fmt: skip
 
     async def diff(self, request: web.Request) -> web.StreamResponse:
-        trial = await read_trial(request)
-        if trial.mapping is None or trial.body is not None:
-            raise RequestError(400, "Bad request", 'send {"mapping": TEXT}: the table as it would be')
         given = {name: request.query.getall(name) for name in _MOMENTS if name in request.query}
         moments = Filter.parse(given, self._tables.catalogue)
         if given:
             authorize(request, Permission.READ)
-        async with self._turn:
-            old = table_in_use(self._tables, trial.provider)
-            new = await asyncio.to_thread(tried_table, self._tables, trial.provider, trial.mapping)
-            try:
-                examples = await asyncio.to_thread(table_changes, old, new)
-                identity = await asyncio.to_thread(changed_identity, old, new)
-            except MappingError as error:
-                raise RequestError(422, "Examples refused", str(error)) from None
-            found = Comparison(examples=examples, identity=identity, stored=None)
+        with self._trials.place():
+            tried = await read_trial(request, self._tables)
+            answer = await self._trials.run(trial.compare, self._tables.folders, tried)
+            compared = TableComparison.model_validate_json(answer)
+            found = Comparison(examples=compared.examples, identity=compared.identity, stored=None)
+            old = table_in_use(self._tables, tried.provider)
             async with streamed(request, NDJSON[0]) as stream:
                 if given:
-                    found.stored = await self._stored(stream, old, new, moments)
+                    found.stored = await self._stored(stream, old.provider, old.texts, compared.texts, moments)
                 await stream.write(_line("result", found))
             return stream.response
 
-    async def _stored(self, stream: Stream, old: Table, new: Table, moments: Filter) -> StoredChanges:
+    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, moments: Filter) -> StoredChanges:
         since, until = moments.received_from, moments.received_to
         begin = 0 if since is None else await self._log.position_at(since)
         # Arrivals are not in order: what is behind the last one in question is left out by its own moment.
         end = self._log.head
-        sources = {name: source for name, source in self._sources.items() if source.provider == old.provider}
-        comparison = StoredComparison(self._log, sources, old, new, since=since, until=until)
+        sources = {name: source for name, source in self._sources.items() if source.provider == provider}
+        comparison = StoredComparison(
+            self._log, self._trials, sources, self._tables.folders, old, new, since=since, until=until
+        )
         told = time.monotonic()
         async with aclosing(comparison.run(begin, end)) as positions:
             async for position in positions:

@@ -18,7 +18,8 @@ TRIAL_LIFETIME = 1.0
 
 
 class Health:
-    """Answers for the service; needs no token and tells nothing but yes or no, and which part somebody must look at.
+    """Answers for the service; needs no token and tells nothing but yes or no, and what somebody must look at: of the
+    log the names of its files, not what is in them or where they lie.
 
     ``warnings`` gives what is wrong without keeping the service from taking events, a line each; it is shown to
     everybody.
@@ -31,7 +32,7 @@ class Health:
         self._warnings = warnings
         self._lifetime = lifetime
         self._tried_at = float("-inf")
-        self._writable = False
+        self._problem: str | None = None
         self._trial = asyncio.Lock()
 
     def operations(self) -> list[Operation]:
@@ -56,9 +57,15 @@ class Health:
     async def ready(self, request: web.Request) -> web.Response:
         async with self._trial:
             if time.monotonic() - self._tried_at >= self._lifetime:
-                self._writable = await self._log.writable() is None
+                self._problem = await self._log.writable()
                 self._tried_at = time.monotonic()
-        if self._writable:
+        # Whoever met damage meanwhile is believed at once.
+        damaged = self._log.damaged
+        if damaged is not None:
+            detail = f"The log is damaged, and events are refused until it is recovered: {damaged}"
+            return problem(503, "Not ready", detail)
+        if self._problem is None:
             warnings = list(self._warnings())
             return json_answer(orjson.dumps({"status": "ready", **({"warnings": warnings} if warnings else {})}))
-        return problem(503, "Not ready", "The store cannot write.", headers={"Retry-After": RETRY_AFTER})
+        detail = f"The store cannot write: {self._problem}"
+        return problem(503, "Not ready", detail, headers={"Retry-After": RETRY_AFTER})

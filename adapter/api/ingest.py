@@ -16,6 +16,9 @@ class Received(BaseModel):
     quarantined: int = Field(description="Records that could not be made an event; they are kept")
     ignored: int = Field(description="Records that the provider's table leaves out")
     uids: list[str | None] = Field(description="One for each record in the order sent; null if it was ignored")
+    oversize: int = Field(
+        0, description="Only if there are any: quarantined records larger than one event may be; a head of each is kept"
+    )
 
 
 def ingest_operation(handler: Handler) -> Operation:

@@ -3,11 +3,10 @@ functions as ``idp-adapter mapping``."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, Field
@@ -15,29 +14,16 @@ from pydantic import BaseModel, Field
 from adapter.api.arrivals import ArrivalCounts, Arrived
 from adapter.api.feed import read_switch
 from adapter.api.operation import Answer, Operation, Parameter, json_answer
-from adapter.api.trial import (
-    PROVIDER,
-    Trial,
-    is_there,
-    read_trial,
-    refused,
-    table_in_use,
-    tried_document,
-    tried_table,
-    unknown,
-)
-from adapter.errors import MappingError, RequestError
-from adapter.mapping.apply import apply_records, records_of
-from adapter.mapping.body import JSON, NDJSON, NotReadable, Record, UnknownMedia
-from adapter.mapping.document import Document
-from adapter.mapping.table import Table, table_file
+from adapter.api.trial import PROVIDER, is_there, read_trial, table_in_use, unknown
+from adapter.mapping.body import JSON, NDJSON
+from adapter.mapping.table import table_file
 from adapter.settings import Permission
 from adapter.tables.in_use import Tables
-from adapter.workbench.check import Finding, check_document, findings_of
+from adapter.trials.pool import Trials
+from adapter.workbench import trial
+from adapter.workbench.check import Finding
 from adapter.workbench.coverage import Coverage, coverage
-from adapter.workbench.explain import Explanation, explain
-
-Found = TypeVar("Found")
+from adapter.workbench.trial import FINDINGS, Applied, Checked, Explained, refused
 
 _SWITCH = {"type": "string", "enum": ["0", "1"]}
 _FORCE = Parameter("force", "1: also if events would be known by other keys", _SWITCH)
@@ -78,38 +64,23 @@ class LogCoverage(Coverage):
     arrived: list[Arrived] | None = Field(None, description="With arrived=1: native types of the log, by number")
 
 
-class Checked(BaseModel):
-    """What a check found."""
-
-    ok: bool = Field(description="Whether there is no error; warnings do not count")
-    findings: list[Finding]
-
-
-class Applied(BaseModel):
-    """What raw events become, in order."""
-
-    events: list[Any] = Field(
-        description='The unified event, {"quarantined": {"nativeType", "problem"}} or {"ignored": {"nativeType"}}'
-    )
-
-
-class Explained(BaseModel):
-    """Why raw events become what they become, in order."""
-
-    explanations: list[Explanation]
-
-
 class Mappings:
-    """Shows tables, tries them, and has them taken up. Trials run in a thread, one at a time."""
+    """Shows tables, tries them, and has them taken up."""
 
     def __init__(
-        self, tables: Tables, arrivals: ArrivalCounts, *, events_limit: int, clock: Callable[[], float] = time.time
+        self,
+        tables: Tables,
+        arrivals: ArrivalCounts,
+        trials: Trials,
+        *,
+        events_limit: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._tables = tables
         self._arrivals = arrivals
+        self._trials = trials
         self._events_limit = events_limit
         self._clock = clock
-        self._turn = asyncio.Lock()
 
     def operations(self) -> list[Operation]:
         taken = (JSON, *NDJSON, "text/plain")
@@ -154,8 +125,24 @@ class Mappings:
 
     async def show(self, request: web.Request) -> web.Response:
         provider = self._known(request)
+        file = table_file(provider, self._tables.folders)
+        text = None
+        if file is not None:
+            try:
+                text = file.read_bytes().decode("utf-8", "replace")
+            except OSError:
+                file = None
+        with self._trials.place():
+            found = await self._trials.run(trial.findings, self._tables.folders, provider)
         state, table = self._state(provider), self._tables.get(provider)
-        return _told(await self._alone(lambda: self._page(state, table)))
+        page = MappingPage(
+            **state.model_dump(),
+            file=None if file is None else str(file),
+            text=text,
+            findings=FINDINGS.validate_json(found),
+            coverage=None if table is None else coverage(table),
+        )
+        return _told(page)
 
     async def cover(self, request: web.Request) -> web.Response:
         table = table_in_use(self._tables, self._known(request))
@@ -165,45 +152,25 @@ class Mappings:
         return _told(found)
 
     async def check(self, request: web.Request) -> web.Response:
-        trial = await read_trial(request)
-
-        if trial.mapping is None:
-            self._there(request)
-            if trial.body:
-                raise RequestError(400, "Bad request", 'send {"mapping": TEXT} to check a text, or no body at all')
-
-        def found() -> list[Finding]:
-            if trial.mapping is None:
-                return self._findings(trial.provider)
-            try:
-                document = tried_document(self._tables, trial.provider, trial.mapping)
-            except MappingError as error:
-                return findings_of(error)
-            kept = table_file(trial.provider, self._tables.folders)
-            examples = None if kept is None else kept.parent
-            return check_document(document, self._tables.catalogue, self._tables.folders, examples=examples)
-
-        findings = await self._alone(found)
-        return _told(Checked(ok=not any(finding.error for finding in findings), findings=findings))
+        with self._trials.place():
+            tried = await read_trial(request, self._tables)
+            if tried.provider in self._tables.refused or is_there(tried.provider, self._tables):
+                # Files are checked whether or not they can be used.
+                tried = replace(tried, in_use={})
+            return json_answer(await self._trials.run(trial.check, self._tables.folders, tried))
 
     async def apply(self, request: web.Request) -> web.Response:
-        trial = await read_trial(request)
-
-        def applied() -> Applied:
-            table = self._tried(trial)
-            records = self._records(table, trial)
-            return Applied(events=list(apply_records(table, records, self._now())))
-
-        return _told(await self._alone(applied))
+        return await self._try(trial.apply, request)
 
     async def explain(self, request: web.Request) -> web.Response:
-        trial = await read_trial(request)
+        return await self._try(trial.explain, request)
 
-        def explained() -> Explained:
-            table = self._tried(trial)
-            return Explained(explanations=list(explain(table, self._records(table, trial), self._now())))
-
-        return _told(await self._alone(explained))
+    async def _try(self, work: Callable[..., bytes], request: web.Request) -> web.Response:
+        with self._trials.place():
+            tried = await read_trial(request, self._tables)
+            now = int(self._clock() * 1000)
+            answer = await self._trials.run(work, self._tables.folders, tried, now, self._events_limit)
+            return json_answer(answer)
 
     async def reload(self, request: web.Request) -> web.Response:
         provider = self._there(request)
@@ -224,33 +191,6 @@ class Mappings:
             since=None if refusal is None else refusal.at,
         )
 
-    def _page(self, state: MappingState, table: Table | None) -> MappingPage:
-        file = table_file(state.provider, self._tables.folders)
-        text = None
-        if file is not None:
-            try:
-                text = file.read_bytes().decode("utf-8", "replace")
-            except OSError:
-                file = None
-        return MappingPage(
-            **state.model_dump(),
-            file=None if file is None else str(file),
-            text=text,
-            findings=self._findings(state.provider),
-            coverage=None if table is None else coverage(table),
-        )
-
-    def _findings(self, provider: str) -> list[Finding]:
-        """What the check says about a provider's files as they are now."""
-        file = table_file(provider, self._tables.folders)
-        if file is None:
-            return [Finding(True, Path(provider) / "mapping.yaml", None, "is gone")]
-        try:
-            document = Document.read(file)
-        except MappingError as error:
-            return findings_of(error)
-        return check_document(document, self._tables.catalogue, self._tables.folders)
-
     def _there(self, request: web.Request) -> str:
         """The provider that is asked about; its files may have been put there this moment, and nobody know it yet."""
         provider: str = request.match_info["provider"]
@@ -261,34 +201,6 @@ class Mappings:
         if provider not in self._tables and provider not in self._tables.refused:
             raise unknown(self._tables)
         return provider
-
-    def _tried(self, trial: Trial) -> Table:
-        """The table that a trial is about."""
-        if trial.mapping is None:
-            return table_in_use(self._tables, trial.provider)
-        return tried_table(self._tables, trial.provider, trial.mapping)
-
-    def _records(self, table: Table, trial: Trial) -> list[Record]:
-        if trial.body is None:
-            raise RequestError(400, "Bad request", "raw is missing: the raw events, as JSON or as the text of a body")
-        try:
-            records = records_of(table, trial.body, trial.media)
-        except NotReadable as error:
-            raise RequestError(400, "Not readable", str(error)) from None
-        except UnknownMedia as error:
-            raise RequestError(415, "Media type not supported", str(error)) from None
-        if len(records) > self._events_limit:
-            detail = f"the body holds {len(records)} events; send at most {self._events_limit} at a time"
-            raise RequestError(413, "Body too large", detail)
-        return records
-
-    async def _alone(self, work: Callable[[], Found]) -> Found:
-        """Work that takes long, in a thread, while no other of its kind runs."""
-        async with self._turn:
-            return await asyncio.to_thread(work)
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
 
 
 def _told(found: BaseModel) -> web.Response:

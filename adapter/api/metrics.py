@@ -93,6 +93,9 @@ def read_log(log: Log, search: Search) -> Iterator[Metric]:
     """How much is kept, and how far behind the search is."""
     yield GaugeMetricFamily("idp_adapter_log_position", "Position of the last entry in the log", value=log.head)
     yield GaugeMetricFamily(
+        "idp_adapter_log_damaged", "1 if the log's files are damaged: nothing is stored", value=log.damaged is not None
+    )
+    yield GaugeMetricFamily(
         "idp_adapter_search_lag", "Entries that the search does not show yet", value=max(0, log.head - search.position)
     )
 

@@ -1,79 +1,56 @@
-"""What somebody tries on a table: raw events or a text that may take a table's place, out of a request's body."""
+"""Requests to try something on a table: what they bring goes to a process of its own, unread."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 from aiohttp import hdrs, web
 
 from adapter.api.operation import Parameter
-from adapter.errors import MappingError, RequestError
-from adapter.mapping.body import JSON
-from adapter.mapping.document import Document
+from adapter.errors import RequestError
 from adapter.mapping.language import PROVIDER_NAME, check_name
-from adapter.mapping.table import Table, read_table, table_file
-from adapter.resources import mappings_path
+from adapter.mapping.table import Table, table_file
 from adapter.tables.in_use import Tables
-from adapter.workbench.examples import body_of
+from adapter.workbench.trial import Trial, refused
 
-#: Characters of a table's text that is tried: many times what the largest has.
-TEXT_LIMIT = 1_000_000
+#: Bytes of a body with what is tried.
+BODY_LIMIT = 4 * 1024 * 1024
 
 PROVIDER = Parameter("provider", "Name of the provider")
 
 
-#: What a table is tried with.
-_WORDS = ("mapping", "raw", "media")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What somebody wants to try: raw events, on the table in use or on a text that may take its place."""
-
-    provider: str
-    mapping: str | None
-    #: ``None``: none were given.
-    body: bytes | None
-    #: ``None``: JSON or lines of JSON.
-    media: str | None
-
-
-async def read_trial(request: web.Request) -> Trial:
-    """What a request wants to try. A JSON object with a text ``mapping``, and besides it ``raw`` and ``media``, brings
-    a table of its own; every other body is raw events.
+async def read_body(request: web.Request) -> bytes:
+    """The body of a request.
 
     Raises:
-        RequestError: it cannot be tried; says why.
+        RequestError: 413, it is larger than what may be tried.
+    """
+    body = bytearray()
+    if (request.content_length or 0) <= BODY_LIMIT:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                break
+        else:
+            return bytes(body)
+    raise RequestError(413, "Body too large", f"what is tried has at most {BODY_LIMIT} bytes; send less at a time")
+
+
+async def read_trial(request: web.Request, tables: Tables) -> Trial:
+    """What a request brings to be tried.
+
+    Raises:
+        RequestError: 413, too much.
     """
     provider = request.match_info["provider"]
-    body = await request.read()
     media = request.content_type if hdrs.CONTENT_TYPE in request.headers else None
-    if media in (None, JSON):
-        try:
-            given = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            given = None
-        if isinstance(given, dict) and isinstance(given.get("mapping"), str):
-            unknown_words = [name for name in given if name not in _WORDS]
-            if unknown_words:
-                detail = (
-                    f"beside mapping there may be raw and media, and no {unknown_words[0][:100]!r}; a raw event that "
-                    "has a text `mapping` of its own goes in a list"
-                )
-                raise RequestError(400, "Bad request", detail)
-            provider_name(request)
-            if len(given["mapping"]) > TEXT_LIMIT:
-                detail = f"the text of a table has at most {TEXT_LIMIT} characters here"
-                raise RequestError(413, "Body too large", detail)
-            raw = body_of(given["raw"]) if "raw" in given else None
-            media = given.get("media")
-            if not isinstance(media, str | None):
-                raise RequestError(400, "Bad request", "media must be a text, such as text/plain")
-            return Trial(provider, given["mapping"], raw, media)
-    return Trial(provider, None, body, media)
+    in_use: dict[Path, str] | RequestError
+    try:
+        in_use = table_in_use(tables, provider).texts
+    except RequestError as error:
+        in_use = error
+    return Trial(provider, await read_body(request), media, in_use)
 
 
 def provider_name(request: web.Request) -> str:
@@ -88,32 +65,6 @@ def provider_name(request: web.Request) -> str:
     except ValueError as error:
         raise RequestError(404, "Not found", str(error)) from None
     return provider
-
-
-def tried_document(tables: Tables, provider: str, text: str) -> Document:
-    """A text as the provider's file, where it would be put.
-
-    Raises:
-        MappingError: it is not YAML.
-    """
-    file = table_file(provider, tables.folders)
-    if file is None or file.parent.parent == mappings_path():
-        # Built-in tables are not changed but hidden by the user's own.
-        own = tables.folders[0]
-        file = (Path("mappings") if own == mappings_path() else own) / provider / "mapping.yaml"
-    return Document(file, text)
-
-
-def tried_table(tables: Tables, provider: str, text: str) -> Table:
-    """A text as the provider's table.
-
-    Raises:
-        RequestError: 422, it cannot be used; says why.
-    """
-    try:
-        return read_table(tried_document(tables, provider, text), tables.catalogue, tables.folders)
-    except MappingError as error:
-        raise refused(str(error)) from None
 
 
 def table_in_use(tables: Tables, provider: str) -> Table:
@@ -132,11 +83,6 @@ def table_in_use(tables: Tables, provider: str) -> Table:
 def is_there(provider: str, tables: Tables) -> bool:
     """Whether the folders have a table of this name."""
     return re.fullmatch(PROVIDER_NAME, provider) is not None and table_file(provider, tables.folders) is not None
-
-
-def refused(problem: str) -> RequestError:
-    """The answer about a table that cannot be used."""
-    return RequestError(422, "Table refused", problem)
 
 
 def unknown(tables: Tables) -> RequestError:

@@ -15,6 +15,7 @@ import typer
 from aiohttp import ClientError, ClientPayloadError, ClientResponse, ClientSession, ClientTimeout
 from rich.console import Console
 
+from adapter.commands.output import shown
 from adapter.errors import AdapterError, ConfigError
 from adapter.folder import in_use, read_tokens, service_url
 from adapter.formats.text import harmless
@@ -139,7 +140,7 @@ def tell(hints: Iterable[str]) -> None:
 
 def fail(message: str) -> NoReturn:
     """Say what went wrong, and end the command."""
-    _errors.print(message, style="red", markup=False, soft_wrap=True)
+    _errors.print(shown(message), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

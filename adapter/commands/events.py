@@ -20,6 +20,7 @@ from adapter.api.feed import HINTS
 from adapter.commands.client import Client, Refused, fail, run, tell
 from adapter.commands.columns import Column, fitted
 from adapter.commands.moment import read_moment
+from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
 from adapter.filter import PARAMETERS
 from adapter.formats.text import harmless, laid_out
@@ -116,9 +117,7 @@ def list_events(
 
     events = run(listing, config, data)
     if json:
-        for event in events:
-            sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
-        sys.stdout.flush()
+        write_json(map(orjson.dumps, events))
         return
     console = _console()
     if not events:
@@ -161,8 +160,7 @@ def show(
                 raise refusal from None
 
     # Laid out as a text: read as JSON, its numbers might come out as others.
-    lines = laid_out(run(showing, config, data)).split("\n")
-    sys.stdout.write("\n".join(harmless(line) for line in lines) + "\n")
+    typer.echo(shown(laid_out(run(showing, config, data))))
 
 
 @app.command()
@@ -242,9 +240,7 @@ def quarantine(
 
     found = run(listing, config, data)
     if json:
-        for group in found["groups"]:
-            sys.stdout.buffer.write(orjson.dumps(group) + b"\n")
-        sys.stdout.flush()
+        write_json(map(orjson.dumps, found["groups"]))
         return
     console = _console()
     if not found["groups"]:
@@ -259,9 +255,10 @@ app.command()(renormalize)
 
 
 async def _copy(chunks: Any, file: BinaryIO) -> None:
+    output = Output(file)
     async for chunk in chunks:
-        file.write(chunk)
-    file.flush()
+        output.write(chunk)
+    output.flush()
 
 
 def _query(

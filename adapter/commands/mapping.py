@@ -16,9 +16,10 @@ from rich.console import Console
 
 from adapter.commands.client import run
 from adapter.commands.moment import read_moment
+from adapter.commands.output import say, shown, write_json
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.errors import AdapterError, ConfigError
-from adapter.formats.text import counted, harmless
+from adapter.formats.text import counted
 from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.shapes import merged_shapes
@@ -93,18 +94,18 @@ def check(
         folders = table_folders(config)
         names = providers or sorted({*known_providers(folders), *_misnamed(folders)})
     except AdapterError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        console.print(shown(str(error)), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     for name in names:
         try:
             table = find_table(name, folders)
         except AdapterError as error:
-            console.print(str(error), style="red", markup=False, soft_wrap=True)
+            console.print(shown(str(error)), style="red", markup=False, soft_wrap=True)
             failed = True
             continue
         findings = check_table(table, strict=strict or is_built_in(table.document.file))
         for finding in findings:
-            console.print(str(finding), style="red" if finding.error else "yellow", markup=False, soft_wrap=True)
+            console.print(shown(str(finding)), style="red" if finding.error else "yellow", markup=False, soft_wrap=True)
         wrong = sum(finding.error for finding in findings)
         failed = failed or wrong > 0
         natives = {native for shape in merged_shapes(table.mapping).values() for native in shape.types}
@@ -133,12 +134,8 @@ def apply(
         results = list(apply_records(table, records_of(table, body, media), now))
         wrong = sum(1 for _ in check_types(table.document, table.catalogue))
         if wrong:
-            typer.echo(
-                f"{counted(wrong, 'row')} without a type of the catalogue yet; `mapping check` names them", err=True
-            )
-    for result in results:
-        sys.stdout.buffer.write(orjson.dumps(result) + b"\n")
-    sys.stdout.flush()
+            say(f"{counted(wrong, 'row')} without a type of the catalogue yet; `mapping check` names them", err=True)
+    write_json(map(orjson.dumps, results))
 
 
 @app.command()
@@ -158,10 +155,12 @@ def explain(
         records = records_of(table, _input(file), media)
         for number, found in enumerate(explain_records(table, records, int(time.time() * 1000)), 1):
             if as_json:
-                typer.echo(found.model_dump_json())
+                write_json([found.model_dump_json().encode()])
             else:
                 place = "" if found.place is None else f" ({found.place})"
-                typer.echo(f"event {number}{place}\n" + _told(found))
+                say(f"event {number}{place}")
+                for line in _told(found):
+                    say(line)
 
 
 @app.command()
@@ -188,18 +187,18 @@ def coverage(
             found = table_coverage(find_table(name, folders))
             listed = len(found.covered) + len(found.missing) + len(found.unmapped)
             if listed:
-                typer.echo(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row")
+                say(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row")
             else:
-                typer.echo(f"{name}: its table has no list of the vendor's types (catalogue) to hold its rows against")
+                say(f"{name}: its table has no list of the vendor's types (catalogue) to hold its rows against")
             for native in found.missing:
-                typer.echo(f"  missing {native}")
+                say(f"  missing {native}")
             for native, why in found.unmapped.items():
-                typer.echo(f"  left out {native}: {why}")
+                say(f"  left out {native}: {why}")
             if found.extra:
-                typer.echo(f"  {len(found.extra)} more: {', '.join(found.extra)}")
-            typer.echo(f"  types without a row: {found.unknown}")
+                say(f"  {len(found.extra)} more: {', '.join(found.extra)}")
+            say(f"  types without a row: {found.unknown}")
             for line in told_arrivals(counted[name]) if arrived else ():
-                typer.echo(line)
+                say(line)
 
 
 @app.command()
@@ -218,16 +217,16 @@ def accept(
     with _reported():
         changed = list(example_changes(find_table(provider, table_folders(config))))
         if not changed:
-            typer.echo("every example is reproduced; there is nothing to accept")
+            say("every example is reproduced; there is nothing to accept")
             return
         for change in changed:
-            typer.echo(f"{change.placed.file}:{change.placed.line}: {change.placed.example.name}")
+            say(f"{change.placed.file}:{change.placed.line}: {change.placed.example.name}")
             for line in change.lines():
-                typer.echo(f"  {line}")
+                say(f"  {line}")
         if not yes:
             typer.confirm(f"Write {counted(len(changed), 'expectation')}?", abort=True)
         write_accepted(changed)
-        typer.echo(f"wrote {counted(len(changed), 'expectation')}; read again before you commit")
+        say(f"wrote {counted(len(changed), 'expectation')}; read again before you commit")
 
 
 @app.command()
@@ -261,11 +260,11 @@ def diff(
             raise ConfigError(f"{newfile}: {problem}")
         found = table_changes(old, new)
         for one in found:
-            typer.echo(f"{one.example}")
+            say(f"{one.example}")
             for line in one.lines:
-                typer.echo(f"  {line}")
+                say(f"  {line}")
         keys = [one.example for one in found if one.keys]
-        typer.echo(f"{counted(len(found), 'example')} would change, {len(keys)} of them their keys")
+        say(f"{counted(len(found), 'example')} would change, {len(keys)} of them their keys")
         other_keys = 0
         if since is not None or until is not None:
             now = datetime.now(UTC)
@@ -275,10 +274,10 @@ def diff(
             text = newfile.read_text(encoding="utf-8")
             stored = run(lambda client: stored_changes(client, old.provider, text, query), config, data)
             for line in told_changes(stored):
-                typer.echo(line)
+                say(line)
             other_keys = stored["other_keys"]
         if (keys or other_keys) and not force:
-            typer.echo("the identity of events would change; use --force if that is meant", err=True)
+            say("the identity of events would change; use --force if that is meant", err=True)
             raise typer.Exit(1)
 
 
@@ -310,12 +309,12 @@ def new(
         proposed.examples_file.parent.mkdir(parents=True)
         proposed.file.write_text(proposed.mapping, encoding="utf-8")
         proposed.examples_file.write_text(proposed.examples, encoding="utf-8")
-        typer.echo(f"wrote {proposed.file} and {proposed.examples_file}")
+        say(f"wrote {proposed.file} and {proposed.examples_file}")
         for remark in proposed.remarks:
-            typer.echo(harmless(f"note: {remark}"))
-        typer.echo(f"next: decide each type, then: idp-adapter mapping check {proposed.file}")
+            say(f"note: {remark}")
+        say(f"next: decide each type, then: idp-adapter mapping check {proposed.file}")
         if to.resolve() not in [one.resolve() for one in folders]:
-            typer.echo(f'to have it found by its name, here and by the service: path = ["{to}"] under [mappings]')
+            say(f'to have it found by its name, here and by the service: path = ["{to}"] under [mappings]')
 
 
 @contextmanager
@@ -326,10 +325,10 @@ def _reported() -> Iterator[None]:
     except BrokenPipeError:
         raise typer.Exit(1) from None  # the reader of our output has seen enough
     except OSError as error:
-        typer.echo(f"{error.filename}: {error.strerror}", err=True)
+        say(f"{error.filename}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
     except (AdapterError, ValueError) as error:
-        typer.echo(str(error), err=True)
+        typer.echo(shown(str(error)), err=True)
         raise typer.Exit(1) from None
 
 
@@ -342,7 +341,7 @@ def _input(file: Path) -> bytes:
     return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
-def _told(found: Explanation) -> str:
+def _told(found: Explanation) -> list[str]:
     lines = []
     for what, tried in (("shape", found.shapes), ("row", found.rows)):
         for one in tried:
@@ -356,4 +355,4 @@ def _told(found: Explanation) -> str:
         lines.append(f"  quarantined: {found.problem}")
     width = max((len(name) for name in found.fields), default=0)
     lines.extend(f"  {name:<{width}}  {one.value}  <- {one.by}" for name, one in found.fields.items())
-    return "\n".join(lines)
+    return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from adapter.commands.client import Client, run, tell
 from adapter.commands.moment import read_moment
-from adapter.formats.text import harmless
+from adapter.commands.output import say, write_json
 
 #: Between two looks at how far it is, seconds.
 LOOKING = 0.25
@@ -88,7 +87,7 @@ def renormalize(
         if cancel or watch:
             job = await client.ask("GET", "/renormalization")
             if job["state"] not in _UNDER_WAY:
-                typer.echo("nothing is under way; this was the last one:", err=True)
+                say("nothing is under way; this was the last one:", err=True)
             elif cancel:
                 job = await client.ask("DELETE", "/renormalization")
         else:
@@ -105,7 +104,7 @@ def renormalize(
         going.say()
         raise typer.Exit(130) from None
     if json:
-        sys.stdout.write(orjson.dumps(job).decode() + "\n")
+        write_json([orjson.dumps(job)])
     else:
         _tell(job)
     if job["state"] != "done" and not cancel:
@@ -142,19 +141,19 @@ def _tell(job: dict[str, Any]) -> None:
     counts = job["counts"]
     dry = job["question"]["dry_run"]
     what = "dry run" if dry else "renormalization"
-    typer.echo(f"{what} {job['state']}: looked at {counts['looked_at']} entries, up to position {job['position']}")
+    say(f"{what} {job['state']}: looked at {counts['looked_at']} entries, up to position {job['position']}")
     for name, meaning in (_WOULD if dry else _MEANING).items():
-        typer.echo(f"  {name:<11}  {counts[name]:>9}  {meaning}".rstrip())
+        say(f"  {name:<11}  {counts[name]:>9}  {meaning}".rstrip())
     if job["problems"]:
-        typer.echo("  quarantined or kept, because")
+        say("  quarantined or kept, because")
     for problem, count in sorted(job["problems"].items(), key=lambda one: -one[1]):
-        typer.echo(harmless(f"  {count:>22}  {problem}"))
+        say(f"  {count:>22}  {problem}")
     if job["problem"]:
-        typer.echo(f"  {job['problem']}")
+        say(f"  {job['problem']}")
     for sample in job["samples"]:
-        typer.echo(harmless(f"{sample['uid']} {sample['verdict']}: {_types(sample)}"))
+        say(f"{sample['uid']} {sample['verdict']}: {_types(sample)}")
         for line in sample["lines"]:
-            typer.echo(f"  {harmless(line)}")
+            say(f"  {line}")
 
 
 def _types(sample: dict[str, Any]) -> str:

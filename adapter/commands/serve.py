@@ -39,6 +39,10 @@ def serve(
         bool,
         typer.Option("--examples", help="Post the example events of every provider, to have something to look at."),
     ] = False,
+    new_log: Annotated[
+        bool,
+        typer.Option("--new-log", help="Begin a new log also where one was lost. The events of that one are gone."),
+    ] = False,
 ) -> None:
     """Receive, keep and hand on events until Ctrl-C, and say where to post and with which token.
 
@@ -58,7 +62,7 @@ def serve(
         settings = load_settings(config, flags)
         configure_logs(settings.log.level, settings.log.format)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, examples))
+            runner.run(_serve(settings, examples, new_log))
     except AdapterError as error:
         fail(str(error))
 
@@ -74,12 +78,12 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings, examples: bool) -> None:
+async def _serve(settings: Settings, examples: bool, new_log: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_service(settings) as service:
+    async with open_service(settings, new_log=new_log) as service:
         collect_seldom()
         loop.add_signal_handler(signal.SIGHUP, _hangup(service, stop))
         if examples:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from adapter.sinks.protocol import RETRY_AFTER
+
 #: Waits are lengthened by up to this part of themselves, never shortened: no receiver is met before the time it named.
 JITTER = 0.1
 #: First and longest wait between two probes of a receiver that is down, seconds.
@@ -19,6 +21,13 @@ def wait_after(tries: int, schedule: Sequence[float], asked: float | None, chanc
     if tries > len(schedule):
         return None
     return max(schedule[tries - 1], asked or 0.0) * (1 + JITTER * chance)
+
+
+def longest_wait(tries: int, schedule: Sequence[float]) -> float:
+    """The most seconds that `wait_after` gives after so many failed tries. Who is to wait longer was given a time by a
+    clock that was ahead."""
+    last = min(tries, len(schedule))
+    return max(schedule[last - 1] if last else 0.0, RETRY_AFTER) * (1 + JITTER)
 
 
 class Breaker:

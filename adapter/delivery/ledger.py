@@ -162,9 +162,9 @@ class Ledger:
             reader=self._reader,
             epoch=self._epoch,
             cursor=cursor,
-            matched=matched,
-            delivered=delivered + len(released),
-            skipped=len(missing),
+            matched=self._matched,
+            delivered=self._delivered,
+            skipped=self._skipped,
             hold=hold + again,
             release=ended,
         )

@@ -83,7 +83,9 @@ class Delivery:
         judge = Judge(name, settings.retry, now=now, chance=chance)
         self._settler = Settler(name, log, ledger, line, window=window, now=now)
         self._sender = Sender(name, sink, line, self._health, ledger, judge, self._settler)
-        self._supply = Supply(reader, log, selection, ledger, line, self._settler, self._sender, now=now)
+        self._supply = Supply(
+            reader, log, selection, ledger, line, self._settler, self._sender, schedule=settings.retry, now=now
+        )
 
     def snapshot(self) -> Snapshot:
         """How it stands now."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from adapter.delivery.backoff import longest_wait
 from adapter.delivery.ledger import Ledger
 from adapter.delivery.line import Line
 from adapter.delivery.select import Selection
@@ -32,6 +33,7 @@ class Supply:
         settler: Settler,
         sender: Sender,
         *,
+        schedule: Sequence[float],
         now: Callable[[], int],
     ) -> None:
         self._reader = reader
@@ -41,6 +43,7 @@ class Supply:
         self._line = line
         self._settler = settler
         self._sender = sender
+        self._schedule = schedule
         self._now = now
 
     async def read_on(self) -> None:
@@ -83,7 +86,7 @@ class Supply:
             busy |= ledger.busy
             waiting = [(row, row.due_at) for row in rows if row.due_at is not None and row.position not in busy]
             now = self._now()
-            due = {row.position: row.tries for row, due_at in waiting if due_at <= now}
+            due = {row.position: row.tries for row, due_at in waiting if self._is_due(row.tries, due_at - now)}
             if due:
                 entries = await self._log.fetch(list(due))
                 if entries:  # what is behind the last one that fitted comes the next time
@@ -100,3 +103,8 @@ class Supply:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if wait is None else min(wait, LONGEST_WAIT)):
                     await moved.wait()
+
+    def _is_due(self, tries: int, wait: int) -> bool:
+        """Whether a held row that is due in ``wait`` milliseconds may go. One that is to wait longer than any may is
+        due: the clock was set back since."""
+        return wait <= 0 or wait > longest_wait(tries, self._schedule) * 1000

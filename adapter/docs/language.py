@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from adapter.docs.markdown import code, sentence, table, type_words
-from adapter.mapping import language
+from adapter.mapping import language, pattern
 from adapter.mapping.language import (
     AUTH_FIELDS,
     EVENT_FIELDS,
@@ -56,6 +56,15 @@ of x, and `table: x` holds names of your choice, each with an x.
 the first element whose `type` is `User`. `\\.` stands for a dot in a key, `\\[` for a bracket. A path that leads
 nowhere gives no value; so do null and the texts under `absent`. `@line` is the whole line, where a body is lines;
 `@element` stands for all that an element of `each` holds.
+
+## Patterns
+
+Patterns are of [RE2 syntax](https://github.com/google/re2/wiki/Syntax), whose time is linear in the text: there is no
+look-around, and there are no back references. What each may cost is bounded: a pattern has at most
+PATTERN_LENGTH characters, GROUPS_LIMIT groups (`(?:...)` is none), and PROGRAM_LIMIT instructions once it is compiled;
+`[0-9]{3}-[a-z]+` has about ten. Of a long text a pattern sees only the beginning: MATCH_LIMIT characters, divided by
+its instructions. That is 50,000 characters for one of 20 instructions, and 550 for one of 1,800, such as
+`.{0,100}x.{0,100}`. A native type that is longer than that does not match the `pattern` of `unknown`.
 
 ## Unified fields
 
@@ -343,7 +352,10 @@ _KNOWN = {
 def language_page() -> str:
     """The page."""
     known = ", ".join(code(one) for one in (*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS)))
-    parts = [_INTRODUCTION.replace("FIELDS", known)]
+    introduction = _INTRODUCTION.replace("FIELDS", known)
+    for name in ("PATTERN_LENGTH", "GROUPS_LIMIT", "PROGRAM_LIMIT", "MATCH_LIMIT"):
+        introduction = introduction.replace(name, f"{getattr(pattern, name):,}")
+    parts = [introduction]
     for model, (title, example) in PARTS.items():
         told = inspect.cleandoc(model.__doc__ or "").replace("``", "`")
         parts.append(f"## {title}\n\n{sentence(told)}\n\n{_table(model)}\n```yaml\n{example}```\n\n")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapter.log.compression import Compression
 from adapter.log.identity import Identities, keys_of
 from adapter.log.index import Index
+from adapter.log.packing import Packed, Run, without
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.revising import find_standing, store_revisions
-from adapter.log.storing import Row, store_contents, store_entries
+from adapter.log.storing import Frame, Row, store_contents, store_entries, store_events, store_raws
 
+#: Of a large request, one statement takes so many rows, or about so many bytes of contents.
+STATEMENT_ENTRIES, STATEMENT_SIZE = 4096, 4 * 1024 * 1024
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
 
@@ -55,10 +58,17 @@ class Appender:
 
         To be called once in a transaction; `commit` follows, or `roll_back`.
         """
+        new: list[NewEntry] = []
+        receipts = self._resolve(requests, new)
+        if new:
+            self._store(new)
+        return receipts
+
+    def _resolve(self, requests: Sequence[Sequence[NewEntry]], new: list[NewEntry]) -> list[list[Receipt]]:
+        """The receipts of requests; their keys are stored, and ``new`` gets the entries that are to be."""
         self._next = replace(self._place, sources=dict(self._place.sources))
         keys = keys_of([entry for request in requests for entry in request])
         identities = Identities(self._index.find(keys), lambda key: self._index.find([key]).get(key))
-        new: list[NewEntry] = []
         receipts: list[list[Receipt]] = []
         for request in requests:
             answers = []
@@ -71,10 +81,39 @@ class Appender:
                 else:
                     answers.append(receipt((known.uid, None)))
             receipts.append(answers)
-        if new:
-            self._store(new)
         if identities.changed:
             self._index.store(identities.changed)
+        return receipts
+
+    def append_packed(self, request: Packed) -> list[Receipt]:
+        """The same for one large request, whose contents are compressed already."""
+        new: list[NewEntry] = []
+        (receipts,) = self._resolve([request.entries], new)
+        kept = [one.position is not None for one in receipts]
+        runs: list[Run] = []
+        start = 0
+        for run in request.runs:
+            here = kept[start : start + len(run.raw_sizes)]
+            start += len(here)
+            runs += [run] if all(here) else without(self._compression, run, here)
+        sizes = [size for run in runs for size in run.event_sizes]
+        first = self._next.head + 1
+        for begin in range(0, len(new), STATEMENT_ENTRIES):
+            end = begin + STATEMENT_ENTRIES
+            self._store_entries(new[begin:end], sizes[begin:end], first + begin)
+        for some in _together(runs):
+            position = first
+            events: list[Frame] = []
+            raws: list[Frame] = []
+            for run in some:
+                events.append((position, run.event_sizes, run.events))
+                raws.append((position, run.raw_sizes, run.raws))
+                position += len(run.raw_sizes)
+            store_events(self._connection, events)
+            store_raws(self._connection, raws, [run.media for run in some])
+            first = position
+        if new:
+            self._move(len(new), max([entry.received_at for entry in new]))
         return receipts
 
     def revise(self, revisions: Sequence[Revision]) -> list[int] | None:
@@ -101,6 +140,13 @@ class Appender:
 
     def _store(self, new: Sequence[NewEntry]) -> None:
         first = self._next.head + 1
+        events, raws = [entry.event or b"" for entry in new], [entry.raw for entry in new]
+        self._store_entries(new, list(map(len, events)), first)
+        store_contents(self._connection, self._compression, first, events, raws, [entry.media for entry in new])
+        self._move(len(new), max([entry.received_at for entry in new]))
+
+    def _store_entries(self, new: Sequence[NewEntry], sizes: Sequence[int], first: int) -> None:
+        """Store the rows of entries; ``sizes``: of their events, bytes."""
         rows: list[Row] = [
             (
                 0,
@@ -109,14 +155,11 @@ class Appender:
                 entry.type,
                 entry.native_type,
                 entry.problem,
-                None if entry.event is None else len(entry.event),
+                None if entry.event is None else size,
             )
-            for entry in new
+            for entry, size in zip(new, sizes, strict=True)
         ]
         store_entries(self._connection, first, b"".join([entry.uid for entry in new]), rows)
-        events, raws = [entry.event or b"" for entry in new], [entry.raw for entry in new]
-        store_contents(self._connection, self._compression, first, events, raws, [entry.media for entry in new])
-        self._move(len(new), max([entry.received_at for entry in new]))
 
     def _move(self, entries: int, latest: int) -> None:
         """Go on by so many entries, the latest of which arrived at ``latest``."""
@@ -134,3 +177,17 @@ class Appender:
             assert number is not None
             self._next.sources[name] = number
         return number
+
+
+def _together(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """The runs that one statement takes."""
+    some: list[Run] = []
+    room = STATEMENT_SIZE
+    for run in runs:
+        some.append(run)
+        room -= len(run.events) + len(run.raws)
+        if room <= 0:
+            yield some
+            some, room = [], STATEMENT_SIZE
+    if some:
+        yield some

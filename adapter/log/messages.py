@@ -1,19 +1,26 @@
 """What the service and the process that writes the log say to each other.
 
 The service first says how to open the log. Then it sends works, as many as it likes; the writer answers with one
-message for each transaction, and in it with one answer for each work, in the order in which the works came. Each
-message is a frame: its length in four bytes, and msgpack, which takes events as the bytes they are.
+message for each transaction, and in it with one answer for each work, in the order in which the works came. A request
+too large for one frame comes in parts first. Each message is a frame: its length in four bytes, and msgpack, which
+takes events as the bytes they are. A frame is at most `FRAME_LIMIT` long: whoever reads a longer length, or bytes that
+are no message, closes the line, since nothing after it can be trusted.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import msgspec
 
-from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
+from adapter.errors import AdapterError, StoreDamaged, StoreError, StoreMismatch, StoreUnanswered, StoreUnavailable
+from adapter.log.files import Identity
 from adapter.log.protocol import NewEntry, Note, Progress, Receipt, Revision, Settlement
+
+#: Longest message, bytes.
+FRAME_LIMIT = 64 * 1024 * 1024
 
 
 class Options(msgspec.Struct, array_like=True):
@@ -26,6 +33,8 @@ class Options(msgspec.Struct, array_like=True):
     busy_timeout: float
     #: Pages of the WAL after which it is copied into the file.
     checkpoint_pages: int
+    #: Which files it must have, if it was open before: another one, or none, is damage.
+    identity: Identity | None = None
 
 
 # Works
@@ -35,6 +44,20 @@ class Append(msgspec.Struct, array_like=True, tag=True):
     """Store the entries of one request; answered with `Receipts`."""
 
     entries: list[NewEntry]
+
+
+class Part(msgspec.Struct, array_like=True, tag=True):
+    """Some entries of a request that comes in parts, one such request at a time; not answered."""
+
+    entries: list[NewEntry]
+
+
+class AppendParts(msgspec.Struct, array_like=True, tag=True):
+    """The parts that came are a whole request: as `Append`."""
+
+
+class DropParts(msgspec.Struct, array_like=True, tag=True):
+    """The parts that came are not to be stored; not answered."""
 
 
 class Revise(msgspec.Struct, array_like=True, tag=True):
@@ -62,7 +85,32 @@ class TryWrite(msgspec.Struct, array_like=True, tag=True):
     """Write something durably that changes nothing; answered with `Done`."""
 
 
+#: What a transaction is made of.
 Work = Append | Revise | Settle | Begin | TryWrite
+#: What the service says.
+Told = Work | Part | AppendParts | DropParts
+
+#: Each row weighs at least so much, bytes: 4,000 of them as much as 8 MiB of contents.
+ROW_WEIGHT = 8 * 1024 * 1024 // 4000
+
+
+def weigh(work: Work) -> int:
+    """How much of a transaction, and of memory on the way there, a work takes: about its contents, bytes."""
+    match work:
+        case Append(entries):
+            return weigh_entries(entries)
+        case Revise(revisions):
+            return max(sum([len(one.event) for one in revisions]), ROW_WEIGHT * len(revisions))
+        case Settle(settlement):
+            return ROW_WEIGHT * len(settlement.hold)
+    return 0
+
+
+def weigh_entries(entries: Sequence[NewEntry]) -> int:
+    """The same for the entries of a request."""
+    size = sum([len(entry.raw) + len(entry.event or b"") for entry in entries])
+    return max(size, ROW_WEIGHT * len(entries))
+
 
 # Answers
 
@@ -90,7 +138,7 @@ class Done(msgspec.Struct, array_like=True, tag=True):
 
 
 class Refused(msgspec.Struct, array_like=True, tag=True):
-    """Nothing of this work was stored."""
+    """Nothing of this work was stored, unless the kind of the error says otherwise."""
 
     kind: str
     problem: str
@@ -104,7 +152,9 @@ class Refused(msgspec.Struct, array_like=True, tag=True):
         return _ERRORS.get(self.kind, StoreError)(self.problem)
 
 
-_ERRORS = {error.__name__: error for error in (StoreError, StoreUnavailable, StoreMismatch)}
+_ERRORS = {
+    error.__name__: error for error in (StoreError, StoreUnavailable, StoreUnanswered, StoreDamaged, StoreMismatch)
+}
 
 Answer = Receipts | Revised | Begun | Done | Refused
 
@@ -124,6 +174,11 @@ class Committed(msgspec.Struct, array_like=True):
 Message = TypeVar("Message")
 
 _LENGTH = 4
+_NO_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class BrokenLine(AdapterError):
+    """What came over the line is no message: the line is to be closed."""
 
 
 class Packer:
@@ -132,29 +187,43 @@ class Packer:
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
 
-    def add(self, message: Options | Work | Committed, frames: bytearray) -> None:
-        """Append the frame of a message.
+    def add(self, message: Options | Told | Committed, frames: bytearray) -> None:
+        """Append the frame of a message, or, with an error, nothing.
 
         Raises:
-            StoreError: it holds a text that is none (half of a surrogate pair); nothing was appended.
+            StoreError: it holds a text that is none (half of a surrogate pair), or is longer than a frame.
+            StoreUnavailable: there is not enough memory for it.
         """
         start = len(frames)
         try:
             self._encoder.encode_into(message, frames, start + _LENGTH)
-        except ValueError as error:
+            length = len(frames) - start - _LENGTH
+            if length > FRAME_LIMIT:
+                raise StoreError(f"cannot be stored: {length} bytes at once, and at most {FRAME_LIMIT} are taken")
+            frames[start : start + _LENGTH] = length.to_bytes(_LENGTH, "big")
+        except BaseException as error:
             del frames[start:]
-            raise StoreError(f"cannot be stored: {error}") from None
-        frames[start : start + _LENGTH] = (len(frames) - start - _LENGTH).to_bytes(_LENGTH, "big")
+            if isinstance(error, ValueError):
+                raise StoreError(f"cannot be stored: {error}") from None
+            if isinstance(error, MemoryError):
+                raise StoreUnavailable("not enough memory to hand it to the process that writes the log") from None
+            raise
 
 
 def receive_options(connection: socket.socket) -> Options | None:
-    """The first message of the service; ``None`` if it ended before."""
-    length = connection.recv(_LENGTH, socket.MSG_WAITALL)
-    told = connection.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL)
+    """The first message of the service; ``None`` if it ended before.
+
+    Raises:
+        BrokenLine: it is not a message.
+    """
+    length = _length(connection.recv(_LENGTH, socket.MSG_WAITALL))
+    told = connection.recv(length, socket.MSG_WAITALL)
+    if len(told) < length or not told:
+        return None
     try:
         return msgspec.msgpack.decode(told, type=Options)
-    except msgspec.DecodeError:
-        return None
+    except _NO_MESSAGE as error:
+        raise BrokenLine(f"the first message cannot be read: {error}") from None
 
 
 class Unpacker(Generic[Message]):
@@ -165,17 +234,31 @@ class Unpacker(Generic[Message]):
         self._arrived = bytearray()
 
     def take(self, data: bytes) -> list[Message]:
-        """The messages that these bytes complete."""
+        """The messages that these bytes complete.
+
+        Raises:
+            BrokenLine: what came is no message. Nothing that comes later is one.
+        """
         arrived = self._arrived
         arrived += data
         messages = []
         start = 0
         with memoryview(arrived) as view:
             while len(view) - start >= _LENGTH:
-                end = start + _LENGTH + int.from_bytes(view[start : start + _LENGTH], "big")
+                end = start + _LENGTH + _length(view[start : start + _LENGTH])
                 if end > len(view):
                     break
-                messages.append(self._decode(view[start + _LENGTH : end]))
+                try:
+                    messages.append(self._decode(view[start + _LENGTH : end]))
+                except _NO_MESSAGE as error:
+                    raise BrokenLine(f"a message cannot be read: {error}") from None
                 start = end
         del arrived[:start]
         return messages
+
+
+def _length(given: bytes | memoryview) -> int:
+    length = int.from_bytes(given, "big")
+    if length > FRAME_LIMIT:
+        raise BrokenLine(f"a message of {length} bytes, and at most {FRAME_LIMIT} are taken")
+    return length

@@ -54,16 +54,17 @@ def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str)
 
 
 def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
-    """Store one step of a reader's progress. A settlement of an earlier epoch counts for nothing, but its cursor and
-    held rows hold.
+    """Store one step of a reader's progress; a second time it changes nothing. A settlement of an earlier epoch counts
+    for nothing, but its cursor and held rows hold.
 
     Raises:
         StoreError: the reader was never begun; nothing was stored.
     """
     name = settlement.reader
     updated = connection.execute(
-        "UPDATE reader SET cursor = max(cursor, ?2), matched = matched + iif(epoch = ?3, ?4, 0),"
-        " delivered = delivered + iif(epoch = ?3, ?5, 0), skipped = skipped + iif(epoch = ?3, ?6, 0) WHERE name = ?1",
+        "UPDATE reader SET cursor = max(cursor, ?2), matched = max(matched, iif(epoch = ?3, ?4, 0)),"
+        " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0))"
+        " WHERE name = ?1",
         (name, settlement.cursor, settlement.epoch, settlement.matched, settlement.delivered, settlement.skipped),
     )
     if updated.rowcount != 1:

@@ -168,9 +168,10 @@ class Settlement:
 
     reader: str
     epoch: int
-    #: New cursor; never smaller than the old one.
+    #: New cursor; a smaller one than the log has changes nothing.
     cursor: int
-    #: Added to the reader's counters.
+    #: The reader's counters after this step, over the epoch; smaller ones than the log has change nothing. So a step
+    #: that is stored a second time, since its answer was lost, counts once.
     matched: int = 0
     delivered: int = 0
     skipped: int = 0
@@ -198,6 +199,9 @@ class Log(Protocol):
         their ordinal. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
 
         Raises:
+            StoreUnanswered: all of this request was stored, or nothing, and which is unknown. To append it again
+                settles it for entries with keys; one without keys may then be stored twice.
+            StoreDamaged: the log is damaged. The request that met it may be stored, all of it, or not.
             StoreUnavailable: nothing of this request was stored; it may succeed later.
             StoreError: nothing of this request was stored.
         """
@@ -210,7 +214,8 @@ class Log(Protocol):
         When this returns, they are on disk and every later read sees them. Shares commits with appends.
 
         Raises:
-            StoreUnavailable: nothing of this was stored, or all of it; it may succeed later.
+            StoreUnanswered: all of this was stored, or nothing. If it was, the same call finds later entries: ``None``.
+            StoreUnavailable: nothing of this was stored; it may succeed later.
             StoreError: nothing of this was stored.
         """
 
@@ -266,7 +271,13 @@ class Log(Protocol):
         """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
 
     async def writable(self) -> str | None:
-        """Try a durable write; ``None`` if it worked, else what is wrong, for people."""
+        """Try a durable write; ``None`` if it worked, else what is wrong, for people. Answers within some 2 s, whatever
+        the disk does."""
+
+    @property
+    def damaged(self) -> str | None:
+        """What is wrong with the log's files, with the name of the file, once anybody has met it: while reading, while
+        writing, or in the background. Stays until the log is opened again; nothing is stored meanwhile."""
 
     async def progress(self, reader: str) -> Progress | None:
         """How far a reader is; ``None`` if it was never seen."""
@@ -274,12 +285,19 @@ class Log(Protocol):
     async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
         """Make a reader known at ``cursor``, or begin a new epoch of one whose filter changed (its cursor and held
         rows stay, its counters start anew with the held ones as matched). A reader whose filter is unchanged is
-        returned as it is."""
-
-    async def settle(self, settlement: Settlement) -> None:
-        """Store one step of a reader's progress in one transaction; shares commits with appends.
+        returned as it is.
 
         Raises:
+            StoreUnanswered: it was stored, or not; to begin again settles it.
+            StoreUnavailable: nothing of it was stored.
+        """
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Store one step of a reader's progress in one transaction; shares commits with appends. To store a step
+        again changes nothing.
+
+        Raises:
+            StoreUnanswered: all of it was stored, or nothing.
             StoreUnavailable: nothing of it was stored.
         """
 

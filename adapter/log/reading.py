@@ -17,7 +17,7 @@ import orjson
 from adapter.log.compression import Compression
 from adapter.log.index import FIND_UID
 from adapter.log.protocol import READ_SIZE
-from adapter.log.schema import check_version, reading_uri, store_error
+from adapter.log.schema import READ_ERRORS, UnreadableRow, check_version, reading_uri, store_error
 from adapter.model import Entry
 
 #: Positions that are fetched in one statement: each may lie in a run of its own, all of which is decompressed.
@@ -104,7 +104,11 @@ class EventRow(NamedTuple):
 
 
 def make_entries(compression: Compression, row: tuple[str | bytes | None, ...]) -> list[Entry]:
-    """The entries of the row of `READ` or `FETCH`."""
+    """The entries of the row of `READ` or `FETCH`.
+
+    Raises:
+        UnreadableRow: the rows do not fit each other.
+    """
     *fields, runs, frames = row
     loaded = [orjson.loads(field or b"") for field in (fields[0], *fields[2:], runs)]
     positions, revisions, arrivals, sources, types, sizes, problems, native_types, places = loaded
@@ -115,11 +119,14 @@ def make_entries(compression: Compression, row: tuple[str | bytes | None, ...]) 
         for place, length in enumerate(lengths, position):
             events[place] = content[start : start + length]
             start += length
-    made = [None if size is None else events[position] for position, size in zip(positions, sizes, strict=True)]
     uids = fields[1] or b""
     split = [uids[start : start + 16] for start in range(0, len(uids), 16)]
-    columns = (positions, split, revisions, arrivals, sources, types, made, problems, native_types)
-    return list(map(_entry, zip(*columns, strict=True)))
+    try:
+        made = [None if size is None else events[position] for position, size in zip(positions, sizes, strict=True)]
+        columns = (positions, split, revisions, arrivals, sources, types, made, problems, native_types)
+        return list(map(_entry, zip(*columns, strict=True)))
+    except (KeyError, ValueError):
+        raise UnreadableRow(f"entries and events at position {positions[0]} and after do not fit each other") from None
 
 
 #: An `Entry` of the values of its fields.
@@ -151,7 +158,9 @@ def open_reader(path: Path, *, cache: int = 2048) -> Iterator[Reader]:
             check_version(path, reader)
             reader.execute(f"PRAGMA cache_size = -{cache}")
             (dictionary,) = reader.execute("SELECT content FROM dictionary").fetchone()
-        except sqlite3.Error as error:
+        except (*READ_ERRORS, TypeError) as error:
+            if isinstance(error, TypeError):  # no row of the dictionary
+                error = UnreadableRow("the dictionary is missing")
             raise store_error(path, error) from error
         reader.compression = Compression(dictionary)
         yield reader

@@ -18,7 +18,10 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
+import orjson
+from zstandard import ZstdError
+
+from adapter.errors import StoreDamaged, StoreError, StoreMismatch, StoreUnavailable
 
 #: "IdPa": how a file is known to be ours.
 APPLICATION = 0x49645061
@@ -95,6 +98,11 @@ CREATE TABLE held (
 CREATE INDEX held_due ON held (reader, due_at);
 {_TABLES_2}"""
 
+
+class UnreadableRow(Exception):
+    """A row of the log does not fit the rows that belong to it."""
+
+
 #: Codes of SQLite that speak of the disk, the file's permissions or another process: they may pass.
 _PASSING = frozenset(
     {
@@ -110,14 +118,41 @@ _PASSING = frozenset(
 )
 
 
+#: Codes that say that the file is not what was written, and how errors without a code of their own say so.
+#: Nothing that is stored breaks a constraint of the tables, unless the tables are not what was stored before.
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT})
+_READ_TOO_LITTLE = frozenset({sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
+_DAMAGED_TEXTS = ("Could not decode to UTF-8", "malformed JSON", "no such table")
+
+#: What reading a log raises, beside errors of the store; `store_error` makes one of them.
+READ_ERRORS = (sqlite3.Error, ZstdError, orjson.JSONDecodeError, UnreadableRow)
+
+
 def store_error(path: Path, error: Exception) -> StoreError:
-    """What went wrong with the log, for those who can do something about it."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_NOTADB:
-        return StoreMismatch(f"{path}: not a log: {error}; name another data folder, or move this file away")
-    if code in _PASSING:
-        return StoreUnavailable(f"{path}: cannot be written or read now: {error}")
-    return StoreError(f"{path}: {error}")
+    """What went wrong with a log that is open, for those who can do something about it."""
+    if isinstance(error, StoreError):
+        return error
+    code = getattr(error, "sqlite_errorcode", 0)
+    said = str(error)
+    if (
+        isinstance(error, ZstdError | orjson.JSONDecodeError | UnreadableRow)
+        or code & 0xFF in _DAMAGE
+        or code in _READ_TOO_LITTLE
+        or said.startswith(_DAMAGED_TEXTS)
+    ):
+        return StoreDamaged(f"{path}: damaged: {said}; docs/recover.md says how to recover it")
+    if code & 0xFF in _PASSING:
+        return StoreUnavailable(f"{path}: cannot be written or read now: {said}")
+    return StoreError(f"{path}: {said}")
+
+
+def _opening_error(path: Path, error: sqlite3.Error) -> StoreError:
+    """What went wrong on opening: a file that is no database may never have been a log."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+        return StoreMismatch(
+            f"{path}: not a log: {error}; name another data folder, or recover it as docs/recover.md says"
+        )
+    return store_error(path, error)
 
 
 def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sqlite3.Connection:
@@ -148,7 +183,7 @@ def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sq
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise store_error(path, error) from error
+        raise _opening_error(path, error) from error
     return connection
 
 

@@ -9,7 +9,6 @@ through `open_reader`.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,9 +19,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 import aiosqlite
 
 from adapter.counts import Commits
-from adapter.errors import StoreError
+from adapter.errors import StoreDamaged, StoreUnavailable
 from adapter.log.arrivals import count_arrivals
 from adapter.log.asking import ask_held, ask_next_due, ask_progress
+from adapter.log.checking import Checking
+from adapter.log.damage import Damage
 from adapter.log.history import find_latest, read_note, read_stored
 from adapter.log.messages import Append, Begin, Begun, Options, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.protocol import (
@@ -48,7 +49,7 @@ from adapter.log.reading import (
     read_entries,
     read_raw,
 )
-from adapter.log.schema import reading_uri, store_error
+from adapter.log.schema import READ_ERRORS, reading_uri, store_error
 from adapter.log.writing import Writing, open_writing
 from adapter.model import Entry
 
@@ -61,6 +62,12 @@ CHECKPOINT_PAGES = 2000
 READ_CACHE = 2048
 #: How long to wait for another process that writes, seconds.
 BUSY_TIMEOUT = 5.0
+#: How long a commit may take until whoever asked for it is told that it is unknown what became of it, seconds.
+COMMIT_TIMEOUT = 10.0
+#: How long a read may take, seconds; the longest that is asked for takes some 100 ms.
+READ_TIMEOUT = 10.0
+#: How long a trial of the store waits for its answer, seconds.
+TRIAL_TIMEOUT = 1.5
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -69,9 +76,14 @@ Result = TypeVar("Result")
 class SqliteLog:
     """`adapter.log.protocol.Log` on SQLite; made by `open_sqlite_log`."""
 
-    def __init__(self, path: Path, writing: Writing, reader: Reader, progress: aiosqlite.Connection) -> None:
+    def __init__(
+        self, path: Path, writing: Writing, reader: Reader, progress: aiosqlite.Connection, damage: Damage
+    ) -> None:
         self._path = path
         self._writing = writing
+        self._damage = damage
+        #: A trial of the store that is not answered yet: no second one is made meanwhile.
+        self._trial: asyncio.Task[object] | None = None
         self._reader = reader
         #: Answers how far readers are.
         self._progress = progress
@@ -85,6 +97,10 @@ class SqliteLog:
     def commits(self) -> Commits:
         """How the commits went, for metrics."""
         return self._writing.commits
+
+    @property
+    def damaged(self) -> str | None:
+        return None if self._damage.problem is None else self._told(self._damage.problem)
 
     @property
     def writer_id(self) -> int | None:
@@ -138,12 +154,13 @@ class SqliteLog:
         limit: int = 100,
         timeout: float | None = None,
     ) -> Quarantine:
-        return await asyncio.to_thread(
+        reading = asyncio.to_thread(
             read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit, timeout=timeout
         )
+        return await self._ask(reading)
 
     async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
-        return await asyncio.to_thread(count_arrivals, self._path, self.head, after=after)
+        return await self._ask(asyncio.to_thread(count_arrivals, self._path, self.head, after=after))
 
     async def position_at(self, received_at: int) -> int:
         return await self._read(find_position_at, received_at)
@@ -152,11 +169,23 @@ class SqliteLog:
         return await self._writing.wait(after, timeout)
 
     async def writable(self) -> str | None:
-        try:
-            await self._writing.call(TryWrite())
-        except StoreError as error:
-            return str(error)
-        return None
+        if self._damage.problem is not None:
+            return self.damaged
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.create_task(self._writing.call(TryWrite()))
+            self._trial.add_done_callback(asyncio.Task.exception)
+        await asyncio.wait([self._trial], timeout=TRIAL_TIMEOUT)
+        if self._trial.done():
+            error = self._trial.exception()
+            return None if error is None else self._told(str(error))
+        silence = self._writing.silence
+        if silence < TRIAL_TIMEOUT:
+            return None  # it commits what others asked for before
+        return f"the disk, or the process that writes the log, has not answered for {silence:.1f} s"
+
+    def _told(self, problem: str) -> str:
+        """A problem without the folder, for those who may not know where the log lies."""
+        return problem.replace(f"{self._path.parent}/", "")
 
     async def progress(self, reader: str) -> Progress | None:
         return await self._ask(ask_progress(self._progress, reader))
@@ -187,15 +216,19 @@ class SqliteLog:
     ) -> Result:
         call = partial(function, self._reader, *args, **kwargs)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reading, call)
-        except sqlite3.Error as error:
-            raise store_error(self._path, error) from error
+            async with asyncio.timeout(READ_TIMEOUT):
+                return await self._ask(asyncio.get_running_loop().run_in_executor(self._reading, call))
+        except TimeoutError:
+            raise StoreUnavailable(f"{self._path}: not read within {READ_TIMEOUT:g} s") from None
 
     async def _ask(self, answer: Awaitable[Result]) -> Result:
         try:
             return await answer
-        except sqlite3.Error as error:
-            raise store_error(self._path, error) from error
+        except (*READ_ERRORS, StoreDamaged) as error:
+            reason = store_error(self._path, error)
+            if isinstance(reason, StoreDamaged):
+                self._damage.meet(str(reason))
+            raise reason from error
 
 
 @asynccontextmanager
@@ -205,11 +238,13 @@ async def open_sqlite_log(
     dictionary: bytes = b"",
     busy_timeout: float = BUSY_TIMEOUT,
     checkpoint_pages: int = CHECKPOINT_PAGES,
+    commit_timeout: float = COMMIT_TIMEOUT,
 ) -> AsyncIterator[SqliteLog]:
     """Open the log in this file; make it if there is none. Nobody else may append to it meanwhile.
 
     ``dictionary`` is text like that of the events to come (bytes of their JSON), by which they are compressed better;
-    a log keeps the one it was made with. ``busy_timeout``: seconds to wait for another process that writes.
+    a log keeps the one it was made with. ``busy_timeout``: seconds to wait for another process that writes;
+    ``commit_timeout``: seconds after which a commit without an answer is given up on.
 
     Raises:
         StoreMismatch: the file is not a log, or of a newer version.
@@ -217,12 +252,16 @@ async def open_sqlite_log(
         StoreError: it is damaged.
     """
     options = Options(str(path), dictionary, busy_timeout, checkpoint_pages)
+    damage = Damage()
     asking = aiosqlite.connect(reading_uri(path), uri=True, isolation_level=None)
-    async with open_writing(options) as writing:
+    async with open_writing(options, damage, commit_timeout) as writing:
         with open_reader(path, cache=READ_CACHE) as reader:
             async with asking as progress:
-                log = SqliteLog(path, writing, reader, progress)
+                log = SqliteLog(path, writing, reader, progress, damage)
+                checking = asyncio.create_task(Checking(path, writing, damage).run())
                 try:
                     yield log
                 finally:
+                    checking.cancel()
+                    await asyncio.wait([checking])
                     await log.close()

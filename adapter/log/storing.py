@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import chain
 
 import orjson
 
@@ -21,6 +21,8 @@ RUN_SIZE = 128 * 1024
 
 #: Of an entry: revision, number of its source, arrival, type, native type, problem, size of its event.
 Row = tuple[int, int, int, str | None, str | None, str | None, int | None]
+#: A run as it is stored: position of its first entry, length of each of its contents, all of them compressed.
+Frame = tuple[int, list[int], bytes]
 
 _INSERT_ENTRIES = """
 INSERT INTO entry (position, uid, revision, source, received_at, type, native_type, problem, size)
@@ -65,17 +67,36 @@ def store_contents(
     runs = list(cut(sizes, media or [""] * len(events)))
     pieces = [contents[run] for contents in (events, raws) if contents for run in runs]
     frames = compression.compress([b"".join(run) for run in pieces])
-    starts = accumulate(map(len, frames), initial=1)
     places = [
-        (position + run.start, list(map(len, piece)), start, len(frame))
-        for run, piece, start, frame in zip(chain(runs, runs), pieces, starts, frames, strict=False)
+        (position + run.start, list(map(len, piece)), frame)
+        for run, piece, frame in zip(chain(runs, runs), pieces, frames, strict=False)
     ]
-    content = b"".join(frames)
-    connection.execute(_INSERT_EVENTS, (orjson.dumps(places[: len(runs)]).decode(), content))
+    store_events(connection, places[: len(runs)])
     if raws:
-        kinds = [None if media[run.start] == "application/json" else media[run.start] for run in runs]
-        rows = [(*place, kind) for place, kind in zip(places[len(runs) :], kinds, strict=True)]
-        connection.execute(_INSERT_RAWS, (orjson.dumps(rows).decode(), content))
+        store_raws(connection, places[len(runs) :], [media[run.start] for run in runs])
+
+
+def store_events(connection: sqlite3.Connection, runs: Sequence[Frame]) -> None:
+    """Store runs of events."""
+    content = b"".join([frame for _, _, frame in runs])
+    connection.execute(_INSERT_EVENTS, (orjson.dumps(list(_places(runs))).decode(), content))
+
+
+def store_raws(connection: sqlite3.Connection, runs: Sequence[Frame], media: Sequence[str]) -> None:
+    """Store runs of native bytes, and the media type of each."""
+    content = b"".join([frame for _, _, frame in runs])
+    rows = [
+        (*place, None if kind == "application/json" else kind) for place, kind in zip(_places(runs), media, strict=True)
+    ]
+    connection.execute(_INSERT_RAWS, (orjson.dumps(rows).decode(), content))
+
+
+def _places(runs: Sequence[Frame]) -> Iterator[tuple[int, list[int], int, int]]:
+    """What the statements take of each run: its position and lengths, and where its frame begins and how long it is."""
+    start = 1
+    for position, lengths, frame in runs:
+        yield position, lengths, start, len(frame)
+        start += len(frame)
 
 
 def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:

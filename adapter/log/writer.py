@@ -8,39 +8,43 @@ A process of its own, since a thread would share the interpreter with the event 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import gc
 import os
 import select
 import socket
-import sqlite3
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from adapter.child import begin
-from adapter.errors import StoreError, StoreUnavailable
+from adapter.child import begin, tell_failure
+from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.commit import Committer
+from adapter.log.compression import Compression
+from adapter.log.files import Files, dictionary_path
 from adapter.log.messages import (
-    Append,
+    AppendParts,
     Committed,
+    DropParts,
     Options,
     Packer,
+    Part,
     Refused,
-    Revise,
-    Settle,
+    Told,
     Unpacker,
     Work,
     receive_options,
+    weigh,
 )
+from adapter.log.packing import Packed
 from adapter.log.schema import connect_writing
 
-#: A transaction takes works until they weigh so much, bytes; each row weighs at least as much as 4,000 of it may.
+#: A transaction takes works until they weigh so much, bytes.
 COMMIT_WEIGHT = 8 * 1024 * 1024
-ROW_WEIGHT = COMMIT_WEIGHT // 4000
 #: Page cache, KiB.
 CACHE = 8192
 #: Bytes that are taken from the socket at a time.
@@ -50,50 +54,62 @@ _RECEIVE = 1024 * 1024
 class Inbox:
     """Works as they arrive."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, compression: Compression | None = None) -> None:
+        """``compression``: for requests that come in parts."""
         self._connection = connection
-        self._unpacker: Unpacker[Work] = Unpacker(Work)  # type: ignore[arg-type]
-        self._waiting: deque[tuple[Work, int]] = deque()
+        self._compression = compression or Compression(b"")
+        self._unpacker: Unpacker[Told] = Unpacker(Told)  # type: ignore[arg-type]
+        self._waiting: deque[tuple[Work | Packed, int]] = deque()
         #: Of all that wait.
         self._weight = 0
+        #: The request whose parts arrive.
+        self._arriving = Packed()
         self._ended = False
 
-    def take(self) -> list[Work]:
-        """The works of the next transaction: all that are there, up to what one takes; none at the end."""
-        while not self._ended and (not self._waiting or self._more()):
+    def take(self) -> list[Work | Packed]:
+        """The works of the next transaction: all that are there, up to what one takes, or one request that came in
+        parts; none at the end.
+
+        Raises:
+            BrokenLine: what came is no message.
+        """
+        compressed = False
+        # Compression takes its time: who waits already does not wait for more of it.
+        while not self._ended and (not self._waiting or (self._more() and not compressed)):
             data = self._connection.recv(_RECEIVE)
             self._ended = not data
-            for work in self._unpacker.take(data):
-                weight = weigh(work)
-                self._waiting.append((work, weight))
-                self._weight += weight
+            for told in self._unpacker.take(data):
+                match told:
+                    case Part(entries):
+                        self._arriving.add(self._compression, entries)
+                        compressed = True
+                    case DropParts():
+                        self._arriving = Packed()
+                    case AppendParts():
+                        self._add(self._arriving, COMMIT_WEIGHT)
+                        self._arriving = Packed()
+                    case _:
+                        self._add(told, weigh(told))
         if self._ended:
             return []  # nobody hears the answers any more
-        taken: list[Work] = []
+        taken: list[Work | Packed] = []
         room = COMMIT_WEIGHT
         while self._waiting and room > 0:
+            if taken and type(self._waiting[0][0]) is Packed:
+                break
             work, weight = self._waiting.popleft()
             taken.append(work)
             room -= weight
         self._weight -= COMMIT_WEIGHT - room
         return taken
 
+    def _add(self, work: Work | Packed, weight: int) -> None:
+        self._waiting.append((work, weight))
+        self._weight += weight
+
     def _more(self) -> bool:
         """Whether the next transaction would take more, and more is there."""
         return self._weight < COMMIT_WEIGHT and bool(select.select([self._connection], [], [], 0)[0])
-
-
-def weigh(work: Work) -> int:
-    """How much of a transaction a work takes."""
-    match work:
-        case Append(entries):
-            size = sum([len(entry.raw) + len(entry.event or b"") for entry in entries])
-            return max(size, ROW_WEIGHT * len(entries))
-        case Revise(revisions):
-            return max(sum([len(one.event) for one in revisions]), ROW_WEIGHT * len(revisions))
-        case Settle(settlement):
-            return ROW_WEIGHT * len(settlement.hold)
-    return 0
 
 
 @contextmanager
@@ -128,47 +144,93 @@ def _locked(lock: int) -> bool:
 
 @contextmanager
 def _open(options: Options) -> Iterator[Committer]:
+    """
+    Raises:
+        StoreDamaged: the log was open before, and its files are not the ones that it had.
+        StoreError: it cannot be opened.
+    """
     path = Path(options.path)
     with only_writer(path, options.busy_timeout):
+        if options.identity is not None and (problem := Files(path, options.identity).problem()) is not None:
+            raise StoreDamaged(problem)
         connection = connect_writing(path, dictionary=options.dictionary, busy_timeout=options.busy_timeout)
         try:
             connection.execute(f"PRAGMA cache_size = -{CACHE}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {options.checkpoint_pages}")
-            yield Committer(path, connection)
+            committer = Committer(path, connection, Files(path, options.identity))
+            _copy_dictionary(path, committer.dictionary)
+            yield committer
         finally:
             connection.close()
 
 
+def _copy_dictionary(path: Path, dictionary: bytes) -> None:
+    """Keep a copy of the dictionary beside the log, for its recovery. Where that fails, the log goes on without."""
+    copy = dictionary_path(path)
+    new = copy.with_name(f"{copy.name}.new")
+    with suppress(OSError):
+        if not dictionary or (copy.exists() and copy.read_bytes() == dictionary):
+            return
+        new.write_bytes(dictionary)
+        new.replace(copy)
+
+
 def main() -> None:
-    """Commit what is asked for until the socket ends."""
+    """Commit what is asked for until the socket ends. What goes wrong is told in one line, and ends the process; the
+    service starts it again."""
     begin()
+    with socket.socket(fileno=0) as connection:
+        try:
+            serve(connection)
+        except ConnectionError:
+            sys.exit(1)
+        except (Exception, MemoryError) as error:
+            # The line is closed before anything else needs memory.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            tell_failure("log_writer_failed", error)
+            sys.exit(1)
+
+
+def serve(connection: socket.socket) -> None:
+    """
+    Raises:
+        BrokenLine: what came is no message.
+        ConnectionError: the service is gone.
+        MemoryError: there is not enough for what came.
+    """
     packer = Packer()
 
-    with socket.socket(fileno=0) as connection:
+    def answer(message: Committed) -> None:
+        frame = bytearray()
+        packer.add(message, frame)
+        connection.sendall(frame)
 
-        def answer(message: Committed) -> None:
-            frame = bytearray()
-            packer.add(message, frame)
-            connection.sendall(frame)
-
-        options = receive_options(connection)
-        if options is None:
-            return
+    options = receive_options(connection)
+    if options is None:
+        return
+    with ExitStack() as stack:
         try:
-            with ExitStack() as stack:
-                try:
-                    committer = stack.enter_context(_open(options))
-                except StoreError as error:
-                    answer(Committed(0, 0, 0, [Refused.of(error)]))
-                    return
-                gc.set_threshold(100_000)  # a transaction is many objects and no cycles
-                gc.freeze()
-                answer(Committed(committer.head, 0, 0, []))
-                inbox = Inbox(connection)
-                while works := inbox.take():
-                    answer(committer.commit(works))
-        except (ConnectionError, sqlite3.Error):
-            sys.exit(1)
+            committer = stack.enter_context(_open(options))
+        except StoreError as error:
+            answer(Committed(0, 0, 0, [Refused.of(error)]))
+            return
+        gc.set_threshold(100_000)  # a transaction is many objects and no cycles
+        gc.freeze()
+        answer(Committed(committer.head, 0, 0, []))
+        inbox = Inbox(connection, committer.compression)
+        while works := inbox.take():
+            answer(committer.commit(works))
+            is_large = type(works[0]) is Packed
+            del works  # not held while the next are waited for
+            if is_large:
+                _return_memory()
+
+
+def _return_memory() -> None:
+    """Give back to the system what a large request needed; the C library would keep most of it. A few milliseconds."""
+    with suppress(OSError, AttributeError):  # another library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":

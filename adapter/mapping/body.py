@@ -1,12 +1,17 @@
-"""A request body becomes records: one for each event in it, each with its own slice of the bytes."""
+"""A request body becomes records: one for each event in it, each with its own slice of the bytes.
+
+Bodies are taken apart lazily and in time linear in their bytes, and nothing larger than one event is ever parsed, so
+that neither the number of events in a body nor their form costs more than the bytes themselves. Whatever one record
+holds, it costs its neighbours nothing: what cannot be read becomes a record with a problem.
+"""
 
 from __future__ import annotations
 
 import ast
 import base64
+import hashlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -16,24 +21,31 @@ import msgspec
 import orjson
 
 from adapter.mapping.elements import Elements, TooMany
+from adapter.mapping.envelopes import DEPTH, Envelopes
 from adapter.mapping.exact import NotJson, fraction, parse_json, whole, write_json
-from adapter.mapping.expressions import compile_condition
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.paths import Key, Step, follow, parse_path, plain_keys
+from adapter.mapping.paths import Key, Step, follow, parse_path
 from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.redact import Redactor
+from adapter.mapping.slices import Mark, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+FORM = "application/x-www-form-urlencoded"
+#: What is kept of an event that is too large: an object with its size, bytes; the SHA-256 of it, hex; and its head.
+OVERSIZE = "application/vnd.idp-adapter.oversize+json"
 
-
-#: Objects that may stand one after another in a body; more than any request may bring, and soon told.
-OBJECTS_LIMIT = 100_000
-
-#: Envelopes that are opened one inside another.
-ENVELOPES_DEPTH = 4
+#: The largest event that is read, bytes, unless the caller says otherwise.
+EVENT_LIMIT = 1024 * 1024
+#: As much of a larger one is kept, bytes.
+HEAD = 64 * 1024
+#: A form's text that is no JSON is read as Python's only up to this length: that takes 500 times its size in memory.
+PYTHON_LIMIT = 32 * 1024
+TOO_LARGE = "larger than one event may be (event_limit): its head, its size and its SHA-256 are kept"
+#: Bytes that are hashed at a time.
+_HASHED = 256 * 1024
 
 
 class NotReadable(ValueError):
@@ -61,140 +73,239 @@ class Record:
     place: str | None = None
 
 
+#: Records of a body as they are found. ``None`` is none: much was looked at since the last one, and the caller may let
+#: others have a turn.
+Records = Iterable[Record | None]
+
+
 class Splitter:
     """Takes bodies apart as one table declares it."""
 
     def __init__(self, mapping: MappingFile, *, max_depth: int = 64) -> None:
         self._max_depth = max_depth
         self._encoded = [parse_path(path) for path in mapping.base64]
-        self._redactor = Redactor(mapping.redact) if mapping.redact else None
+        self._redactor = Redactor(mapping.redact, mapping.base64) if mapping.redact else None
         readings = (mapping, *mapping.shapes.values())
         self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
-        self._envelopes = [
-            (compile_condition(mapping, one.when), plain_keys(one.events), _answer(one))
-            for one in mapping.body
-            if one.events is not None
-        ]
-        #: A value without any of these keys, as most are, is no envelope.
-        self._opening = frozenset([keys[0] for _, keys, _ in self._envelopes])
-        self._answers = any(one.answer for one in mapping.body)
+        self._envelopes = Envelopes(mapping)
         self._texts = {one.media: one for one in mapping.body if one.media is not None}
         self._finders = {media: compile_pattern(one.find) for media, one in self._texts.items() if one.find}
 
-    def split(self, body: bytes, media: str = JSON) -> list[Record]:
-        """The records of a body, in order; one that holds several events, once for each of them.
+    def records(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> Records:
+        """The records of a body, in order, found as they are asked for; one that holds several events, once for each
+        of them. An event of more than ``event_limit`` bytes is a record with a problem: of its bytes a head is kept.
 
-        Raises:
+        Raises (also while records are taken):
             NotReadable: it is not JSON, or not text.
             UnknownMedia: nobody declared this media type.
         """
-        records = self._split(body, media)
-        if self._elements is None:
-            return records
-        return [one for record in records for one in _divided(record, self._elements)]
+        records = self._records(body, media, event_limit)
+        return records if self._elements is None else self._divided(records, self._elements)
+
+    def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
+        """All records at once. Raises as `records` does."""
+        return [record for record in self.records(body, media, event_limit) if record is not None]
 
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body that was split wants to be told once its events are stored; ``None`` if nobody
         declared it. ``now``: epoch milliseconds."""
-        if not self._answers or media != JSON:
-            return None
-        try:
-            value = parse_json(body)
-        except NotJson:
-            return None
-        if value.__class__ is not dict:
-            return None
-        wanted = next((wanted for fits, _, wanted in self._envelopes if fits(value)), None)
-        if not wanted:
-            return None
-        told = {key: now if steps == _NOW else follow(value, steps) for key, steps in wanted}
-        return {key: one for key, one in told.items() if one is not None}
+        return self._envelopes.answer(body, now) if media == JSON else None
 
-    def _split(self, body: bytes, media: str) -> list[Record]:
+    def _records(self, body: bytes, media: str, limit: int) -> Records:
+        if media == OVERSIZE:
+            return [Record(body, None, TOO_LARGE, OVERSIZE)]
         if media == JSON or media.endswith("+json"):
-            return self._json(body)
+            return self._json(body, limit)
         if media in NDJSON:
-            return [record for line in _lines(body) for record in self._records(line)]
+            return self._each(lines(body), limit)
         framing = self._texts.get(media)
         if framing is None:
             known = ", ".join([JSON, NDJSON[0], *sorted(self._texts)])
             raise UnknownMedia(f"{media[:100]!r} is not taken here; there are {known}")
         if framing.form is not None:
-            return [self._form(body, framing.form)]
-        return list(self._text(body, framing, media))
+            return self._form(body, framing.form, limit)
+        return self._text(body, framing, media, limit)
 
-    def _json(self, body: bytes) -> list[Record]:
+    def _json(self, body: bytes, limit: int) -> Records:
+        if body.startswith(b"\xef\xbb\xbf"):
+            body = body[3:]
+        if len(body) > limit:
+            return self._much_json(body, limit)
         try:
             value = parse_json(body)
         except NotJson as error:
-            return self._odd_json(body, error)
+            return self._odd_json(body, error, limit)
+        if value.__class__ is dict and self._envelopes.none_in(value):
+            return [self._checked(body.strip(), value)]
         if value.__class__ is list:
-            # The slices come from the bytes, the values from the parse that was made anyway.
-            records: list[Record] = []
-            for raw, one in zip(_elements(body), value, strict=True):
-                if one.__class__ is dict and self._opening.isdisjoint(one):
-                    records.append(self._checked(raw, one))
-                else:
-                    records += self._opened(raw, one)
-            return records
-        return self._opened(body.strip(), value)
+            return self._list(body, value, limit)
+        return self._opened(body.strip(), value, limit)
 
-    def _odd_json(self, body: bytes, error: NotJson) -> list[Record]:
-        """JSON that the fast parser refuses: lone surrogates, endless numbers, deep nesting, a byte order mark."""
-        if body.startswith(b"\xef\xbb\xbf"):
-            return self._json(body[3:])
+    def _list(self, body: bytes, values: list[Any], limit: int) -> Records:
+        """The records of a list that is parsed as a whole."""
+        none_in = self._envelopes.none_in
+        number = 0
+        for raw in list_elements(body.strip()):
+            if raw is None:
+                yield None
+                continue
+            value = values[number]
+            number += 1
+            if value.__class__ is dict and none_in(value):
+                yield self._checked(raw, value)
+            else:
+                yield from self._opened(raw, value, limit)
+
+    def _much_json(self, body: bytes, limit: int) -> Records:
+        """JSON too large to be parsed as a whole: a list, an envelope, events one after another, or too large an
+        event."""
+        start = yield from next_visible(body)
         try:
-            text = body.decode()
-            value = _DECODER.decode(text)
-        except RecursionError:
-            if not _balanced(body):
-                raise NotReadable(f"the body is not JSON: {error}") from None
-            return [Record(body.strip(), None, f"nested deeper than {self._max_depth} levels")]
-        except ValueError:
-            objects = _objects(body)
-            if not objects:
-                raise NotReadable(f"the body is not JSON: {error}") from None
-            return [record for raw in objects for record in self._records(raw)]
-        slices = _odd_elements(text) if isinstance(value, list) else [body.strip()]
-        return [record for raw in slices for record in self._records(raw)]
+            match None if start is None else body[start]:
+                case Mark.LIST:
+                    yield from self._each(list_elements(body.strip()), limit)
+                case Mark.OBJECT:
+                    yield from self._each([body.strip()] if _is_one_value(body) else objects(body), limit)
+                case _:
+                    raise NotReadable("the body is not JSON: it begins with neither [ nor {")
+        except Unbalanced as error:
+            raise NotReadable(f"the body is not JSON: {error}") from None
 
-    def _opened(self, raw: bytes, value: Any, depth: int = 0) -> list[Record]:
+    def _odd_json(self, body: bytes, error: NotJson, limit: int) -> Records:
+        """JSON that the fast parser refuses as a whole: lone surrogates, endless numbers, deep nesting, several
+        objects, a list with a broken element; or none."""
+        body = body.strip()
+        if body.startswith(b"["):
+            yield from self._broken_list(body, error, limit)
+            return
+        try:
+            value = _parsed_slowly(body)
+        except RecursionError:
+            if not is_balanced(body):
+                raise NotReadable(f"the body is not JSON: {error}") from None
+            yield self._unreadable(body, self._too_deep)
+        except ValueError:
+            found = 0
+            try:
+                several = []
+                for raw in objects(body):
+                    found += raw is not None
+                    if found < 2:
+                        several.append(raw)
+                        continue
+                    yield from self._each(several, limit)
+                    several.clear()
+                    yield from self._each([raw], limit)
+            except Unbalanced:
+                found = 0
+            if found < 2:
+                raise NotReadable(f"the body is not JSON: {error}") from None
+        else:
+            yield from self._opened(body, value, limit)
+
+    def _broken_list(self, body: bytes, error: NotJson, limit: int) -> Records:
+        try:
+            yield from self._each(list_elements(body), limit)
+        except Unbalanced:
+            raise NotReadable(f"the body is not JSON: {error}") from None
+
+    def _each(self, slices: Iterable[bytes | None], limit: int, depth: int = 0) -> Iterator[Record | None]:
+        """The records of values that are not parsed yet; ``depth``: how many envelopes they were in."""
+        none_in = self._envelopes.none_in
+        for raw in slices:
+            if raw is None:
+                yield None
+            elif len(raw) > limit:
+                yield from self._large(raw, limit, depth)
+            else:
+                try:
+                    value = parse_json(raw)
+                except NotJson as error:
+                    try:
+                        value = _parsed_slowly(raw)
+                    except RecursionError:
+                        yield self._unreadable(raw, self._too_deep)
+                        continue
+                    except ValueError:
+                        yield self._unreadable(raw, f"not JSON: {error}")
+                        continue
+                if value.__class__ is dict and none_in(value):
+                    yield self._checked(raw, value)
+                else:
+                    yield from self._opened(raw, value, limit, depth)
+
+    def _opened(self, raw: bytes, value: Any, limit: int, depth: int = 0) -> Iterator[Record | None]:
         """The records of one value: the value itself, or what stands in it if it is an envelope, wherever that came;
         ``depth``: how many envelopes it was in."""
-        if value.__class__ is dict and depth < ENVELOPES_DEPTH and not self._opening.isdisjoint(value):
-            for fits, keys, _ in self._envelopes:
-                held = _held(value, keys)
-                if held is not None and fits(value):
-                    slices = _inside(raw, held, keys)
-                    return [record for one in slices for record in self._records(one, depth + 1)]
-        return [self._checked(raw, value)]
+        if value.__class__ is dict and depth < DEPTH and not self._envelopes.none_in(value):
+            yield from self._inside(raw, self._envelopes.opened(raw, value), limit, depth, value)
+        else:
+            yield self._checked(raw, value)
 
-    def _records(self, raw: bytes, depth: int = 0) -> list[Record]:
+    def _large(self, raw: bytes, limit: int, depth: int) -> Iterator[Record | None]:
+        """The records of a value that is too large for one event: what stands in it, if it is an envelope."""
+        inside = self._envelopes.opened_unparsed(raw) if depth < DEPTH else None
+        if inside is None:
+            yield from self._oversize(raw)
+        else:
+            yield from self._inside(raw, inside, limit, depth, None)
+
+    def _inside(
+        self, raw: bytes, slices: Iterator[bytes | None] | None, limit: int, depth: int, value: Any
+    ) -> Iterator[Record | None]:
+        if slices is None:
+            yield self._checked(raw, value)
+            return
         try:
-            value = parse_json(raw)
-        except NotJson as error:
-            try:
-                value = _repaired(_DECODER.decode(raw.decode()))
-            except RecursionError:
-                return [Record(raw, None, f"nested deeper than {self._max_depth} levels")]
-            except ValueError:
-                return [Record(raw, None, f"not JSON: {error}")]
-        return self._opened(raw, value, depth)
+            yield from self._each(slices, limit, depth + 1)
+        except Unbalanced as error:
+            yield self._unreadable(raw[:limit], f"not JSON: {error}")
+
+    def _oversize(self, raw: bytes) -> Iterator[Record | None]:
+        """What is kept of an event that is too large."""
+        digest = hashlib.sha256()
+        with memoryview(raw) as view:
+            for start in range(0, len(view), _HASHED):
+                digest.update(view[start : start + _HASHED])
+                yield None
+        head = raw[:HEAD].decode("utf-8", "replace")
+        if self._redactor is not None:
+            head = self._redactor.redact_text(head)
+        kept = write_json({"size": len(raw), "sha256": digest.hexdigest(), "head": head})
+        yield Record(kept, None, TOO_LARGE, OVERSIZE)
 
     def _checked(self, raw: bytes, value: Any) -> Record:
-        if value.__class__ is not dict:
-            return Record(raw, None, _not_an_object(value))
-        decoded = bool(self._encoded) and _decode(value, self._encoded)
-        # Every level costs at least two bytes, so most events need no look at their depth.
-        brackets = raw.count(b"{") + raw.count(b"[") if len(raw) > 2 * self._max_depth else 0
-        if (decoded or brackets > self._max_depth) and deeper_than(value, self._max_depth):
-            return Record(raw, None, f"nested deeper than {self._max_depth} levels")
-        if (self._redactor is not None and self._redactor.redact(value)) or decoded:
-            raw = write_json(value)
-        return Record(raw, value)
+        """The record of a parsed value."""
+        try:
+            if value.__class__ is not dict:
+                return self._unreadable(raw, _not_an_object(value))
+            decoded = bool(self._encoded) and _decode(value, self._encoded)
+            # Every level costs at least two bytes, so most events need no look at their depth.
+            brackets = raw.count(b"{") + raw.count(b"[") if len(raw) > 2 * self._max_depth else 0
+            if (decoded or brackets > self._max_depth) and deeper_than(value, self._max_depth):
+                return self._unreadable(raw, self._too_deep)
+            if (self._redactor is not None and self._redactor.redact(value)) or decoded:
+                raw = write_json(value)
+            return Record(raw, value)
+        except Exception as error:  # whatever it is, it costs this record alone
+            return self._unreadable(raw, f"cannot be read ({type(error).__name__})")
 
-    def _form(self, body: bytes, field: str) -> Record:
-        media = "application/x-www-form-urlencoded"
+    @property
+    def _too_deep(self) -> str:
+        return f"nested deeper than {self._max_depth} levels"
+
+    def _unreadable(self, raw: bytes, problem: str, media: str = JSON) -> Record:
+        """What is kept of a value that cannot be read: its bytes, without what follows the name of a secret."""
+        if self._redactor is None:
+            return Record(raw, None, problem, media)
+        text = raw.decode("utf-8", "surrogateescape")
+        cleaned = self._redactor.redact_text(text)
+        return Record(raw if cleaned == text else cleaned.encode("utf-8", "surrogateescape"), None, problem, media)
+
+    def _form(self, body: bytes, field: str, limit: int) -> Iterator[Record | None]:
+        if len(body) > limit:
+            yield from self._oversize(body)
+            return
         try:
             pairs = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
         except ValueError as error:
@@ -206,135 +317,105 @@ class Splitter:
             value = parse_json(text)
         except NotJson as error:
             try:
-                # Some senders write Python-like text: single quotes, a comma before the closing brace. What such text
-                # can say and JSON cannot is no event.
-                value = orjson.loads(orjson.dumps(ast.literal_eval(text.strip())))
+                value = _read_python(text)
             except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-                return Record(body, None, f"form field {field!r}: not JSON: {error}", media)
+                yield self._unreadable_form(body, text, f"form field {field!r}: not JSON: {error}")
+                return
         record = self._checked(body, value)
         # Redacted, it is no longer the form that came, but the JSON that is left of it.
-        record.media = media if record.raw is body else JSON
-        return record
+        record.media = FORM if record.raw is body else JSON
+        yield record
 
-    def _text(self, body: bytes, framing: Framing, media: str) -> Iterator[Record]:
+    def _unreadable_form(self, body: bytes, text: str, problem: str) -> Record:
+        """Of a form whose text names a secret the text is kept, as far as it names none."""
+        if self._redactor is not None:
+            cleaned = self._redactor.redact_text(text)
+            if cleaned != text:
+                return Record(cleaned.encode("utf-8", "replace"), None, problem, JSON)
+        return Record(body, None, problem, FORM)
+
+    def _text(self, body: bytes, framing: Framing, media: str, limit: int) -> Iterator[Record | None]:
         finder = self._finders.get(media)
-        for raw in _lines(body):
-            if framing.lines == "keyvalue" and raw.startswith(b"{"):
-                yield from self._records(raw)  # a log that writes JSON has the pairs in a field of it
+        for raw in lines(body):
+            if raw is None:
+                yield None
+            elif len(raw) > limit:
+                yield from self._oversize(raw)
+            elif framing.lines == "keyvalue" and raw.startswith(b"{"):
+                yield from self._each([raw], limit)  # a log that writes JSON has the pairs in a field of it
+            else:
+                yield from self._line(raw, framing, media, finder, limit)
+
+    def _line(self, raw: bytes, framing: Framing, media: str, finder: Any, limit: int) -> Iterator[Record | None]:
+        line = raw.decode("utf-8", "replace")
+        start = 0
+        if finder is not None:
+            found = finder.search(line)
+            if found is None:
+                yield Record(raw, None, media=media, ignored=True)
+                return
+            start = found.start()
+        if framing.lines == "json":
+            text = line[start:].encode()
+            for record in self._each([text], limit):
+                if record is not None and record.media == JSON:
+                    told = raw if record.raw == text else line[:start].encode() + record.raw
+                    record = Record(told, record.value, record.problem, media)
+                yield record
+            return
+        pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
+        if self._redactor is not None and self._redactor.redact(pairs):
+            line = line[:start] + write_keyvalue(pairs)
+            raw = line.encode()
+        pairs["@line"] = line
+        yield Record(raw, pairs, media=media)
+
+    def _divided(self, records: Records, elements: Elements) -> Iterator[Record | None]:
+        """Each record once for every event in it."""
+        for record in records:
+            if record is None or record.value is None:
+                yield record
                 continue
-            line = raw.decode("utf-8", "replace")
-            start = 0
-            if finder is not None:
-                found = finder.search(line)
-                if found is None:
-                    yield Record(raw, None, media=media, ignored=True)
-                    continue
-                start = found.start()
-            if framing.lines == "json":
-                for record in self._records(line[start:].encode()):
-                    told = raw if record.raw == line[start:].encode() else line[:start].encode() + record.raw
-                    yield Record(told, record.value, record.problem, media)
+            try:
+                parts = elements.divide(record.value, len(record.raw))
+            except TooMany as error:
+                yield replace(record, value=None, problem=str(error))
                 continue
-            pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
-            if self._redactor is not None and self._redactor.redact(pairs):
-                line = line[:start] + write_keyvalue(pairs)
-                raw = line.encode()
-            pairs["@line"] = line
-            yield Record(raw, pairs, media=media)
+            except Exception as error:
+                yield replace(record, value=None, problem=f"cannot be read ({type(error).__name__})")
+                continue
+            yield from [replace(record, value=value, place=place) for place, value in parts] or [record]
 
 
-def _divided(record: Record, elements: Elements) -> list[Record]:
-    if record.value is None:
-        return [record]
+def _is_one_value(body: bytes) -> bool:
+    """Whether it is one value of JSON that the native parser takes; no object is made of it."""
     try:
-        parts = elements.divide(record.value, len(record.raw))
-    except TooMany as error:
-        return [replace(record, value=None, problem=str(error))]
-    return [replace(record, value=value, place=place) for place, value in parts] or [record]
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
-def _held(value: Any, keys: tuple[str, ...]) -> Any:
-    """What an envelope holds at these keys; ``None`` if it has nothing there."""
-    for key in keys:
-        value = value.get(key) if value.__class__ is dict else None
-    return value
-
-
-def _inside(raw: bytes, held: Any, keys: tuple[str, ...]) -> list[bytes]:
-    """The slices of what stands at these keys of an envelope; ``held``: the same, parsed."""
-    try:
-        part = raw
-        for key in keys:
-            part = bytes(msgspec.json.decode(part, type=dict[str, msgspec.Raw])[key])
-        if part.startswith(b'"'):  # JSON inside a text
-            part = msgspec.json.decode(part, type=str).strip().encode()
-    except (msgspec.DecodeError, RecursionError):
-        # Only the standard library's parser takes it, so what that made of it is what there is.
-        part = held.strip().encode() if held.__class__ is str else write_json(held)
-    return _elements(part) if part.startswith(b"[") else [part]
-
-
-def _elements(body: bytes) -> list[bytes]:
-    """The slices of a JSON list."""
-    try:
-        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, RecursionError):
-        return _odd_elements(body.decode())
-
-
-def _odd_elements(text: str) -> list[bytes]:
-    """The same, for a list that only the standard library's parser takes."""
-    slices = []
-    at = _blank(text, text.index("[") + 1)
-    while text[at] != "]":
-        _, end = _DECODER.raw_decode(text, at)
-        slices.append(text[at:end].encode())
-        at = _blank(text, end)
-        if text[at] == ",":
-            at = _blank(text, at + 1)
-    return slices
-
-
-def _objects(body: bytes) -> list[bytes]:
-    """The slices of several objects one after another, with or without blanks between them; none if it is anything
-    else.
+def _parsed_slowly(raw: bytes) -> Any:
+    """The value of JSON that the fast parser does not take.
 
     Raises:
-        NotReadable: there are more than anybody may send.
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deeply.
     """
-    slices = []
-    try:
-        text = body.decode()
-        at = _blank(text, 0)
-        while at < len(text):
-            value, end = _DECODER.raw_decode(text, at)
-            if not isinstance(value, dict):
-                return []
-            slices.append(text[at:end].encode())
-            if len(slices) > OBJECTS_LIMIT:
-                break
-            at = _blank(text, end)
-    except (ValueError, RecursionError):
-        return []
-    if len(slices) > OBJECTS_LIMIT:
-        raise NotReadable(f"more than {OBJECTS_LIMIT} objects one after another; send fewer at a time")
-    return slices
+    return _repaired(_DECODER.decode(raw.decode()))
 
 
-def _blank(text: str, at: int) -> int:
-    """Where the blanks that begin here end."""
-    return _BLANKS.match(text, at).end()  # type: ignore[union-attr]  # matches the empty text too
+def _read_python(text: str) -> Any:
+    """Some senders write Python-like text: single quotes, a comma before the closing brace. What such text can say and
+    JSON cannot is no event.
 
-
-def _answer(framing: Framing) -> list[tuple[str, tuple[Step, ...]]]:
-    return [(key, parse_path(path)) for key, path in framing.answer.items()]
-
-
-def _lines(body: bytes) -> Iterator[bytes]:
-    for line in body.split(b"\n"):
-        stripped = line.strip()
-        if stripped:
-            yield stripped
+    Raises:
+        ValueError, TypeError, SyntaxError, RecursionError, MemoryError: it is no such text.
+    """
+    if len(text) > PYTHON_LIMIT:
+        raise ValueError("too long")
+    return orjson.loads(orjson.dumps(ast.literal_eval(text.strip())))
 
 
 def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
@@ -352,8 +433,8 @@ def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
             inner = parse_json(text)
         except NotJson:
             try:
-                several = [_repaired(_DECODER.decode(one.decode())) for one in _objects(text)]
-            except NotReadable:
+                several = [_parsed_slowly(one) for one in objects(text) if one is not None]
+            except ValueError:
                 continue
             inner = several[0] if len(several) == 1 else several or None
         if inner.__class__ in (dict, list):
@@ -378,11 +459,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-#: Stands in an answer for its moment.
-_NOW = parse_path("@now")
-
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=whole, parse_float=fraction)
-_BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 def _repaired(value: Any) -> Any:
@@ -409,15 +486,3 @@ def deeper_than(value: Any, depth: int) -> bool:
         if not level:
             return False
     return True
-
-
-def _balanced(body: bytes) -> bool:
-    """Whether brackets outside texts open and close in pairs: all that can be said of JSON too deep to parse."""
-    open_brackets = bytearray()
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', body):
-        byte = token.group()
-        if byte in b"[{":
-            open_brackets += byte
-        elif byte in (b"]", b"}") and (not open_brackets or open_brackets.pop() != {b"]": 91, b"}": 123}[byte]):
-            return False
-    return not open_brackets

@@ -14,7 +14,7 @@ from adapter.mapping.paths import plain_keys
 from adapter.mapping.shapes import ELEMENT, SHAPE, merged_shapes
 
 #: Bytes that the events of one record may take together, each with the whole record kept beside it.
-KEPT_LIMIT = 64 << 20
+KEPT_LIMIT = 8 << 20
 
 
 #: What stands for the content of an element that is not there.

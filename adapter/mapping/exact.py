@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ def parse_json(body: bytes | str) -> Any:
     """
     try:
         return _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError, MemoryError):
         raise NotJson(_why(body)) from None
 
 
@@ -39,12 +39,15 @@ def write_json_sorted(value: Any) -> bytes:
     return _encode_sorted(value)
 
 
-def fraction(digits: str) -> float | Decimal:
-    """The number that was written."""
+def fraction(digits: str) -> float | Decimal | str:
+    """The number that was written; as text if no number has such an exponent."""
     number = float(digits)
     if repr(number) == digits:
         return number
-    exact = Decimal(digits)
+    try:
+        exact = Decimal(digits)
+    except InvalidOperation:
+        return digits
     return number if exact == Decimal(repr(number)) else exact
 
 

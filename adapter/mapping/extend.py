@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from adapter.mapping.document import Document
 
 
-def extended(document: Document, folders: Sequence[Path]) -> list[Document]:
+def extended(document: Document, folders: Sequence[Path], texts: Mapping[Path, str]) -> list[Document]:
     """The documents that a table's document rests on, nearest first; its value is completed from them.
 
     The table that is extended is looked for in the folders in order; a file that extends its own name finds the one
-    that it hides.
+    that it hides. ``texts`` stand for the files' own.
 
     Raises:
         MappingError: there is no such table, or they extend each other in a circle.
@@ -31,7 +31,8 @@ def extended(document: Document, folders: Sequence[Path]) -> list[Document]:
         if file is None:
             problem = f"{name!r} extends itself in a circle" if there else f"there is no table {name!r} to extend"
             raise below.error(problem, ("extends",))
-        below = Document.read(file)
+        text = texts.get(file)
+        below = Document.read(file) if text is None else Document(file, text)
         bases.append(below)
     value = document.value
     for base in bases:

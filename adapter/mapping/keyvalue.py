@@ -59,18 +59,16 @@ def _closing(text: str, start: int, quote: str) -> int:
     Quotes inside a value are escaped, so nobody can write an unescaped one into it: an escaped quote ends the value
     (which then ends in a backslash) only if the next value begins with a quote that is not escaped.
     """
-    at = text.find(quote, start)
-    last = -1
-    while at != -1:
-        if at + 1 == len(text):
+    for found in _CLOSING[quote].finditer(text, start):
+        at = found.start()
+        following = found.end(1)
+        if following < 0 or text[at - 1] != "\\":
             return at
-        following = _NEXT.match(text, at + 1)
-        if following is not None:
-            if text[at - 1] != "\\":
-                return at
-            key = _KEY.match(text, following.end())
-            if key is not None and text.startswith(quote, key.end()):
-                return at
-        last = at
-        at = text.find(quote, at + 1)
+        if text.startswith(quote, following):
+            return at
+    last = text.rfind(quote, start)
     return last if last != -1 else len(text)
+
+
+#: A quote at the end, or before a next key, which the group ends with.
+_CLOSING = {quote: re.compile(rf"{quote}(?:\Z|(?=(, [A-Za-z_][A-Za-z0-9_.\-]*=)))") for quote in "\"'"}

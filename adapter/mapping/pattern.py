@@ -1,5 +1,9 @@
-"""Patterns and templates of mapping files. Patterns run in time linear in the text, whatever the pattern and the text:
-both may come from strangers."""
+"""Patterns and templates of mapping files.
+
+Patterns run in time linear in the text and in the size of their program, whatever both are: both may come from
+strangers. So that none holds up the events of others, both are bounded: the program when a table is read, and how much
+of a text a pattern sees by their product.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,58 @@ from typing import Any
 
 import re2
 
+#: Characters of a pattern.
+PATTERN_LENGTH = 10_000
+#: Instructions of its program; the largest of the tables that come with the adapter has 47.
+PROGRAM_LIMIT = 2_000
+#: Groups; what each of them holds is noted at every step, and only the first is ever asked for.
+GROUPS_LIMIT = 8
+#: Instructions of a program times characters of a text: takes some 30 ms at most.
+MATCH_LIMIT = 1_000_000
+
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.max_mem = 1 << 20
 
 
-def compile_pattern(text: str) -> Any:
-    """A compiled pattern (RE2 syntax: no look-around, no back references) with ``search`` and ``fullmatch``.
+class Pattern:
+    """A compiled pattern. Of a text it sees the first ``reach`` characters."""
+
+    __slots__ = ("_compiled", "groups", "reach")
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self.groups: int = compiled.groups
+        self.reach = MATCH_LIMIT // compiled.programsize
+
+    def search(self, text: str) -> Any:
+        """The first match in a text, or ``None``."""
+        return self._compiled.search(text if len(text) <= self.reach else text[: self.reach])
+
+    def fullmatch(self, text: str) -> Any:
+        """The match of a whole text, or ``None``; a text beyond its reach does not match."""
+        return self._compiled.fullmatch(text) if len(text) <= self.reach else None
+
+
+def compile_pattern(text: str) -> Pattern:
+    """A compiled pattern (RE2 syntax: no look-around, no back references).
 
     Raises:
-        ValueError: it is not one; the message says why.
+        ValueError: it is not one, or too large; the message says why.
     """
+    if len(text) > PATTERN_LENGTH:
+        raise ValueError(f"the pattern has {len(text)} characters; the limit is {PATTERN_LENGTH}")
     try:
-        return re2.compile(text, options=_OPTIONS)
+        compiled = re2.compile(text, options=_OPTIONS)
     except re2.error as error:
         problem = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise ValueError(f"not a pattern of RE2 syntax: {problem}") from error
+    if compiled.programsize > PROGRAM_LIMIT:
+        problem = f"the pattern compiles to {compiled.programsize} instructions; the limit is {PROGRAM_LIMIT}"
+        raise ValueError(f"{problem}: use smaller repetition counts")
+    if compiled.groups > GROUPS_LIMIT:
+        raise ValueError(f"the pattern has {compiled.groups} groups; the limit is {GROUPS_LIMIT}: write (?:...)")
+    return Pattern(compiled)
 
 
 def template_holes(template: str) -> list[str]:

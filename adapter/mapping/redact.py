@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ REDACTED = "[redacted]"
 class Redactor:
     """The redactions of one table."""
 
-    def __init__(self, redactions: Sequence[Redaction]) -> None:
+    def __init__(self, redactions: Sequence[Redaction], encoded: Sequence[str] = ()) -> None:
+        """``encoded``: paths of texts that hold JSON in base64, in which a cut-off event is not looked into."""
         self._rules = [(parse_path(one.in_), _Keys(one.keys) if one.keys else None) for one in redactions]
         #: An event without any of these keys, as most are, holds nothing to look at.
         self._first = frozenset([steps[0].name for steps, _ in self._rules if isinstance(steps[0], Key)])
+        self._named = _named_values([*_secret_names(redactions), *(_last_name(parse_path(path)) for path in encoded)])
 
     def redact(self, event: dict[str, Any]) -> bool:
         """Replace what is secret in a parsed event, in place; whether there was anything."""
@@ -33,11 +36,66 @@ class Redactor:
             part = take(owner, steps[-1])
             if part in (None, REDACTED):
                 continue
-            cleaned = REDACTED if keys is None else _cleaned(part, keys, ())
+            try:
+                cleaned = REDACTED if keys is None else _cleaned(part, keys, ())
+            except (RecursionError, ValueError):
+                cleaned = REDACTED  # too deep to be looked into
             if cleaned is not part:
                 _put(owner, steps[-1], cleaned)
                 changed = True
         return changed
+
+    def redact_text(self, text: str) -> str:
+        """The text of an event that cannot be parsed, without what follows a secret's name, as JSON, JSON in a text, or
+        pairs. Where an object or a list follows, it cannot be told where that ends: the rest of the text goes."""
+        parts: list[str] = []
+        at = 0
+        while (found := self._named.search(text, at)) is not None:
+            parts += [text[at : found.end()], REDACTED]
+            at = _end_of_value(text, found.end())
+        parts.append(text[at:])
+        return "".join(parts)
+
+
+def _secret_names(redactions: Sequence[Redaction]) -> Iterator[str]:
+    """The names whose values are secret, wherever they stand."""
+    for one in redactions:
+        for key in one.keys:
+            yield from {key, key.rpartition(".")[2]}
+        if not one.keys:
+            yield _last_name(parse_path(one.in_))
+
+
+def _last_name(steps: Sequence[Step]) -> str:
+    return next(step.name for step in reversed(steps) if isinstance(step, Key))
+
+
+def _named_values(names: Sequence[str]) -> re.Pattern[str]:
+    """Finds a name in quotes and a colon, or a name and an equals sign: where a value begins."""
+    some = "|".join(sorted(map(re.escape, set(names)), key=len, reverse=True))
+    return re.compile(rf"""["'](?:{some})\\*+["']\s*+[:=]\s*+|\b(?:{some})=""", re.IGNORECASE)
+
+
+def _end_of_value(text: str, at: int) -> int:
+    """Where the value that begins here ends; rather too late than too early."""
+    quote = _OPENING_QUOTE.match(text, at)
+    if quote is not None:
+        # Within texts in texts a quote has backslashes before it; one with more of them is part of the value.
+        begin = quote.end()
+        while (end := text.find(quote[2], begin)) >= 0:
+            before = text[begin:end]
+            if len(before) - len(before.rstrip("\\")) <= len(quote[1]):
+                return end + 1
+            begin = end + 1
+        return len(text)
+    if text[at : at + 1] in ("{", "["):
+        return len(text)
+    found = _PLAIN_VALUE.match(text, at)
+    return at if found is None else found.end()
+
+
+_OPENING_QUOTE = re.compile(r"""(\\*+)(["'])""")
+_PLAIN_VALUE = re.compile(r"[^\s,;&{}\[\]\"']*+")
 
 
 def unseen(redactions: Sequence[Redaction], events: Sequence[dict[str, Any]]) -> Iterator[tuple[int, str]]:

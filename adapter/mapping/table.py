@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adapter.errors import MappingError
-from adapter.mapping.body import Record, Splitter
+from adapter.mapping.body import EVENT_LIMIT, JSON, Record, Records, Splitter
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
@@ -20,16 +21,22 @@ from adapter.mapping.refusals import refusals, wrong_reasons, wrong_types
 class Table:
     """One provider's table.
 
-    ``split`` and ``read`` are pure and total: the same bytes and the same arrival always give the same events, and
+    ``records`` and ``read`` are pure and total: the same bytes and the same arrival always give the same events, and
     foreign data never raises.
     """
 
-    def __init__(self, document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        document: Document,
+        catalogue: Catalogue,
+        folders: Sequence[Path] = (),
+        texts: Mapping[Path, str] = MappingProxyType({}),
+    ) -> None:
         self.document = document
         self.catalogue = catalogue
         #: What its own file says, without those that it extends.
         self.own = document.value
-        bases = extended(document, folders)
+        bases = extended(document, folders, texts)
         #: The providers whose tables it extends, nearest first.
         self.rests_on = tuple(one.file.parent.name for one in bases)
         words = (wrong_reasons(document.value, catalogue), wrong_types(document.value, catalogue))
@@ -40,9 +47,10 @@ class Table:
         self._read, self.source = compile_mapping(self.mapping, catalogue)
         self._splitter = Splitter(self.mapping)
         self.provider = self.mapping.provider
-        texts = [one.text for one in (document, *bases)]
+        #: The files that it was made of, its own first, and their texts.
+        self.texts = {one.file: one.text for one in (document, *bases)}
         #: Changes whenever the file does, one that it extends, or the catalogue.
-        self.version = hashlib.sha256("\0".join([*texts, catalogue.digest]).encode()).hexdigest()[:12]
+        self.version = hashlib.sha256("\0".join([*self.texts.values(), catalogue.digest]).encode()).hexdigest()[:12]
         #: As it stands in ``source.mapping`` of the events it makes.
         self.name = f"{self.provider}@{self.version}"
         document.forget_places()
@@ -52,9 +60,13 @@ class Table:
         """Folder of the file; its ``examples`` lie beside it."""
         return self.document.file.parent
 
-    def split(self, body: bytes, media: str = "application/json") -> list[Record]:
-        """The records of a body; see `Splitter.split`."""
-        return self._splitter.split(body, media)
+    def records(self, body: bytes, media: str, event_limit: int) -> Records:
+        """The records of a body, lazily; see `Splitter.records`."""
+        return self._splitter.records(body, media, event_limit)
+
+    def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
+        """All records of a body; see `Splitter.split`."""
+        return self._splitter.split(body, media, event_limit)
 
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body wants to be told; see `Splitter.answer`."""
@@ -82,13 +94,19 @@ def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = ()) -
     return read_table(Document.read(file), catalogue, folders)
 
 
-def read_table(document: Document, catalogue: Catalogue, folders: Sequence[Path] = ()) -> Table:
-    """Compile the text of a ``mapping.yaml``, which need not stand in its file yet.
+def read_table(
+    document: Document,
+    catalogue: Catalogue,
+    folders: Sequence[Path] = (),
+    texts: Mapping[Path, str] = MappingProxyType({}),
+) -> Table:
+    """Compile the text of a ``mapping.yaml``, which need not stand in its file yet; ``texts`` stand for those of files
+    that it extends.
 
     Raises:
         MappingError: it cannot be used; the message names file, line and what is wrong.
     """
-    table = Table(document, catalogue, folders)
+    table = Table(document, catalogue, folders, texts)
     file = document.file
     if table.provider != file.parent.name and file.name == "mapping.yaml":
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"

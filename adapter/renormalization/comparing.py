@@ -17,7 +17,9 @@ from adapter.mapping.table import Table
 from adapter.model import uid_text
 from adapter.sources.intake import Source
 from adapter.sources.record import is_known_by, read_raw
+from adapter.trials.pool import Trials
 from adapter.workbench.compare import Change, compare
+from adapter.workbench.trial import Folders, Texts, table_of
 
 #: Entries that are read together.
 STRETCH = 500
@@ -51,6 +53,23 @@ class StoredChanges(BaseModel):
     fields: Counter[str] = Field(default_factory=Counter, description="Place in the event: how many changes of it")
     samples: list[ChangedEvent] = Field(default_factory=list, description="Some of each kind")
 
+    def add(self, other: StoredChanges) -> None:
+        """Those of other events, too."""
+        for name in ("looked_at", *Change, "other_keys"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.add_places(other.fields, other.samples)
+
+    def add_places(self, fields: Mapping[str, int], samples: Sequence[ChangedEvent]) -> None:
+        """Where events changed, and some of them: as many as are told."""
+        for place, count in fields.items():
+            known = place in self.fields or len(self.fields) < PLACES
+            self.fields[place if known else OTHERS] += count
+        shown = Counter(sample.change for sample in self.samples)
+        for sample in samples:
+            shown[sample.change] += 1
+            if shown[sample.change] <= SAMPLES:
+                self.samples.append(sample)
+
 
 class StoredComparison:
     """One way through a stretch of the log with two tables of one provider."""
@@ -58,89 +77,92 @@ class StoredComparison:
     def __init__(
         self,
         log: Log,
+        trials: Trials,
         sources: Mapping[str, Source],
-        old: Table,
-        new: Table,
+        folders: Folders,
+        old: Texts,
+        new: Texts,
         *,
         since: int | None = None,
         until: int | None = None,
     ) -> None:
-        """``sources``: those of the provider, by name. Only what arrived at or after ``since`` and before ``until``
-        counts; epoch milliseconds."""
+        """``sources``: those of the provider, by name; ``old``, ``new``: the texts of the tables. Only what arrived at
+        or after ``since`` and before ``until`` counts; epoch milliseconds."""
         self._since = 0 if since is None else since
         self._until = 2**62 if until is None else until
         self.changes = StoredChanges()
         self._log = log
-        self._sources = sources
-        self._old = old
-        self._new = new
-        self._shown: Counter[Change] = Counter()
+        self._trials = trials
+        self._tables = folders, old, new
+        self._keys = {name: source.key for name, source in sources.items()}
 
     async def run(self, begin: int, end: int) -> AsyncGenerator[int, None]:
         """Go through ``begin < position <= end``, and say after each stretch up to where it is done. The work is done
-        in a thread, and rests as long as it takes, so that events which arrive meanwhile have half of the time."""
+        in the process of trials, and rests as long as it takes, so that events which arrive meanwhile have half of the
+        time.
+
+        Raises:
+            RequestError: the tables take too long or too much memory for a stretch; says so.
+        """
         position = begin
         while stored := await self._log.read_stored(position, until=end, limit=STRETCH):
             position = stored[-1].entry.position
             began = time.monotonic()
-            await asyncio.to_thread(self.look_at, stored)
+            # What was read again has its raw event with the first entry.
+            wanted = [
+                one
+                for one in stored
+                if one.raw is not None
+                and one.entry.source in self._keys
+                and self._since <= one.entry.received_at < self._until
+            ]
+            if wanted:
+                found = await self._trials.run(compare_stored, *self._tables, self._keys, wanted)
+                self.changes.add(StoredChanges.model_validate_json(found))
             yield position
             if position < end:
                 await asyncio.sleep(time.monotonic() - began)
 
-    def look_at(self, stored: Sequence[Stored]) -> None:
-        """Compare what both tables make of some entries, whatever was stored for them."""
-        changes = self.changes
-        for one in stored:
-            source = self._sources.get(one.entry.source)
-            # What was read again has its raw event with the first entry.
-            if source is None or one.raw is None or not self._since <= one.entry.received_at < self._until:
-                continue
-            old, new = _both(one, source, self._old, self._new)
-            found = compare(old, new)
-            changes.looked_at += 1
-            changes.other_keys += found.keys
-            match found.change:
-                case Change.UNCHANGED:
-                    changes.unchanged += 1
-                case Change.CHANGED:
-                    changes.changed += 1
-                case Change.GAINED:
-                    changes.gained += 1
-                case Change.LOST:
-                    changes.lost += 1
-            if not found.lines:
-                continue
-            for place in map(shortened, found.lines):
-                known = place in changes.fields or len(changes.fields) < PLACES
-                changes.fields[place if known else OTHERS] += 1
-            self._shown[found.change] += 1
-            if self._shown[found.change] <= SAMPLES:
-                changes.samples.append(
-                    ChangedEvent(
-                        uid=uid_text(one.entry.uid),
-                        received_at=one.entry.received_at,
-                        native_type=None if one.entry.native_type is None else shortened(one.entry.native_type),
-                        change=found.change,
-                        lines=[
-                            f"{shortened(place)}: {shortened(told)}"
-                            for place, told in islice(found.lines.items(), LINES)
-                        ],
-                    )
-                )
+
+def compare_stored(
+    folders: Folders, old: Texts, new: Texts, keys: Mapping[str, bytes], stored: Sequence[Stored]
+) -> bytes:
+    """`StoredChanges` as JSON: what both tables make of some entries with their raw events, whatever was stored for
+    them. ``keys``: of the sources, by name. A work for the process of trials."""
+    return look_at(table_of(folders, old), table_of(folders, new), keys, stored).model_dump_json().encode()
 
 
-def _both(stored: Stored, source: Source, old: Table, new: Table) -> tuple[Result, Result]:
+def look_at(old: Table, new: Table, keys: Mapping[str, bytes], stored: Sequence[Stored]) -> StoredChanges:
+    """The same with the tables themselves."""
+    changes = StoredChanges()
+    for one in stored:
+        found = compare(*_both(one, keys[one.entry.source], old, new))
+        changes.looked_at += 1
+        changes.other_keys += found.keys
+        setattr(changes, found.change, getattr(changes, found.change) + 1)
+        if found.lines:
+            sample = ChangedEvent(
+                uid=uid_text(one.entry.uid),
+                received_at=one.entry.received_at,
+                native_type=None if one.entry.native_type is None else shortened(one.entry.native_type),
+                change=found.change,
+                lines=[f"{shortened(place)}: {shortened(told)}" for place, told in islice(found.lines.items(), LINES)],
+            )
+            changes.add_places(Counter(map(shortened, found.lines)), [sample])
+    return changes
+
+
+def _both(stored: Stored, key: bytes, old: Table, new: Table) -> tuple[Result, Result]:
     """What both tables make of an entry."""
     before, after = _readings(stored, old), _readings(stored, new)
     if len(before) == 1 == len(after):
         return before[0], after[0]
-    chosen = next((n for n, one in enumerate(before) if is_known_by(stored.entry.uid, source.key, one)), 0)
+    chosen = next((n for n, one in enumerate(before) if is_known_by(stored.entry.uid, key, one)), 0)
     if len(before) == len(after):
         return before[chosen], after[chosen]
     problem = f"it reads as {len(after)} events, and none of them is this one"
     none = Result(None, stored.entry.native_type, None, None, problem)
-    return before[chosen], next((one for one in after if is_known_by(stored.entry.uid, source.key, one)), none)
+    return before[chosen], next((one for one in after if is_known_by(stored.entry.uid, key, one)), none)
 
 
 def _readings(stored: Stored, table: Table) -> list[Result]:

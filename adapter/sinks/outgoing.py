@@ -13,7 +13,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+
+from adapter.sinks.answer import AnswerConnector
+from adapter.sinks.resolver import Resolver
 
 _REFUSED_IPV4 = tuple(
     IPv4Network(network)
@@ -117,7 +119,7 @@ class _GuardedResolver(AbstractResolver):
 
 
 def open_connector(guard: Guard, limit: int, resolver: AbstractResolver | None = None) -> aiohttp.TCPConnector:
-    """A pool of at most ``limit`` connections that goes only where the guard allows.
+    """A pool of at most ``limit`` connections that goes only where the guard allows, with bounded answers.
 
     The resolver sees no address that is written as a literal, so the last word is at the making of each socket.
     Must be called in a running event loop; whoever gets it closes it.
@@ -128,8 +130,8 @@ def open_connector(guard: Guard, limit: int, resolver: AbstractResolver | None =
         guard.check(address[0])
         return socket.socket(family, kind, protocol)
 
-    return aiohttp.TCPConnector(
+    return AnswerConnector(
         limit=limit,
-        resolver=_GuardedResolver(guard, resolver or ThreadedResolver()),
+        resolver=_GuardedResolver(guard, resolver or Resolver()),
         socket_factory=make_socket,
     )

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from adapter.model import Entry, uid_text
 
+#: The longest wait that a receiver can ask for, seconds.
+RETRY_AFTER = 3600.0
+
 
 def message_id(entry: Entry) -> str:
     """What a receiver knows an event by: the same each time it is sent, on every sink. A correction is a message of its
@@ -29,7 +32,7 @@ class Delivered:
 
 @dataclass(slots=True, frozen=True)
 class Later:
-    """Not now; try again. ``after`` is the receiver's own wish in seconds, if it said one.
+    """Not now; try again. ``after`` is the receiver's own wish in seconds, if it said one, at most `RETRY_AFTER`.
 
     ``receiver_down`` is true when the answer speaks of the receiver rather than of this message (refused, timed out,
     429, 5xx, refused credentials): then the breaker may open, and no message spends a try on it. A message that gets

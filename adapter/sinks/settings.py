@@ -33,7 +33,7 @@ from adapter.sinks.protocol import Sink
 RETRY = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
 #: Files of this folder that are no kind of sink.
-_NO_KIND = {"protocol", "settings", "outgoing"}
+_NO_KIND = {"answer", "outgoing", "protocol", "resolver", "settings"}
 
 
 def _listed(value: object) -> object:

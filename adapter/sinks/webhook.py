@@ -19,16 +19,13 @@ from yarl import URL
 
 from adapter import __version__
 from adapter.model import Entry
+from adapter.sinks.answer import AnswerTooLong
 from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
-from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop, message_id
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Later, Stop, message_id
 from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings
 
-#: As much of an answer's body is read, in bytes; what sends more loses its connection.
-ANSWER_SIZE = 16384
 #: Bodies up to this size are sent in one piece, bytes.
 PIECE = 1 << 20
-#: The longest wait that a receiver can ask for, seconds.
-RETRY_AFTER = 3600.0
 
 #: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
 Signer = Callable[[str, int, bytes], dict[str, str]]
@@ -199,6 +196,8 @@ class Webhook:
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, AddressRefused)
             reason = str(error.os_error) if refused else f"cannot connect: {error.os_error.strerror or error.os_error}"
+        except AnswerTooLong as error:
+            reason = str(error)
         except aiohttp.ServerDisconnectedError:
             reason = "the receiver closed the connection without an answer"
         except aiohttp.ClientResponseError:
@@ -210,20 +209,16 @@ class Webhook:
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read the rest of an answer, so that its connection can serve again; give it up if it is long or breaks off.
+    """Read the rest of an answer, so that its connection can serve again; give it up if it breaks off.
 
-    The status line was the answer: what happens to the body changes nothing about it.
+    The status line was the answer: what happens to the body changes nothing about it. How much there is to read is
+    bounded by the connector, how long by the session.
     """
-    room = ANSWER_SIZE
     try:
-        while room > 0:
-            chunk = await response.content.read(room)
-            if not chunk:
-                return
-            room -= len(chunk)
+        async for _ in response.content.iter_any():
+            pass
     except (aiohttp.ClientError, TimeoutError, OSError):
-        pass
-    response.close()
+        response.close()
 
 
 @asynccontextmanager

@@ -107,7 +107,7 @@ def ingest_handler(
         wanted = door.source.table.answer(body, media, int(now * 1000))
         if wanted is not None:
             return web.Response(body=orjson.dumps(wanted), headers=_ANSWERED)
-        return web.Response(status=202, body=orjson.dumps(receipts._asdict()), headers=_ANSWERED)
+        return web.Response(status=202, body=orjson.dumps(receipts.as_answer()), headers=_ANSWERED)
 
     return ingest
 

@@ -13,7 +13,7 @@ import orjson
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, new_entry
 from adapter.mapping.apply import Ordinals, origin
-from adapter.mapping.body import Record
+from adapter.mapping.body import EVENT_LIMIT, OVERSIZE, Record
 from adapter.mapping.table import Table
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
 from adapter.sources.record import read_record
@@ -21,8 +21,10 @@ from adapter.sources.record import read_record
 _UNKNOWN = Outcome.UNKNOWN.value
 
 
-#: After so many records of one body other requests get a turn.
-_TURN = 250
+#: After so many records of one body, or so many bytes of them, other requests get a turn.
+_TURN, _TURN_BYTES = 250, 128 * 1024
+#: Larger bodies are normalized one at a time: what is made of them takes several times their size in memory.
+_LARGE = 1024 * 1024
 
 
 class TooManyEvents(ValueError):
@@ -38,6 +40,15 @@ class Receipts(NamedTuple):
     ignored: int
     #: One for each record, in order; ``None`` where it was ignored.
     uids: list[str | None]
+    #: How many of the quarantined ones were larger than one event may be.
+    oversize: int = 0
+
+    def as_answer(self) -> dict[str, Any]:
+        """The members of the answer to the sender."""
+        answer = self._asdict()
+        if not self.oversize:
+            del answer["oversize"]
+        return answer
 
 
 class Source:
@@ -64,9 +75,13 @@ class Intake:
         counts: Counts,
         *,
         events_limit: int = 10_000,
+        event_limit: int = EVENT_LIMIT,
         random_uid: Callable[[], uuid.UUID] = uuid.uuid4,
     ) -> None:
+        """``events_limit``: events in a body; ``event_limit``: bytes of one event."""
         self._events_limit = events_limit
+        self._event_limit = event_limit
+        self._large = asyncio.Lock()
         self._append = log.append
         self._counts = counts
         self._random_uid = random_uid
@@ -82,21 +97,34 @@ class Intake:
             TooManyEvents: it holds more than a request may bring.
             StoreUnavailable: nothing was stored; it may succeed later.
         """
+        if len(body) <= _LARGE:
+            return await self._take(source, body, media, received_at)
+        async with self._large:
+            return await self._take(source, body, media, received_at)
+
+    async def _take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
         table = source.table
         entries: list[NewEntry] = []
         uids: list[str | None] = []
         ordinals = Ordinals()
-        records = table.split(body, media)
-        if len(records) > self._events_limit:
-            raise TooManyEvents(f"the body holds {len(records)} events; send at most {self._events_limit} at a time")
-        for number, record in enumerate(records, 1):
-            if number % _TURN == 0:
+        number = size = oversize = 0
+        for record in table.records(body, media, self._event_limit):
+            if record is None:
                 await asyncio.sleep(0)
+                continue
+            number += 1
+            size += len(record.raw)
+            if number > self._events_limit:
+                raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
+            if number % _TURN == 0 or size > _TURN_BYTES:
+                size = 0
+                await asyncio.sleep(0)
+            oversize += record.media == OVERSIZE
             entry, uid = self._entry(source, table, record, received_at, ordinals)
             uids.append(uid)
             if entry is not None:
                 entries.append(entry)
-        return await self._keep(source, entries, uids)
+        return await self._keep(source, entries, uids, oversize)
 
     def _entry(
         self, source: Source, table: Table, record: Record, received_at: int, ordinals: Ordinals
@@ -131,7 +159,10 @@ class Intake:
             kind = event["type"]
             if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
                 self._counts.unanswered.add(source.name, kind)
-            written = orjson.dumps(event)
+            try:
+                written = orjson.dumps(event)
+            except TypeError as error:  # half of a surrogate pair
+                kind, problem = None, f"cannot be written as JSON: {error}"
         return new_entry(
             (
                 source.name,
@@ -149,7 +180,7 @@ class Intake:
             )
         ), text
 
-    async def _keep(self, source: Source, entries: list[NewEntry], uids: list[Any]) -> Receipts:
+    async def _keep(self, source: Source, entries: list[NewEntry], uids: list[Any], oversize: int) -> Receipts:
         receipts = await self._append(entries) if entries else []
         accepted = duplicates = quarantined = 0
         at = 0
@@ -174,4 +205,4 @@ class Intake:
             counts.duplicates[name] += duplicates
         if ignored:
             counts.ignored[name] += ignored
-        return Receipts(accepted, duplicates, quarantined, ignored, uids)
+        return Receipts(accepted, duplicates, quarantined, ignored, uids, oversize)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
@@ -33,7 +34,7 @@ def read_raw(table: Table, raw: bytes, media: str, received_at: int) -> list[tup
     """What a table makes of the bytes that are stored for one record: its readings as `read_record` gives them. Mostly
     one; never none, and never raises: the bytes were taken apart by another table, or an older version of this one."""
     try:
-        records = table.split(raw, media)
+        records = table.split(raw, media, sys.maxsize)
     except (NotReadable, UnknownMedia) as error:
         return [(None, None, None, None, str(error))]
     except Exception as error:

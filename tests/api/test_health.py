@@ -33,7 +33,8 @@ async def test_ready_means_that_the_store_can_write(
     assert refused.status == 503
     assert refused.content_type == "application/problem+json"
     assert refused.headers["Retry-After"]
-    assert "sqlite" not in await refused.text()
+    assert "database is locked" in await refused.text()
+    assert str(tmp_path) not in await refused.text()
     assert (await client.get("/healthz")).status == 200
 
     other.execute("rollback")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ from aiohttp import ClientSession
 
 from tests.api.author import post
 from tests.mapping.acme import MAPPING, RAW, write_example, write_table
-from tests.opened import Opened
+from tests.opened import Opened, opened
 
 NEW_TYPE = "types:\n  PEEK: {group: login, kind: read, meaning: A look, sentence: A look}\naliases: {GLANCE: PEEK}\n"
 LOGOUT = MAPPING.replace("LOGIN", "LOGOUT")
@@ -154,6 +158,57 @@ async def test_what_cannot_be_tried_is_told(service: Opened, body: Any, status: 
     found = await post(service, "/mappings/acme/apply", body)
     assert found[0] == status, found
     assert words in found[1]["detail"]
+
+
+async def test_a_body_that_is_larger_than_what_may_be_tried_is_refused_whether_its_length_is_said_or_not(
+    service: Opened,
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(65):
+            yield b" " * 65536
+
+    for path in ("apply", "check", "new", "diff"):
+        sent = io.BytesIO(b" " * (4 * 1024 * 1024 + 1))
+        async with service.session.post(f"/mappings/acme/{path}", data=sent) as response:
+            assert (response.status, "at most 4194304 bytes" in await response.text()) == (413, True)
+    headers = {"Content-Type": "application/json"}
+    async with service.session.post("/mappings/acme/apply", data=pieces(), headers=headers) as response:
+        assert response.status == 413
+
+
+async def test_a_trial_that_takes_too_long_is_broken_off(tmp_path: Path) -> None:
+    # No process starts so fast.
+    async with opened(tmp_path, mappings={"trial_timeout": 0.001}) as service:
+        for path in ("apply", "explain", "check", "new", "diff"):
+            status, problem = await post(service, f"/mappings/fresh/{path}", {"mapping": MAPPING, "raw": RAW})
+            assert (status, problem["title"]) == (422, "Trial took too long")
+        assert (await service.get("/healthz"))[0] == 200
+
+
+def trials_under_way() -> set[str]:
+    """The processes of trials that are this process's children."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(os.getpid()) and b"adapter.trials.process" in (folder / "cmdline").read_bytes():
+                found.add(folder.name)
+    return found
+
+
+async def test_a_stop_waits_for_no_trial(tmp_path: Path) -> None:
+    many = ",".join("{when: {user: {matches: '(x?){400}y'}}, type: LOGIN}" for _ in range(300))
+    slow = MAPPING.replace("in: {type: LOGIN}", f"in: [{many}]")
+    body = {"mapping": slow, "raw": [{**RAW, "user": "x" * 600}] * 1000}
+    before = trials_under_way()
+    async with ClientSession() as session:
+        async with opened(tmp_path, mappings={"trial_timeout": 600}, server={"drain": 600}) as service:
+            asking = Opened(service.service, session)
+            url = f"{service.service.url}/mappings/acme/apply"
+            trial = asyncio.create_task(post(asking, url, body))
+            while not trials_under_way() - before:  # noqa: ASYNC110 - nothing else tells of another's process
+                await asyncio.sleep(0.01)
+        assert (await trial)[0] == 503
 
 
 async def test_a_changed_table_is_taken_up_on_request(service: Opened, folder: Path) -> None:

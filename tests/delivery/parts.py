@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -107,10 +108,11 @@ async def delivering(
     begin: object = "beginning",
     patience: float = 1.0,
     probe: float = 0.01,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Delivery]:
     settings = SinkSettings.model_validate({"name": name, "kind": "told", "from": begin, "retry": retry})
     selection = Selection(Filter.from_settings(filter or {}, CATALOGUE), revisions=revisions)
-    async with open_delivery(settings, sink, log, selection, patience=patience, probe=probe) as delivery:
+    async with open_delivery(settings, sink, log, selection, patience=patience, probe=probe, clock=clock) as delivery:
         yield delivery
     check_law(delivery)
 

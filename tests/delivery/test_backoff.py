@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.delivery.backoff import Breaker, wait_after
+from adapter.delivery.backoff import Breaker, longest_wait, wait_after
+from adapter.sinks.protocol import RETRY_AFTER
 from adapter.sinks.settings import RETRY
 
 
@@ -20,6 +21,17 @@ def test_a_receivers_wish_only_lengthens_a_wait(asked: float | None, wait: float
 
 def test_chance_only_lengthens_a_wait() -> None:
     assert wait_after(1, RETRY, None, 1.0) == 5.5
+
+
+@pytest.mark.parametrize("schedule", [RETRY, (1.0,), (7200.0, 5.0)])
+def test_no_wait_is_longer_than_the_longest(schedule: tuple[float, ...]) -> None:
+    for tries in range(1, len(schedule) + 1):
+        assert wait_after(tries, schedule, RETRY_AFTER, 1.0) == longest_wait(tries, schedule)
+
+
+def test_the_longest_wait_is_known_where_no_try_failed_or_the_schedule_was_longer_once() -> None:
+    assert [longest_wait(tries, (5.0, 7200.0)) for tries in (0, 3)] == pytest.approx([3960, 7920])
+    assert longest_wait(1, ()) == pytest.approx(3960)
 
 
 def test_probes_of_a_receiver_that_stays_down_become_rare() -> None:

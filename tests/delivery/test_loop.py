@@ -553,3 +553,71 @@ async def test_whatever_the_answers_the_counters_add_up_and_every_event_is_accou
     assert counts.delivered == len(set(sink.delivered) - {row.position for row in rows})
     assert all(len(ids) == 1 for ids in sink.ids.values())
     await check_settled_law(log)
+
+
+# The clock
+
+
+DAY = 86400.0
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def refused_once(log: Log, clock: Clock, retry: float) -> None:
+    """One event, refused, and to be tried again in ``retry`` seconds or a little later."""
+    await append(log, 1)
+    async with delivering(log, Told(lambda _: REFUSED), retry=[retry], clock=clock) as delivery:
+        await until(lambda: delivery.snapshot().counts.held == 1, delivery)
+
+
+async def test_what_is_held_does_not_wait_a_day_longer_when_the_clock_is_set_back_by_one(log: Log) -> None:
+    clock = Clock()
+    await refused_once(log, clock, retry=5.0)
+    clock.now -= DAY
+    sink = Told()
+    async with delivering(log, sink, retry=[5.0], clock=clock) as delivery:
+        await caught_up(delivery)
+    assert sink.delivered == [1]
+
+
+async def test_a_clock_that_is_set_back_while_a_sink_runs_makes_no_wait_longer(log: Log) -> None:
+    clock = Clock()
+    await append(log, 1)
+    sink = Told(lambda _: REFUSED)
+    async with delivering(log, sink, retry=[5.0, 5.0], clock=clock) as delivery:
+        await until(lambda: delivery.snapshot().counts.held == 1, delivery)
+        clock.now -= DAY
+        sink.reply = lambda entry: REFUSED if entry.position == 2 else DELIVERED
+        # What is held is looked at again as soon as something moves there.
+        await append(log, 1, first=2)
+        await until(lambda: sink.delivered == [1], delivery)
+
+
+async def test_a_clock_that_is_set_back_a_little_shortens_no_wait(log: Log) -> None:
+    clock = Clock()
+    await refused_once(log, clock, retry=5.0)
+    clock.now -= 600
+    sink = Told()
+    async with delivering(log, sink, retry=[5.0], clock=clock) as delivery:
+        await append(log, 1, first=2)
+        await until(lambda: sink.delivered == [2], delivery)
+        assert delivery.snapshot().counts.held == 1
+    assert sink.sent == [2]
+
+
+async def test_after_the_clock_is_set_forward_what_is_held_is_due(log: Log) -> None:
+    clock = Clock()
+    await refused_once(log, clock, retry=7200.0)
+    clock.now += DAY
+    sink = Told()
+    async with delivering(log, sink, retry=[7200.0], clock=clock) as delivery:
+        await caught_up(delivery)
+    assert sink.delivered == [1]

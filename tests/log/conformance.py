@@ -576,22 +576,31 @@ class LogConformance:
             assert await log.begin("sink", 99, "f") == Progress(cursor=7, epoch=1, filter="f")
             assert await log.progress("other") is None
 
-    async def test_settlements_add_up(self, place: Place) -> None:
+    async def test_settlements_move_progress_on(self, place: Place) -> None:
         async with place.open() as log:
             await log.begin("sink", 0, "f")
             await log.begin("other", 0, "f")
             await log.settle(Settlement("sink", 1, 10, matched=5, delivered=3, hold=[held(2), held(4)]))
-            await log.settle(Settlement("sink", 1, 20, matched=2, delivered=1, skipped=2, release=[4]))
+            await log.settle(Settlement("sink", 1, 20, matched=7, delivered=4, skipped=2, release=[4]))
             assert await log.progress("sink") == Progress(20, 1, "f", matched=7, delivered=4, skipped=2, held=1)
             assert await log.progress("other") == Progress(0, 1, "f")
 
-    async def test_a_cursor_never_goes_back(self, place: Place) -> None:
+    async def test_a_settlement_that_is_stored_twice_counts_once(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            first = Settlement("sink", 1, 10, matched=5, delivered=3, skipped=1, hold=[held(2), held(4)])
+            second = Settlement("sink", 1, 12, matched=7, delivered=6, skipped=1, hold=[held(2, tries=2)], release=[4])
+            for settlement in (first, first, second, second):
+                await log.settle(settlement)
+            assert await log.progress("sink") == Progress(12, 1, "f", matched=7, delivered=6, skipped=1, held=1)
+            assert await log.held("sink") == [held(2, tries=2)]
+
+    async def test_progress_never_goes_back(self, place: Place) -> None:
         async with place.open() as log:
             await log.begin("sink", 5, "f")
-            await log.settle(Settlement("sink", 1, 3))
-            progress = await log.progress("sink")
-            assert progress is not None
-            assert progress.cursor == 5
+            await log.settle(Settlement("sink", 1, 7, matched=2, delivered=2))
+            await log.settle(Settlement("sink", 1, 3, matched=1))
+            assert await log.progress("sink") == Progress(7, 1, "f", matched=2, delivered=2)
 
     async def test_held_rows_come_soonest_due_first_and_the_dead_last(self, place: Place) -> None:
         async with place.open() as log:
@@ -642,10 +651,10 @@ class LogConformance:
             await log.begin("sink", 0, "f")
             await asyncio.gather(
                 *(log.append([new_entry()]) for _ in range(50)),
-                *(log.settle(Settlement("sink", 1, number, matched=1, delivered=1)) for number in range(50)),
+                *(log.settle(Settlement("sink", 1, number, matched=number, delivered=number)) for number in range(50)),
             )
             assert log.head == 50
-            assert await log.progress("sink") == Progress(49, 1, "f", matched=50, delivered=50)
+            assert await log.progress("sink") == Progress(49, 1, "f", matched=49, delivered=49)
 
 
 def revision(first: int, latest: int) -> Revision:

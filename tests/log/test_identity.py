@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.log.commit import Committer
+from adapter.log.files import Files
 from adapter.log.messages import Append, Receipts
 from adapter.log.protocol import NewEntry, Receipt
 from adapter.log.reading import open_reader, read_entries
@@ -38,7 +39,7 @@ def append_all(requests: list[list[NewEntry]], *, together: bool) -> tuple[list[
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.sqlite"
         with closing(connect_writing(path, dictionary=b"", busy_timeout=1)) as connection, open_reader(path) as reader:
-            committer = Committer(path, connection)
+            committer = Committer(path, connection, Files(path))
             works = [Append(request) for request in requests]
             commits = [works] if together else [[work] for work in works]
             answers = [answer for commit in commits for answer in committer.commit(commit).answers]

@@ -95,7 +95,7 @@ async def test_a_damaged_log_is_said(place: SqlitePlace) -> None:
         pass
     with alone(place.path) as connection:
         connection.execute("DROP TABLE recent")
-    with pytest.raises(StoreError, match=r"log\.sqlite: no such table: recent"):
+    with pytest.raises(StoreError, match=r"log\.sqlite: damaged: no such table: recent"):
         async with place.open():
             pass
 

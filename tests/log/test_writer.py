@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapter.log.messages import Append, Packer, Revise, Work
+from adapter.log.messages import ROW_WEIGHT, Append, Packer, Revise, Work
 from adapter.log.protocol import Revision
-from adapter.log.writer import ROW_WEIGHT, Inbox
+from adapter.log.writer import Inbox
 from tests.log.entries import new_entry
 
 

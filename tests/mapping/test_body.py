@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import base64
+import gc
+import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
 
-from adapter.mapping.body import NDJSON, NotReadable, UnknownMedia
+from adapter.mapping.body import HEAD, NDJSON, OVERSIZE, TOO_LARGE, NotReadable, Record, UnknownMedia
+from adapter.mapping.slices import WINDOW
 from adapter.mapping.table import Table
 
 Make = Callable[[str], Table]
@@ -151,13 +155,127 @@ def test_objects_one_after_another_are_records_each_with_its_slice(table: Table,
     assert [record.problem for record in records] == [None] * 3
 
 
-def test_more_objects_than_anybody_may_send_are_refused_before_they_are_all_made(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("adapter.mapping.body.OBJECTS_LIMIT", 3)
-    assert len(table.split(b"{}" * 3)) == 3
-    with pytest.raises(NotReadable, match="more than 3 objects one after another"):
-        table.split(b"{}" * 4)
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"[" + b"1," * 2_000_000, "application/json"),
+        (b"[" + b"{}," * 2_000_000, "application/json"),
+        (b"{}" * 2_000_000, "application/json"),
+        (b'{"page":0,"results":[' + b"1," * 2_000_000 + b"1]}", "application/json"),
+        (b"1\n" * 2_000_000, NDJSON[0]),
+        (b"a\n" * 2_000_000, "text/plain"),
+    ],
+    ids=["list", "list of objects", "objects", "envelope", "lines", "text"],
+)
+def test_records_are_made_as_they_are_taken(table: Table, body: bytes, media: str) -> None:
+    records = (one for one in table.records(body, media, 1024) if one is not None)
+    made = [next(records) for _ in range(3)]
+    gc.collect()
+    assert len(made) == 3
+    # Elements that were found natively are there before they are asked for; there are never many of them.
+    assert sum(isinstance(one, Record) for one in gc.get_objects()) < 10
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 300_000,
+        b"[" * 2000 + b'"' + rb"\"" * 150_000,
+        b"[" * 150_000 + b"]" * 150_000,
+        b"[" + b'{"a":{"b":[]}},' * 20_000 + b"!]",
+        b'{"a":"' + b"\\" * 300_000,
+        b"{}" * 150_000 + b"]",
+        b" " * 300_000,
+    ],
+    ids=["open", "open, then text", "balanced", "list", "backslashes", "objects", "blank"],
+)
+def test_a_long_body_gives_way_again_and_again(table: Table, body: bytes) -> None:
+    turns = 0
+    with suppress(NotReadable):
+        for _ in table.records(body, "application/json", 1024):
+            turns += 1
+    assert turns >= len(body) // WINDOW // 2
+
+
+def test_an_event_that_is_too_large_is_kept_by_its_head_size_and_hash(table: Table) -> None:
+    large = b'{"kind":"in","text":"' + b"x" * 100_000 + b'"}'
+    expected = {"size": len(large), "sha256": hashlib.sha256(large).hexdigest(), "head": large[:HEAD].decode()}
+    neighbour = b'{"kind":"in"}'
+    for body, media in (
+        (b"[" + large + b"," + neighbour + b"]", "application/json"),
+        (large + neighbour, "application/json"),
+        (b'{"page":0,"results":[' + large + b"," + neighbour + b"]}", "application/json"),
+        (large + b"\n" + neighbour, NDJSON[0]),
+    ):
+        oversize, other = table.split(body, media, 90_000)
+        assert (oversize.media, oversize.value, oversize.problem) == (OVERSIZE, None, TOO_LARGE)
+        assert json.loads(oversize.raw) == expected
+        assert (other.raw, other.problem) == (neighbour, None)
+        assert table.split(oversize.raw, OVERSIZE)[0].problem == TOO_LARGE
+    assert table.split(large, event_limit=90_000)[0].media == OVERSIZE
+    assert table.split(large, event_limit=len(large))[0].problem is None
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/vnd.acme-lines", "application/x-www-form-urlencoded"])
+def test_so_is_a_line_or_a_form(table: Table, media: str) -> None:
+    (record,) = table.split(b'json={"kind":"in","text":"' + b"x" * 2000 + b'"}', media, 1000)
+    assert (record.media, json.loads(record.raw)["size"]) == (OVERSIZE, 2028)
+
+
+def test_the_head_of_a_large_event_names_no_secret(make_table: Make) -> None:
+    table = make_table(
+        """
+type: kind
+identity: none
+redact: [{in: representation, keys: [password, credentials.value]}, {in: token}]
+"""
+    )
+    inner = json.dumps({"password": 'se"cret-1', "deep": json.dumps({"credentials": {"value": "secret-2"}})})
+    event = {"kind": "in", "token": "secret-3", "representation": inner, "more": "x" * 2000}
+    for body in (json.dumps(event), json.dumps(event)[:-1]):  # one whole, one broken off
+        for limit in (1000, 10_000):
+            (record,) = table.split(body.encode(), NDJSON[0], limit)
+            assert b"secret" not in record.raw and b'"kind' in record.raw.replace(b"\\", b"")
+
+
+def test_what_is_too_deep_to_be_looked_into_is_redacted_whole(make_table: Make) -> None:
+    table = make_table(
+        """
+type: kind
+identity: none
+redact: [{in: representation, keys: [password]}]
+"""
+    )
+    for depth in (400, 490, 700, 900, 1100, 5000):
+        deep = '{"a":' * depth + '{"password":"hunter2"}' + "}" * depth
+        whole, inside = table.split(b'[{"kind":"in","representation":%s},{"kind":"in","representation":%s}]' % (
+            deep.encode(), json.dumps(deep).encode()
+        ))  # fmt: skip
+        assert whole.problem == "nested deeper than 64 levels"
+        assert b"hunter2" not in whole.raw + inside.raw
+        assert inside.problem is None or depth > 1000
+
+
+def test_one_byte_order_mark_is_passed_over_and_many_are_no_json(table: Table) -> None:
+    mark = b"\xef\xbb\xbf"
+    assert table.split(mark + b'{"kind":"in"}')[0].value == {"kind": "in"}
+    with pytest.raises(NotReadable):
+        table.split(mark * 3000 + b'{"kind":"in"}')
+
+
+def test_a_broken_element_costs_its_neighbours_nothing(table: Table) -> None:
+    first, broken, last = table.split(b'[{"kind":"in"}, {"kind": tru}, {"kind":"in"}]')
+    assert (first.problem, last.problem) == (None, None)
+    assert broken.raw == b'{"kind": tru}' and str(broken.problem).startswith("not JSON")
+
+
+def test_an_envelope_larger_than_an_event_is_opened_all_the_same(table: Table) -> None:
+    events = [{"kind": "in", "n": n} for n in range(500)]
+    for body in ({"page": 0, "results": events}, {"data": {"events": events, "x": "y" * 70_000}}):
+        records = table.split(json.dumps(body).encode(), event_limit=100)
+        assert [record.value for record in records] == events
+    (record,) = table.split(json.dumps({"page": 0, "results": "x" * 70_000}).encode(), event_limit=100)
+    assert record.media == OVERSIZE
 
 
 def test_an_envelope_is_answered_as_its_table_says(make_table: Make) -> None:

@@ -109,3 +109,12 @@ def test_it_reads_what_the_standard_parser_reads(value: object) -> None:
 def test_a_byte_that_is_no_text_is_named_with_its_place() -> None:
     with pytest.raises(NotJson, match="not UTF-8: byte 0xe9 at 9"):
         parse_json(b'{"name":"\xe9"}')
+
+
+@pytest.mark.parametrize("digits", ["1e" + "9" * 30, "-1.5e-" + "9" * 30, "1e999999", "0.1e" + "9" * 5000])
+def test_a_number_with_an_exponent_that_no_number_has_is_kept_as_it_was_written(make_table: Make, digits: str) -> None:
+    read, other = make_table(NUMBERED).split(
+        f'[{{"kind":"in","rest":{digits}}},{{"kind":"in","odd":"\\ud800"}}]'.encode()
+    )
+    assert (read.problem, other.problem) == (None, None)
+    assert str(read.value and read.value["rest"]).replace("E", "e").replace("+", "") == digits

@@ -47,3 +47,8 @@ def test_a_value_in_brackets_ends_with_its_bracket() -> None:
         "username": "ann",
     }
     assert parse_keyvalue("a=[1, b=2") == {"a": "[1", "b": "2"}
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_value_of_quotes_alone_ends_with_the_last_one(quote: str) -> None:
+    assert parse_keyvalue(f"a={quote}{quote * 1000}b") == {"a": quote * 999}

@@ -4,7 +4,11 @@ import json
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from adapter.mapping.language import Redaction
+from adapter.mapping.redact import Redactor
 from adapter.mapping.table import Table
 
 Make = Callable[[str], Table]
@@ -105,3 +109,39 @@ def test_secrets_in_pairs_inside_a_text_go_too(make_table: Make) -> None:
     (record,) = make_table(TABLE).split(json.dumps(raw).encode())
     kept = json.loads(record.raw)["representation"]
     assert kept == 'a="1", secret="[redacted]", z="{\\"password\\":\\"[redacted]\\"}"'
+
+
+@given(
+    secret=st.text(min_size=1, max_size=8).map(lambda text: f"hunter2{text}hunter2"),
+    key=st.sampled_from(["secret", "PASSWORD", "value"]),
+    levels=st.integers(0, 3),
+    cut=st.integers(0, 60),
+    indent=st.sampled_from([None, 1]),
+)
+def test_a_text_that_cannot_be_parsed_shows_no_value_of_a_secret_name(
+    secret: str, key: str, levels: int, cut: int, indent: int | None
+) -> None:
+    rules = [Redaction.model_validate({"in": "representation", "keys": ["secret", "password", "credentials.value"]})]
+    text = json.dumps({"name": "anna", key: secret, "rest": "x" * 30}, indent=indent)
+    for _ in range(levels):
+        text = json.dumps({"kind": "in", "representation": text})
+    cleaned = Redactor(rules).redact_text(text[: len(text) - cut])
+    assert "hunter2" not in cleaned
+    assert "anna" in cleaned
+
+
+@pytest.mark.parametrize(
+    "value", ['{"a": "hunter2"}', '["}", "hunter2"]', "hunter2", "-12345", '"hunter2', "'hunter2'"]
+)
+def test_so_does_one_whose_secret_is_no_plain_text(value: str) -> None:
+    cleaned = Redactor([Redaction.model_validate({"in": "token"})]).redact_text(f'{{"a": 1, "token": {value}')
+    assert "hunter2" not in cleaned and "12345" not in cleaned
+    assert cleaned.startswith('{"a": 1, "token": [redacted]')
+
+
+def test_pairs_of_a_text_that_cannot_be_parsed_show_none_either() -> None:
+    redactor = Redactor([Redaction.model_validate({"in": "representation", "keys": ["secret"]})])
+    assert (
+        redactor.redact_text('a="1", secret="x y", secret=z, b="2"')
+        == 'a="1", secret=[redacted], secret=[redacted], b="2"'
+    )

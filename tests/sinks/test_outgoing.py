@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from adapter.sinks.answer import AnswerTooLong
 from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
+from adapter.sinks.resolver import LOOKUPS, Resolver
 
 REFUSED = """
 0.0.0.0 10.0.0.1 100.64.0.1 100.127.255.254 100.100.100.200 127.0.0.1 127.255.255.255 169.254.169.254
@@ -129,3 +140,96 @@ async def test_the_address_is_judged_when_the_socket_is_made_whatever_the_lookup
     with pytest.raises(aiohttp.ClientConnectorError) as refusal:
         await post("http://receiver.example:9/", Trusting(), Names(["127.0.0.1"]))
     assert isinstance(refusal.value.os_error, AddressRefused)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of localhost, with its key, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return file
+
+
+async def test_answers_over_tls_are_bounded_too(certificate: Path) -> None:
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            while True:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)
+                await writer.drain()
+
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate)
+    server = await asyncio.start_server(pour, "127.0.0.1", 0, ssl=serving)
+    port = server.sockets[0].getsockname()[1]
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    connector = open_connector(Guard([ip_network("127.0.0.0/8")]), 1, Names(["127.0.0.1"]))
+    async with server, aiohttp.ClientSession(connector=connector) as session:
+        with pytest.raises(AnswerTooLong):
+            await session.post(f"https://localhost:{port}/", data=b"{}", ssl=trusting)
+
+
+# Lookups
+
+
+def addresses(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", port))]
+
+
+async def test_a_lookup_gives_all_addresses_of_a_name() -> None:
+    found = await Resolver().resolve("localhost", 80)
+    assert {one["host"] for one in found} & {"127.0.0.1", "::1"}
+    assert [one["host"] for one in await Resolver(lookup=addresses).resolve("soc.example")] == ["192.0.2.7"]
+
+
+async def test_a_name_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(socket.gaierror):
+        await Resolver().resolve("nothing.invalid", 80)
+
+
+async def test_lookups_that_hang_are_bounded_in_time_and_number_and_hold_up_nobody_else() -> None:
+    answered = threading.Event()
+
+    def hang(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        answered.wait(60)
+        return addresses(host, port)
+
+    resolver = Resolver(lookup=hang, timeout=0.01)
+    try:
+        for _ in range(LOOKUPS):
+            with pytest.raises(OSError, match="no answer within"):
+                await resolver.resolve("soc.example")
+        with pytest.raises(OSError, match="4 lookups before it have no answer yet"):
+            await resolver.resolve("soc.example")
+        assert await asyncio.to_thread(lambda: "free") == "free"
+        assert await Resolver(lookup=addresses).resolve("soc.example")
+    finally:
+        answered.set()
+
+
+async def test_a_resolver_that_hung_is_asked_again_when_it_answers() -> None:
+    answered = threading.Event()
+
+    def hang(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        answered.wait(60)
+        return addresses(host, port)
+
+    resolver = Resolver(lookup=hang)
+    lookups = [asyncio.ensure_future(resolver.resolve("soc.example")) for _ in range(LOOKUPS)]
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="before it have no answer yet"):
+        await resolver.resolve("soc.example")
+    answered.set()
+    await asyncio.gather(*lookups)
+    assert await resolver.resolve("soc.example")

@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiohttp import web
@@ -251,7 +251,7 @@ class Hostile:
         self.connections = 0
         self.port = 0
 
-    async def __aenter__(self) -> Hostile:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -325,7 +325,7 @@ async def answer_of(behave: Behaviour, *, body: int = 10, timeout: float = 0.3) 
         pytest.param(hang, id="never reads, never answers"),
         pytest.param(saying(close=False), id="reads and says nothing"),
         pytest.param(saying(b"HTTP/1.1 200 OK\r\n", b"X", pause=0.02, endless=True), id="drips its headers"),
-        pytest.param(saying(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.001, endless=True), id="endless interim answers"),
+        pytest.param(saying(b"HTTP/1.1 100 Continue\r\n\r\n", close=False), id="says only that it will answer"),
     ],
 )
 async def test_what_never_answers_ends_at_the_deadline(behave: Behaviour) -> None:
@@ -373,25 +373,76 @@ async def test_a_2xx_status_line_is_the_answer_whatever_becomes_of_its_body(beha
     assert await answer_of(behave) == DELIVERED
 
 
-async def test_an_endless_body_costs_16_kib_and_its_connection() -> None:
-    sent = 0
+class Pouring(Hostile):
+    """Says the same thing for ever; counts the bytes that were taken from it."""
 
-    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
+    def __init__(self, first: bytes, then: bytes) -> None:
+        super().__init__(self._pour)
+        self._first = first
+        self._then = then * (65536 // len(then))
+        self.sent = 0
+
+    async def _pour(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        writer.transport.set_write_buffer_limits(0)
+        writer.write(self._first)
         while True:
-            writer.write(b"x" * 16384)
+            writer.write(self._then)
             await writer.drain()
-            sent += 16384
+            self.sent += len(self._then)
 
-    async with Hostile(pour) as hostile, opened(f"http://127.0.0.1:{hostile.port}/") as sink:
-        for position in range(3):
+
+#: What the kernel's buffers take of one connection without being read, at most, and then some.
+UNREAD = 16 * 1024 * 1024
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+NO_HTTP = Later("the answer is not valid HTTP", receiver_down=True)
+TOO_LONG = Later("no answer within 64 KiB and 200 lines", receiver_down=True)
+ENDLESS = [
+    pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", [TOO_LONG], id="interim answers"),
+    pytest.param(b"", b"HTTP/1.1 103\r\nLink: </a>\r\n\r\n", [TOO_LONG], id="early hints"),
+    pytest.param(b"HTTP/1.1 200 ", b"x", [NO_HTTP], id="status line"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nX: ", b"x", [NO_HTTP], id="header"),
+    pytest.param(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", [NO_HTTP], id="headers"),
+    pytest.param(b"", b"\r\n", [TOO_LONG], id="empty lines"),
+    pytest.param(CHUNKED + b"1;", b"x", [DELIVERED], id="chunk extension"),
+    pytest.param(CHUNKED, b"1\r\nx\r\n", [DELIVERED], id="chunks"),
+    # Which of the two depends on whether they arrive together with the status.
+    pytest.param(CHUNKED + b"0\r\n", b"X: y\r\n", [DELIVERED, NO_HTTP], id="trailers"),
+    pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x", [DELIVERED], id="body"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"\x1f\x8b\x08", [DELIVERED], id="gzip"),
+    pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 410 Gone\r\n\r\n", [DELIVERED], id="body of status lines"),
+]
+
+
+@pytest.mark.parametrize(("first", "then", "meanings"), ENDLESS)
+async def test_an_endless_answer_costs_a_bounded_part_of_it_and_its_connection(
+    first: bytes, then: bytes, meanings: list[Answer]
+) -> None:
+    async with Pouring(first, then) as pouring, opened(f"http://127.0.0.1:{pouring.port}/", timeout=60) as sink:
+        answers = [answer for position in range(3) for answer in await sink.send([make_entry(position)])]
+        assert pouring.connections == 3
+    assert all(answer in meanings for answer in answers), answers
+    assert pouring.sent < 3 * UNREAD
+
+
+async def test_a_few_interim_answers_are_passed_over() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3
+    assert await answer_of(saying(b"HTTP/1.1 100 Continue\r\n\r\n", hints + OK)) == DELIVERED
+
+
+async def test_each_answer_on_a_connection_may_be_as_long_as_the_first() -> None:
+    body = b"x" * 60_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(answer)
+
+    async with Hostile(serve) as hostile, opened(f"http://127.0.0.1:{hostile.port}/") as sink:
+        for position in range(5):
             assert list(await sink.send([make_entry(position)])) == [DELIVERED]
-        assert hostile.connections == 3
-    # What the kernel's buffers took is not ours.
-    assert sent < 64 * 1024 * 1024
+        assert hostile.connections == 1
 
 
 async def test_surplus_bytes_never_answer_the_next_request() -> None:

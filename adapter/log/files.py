@@ -1,0 +1,58 @@
+"""The files of a log on the disk, compared with those that are open.
+
+SQLite goes on writing into a file that was removed or replaced, and nothing fails until the next start; so whoever
+answers for what was stored looks whether the files are still there. That costs a few microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: Device and inode of the database, its WAL and its index of the WAL, in this order; ``None`` where there is none.
+Identity = list[tuple[int, int] | None]
+
+_ENDS = ("", "-wal", "-shm")
+
+
+class Files:
+    """The files of a log that is open, as long as it is."""
+
+    def __init__(self, path: Path, identity: Identity | None = None) -> None:
+        """``identity``: what they were before; otherwise they are taken as they are now."""
+        self._names = [f"{path}{end}" for end in _ENDS]
+        #: None of them becomes smaller while it is open, but for the last, which has no size of its own.
+        self._sizes = [0, 0]
+        self.identity = identity if identity is not None else [_identity(name) for name in self._names]
+
+    def problem(self) -> str | None:
+        """What is wrong with one of the files, with its name; ``None`` if they are those that were opened."""
+        sizes = self._sizes
+        for number, name in enumerate(self._names):
+            known = self.identity[number]
+            if known is None:
+                continue
+            try:
+                found = os.stat(name)  # noqa: PTH116 - a Path costs several times as much
+            except OSError as error:
+                return f"{name}: removed while it was open ({error.strerror})"
+            if (found.st_dev, found.st_ino) != known:
+                return f"{name}: another file stands in the place of the one that is open"
+            if number < 2:
+                if found.st_size < sizes[number]:
+                    return f"{name}: truncated from {sizes[number]} to {found.st_size} bytes while it was open"
+                sizes[number] = found.st_size
+        return None
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - a Path costs several times as much
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def dictionary_path(log: Path) -> Path:
+    """Where a copy of the log's dictionary lies: without it nothing in the log is readable, so it is there twice."""
+    return Path(f"{log}-dictionary")

@@ -1,0 +1,81 @@
+"""Packing: the contents of a large request are compressed as they arrive, before its transaction.
+
+Most of the time that a large request takes is compression. Done outside of the transaction, and a part at a time, it
+holds up nobody else, and the bytes themselves need not be kept. Which entries are new is known in the transaction
+alone: a run in which some are not is unpacked there, and the others are compressed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from adapter.log.compression import Compression
+from adapter.log.protocol import NewEntry
+from adapter.log.storing import cut
+
+
+class Run(NamedTuple):
+    """The contents of some entries that follow each other."""
+
+    #: Of each event and of each raw event, bytes; as long as there are entries.
+    event_sizes: list[int]
+    raw_sizes: list[int]
+    #: Events and raw events, one after the other, compressed; empty where there are none.
+    events: bytes
+    raws: bytes
+    media: str
+
+
+@dataclass(slots=True)
+class Packed:
+    """The entries of one request, without their contents, and the runs that hold these, in the same order."""
+
+    #: ``raw`` is empty, and so is ``event`` where there is one.
+    entries: list[NewEntry] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def add(self, compression: Compression, entries: Sequence[NewEntry]) -> None:
+        """Take some entries more."""
+        self.runs += pack(
+            compression,
+            [entry.event or b"" for entry in entries],
+            [entry.raw for entry in entries],
+            [entry.media for entry in entries],
+        )
+        self.entries += [entry._replace(raw=b"", event=None if entry.event is None else b"") for entry in entries]
+
+
+def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes], media: Sequence[str]) -> list[Run]:
+    """The runs of these contents."""
+    places = list(cut([len(event) + len(raw) for event, raw in zip(events, raws, strict=True)], media))
+    frames = compression.compress([b"".join(contents[place]) for contents in (events, raws) for place in places])
+    return [
+        Run(
+            [len(event) for event in events[place]],
+            [len(raw) for raw in raws[place]],
+            frames[number],
+            frames[len(places) + number],
+            media[place.start],
+        )
+        for number, place in enumerate(places)
+    ]
+
+
+def without(compression: Compression, run: Run, kept: Sequence[bool]) -> list[Run]:
+    """The run with those of its entries that are kept."""
+    events = [
+        event for event, is_kept in zip(_pieces(compression, run.events, run.event_sizes), kept, strict=True) if is_kept
+    ]
+    raws = [raw for raw, is_kept in zip(_pieces(compression, run.raws, run.raw_sizes), kept, strict=True) if is_kept]
+    return pack(compression, events, raws, [run.media] * len(events)) if events else []
+
+
+def _pieces(compression: Compression, frame: bytes, sizes: Sequence[int]) -> list[bytes]:
+    content = compression.decompress_one(frame)
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(content[start : start + size])
+        start += size
+    return pieces

@@ -1,0 +1,81 @@
+"""How much of a receiver's answer is read: a bounded number of raw bytes and lines, whatever they say.
+
+They are counted below the HTTP parser, between transport and protocol, since what the parser makes nothing of (interim
+answers, chunk extensions, trailers) costs memory and time, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import aiohttp
+
+#: Raw bytes that are read of one answer: its head, interim answers before it, and its body.
+ANSWER_SIZE = 65536
+#: Lines that are read of one answer. An interim answer takes two of them, as does a chunk of a body, and each is an
+#: object to the parser.
+ANSWER_LINES = 200
+
+
+class AnswerTooLong(aiohttp.ClientConnectionError):
+    """The receiver sent more than is read of one answer, and no status in it."""
+
+    def __init__(self) -> None:
+        super().__init__(f"no answer within {ANSWER_SIZE // 1024} KiB and {ANSWER_LINES} lines")
+
+
+class AnswerConnector(aiohttp.TCPConnector):
+    """A pool of connections on which each answer is bounded; one that is longer loses its connection."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*args, **kwargs)
+        if (transport := connection.transport) is not None:
+            protocol = transport.get_protocol()
+            if isinstance(protocol, _Bounded):
+                protocol.begin()
+            else:
+                transport.set_protocol(_Bounded(transport, cast(asyncio.Protocol, protocol)))
+        return connection
+
+
+class _Bounded(asyncio.Protocol):
+    """Stands between a transport and the protocol of the HTTP client, and counts what arrives for it."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._refused: AnswerTooLong | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Another request begins."""
+        self._bytes = ANSWER_SIZE
+        self._lines = ANSWER_LINES
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused is not None:
+            return
+        lines = data.count(b"\n")
+        if len(data) <= self._bytes and lines <= self._lines:
+            self._bytes -= len(data)
+            self._lines -= lines
+            self._protocol.data_received(data)
+            return
+        # A status that stands within the bounds is the answer, whatever follows it.
+        self._refused = AnswerTooLong()
+        within = b"\n".join(data[: self._bytes].split(b"\n", self._lines + 1)[: self._lines + 1])
+        self._protocol.data_received(within)
+        self._transport.abort()
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._protocol.connection_lost(self._refused or error)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()

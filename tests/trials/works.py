@@ -1,0 +1,53 @@
+"""Works that go wrong, each in its own way."""
+
+from __future__ import annotations
+
+import os
+
+import re2
+
+from adapter.errors import RequestError
+
+
+def echo(said: str) -> bytes:
+    return said.encode()
+
+
+def whoami() -> bytes:
+    return str(os.getpid()).encode()
+
+
+def spin() -> bytes:
+    while True:
+        pass
+
+
+def match_for_minutes() -> bytes:
+    """Within a library, where no signal handler of Python would run."""
+    return str(re2.search("(.*){999}x", "x" * 1_000_000)).encode()
+
+
+def take(size: int) -> bytes:
+    return bytes(len(b"x" * size) // size)
+
+
+def answer(size: int) -> bytes:
+    return bytes(size)
+
+
+def die() -> bytes:
+    os.abort()
+
+
+def refuse() -> bytes:
+    raise RequestError(409, "Name is taken", "choose another")
+
+
+def fail() -> bytes:
+    raise KeyError("ours")
+
+
+def chatter() -> bytes:
+    print("a library says something")
+    os.write(1, b"and another one writes it")
+    return b"answer"
