@@ -462,8 +462,10 @@ class Reader:
             # Of what is rare among all events, the parts are known at once.
             if isinstance(one, _Symbolic) and one.keyed is None and self._count_all(one, bounds, _COUNTED) < _COUNTED:
                 rows = one.rows()
-                sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {rows.text}"
-                there = {id for (id,) in self.connection.execute(sql, rows.values)}
+                where = f"{rows.text} AND e.time BETWEEN ? AND ?"
+                sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {where}"
+                values = (*rows.values, bounds.time_from, bounds.time_to)
+                there = {id for (id,) in self.connection.execute(sql, values)}
                 found = [part for part in found if part[0] in there]
         return [_Part(id, earliest, latest, id * size, id * size + size - 1) for id, earliest, latest in found]
 
