@@ -112,6 +112,10 @@ class _Condition(Protocol):
     def by_part(self) -> bool:
         """Whether it is met, or tested, part by part alone."""
 
+    @property
+    def loose(self) -> bool:
+        """Whether some of its positions do not meet it, and are to be tested."""
+
     def positions(self, part: _Part) -> _Sql:
         """A subquery of the positions in a part, if it is indexed; one may come twice."""
 
@@ -132,6 +136,7 @@ class _Keyed:
     negated: bool = False
     #: Says the same of the row alone; for ranges.
     of_row: _Sql | None = None
+    loose: bool = False
 
     @property
     def size(self) -> int:
@@ -190,6 +195,7 @@ class _Worded:
     values: tuple[str, ...]
     negated: bool
     by_part: bool = True
+    loose: bool = False
 
     @property
     def indexed(self) -> bool:
@@ -243,6 +249,11 @@ class _Symbolic:
         return bool(self.general) and (self.keyed is not None or any(one.by_part for one in self.of_general))
 
     @property
+    def loose(self) -> bool:
+        # What the index of keys has may be of a kind, or an origin, that is not wanted.
+        return self.keyed is not None
+
+    @property
     def source(self) -> str:
         return f"event AS e INDEXED BY event_{self.column}"
 
@@ -282,6 +293,7 @@ class _OfRow:
     tested: _Sql
     source: str = ""
     by_part: bool = False
+    loose: bool = False
 
     @property
     def indexed(self) -> bool:
@@ -445,7 +457,7 @@ class Reader:
             return self._select(bounds, limit, "event AS e NOT INDEXED", where, conditions, part, self._part_size)
         found = best.positions(part)
         where = _Sql(f"e.position IN ({found.text}) AND +{where.text}", (*found.values, *where.values))
-        others = [one for one in conditions if one is not best]
+        others = [one for one in conditions if one is not best or best.loose]
         return self._select(bounds, limit, "event AS e NOT INDEXED", where, others, part, least)
 
     def _parts(self, indexed: Sequence[_Condition], bounds: _Bounds) -> list[_Part]:

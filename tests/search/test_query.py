@@ -417,7 +417,30 @@ def test_types_and_realms_that_are_invented_without_end_are_found_all_the_same(
         (parse(realm="r50"), [50]),
         (parse(realm=["r5", "r95"], not_realm="r5"), [95]),
         (parse(type="access.LLL*", realm="R" * 1_000), [101]),
+        (parse(type=["access.X60", "access.X61"], not_type="access.X60"), [61]),
+        (parse(type="access.X60", outcome="failure"), []),
         (parse(type="system.*"), [102]),
         (parse(**{"from": "99"}), [101, 100, 99]),
     ]:
         assert newest_first(reader, filter, snapshot=102, size=3) == found
+
+
+def test_what_keys_of_invented_types_and_realms_find_is_held_against_the_rest_of_the_question(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SYMBOLS_LIMIT", 0)
+    reader = database.fill(
+        [
+            make_entry(1, make_event(realmId="r1", source={"name": "test"})),
+            make_entry(2, make_event(realmId="r1", source={"name": "prod"})),
+            make_entry(3, make_event(type="access.X", outcome="failure", source={"name": "prod"})),
+            make_entry(4, make_event(type="access.X", outcome="unknown", source={"name": "prod"})),
+        ]
+    )
+    for filter, found in [
+        (parse(realm="r1", source="test"), [1]),
+        (parse(realm="r1", not_source="test"), [2]),
+        (parse(type="access.X", outcome="unknown"), [4]),
+    ]:
+        assert newest_first(reader, filter, snapshot=4, size=10) == found
+        assert in_log_order(reader, filter, until=4, size=10) == found
