@@ -14,13 +14,12 @@ import os
 import pickle
 import resource
 import signal
-import sys
 import traceback
 from typing import BinaryIO
 
 import orjson
 
-from adapter.child import begin
+from adapter.child import begin, run
 from adapter.errors import RequestError
 
 #: Address space of the process, bytes.
@@ -83,7 +82,4 @@ def _write(answers: BinaryIO, kind: int, answer: bytes) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BrokenPipeError:
-        sys.exit(1)  # nobody hears the answers any more
+    run(main, "adapter.trials.process")
