@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapter.api.feed import HINTS
-from adapter.commands.client import Client, Refused, fail, run, tell
+from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
 from adapter.commands.columns import Column, fitted
 from adapter.commands.moment import read_moment
 from adapter.commands.output import Output, shown, write_json
@@ -102,7 +102,7 @@ def list_events(
 
     async def listing(client: Client) -> list[dict[str, Any]]:
         async with client.get("/events", query) as response:
-            page = orjson.loads(await response.read())
+            page = orjson.loads(await read_answer(response))
             tell(page.get("hints", ()))
             found: list[dict[str, Any]] = page["events"]
             return found
@@ -143,11 +143,11 @@ def show(
     async def showing(client: Client) -> str:
         try:
             async with client.get(f"/events/{name}", query) as response:
-                return await response.text()
+                return (await read_answer(response)).decode()
         except Refused as refusal:
             try:
                 async with client.get(f"/quarantine/{name}", query) as response:
-                    return await response.text()
+                    return (await read_answer(response)).decode()
             except Refused:
                 raise refusal from None
 
@@ -226,7 +226,7 @@ def quarantine(
 
     async def listing(client: Client) -> dict[str, Any]:
         async with client.get("/quarantine", query) as response:
-            found: dict[str, Any] = orjson.loads(await response.read())
+            found: dict[str, Any] = orjson.loads(await read_answer(response))
             tell(found.get("hints", ()))
             return found
 
