@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +21,40 @@ def environment() -> dict[str, str]:
     """The environment in which it finds this package, wherever that was imported from."""
     folder = str(Path(__file__).parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
+
+
+def run(main: Callable[[], None], name: str) -> None:
+    """Run such a process to its end. An error becomes one line on standard error, of JSON as the service's log has it;
+    that the service is gone is none. ``name``: of the module."""
+    try:
+        main()
+    except BrokenPipeError:
+        pass
+    except Exception as error:
+        with suppress(OSError):
+            os.write(2, failure(name, error).encode() + b"\n")
+    else:
+        return
+    # Without what an orderly end would still write, to whoever is gone.
+    os._exit(1)
+
+
+def failure(name: str, error: Exception) -> str:
+    """A line of the log about an error that ends a process."""
+    import json  # what hardly ever happens costs no memory before
+    import traceback
+
+    steps = [f"{Path(step.filename).name}:{step.lineno}" for step in traceback.extract_tb(error.__traceback__)]
+    line = {
+        "problem": f"{type(error).__name__}: {error}",
+        "at": " ".join(steps[-5:]),
+        "event": "process_failed",
+        "logger": name,
+        "level": "error",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    # Only ASCII: nothing in it moves a terminal's cursor.
+    return json.dumps(line)
 
 
 def begin() -> None:

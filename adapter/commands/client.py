@@ -25,6 +25,8 @@ from adapter.settings import Settings, load_settings
 
 #: Seconds that a service which is just starting gets to say where it listens.
 START_TIMEOUT = 5.0
+#: Bytes of an answer, or of one line of an answer that is read line by line. Exports have no bound.
+ANSWER_SIZE = 64 * 1024 * 1024
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ class Client:
         async with self.session.request(method, path, json=body) as response:
             if response.status >= 300:
                 raise Refused(await _refusal(response))
-            return await response.json(content_type=None)
+            return orjson.loads(await read_answer(response))
 
     async def lines(self, path: str, query: list[tuple[str, str]], body: Any) -> AsyncIterator[Any]:
         """The lines of a successful answer to a POST, as JSON, however long it takes; ``body`` is sent as JSON.
@@ -80,6 +82,8 @@ class Client:
             try:
                 async for chunk in response.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
+                    if len(rest) > ANSWER_SIZE:
+                        raise _too_large()
                     for line in lines:
                         yield orjson.loads(line)
             except ClientPayloadError:
@@ -154,9 +158,27 @@ async def _running(folder: Path) -> str:
     return url
 
 
+async def read_answer(response: ClientResponse) -> bytes:
+    """The body of an answer.
+
+    Raises:
+        AdapterError: it is larger than any that is asked for.
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_SIZE:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> AdapterError:
+    return AdapterError(f"the answer is larger than {ANSWER_SIZE >> 20} MiB; ask for less at a time, or export")
+
+
 async def _refusal(response: ClientResponse) -> str:
     try:
-        problem = await response.json(content_type=None)
+        problem = orjson.loads(await read_answer(response))
         return f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
         return f"the service answered {response.status}"

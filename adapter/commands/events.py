@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapter.api.feed import HINTS
-from adapter.commands.client import Client, Refused, fail, run, tell
+from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
 from adapter.commands.columns import Column, fitted
 from adapter.commands.moment import read_moment
 from adapter.commands.output import Output, shown, write_json
@@ -106,7 +106,7 @@ def list_events(
         while True:
             rest = [("limit", str(limit - len(found))), *([] if next is None else [("cursor", next)])]
             async with client.get("/events", query + rest) as response:
-                page = orjson.loads(await response.read())
+                page = orjson.loads(await read_answer(response))
             if next is None:
                 tell(page.get("hints", ()))
             found += page["events"]
@@ -151,11 +151,11 @@ def show(
     async def showing(client: Client) -> str:
         try:
             async with client.get(f"/events/{name}", query) as response:
-                return await response.text()
+                return (await read_answer(response)).decode()
         except Refused as refusal:
             try:
                 async with client.get(f"/quarantine/{name}", query) as response:
-                    return await response.text()
+                    return (await read_answer(response)).decode()
             except Refused:
                 raise refusal from None
 
@@ -234,7 +234,7 @@ def quarantine(
 
     async def listing(client: Client) -> dict[str, Any]:
         async with client.get("/quarantine", query) as response:
-            found: dict[str, Any] = orjson.loads(await response.read())
+            found: dict[str, Any] = orjson.loads(await read_answer(response))
             tell(found.get("hints", ()))
             return found
 

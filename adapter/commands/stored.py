@@ -10,7 +10,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from adapter.commands.client import Client
+from adapter.commands.client import Client, read_answer
 from adapter.errors import AdapterError
 from adapter.formats.text import harmless
 
@@ -36,7 +36,7 @@ async def arrivals_of(client: Client, providers: Sequence[str]) -> dict[str, lis
     with Console(stderr=True).status("counting what has arrived"):
         for provider in providers:
             async with client.get(f"/mappings/{provider}/coverage", [("arrived", "1")]) as response:
-                found[provider] = orjson.loads(await response.read())["arrived"]
+                found[provider] = orjson.loads(await read_answer(response))["arrived"]
     return found
 
 

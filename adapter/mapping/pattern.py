@@ -8,6 +8,7 @@ of a text a pattern sees by their product.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import re2
@@ -29,20 +30,20 @@ _OPTIONS.max_mem = 1 << 20
 class Pattern:
     """A compiled pattern. Of a text it sees the first ``reach`` characters."""
 
-    __slots__ = ("_compiled", "groups", "reach")
+    __slots__ = ("fullmatch", "groups", "reach", "search")
+
+    #: The first match in a text, or ``None``.
+    search: Callable[[str], Any]
+    #: The match of a whole text, or ``None``; a text beyond its reach does not match.
+    fullmatch: Callable[[str], Any]
 
     def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
         self.groups: int = compiled.groups
-        self.reach = MATCH_LIMIT // compiled.programsize
-
-    def search(self, text: str) -> Any:
-        """The first match in a text, or ``None``."""
-        return self._compiled.search(text if len(text) <= self.reach else text[: self.reach])
-
-    def fullmatch(self, text: str) -> Any:
-        """The match of a whole text, or ``None``; a text beyond its reach does not match."""
-        return self._compiled.fullmatch(text) if len(text) <= self.reach else None
+        self.reach = reach = MATCH_LIMIT // compiled.programsize
+        search, fullmatch = compiled.search, compiled.fullmatch
+        # Closures, since every event comes here.
+        self.search = lambda text: search(text if len(text) <= reach else text[:reach])
+        self.fullmatch = lambda text: fullmatch(text) if len(text) <= reach else None
 
 
 def compile_pattern(text: str) -> Pattern:

@@ -13,7 +13,7 @@ import select
 import sys
 from pathlib import Path
 
-from adapter.child import begin
+from adapter.child import begin, run
 from adapter.log.history import find_before
 from adapter.log.reading import Reader, each_event, open_reader
 from adapter.search.store import Store, Unusable
@@ -89,4 +89,4 @@ def _answer(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "adapter.search.filler")

@@ -109,8 +109,9 @@ class Trials:
         if self._idle is not None:
             self._idle.cancel()
         self._end()
-        for process in self._killed:
-            await process.wait()
+        async with self._turn:  # nobody listens to them any more
+            for process in self._killed:
+                await process.communicate()
 
     async def _ask(self, call: bytes) -> tuple[int, bytes]:
         process = self._process

@@ -14,18 +14,18 @@ import os
 import pickle
 import resource
 import signal
-import sys
 import traceback
+from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
-from adapter.child import begin
+from adapter.child import begin, run
 from adapter.errors import RequestError
 
 #: Address space of the process, bytes.
 MEMORY = 192 * 1024 * 1024
-#: It ends after a work that took so much memory, bytes: what the interpreter has it does not give back.
+#: It ends after a work that left it with so much memory, bytes: the interpreter gives little of it back.
 LARGE = 96 * 1024 * 1024
 #: Bytes of an answer.
 ANSWER_SIZE = 16 * 1024 * 1024
@@ -53,7 +53,7 @@ def main() -> None:
         os.dup2(2, 1)
         while length := works.read(LENGTH):
             kind, answer = _answer(works.read(int.from_bytes(length)))
-            large = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > LARGE
+            large = _memory() > LARGE
             _write(answers, kind | LAST if large else kind, answer)
             if large:
                 return
@@ -77,13 +77,19 @@ def _answer(work: bytes) -> tuple[int, bytes]:
     return DONE, answer
 
 
+def _memory() -> int:
+    """Bytes that the process has of the machine's memory. What `resource` gives counts its parent's, too."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0  # a system that does not say
+    return int(pages) * resource.getpagesize()
+
+
 def _write(answers: BinaryIO, kind: int, answer: bytes) -> None:
     answers.write(bytes([kind]) + len(answer).to_bytes(LENGTH) + answer)
     answers.flush()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BrokenPipeError:
-        sys.exit(1)  # nobody hears the answers any more
+    run(main, "adapter.trials.process")

@@ -57,10 +57,16 @@ async def test_a_work_that_takes_too_much_memory_is_refused(trials: Trials) -> N
     assert await trials.run(works.echo, "on") == b"on"
 
 
-async def test_memory_that_a_work_took_is_given_back_with_its_process(trials: Trials) -> None:
+async def test_memory_that_a_work_keeps_is_given_back_with_its_process(trials: Trials) -> None:
     first = await trials.run(works.whoami)
-    await trials.run(works.take, LARGE)
+    await trials.run(works.keep, LARGE)
     assert await trials.run(works.whoami) != first
+
+
+async def test_how_large_the_service_is_does_not_matter(trials: Trials) -> None:
+    large = b"x" * 2 * LARGE
+    assert await trials.run(works.whoami) == await trials.run(works.whoami)
+    assert large
 
 
 async def test_a_process_that_dies_of_a_work_is_started_again(trials: Trials) -> None:

@@ -27,8 +27,16 @@ def match_for_minutes() -> bytes:
     return str(re2.search("(.*){999}x", "x" * 1_000_000)).encode()
 
 
+_kept: list[bytes] = []
+
+
 def take(size: int) -> bytes:
     return bytes(len(b"x" * size) // size)
+
+
+def keep(size: int) -> bytes:
+    _kept.append(b"x" * size)
+    return b"kept"
 
 
 def answer(size: int) -> bytes:
