@@ -86,7 +86,9 @@ class EventPage(BaseModel):
     """A page of events."""
 
     events: list[Event]
-    next: str | None = Field(description="The cursor of the next page; null at the end")
+    next: str | None = Field(
+        description="The cursor of the next page; null at the end. A page may be short, or empty, before it"
+    )
     hints: list[str] = Field(
         default_factory=list,
         description="Only if there are any: types, sources and providers asked for that nobody knows",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from adapter.errors import RequestError
 from adapter.filter import Term
 from adapter.hints import Hints
 from adapter.log.protocol import Log, QuarantineGroup
-from adapter.model import Entry, uid_text
+from adapter.model import uid_text
 from adapter.search.turns import Turns
 from adapter.settings import Feed, Permission
 
@@ -130,7 +130,10 @@ class QuarantinePages:
             except TimeoutError:
                 detail = f"not counted within {self._timeout:g} s; narrow it, for example with source"
                 raise RequestError(503, "Count took too long", detail, headers={"Retry-After": "5"}) from None
-            groups = [await self._group(group, with_raw) for group in found.groups]
+            samples = await self._samples(
+                [one for group in found.groups for one in (group.first, group.last)], with_raw
+            )
+            groups = [self._group(group, samples) for group in found.groups]
             page = Groups(count=found.entries, kinds=found.kinds, groups=groups)
             terms = [Term(name, False, tuple(request.query.getall(name, ()))) for name in ("source", "provider")]
             if hints := self._hints.of(terms):
@@ -180,8 +183,7 @@ class QuarantinePages:
         of_providers = [name for name, provider in self._providers.items() if provider in providers]
         return [name for name in of_providers if sources is None or name in sources]
 
-    async def _group(self, group: QuarantineGroup, with_raw: bool) -> Group:
-        positions = list(dict.fromkeys((group.first, group.last)))
+    def _group(self, group: QuarantineGroup, samples: Mapping[int, Sample]) -> Group:
         return Group(
             source=group.source,
             provider=self._providers.get(group.source),
@@ -190,12 +192,19 @@ class QuarantinePages:
             count=group.entries,
             firstAt=group.first_at,
             lastAt=group.last_at,
-            samples=[await self._sample(entry, with_raw) for entry in await self._log.fetch(positions)],
+            samples=[samples[one] for one in dict.fromkeys((group.first, group.last)) if one in samples],
         )
 
-    async def _sample(self, entry: Entry, with_raw: bool) -> Sample:
-        sample = Sample(uid=uid_text(entry.uid), position=entry.position, receivedAt=entry.received_at)
-        if with_raw:
-            kept = await self._log.raw(entry.position, size=4 * EXCERPT)
-            sample.raw = None if kept is None else kept[0].decode("utf-8", "replace")[:EXCERPT]
-        return sample
+    async def _samples(self, positions: Iterable[int], with_raw: bool) -> dict[int, Sample]:
+        """A sample of each entry, by position."""
+        samples = {}
+        left = sorted(set(positions))
+        while left and (entries := await self._log.fetch(left)):
+            for entry in entries:
+                sample = Sample(uid=uid_text(entry.uid), position=entry.position, receivedAt=entry.received_at)
+                if with_raw:
+                    kept = await self._log.raw(entry.position, size=4 * EXCERPT)
+                    sample.raw = None if kept is None else kept[0].decode("utf-8", "replace")[:EXCERPT]
+                samples[entry.position] = sample
+            left = left[left.index(entries[-1].position) + 1 :]
+        return samples

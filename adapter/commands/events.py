@@ -98,14 +98,22 @@ def list_events(
     For example: idp-adapter events list --type 'access.LOGIN*' --outcome failure --from 2h
     """
     query = _query(types, outcomes, users, clients, addresses, sources, since, until, words, where)
-    query += [("order", order), ("limit", str(limit))]
+    query += [("order", order)]
 
     async def listing(client: Client) -> list[dict[str, Any]]:
-        async with client.get("/events", query) as response:
-            page = orjson.loads(await read_answer(response))
-            tell(page.get("hints", ()))
-            found: list[dict[str, Any]] = page["events"]
-            return found
+        found: list[dict[str, Any]] = []
+        next: str | None = None
+        while True:
+            rest = [("limit", str(limit - len(found))), *([] if next is None else [("cursor", next)])]
+            async with client.get("/events", query + rest) as response:
+                page = orjson.loads(await read_answer(response))
+            if next is None:
+                tell(page.get("hints", ()))
+            found += page["events"]
+            # A page may be short of what was asked, where events are large or few of many match.
+            if len(found) >= limit or page["next"] in (None, next):
+                return found
+            next = page["next"]
 
     events = run(listing, config, data)
     if json:

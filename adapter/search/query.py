@@ -18,6 +18,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -66,6 +68,13 @@ class Row(NamedTuple):
     position: int
 
 
+class Found(list[Row]):
+    """Results in the order of the page. Where the time ran out before the page was full, ``reached`` is where the next
+    one begins: nothing before it is left out."""
+
+    reached: Row | None = None
+
+
 class _Sql(NamedTuple):
     """A piece of SQL and the values of its question marks."""
 
@@ -103,6 +112,10 @@ class _Condition(Protocol):
     def by_part(self) -> bool:
         """Whether it is met, or tested, part by part alone."""
 
+    @property
+    def loose(self) -> bool:
+        """Whether some of its positions do not meet it, and are to be tested."""
+
     def positions(self, part: _Part) -> _Sql:
         """A subquery of the positions in a part, if it is indexed; one may come twice."""
 
@@ -123,6 +136,7 @@ class _Keyed:
     negated: bool = False
     #: Says the same of the row alone; for ranges.
     of_row: _Sql | None = None
+    loose: bool = False
 
     @property
     def size(self) -> int:
@@ -181,6 +195,7 @@ class _Worded:
     values: tuple[str, ...]
     negated: bool
     by_part: bool = True
+    loose: bool = False
 
     @property
     def indexed(self) -> bool:
@@ -234,6 +249,11 @@ class _Symbolic:
         return bool(self.general) and (self.keyed is not None or any(one.by_part for one in self.of_general))
 
     @property
+    def loose(self) -> bool:
+        # What the index of keys has may be of a kind, or an origin, that is not wanted.
+        return self.keyed is not None
+
+    @property
     def source(self) -> str:
         return f"event AS e INDEXED BY event_{self.column}"
 
@@ -273,6 +293,7 @@ class _OfRow:
     tested: _Sql
     source: str = ""
     by_part: bool = False
+    loose: bool = False
 
     @property
     def indexed(self) -> bool:
@@ -299,6 +320,9 @@ class _Bounds(NamedTuple):
     after: int
     until: int
 
+    def also(self, bound: _Sql) -> _Bounds:
+        return self._replace(within=(*self.within, bound))
+
     def of(self, time: str, position: str) -> list[_Sql]:
         return [_Sql(one.text.format(time=time, position=position), one.values) for one in self.within]
 
@@ -315,9 +339,9 @@ class Reader:
         #: What some filters mean among the kinds and origins there are.
         self._meant: dict[tuple[object, ...], _Symbolic | None] = {}
 
-    def by_time(self, filter: Filter, limit: int, cursor: TimeCursor) -> list[Row]:
+    def by_time(self, filter: Filter, limit: int, cursor: TimeCursor, *, seconds: float = inf) -> Found:
         """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the
-        cursor's snapshot."""
+        cursor's snapshot; or those of them that were found when so many ``seconds`` had passed."""
         visible = _Sql(
             "e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (cursor.snapshot, cursor.snapshot)
         )
@@ -325,29 +349,31 @@ class Reader:
         within = [_range("{time}", low, high), _Sql("({time}, {position}) < (?, ?)", (cursor.time, cursor.position))]
         latest = cursor.time if high is None else min(cursor.time, high - 1)
         bounds = _Bounds("time", tuple(within), -1 if low is None else low, latest, 0, cursor.snapshot)
-        return self._ask(filter, _OfRow(visible), bounds, limit)
+        return self._ask(filter, _OfRow(visible), bounds, limit, seconds)
 
-    def by_log(self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool) -> list[int]:
-        """The first ``limit`` positions after the cursor, ascending, up to ``until``; each event in its first entry,
-        with ``revisions`` in the later ones too."""
+    def by_log(
+        self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool, *, seconds: float = inf
+    ) -> Found:
+        """The first ``limit`` events after the cursor, by position, up to ``until``; each in its first entry, with
+        ``revisions`` in the later ones too; or those of them that were found when so many ``seconds`` had passed."""
         visible = _Sql("1" if revisions else "e.later IS NULL")
         low, high = filter.time_from, filter.time_to
         within = [_range("{time}", low, high), _Sql("{position} > ? AND {position} <= ?", (cursor.position, until))]
         latest = _LATEST if high is None else high - 1
         bounds = _Bounds("log", tuple(within), -1 if low is None else low, latest, cursor.position, until)
-        return [row.position for row in self._ask(filter, _OfRow(visible), bounds, limit)]
+        return self._ask(filter, _OfRow(visible), bounds, limit, seconds)
 
-    def _ask(self, filter: Filter, visible: _Condition, bounds: _Bounds, limit: int) -> list[Row]:
+    def _ask(self, filter: Filter, visible: _Condition, bounds: _Bounds, limit: int, seconds: float) -> Found:
         """One page of sort keys."""
         # One transaction: the kinds and origins are those of the rows.
         self.connection.execute("BEGIN")
         try:
             conditions = self._conditions(filter)
             if conditions is None:
-                return []
+                return Found()
             if any(one.by_part for one in conditions):
-                return self._through_parts([*conditions, visible], bounds, limit)
-            return self._along_an_index([*conditions, visible], bounds, limit)
+                return self._through_parts([*conditions, visible], bounds, limit, seconds)
+            return Found(self._along_an_index([*conditions, visible], bounds, limit))
         finally:
             self.connection.execute("COMMIT")
 
@@ -383,23 +409,25 @@ class Reader:
 
     # Through the parts
 
-    def _through_parts(self, conditions: Sequence[_Condition], bounds: _Bounds, limit: int) -> list[Row]:
+    def _through_parts(self, conditions: Sequence[_Condition], bounds: _Bounds, limit: int, seconds: float) -> Found:
+        end = monotonic() + seconds
+        by_time = bounds.order == "time"
         # Those first that are cheap to count.
         indexed = sorted((one for one in conditions if one.indexed), key=_cost)
-        rows: list[Row] = []
+        rows = Found()
+        first = True
         for part in self._parts(indexed, bounds):
+            here = bounds
             if len(rows) == limit:
-                if bounds.order == "log" or part.latest < rows[-1].time:
+                if not by_time or part.latest < rows[-1].time:
                     break
                 # Only what is newer than the last row could still stand on the page.
-                end = _Sql("({time}, {position}) > (?, ?)", rows[-1])
-                here = bounds._replace(within=(*bounds.within, end))
-            else:
-                here = bounds
-            found = self._in_part(
-                part, conditions, indexed, here, limit if bounds.order == "time" else limit - len(rows)
-            )
-            rows = sorted(rows + found, reverse=True)[:limit] if bounds.order == "time" else rows + found
+                here = bounds.also(_Sql("({time}, {position}) > (?, ?)", rows[-1]))
+            elif not first and monotonic() >= end and (not by_time or part.latest < bounds.time_to):
+                return _broken_off(rows, Row(part.latest, _LATEST) if by_time else Row(0, part.first - 1), by_time)
+            found = self._in_part(part, conditions, indexed, here, limit if by_time else limit - len(rows))
+            rows = Found(sorted([*rows, *found], reverse=True)[:limit] if by_time else [*rows, *found])
+            first = False
         return rows
 
     def _in_part(
@@ -429,7 +457,7 @@ class Reader:
             return self._select(bounds, limit, "event AS e NOT INDEXED", where, conditions, part, self._part_size)
         found = best.positions(part)
         where = _Sql(f"e.position IN ({found.text}) AND +{where.text}", (*found.values, *where.values))
-        others = [one for one in conditions if one is not best]
+        others = [one for one in conditions if one is not best or best.loose]
         return self._select(bounds, limit, "event AS e NOT INDEXED", where, others, part, least)
 
     def _parts(self, indexed: Sequence[_Condition], bounds: _Bounds) -> list[_Part]:
@@ -446,8 +474,10 @@ class Reader:
             # Of what is rare among all events, the parts are known at once.
             if isinstance(one, _Symbolic) and one.keyed is None and self._count_all(one, bounds, _COUNTED) < _COUNTED:
                 rows = one.rows()
-                sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {rows.text}"
-                there = {id for (id,) in self.connection.execute(sql, rows.values)}
+                where = f"{rows.text} AND e.time BETWEEN ? AND ?"
+                sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {where}"
+                values = (*rows.values, bounds.time_from, bounds.time_to)
+                there = {id for (id,) in self.connection.execute(sql, values)}
                 found = [part for part in found if part[0] in there]
         return [_Part(id, earliest, latest, id * size, id * size + size - 1) for id, earliest, latest in found]
 
@@ -626,6 +656,13 @@ _NOTHING = facets(
 
 def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[Facets], bool]]]:
     return [(term.negated, term_test(term, filter.catalogue)) for term in filter.terms if term.name in names]
+
+
+def _broken_off(rows: Iterable[Row], reached: Row, by_time: bool) -> Found:
+    """Those rows that come before the place that was reached: others may come between the rest."""
+    found = Found(row for row in rows if not by_time or row > reached)
+    found.reached = reached
+    return found
 
 
 def _cost(condition: _Condition) -> int:

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from adapter.errors import RequestError, StoreUnavailable
 from adapter.filter import Filter
@@ -27,15 +26,15 @@ from adapter.search.cursor import (
     write_cursor,
 )
 from adapter.search.filling import Filling
-from adapter.search.query import Reader
+from adapter.search.query import Found, Reader
 from adapter.search.store import is_damage
 from adapter.search.turns import Turns
-
-Answer = TypeVar("Answer")
 
 #: How long a question may run, seconds; and how many run at the same time, each of another caller.
 TIMEOUT, READERS = 10.0, 3
 
+#: After which share of that time a question gives back what it has found, and a cursor from which to go on.
+SHARE = 0.2
 #: Steps of SQLite's machine between two looks at the clock.
 _STEPS = 20_000
 
@@ -49,6 +48,8 @@ class Page:
     next: str | None
     #: The same of the page that begins after each of the positions.
     _cursors: Sequence[TimeCursor | LogCursor] = ()
+    #: Whether there is nothing behind it now, with ``order=log``.
+    at_end: bool = False
 
     def after(self, count: int) -> str | None:
         """Cursor of the page that begins after the first ``count`` positions, at least one."""
@@ -68,6 +69,8 @@ class Search:
         self._filling = filling
         #: How long a question may run, and how long it may wait for its turn, seconds.
         self.timeout = timeout
+        #: The share of it after which a question gives back what it has found.
+        self.share = SHARE
         self._turns = Turns(readers)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
         self._own = threading.local()
@@ -116,7 +119,8 @@ class Search:
         caller: str = "",
         patient: bool = False,
     ) -> Page:
-        """One page of the events that match, complete up to the log's head at this moment.
+        """One page of the events that match, complete up to the log's head at this moment. Where few match and many
+        are looked at, it is shorter, or empty, and goes on behind what was looked at.
 
         ``order="time"``: newest first by event time, each event once in its latest revision; pages joined give each
         event once while new ones arrive. ``order="log"``: ascending by position, each event in its first entry, with
@@ -129,24 +133,27 @@ class Search:
         """
         head = self._log.head
         wait = None if patient else self.timeout
+        seconds = self.timeout * self.share
         if order == "time":
             before = newest(head) if cursor is None else read_time_cursor(cursor)
-            rows = (
-                await self._ask(caller, wait, head, lambda reader: reader.by_time(filter, limit + 1, before))
-                if head
-                else []
+            found = await self._ask(
+                caller, wait, head, lambda reader: reader.by_time(filter, limit + 1, before, seconds=seconds)
             )
-            cursors = [TimeCursor(*row, before.snapshot) for row in rows[:limit]]
-            more = write_cursor(cursors[-1]) if len(rows) > limit else None
-            return Page([row.position for row in rows[:limit]], more, cursors)
+            cursors = [TimeCursor(*row, before.snapshot) for row in found[:limit]]
+            end = None if found.reached is None else TimeCursor(*found.reached, before.snapshot)
+            place = cursors[-1] if len(found) > limit else end
+            return Page(
+                [row.position for row in found[:limit]], None if place is None else write_cursor(place), cursors
+            )
         after = BEGINNING if cursor is None else read_log_cursor(cursor)
-        positions = (
-            await self._ask(caller, wait, head, lambda reader: reader.by_log(filter, limit, after, head, revisions))
-            if head
-            else []
+        found = await self._ask(
+            caller, wait, head, lambda reader: reader.by_log(filter, limit, after, head, revisions, seconds=seconds)
         )
-        places = [LogCursor(position) for position in positions]
-        return Page(positions, write_cursor(places[-1] if places else after), places)
+        places = [LogCursor(row.position) for row in found]
+        reached = None if found.reached is None else LogCursor(found.reached.position)
+        following = write_cursor(reached or (places[-1] if places else after))
+        at_end = reached is None and len(found) < limit
+        return Page([row.position for row in found], following, places, at_end=at_end)
 
     async def pages(
         self, filter: Filter, *, order: Order = "time", limit: int = 1000, revisions: bool = False, caller: str = ""
@@ -160,11 +167,13 @@ class Search:
             )
             if page.positions:
                 yield page.positions
-            if page.next is None or len(page.positions) < limit:
+            if page.next is None or page.at_end:
                 return
             cursor = page.next
 
-    async def _ask(self, caller: str, wait: float | None, head: int, question: Callable[[Reader], Answer]) -> Answer:
+    async def _ask(self, caller: str, wait: float | None, head: int, question: Callable[[Reader], Found]) -> Found:
+        if not head:
+            return Found()
         for last in (False, True):  # a damaged database is built again once
             await self.wait(head)
             generation = self._filling.generation
@@ -192,7 +201,7 @@ class Search:
                 self._filling.throw_away(generation, str(error))
         raise AssertionError
 
-    def _answer(self, generation: int, question: Callable[[Reader], Answer]) -> Answer:
+    def _answer(self, generation: int, question: Callable[[Reader], Found]) -> Found:
         """Runs on a thread of the pool, each of which keeps one connection."""
         if getattr(self._own, "generation", None) != generation:
             if (old := getattr(self._own, "connection", None)) is not None:

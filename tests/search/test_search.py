@@ -9,6 +9,7 @@ import select
 import signal
 import sqlite3
 import sys
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -19,10 +20,14 @@ from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.log.protocol import Log, NewEntry
 from adapter.log.sqlite import open_sqlite_log
+from adapter.search.cursor import Order
+from adapter.search.query import Found, Reader
 from adapter.search.search import Search, open_search
+from adapter.search.store import create
 from tests.search.events import CATALOGUE, make_entry, make_event
 
 ALL = Filter(CATALOGUE)
+ORDERS: tuple[Order, ...] = ("time", "log")
 
 
 class Place:
@@ -295,6 +300,47 @@ async def test_a_question_that_takes_too_long_is_broken_off(place: Place) -> Non
         assert refused.value.status == 503
         search.timeout = 30.0
         assert len((await search.find(_parse(not_q="nothing"), limit=1000)).positions) == 1000
+
+
+async def test_many_questions_of_one_caller_do_not_hold_up_another(place: Place) -> None:
+    async with place.open() as (log, search):
+        await place.append(log, 50)
+        await search.wait(50)
+        # As if each of these took for ever: they run on threads that wait until they may go on.
+        go_on = threading.Event()
+        loop = asyncio.get_running_loop()
+        began = asyncio.Event()
+
+        def blocked(reader: Reader) -> Found:
+            loop.call_soon_threadsafe(began.set)
+            go_on.wait(60)
+            return Found()
+
+        heavy = [asyncio.create_task(search._ask("busy", None, 50, blocked)) for _ in range(8)]
+        try:
+            await began.wait()
+            page = await search.find(ALL, limit=1, caller="other")
+            assert len(page.positions) == 1
+            search.timeout = 0.05
+            with pytest.raises(RequestError, match="other questions") as refused:
+                await search.find(ALL, limit=1, caller="busy")
+            assert (refused.value.status, refused.value.headers["Retry-After"]) == (503, "5")
+        finally:
+            go_on.set()
+            await asyncio.gather(*heavy)
+
+
+async def test_a_page_whose_time_runs_out_goes_on_from_where_it_ended(place: Place) -> None:
+    create(place.search_path, part_size=16)
+    async with place.open() as (log, search):
+        for number in range(10):
+            await place.append(log, 16, time=1_000 + number)
+        whole = {order: (await search.find(_parse(q="alice"), order=order, limit=200)).positions for order in ORDERS}
+        search.share = 0.0
+        for order in ORDERS:
+            pages = [list(page) async for page in search.pages(_parse(q="alice"), order=order, limit=200)]
+            assert len(pages) > 5
+            assert [position for page in pages for position in page] == list(whole[order])
 
 
 async def test_a_stop_leaves_the_database_alone_in_its_file(place: Place) -> None:
