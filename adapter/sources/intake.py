@@ -25,6 +25,8 @@ _UNKNOWN = Outcome.UNKNOWN.value
 _TURN, _TURN_BYTES = 250, 128 * 1024
 #: Larger bodies are normalized one at a time: what is made of them takes several times their size in memory.
 _LARGE = 1024 * 1024
+#: Characters of a native type that are kept beside its raw event.
+_NATIVE_TYPE = 400
 
 
 class TooManyEvents(ValueError):
@@ -150,6 +152,8 @@ class Intake:
         else:
             uid = self._random_uid().bytes
 
+        if native is not None and len(native) > _NATIVE_TYPE:
+            native = native[:_NATIVE_TYPE]
         text = uid_text(uid)
         kind: str | None = None
         written: bytes | None = None
