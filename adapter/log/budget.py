@@ -17,9 +17,10 @@ class Budget:
 
     def take(self, size: int) -> bool:
         """Take so many, if nobody waits and they are there."""
-        if self._waiting or not self._fits(size):
+        taken = self._taken + size
+        if self._waiting or (taken > self._limit and self._taken):
             return False
-        self._taken += size
+        self._taken = taken
         return True
 
     async def wait(self, size: int) -> None:

@@ -96,20 +96,22 @@ ROW_WEIGHT = 8 * 1024 * 1024 // 4000
 
 def weigh(work: Work) -> int:
     """How much of a transaction, and of memory on the way there, a work takes: about its contents, bytes."""
-    match work:
-        case Append(entries):
-            return weigh_entries(entries)
-        case Revise(revisions):
-            return max(sum([len(one.event) for one in revisions]), ROW_WEIGHT * len(revisions))
-        case Settle(settlement):
-            return ROW_WEIGHT * len(settlement.hold)
-    return 0
+    if type(work) is Append:
+        return weigh_entries(work.entries)
+    if type(work) is Revise:
+        return max(sum([len(one.event) for one in work.revisions]), ROW_WEIGHT * len(work.revisions))
+    return ROW_WEIGHT * len(work.settlement.hold) if type(work) is Settle else 0
 
 
 def weigh_entries(entries: Sequence[NewEntry]) -> int:
     """The same for the entries of a request."""
-    size = sum([len(entry.raw) + len(entry.event or b"") for entry in entries])
-    return max(size, ROW_WEIGHT * len(entries))
+    size = 0
+    for entry in entries:
+        size += len(entry.raw)
+        if entry.event is not None:
+            size += len(entry.event)
+    least = ROW_WEIGHT * len(entries)
+    return size if size > least else least
 
 
 # Answers

@@ -19,13 +19,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 import aiosqlite
 
 from adapter.counts import Commits
-from adapter.errors import StoreDamaged, StoreUnavailable
+from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.arrivals import count_arrivals
 from adapter.log.asking import ask_held, ask_next_due, ask_progress
 from adapter.log.checking import Checking
 from adapter.log.damage import Damage
 from adapter.log.history import find_latest, read_note, read_stored
-from adapter.log.messages import Append, Begin, Begun, Options, Receipts, Revise, Revised, Settle, TryWrite
+from adapter.log.messages import Answer, Append, Begin, Begun, Options, Receipts, Revise, Revised, Settle, TryWrite
 from adapter.log.protocol import (
     READ_SIZE,
     Arrivals,
@@ -83,7 +83,7 @@ class SqliteLog:
         self._writing = writing
         self._damage = damage
         #: A trial of the store that is not answered yet: no second one is made meanwhile.
-        self._trial: asyncio.Task[object] | None = None
+        self._trial: asyncio.Future[Answer] | None = None
         self._reader = reader
         #: Answers how far readers are.
         self._progress = progress
@@ -172,8 +172,11 @@ class SqliteLog:
         if self._damage.problem is not None:
             return self.damaged
         if self._trial is None or self._trial.done():
-            self._trial = asyncio.create_task(self._writing.call(TryWrite()))
-            self._trial.add_done_callback(asyncio.Task.exception)
+            try:
+                self._trial = asyncio.ensure_future(self._writing.call(TryWrite()))
+            except StoreError as refusal:
+                return self._told(str(refusal))
+            self._trial.add_done_callback(asyncio.Future.exception)
         await asyncio.wait([self._trial], timeout=TRIAL_TIMEOUT)
         if self._trial.done():
             error = self._trial.exception()

@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -78,15 +77,9 @@ async def open_writing(options: Options, damage: Damage, commit_timeout: float) 
         await writing.close()
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """A work that was handed over, or is being."""
-
-    answer: asyncio.Future[Answer]
-    #: Since when, seconds of the loop's clock.
-    since: float
-    weight: int
-    budget: Budget
+#: A work that was handed over: its answer; since when, seconds of the loop's clock; what it took of which budget. A plain
+#: tuple, since there is one for every request.
+_Call = tuple[asyncio.Future[Answer], float, int, Budget]
 
 
 class Writing:
@@ -136,7 +129,7 @@ class Writing:
         """For how long an answer has been missing, seconds; 0 where none is."""
         if not self._calls:
             return 0.0
-        return self._loop.time() - max(self._calls[0].since, self._heard_at)
+        return self._loop.time() - max(self._calls[0][1], self._heard_at)
 
     async def start(self) -> None:
         """Start the writer, and return when it has opened the log.
@@ -170,29 +163,43 @@ class Writing:
         self._line = line
         self._closed_for = None
 
-    async def call(self, work: Work) -> Answer:
-        """Hand a work over, and wait for the end of its transaction. To cancel it takes nothing back that was handed
-        over.
+    def call(self, work: Work) -> Awaitable[Answer]:
+        """Hand a work over; the answer comes with the end of its transaction. To cancel it takes nothing back that was
+        handed over.
 
-        Raises:
+        Raises, at once or when the answer is awaited:
             StoreUnanswered: no answer came within the time for a commit, or the writer ended.
             StoreDamaged: the log is damaged.
             StoreUnavailable: it was not handed over: there is no writer now, it is late, or too much waits for it.
             StoreError: the writer refused it.
         """
+        if self._closed_for is not None or self._damage.problem is not None:
+            self._refuse()
         weight = weigh(work)
         budget = self._light if weight <= LIGHT else self._heavy
-        self._refuse()
+        if weight > WHOLE or not budget.take(weight):
+            return self._call_later(work, weight, budget)
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._hand(work, answer, weight, budget)
+        return answer
+
+    async def _call_later(self, work: Work, weight: int, budget: Budget) -> Answer:
+        """The same for a work that is large, or has to wait."""
         if not budget.take(weight):
             await self._wait(budget, weight)
-        call = _Call(self._loop.create_future(), self._loop.time(), weight, budget)
-        if weight > WHOLE and type(work) is Append:
-            task = self._loop.create_task(self._hand_parts(work.entries, call))
-            self._partings.add(task)
-            task.add_done_callback(self._partings.discard)
-            return await self._within(call)
-        self._hand(work, call)
-        return await call.answer
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        if weight <= WHOLE or type(work) is not Append:
+            self._hand(work, answer, weight, budget)
+            return await answer
+        task = self._loop.create_task(self._hand_parts(work.entries, answer, weight, budget))
+        self._partings.add(task)
+        task.add_done_callback(self._partings.discard)
+        # Its time begins with the first part.
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await answer
+        except TimeoutError:
+            raise self._unanswered() from None
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
         """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
@@ -214,7 +221,7 @@ class Writing:
         if self._partings:
             await asyncio.wait(self._partings, timeout=self._timeout)
         if self._calls:
-            await asyncio.wait([call.answer for call in self._calls], timeout=self._timeout)
+            await asyncio.wait([answer for answer, *_ in self._calls], timeout=self._timeout)
         self._end("the log is closed")
         await self._end_process()
 
@@ -241,24 +248,24 @@ class Writing:
             budget.give(weight)
             raise
 
-    def _hand(self, work: Told, call: _Call) -> None:
+    def _hand(self, work: Told, answer: asyncio.Future[Answer], weight: int, budget: Budget) -> None:
         """A work goes with all that are handed over in this round of the loop.
 
         Raises:
-            StoreError: it cannot be handed over.
+            StoreError: it cannot be handed over; what it took of the budget is given back.
         """
-        first = not self._frames
+        frames, calls = self._frames, self._calls
+        is_first = not frames
+        handed = len(calls)
         try:
-            self._calls.append(call)
-            try:
-                self._packer.add(work, self._frames)
-            except BaseException:
-                self._calls.pop()
-                raise
+            calls.append((answer, self._loop.time(), weight, budget))
+            self._packer.add(work, frames)
         except BaseException:
-            call.budget.give(call.weight)
+            if len(calls) > handed:
+                calls.pop()
+            budget.give(weight)
             raise
-        if first:
+        if is_first:
             self._loop.call_soon(self._hand_over)
         if self._watch is None:
             self._watched_at = self._loop.time()
@@ -269,14 +276,16 @@ class Writing:
         if frames and self._line is not None:
             self._line.write(frames)
 
-    async def _hand_parts(self, entries: list[NewEntry], call: _Call) -> None:
+    async def _hand_parts(
+        self, entries: list[NewEntry], answer: asyncio.Future[Answer], weight: int, budget: Budget
+    ) -> None:
         """A large request goes in parts, each when the one before is gone; others' works go in between."""
         try:
             async with self._parting:
                 line = self._line
                 try:
                     for part in _parts(entries):
-                        if line is None or line.transport.is_closing() or call.answer.done():
+                        if line is None or line.transport.is_closing() or answer.done():
                             raise StoreUnavailable("the process that writes the log ended, or was too late")
                         frame = bytearray()
                         self._packer.add(Part(part), frame)
@@ -285,15 +294,14 @@ class Writing:
                     if self._line is not line:
                         raise StoreUnavailable("the process that writes the log ended")
                 except BaseException:
-                    call.budget.give(call.weight)
+                    budget.give(weight)
                     if line is not None and self._line is line:
                         self._tell(DropParts())
                     raise
-                call.since = self._loop.time()
-                self._hand(AppendParts(), call)
+                self._hand(AppendParts(), answer, weight, budget)
         except (Exception, MemoryError) as error:
-            if not call.answer.done():
-                call.answer.set_exception(error if isinstance(error, StoreError) else StoreUnavailable(str(error)))
+            if not answer.done():
+                answer.set_exception(error if isinstance(error, StoreError) else StoreUnavailable(str(error)))
 
     def _tell(self, told: Told) -> None:
         """Say something that is not answered."""
@@ -301,14 +309,6 @@ class Writing:
         frame = bytearray()
         self._packer.add(told, frame)
         self._line.write(frame)
-
-    async def _within(self, call: _Call) -> Answer:
-        """The answer to a call that is handed over in parts, whose time begins with the first of them."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await call.answer
-        except TimeoutError:
-            raise self._unanswered() from None
 
     # Answers
 
@@ -325,26 +325,25 @@ class Writing:
         if self._closed_for is not None and self._line is not None:
             self._closed_for = None
             _log.info("log_writer_answers")
-        for answer in message.answers:
-            if type(answer) is Refused and answer.kind == StoreDamaged.__name__:
-                self._damage.meet(answer.problem)
         if self._damage.problem is None:
             self.commits.add(message.entries, message.seconds)
             self._show(message.head)
         for answer in message.answers:
             if not self._calls:
                 raise BrokenLine("an answer to nothing")
-            call = self._calls[0]
-            if call.answer.done():
-                pass  # cancelled, or too late
-            elif type(answer) is Refused:
-                call.answer.set_exception(answer.error())
-            elif self._damage.problem is not None:
-                call.answer.set_exception(StoreDamaged(self._damage.problem))
-            else:
-                call.answer.set_result(answer)
+            waiting, _, weight, budget = self._calls[0]
+            if type(answer) is Refused:
+                if answer.kind == StoreDamaged.__name__:
+                    self._damage.meet(answer.problem)
+                if not waiting.done():  # cancelled, or too late
+                    waiting.set_exception(answer.error())
+            elif not waiting.done():
+                if self._damage.problem is not None:
+                    waiting.set_exception(StoreDamaged(self._damage.problem))
+                else:
+                    waiting.set_result(answer)
             self._calls.popleft()  # not before it is answered, whatever fails
-            call.budget.give(call.weight)
+            budget.give(weight)
 
     def _look(self) -> None:
         """See whether answers are late."""
@@ -356,14 +355,14 @@ class Writing:
         self._watch = self._loop.call_later(WATCH, self._look)
         if waited > 4 * WATCH:
             return  # it is us who did not run: answers may have come, and are heard first
-        for call in self._calls:
-            if now - call.since < self._timeout:
+        for answer, since, _, _ in self._calls:
+            if now - since < self._timeout:
                 break
             if self._closed_for is None:
                 self._closed_for = f"the process that writes the log has not answered for {self._timeout:g} s"
                 _log.error("log_writer_late", seconds=self._timeout)
-            if not call.answer.done():
-                call.answer.set_exception(self._unanswered())
+            if not answer.done():
+                answer.set_exception(self._unanswered())
 
     def _unanswered(self) -> StoreUnanswered:
         return StoreUnanswered(f"the process that writes the log did not answer within {self._timeout:g} s")
@@ -412,10 +411,10 @@ class Writing:
         self._closed_for = why
         self._frames.clear()
         calls, self._calls = self._calls, deque()
-        for call in calls:
-            call.budget.give(call.weight)
-            if not call.answer.done():
-                call.answer.set_exception(StoreUnanswered(why))
+        for answer, _, weight, budget in calls:
+            budget.give(weight)
+            if not answer.done():
+                answer.set_exception(StoreUnanswered(why))
         if line is not None:
             line.transport.close()
 
