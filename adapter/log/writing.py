@@ -77,8 +77,8 @@ async def open_writing(options: Options, damage: Damage, commit_timeout: float) 
         await writing.close()
 
 
-#: A work that was handed over: its answer; since when, seconds of the loop's clock; what it took of which budget. A plain
-#: tuple, since there is one for every request.
+#: A work that was handed over: its answer; since when, seconds of the loop's clock; what it took of which budget. A
+#: plain tuple, since there is one for every request.
 _Call = tuple[asyncio.Future[Answer], float, int, Budget]
 
 

@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient
 from adapter.access import Access, Holder
 from adapter.api.app import make_app
 from adapter.api.operation import Answer, Operation, Parameter, json_answer
-from adapter.errors import ConfigError, RequestError, StoreUnavailable
+from adapter.errors import ConfigError, RequestError, StoreDamaged, StoreUnanswered, StoreUnavailable
 from adapter.settings import Permission
 
 Client = TestClient[web.Request, web.Application]
@@ -23,6 +23,10 @@ async def _raise(request: web.Request) -> web.Response:
             raise RequestError(409, "Conflict", "two of them", headers={"X-Why": "test"}, allowed=["one"])
         case "store":
             raise StoreUnavailable("disk full at /secret/place")
+        case "unanswered":
+            raise StoreUnanswered("did not answer")
+        case "damaged":
+            raise StoreDamaged("log.sqlite: damaged: page 3")
         case "aiohttp":
             raise web.HTTPRequestEntityTooLarge(max_size=10, actual_size=20)
         case _:
@@ -84,6 +88,15 @@ async def test_a_store_that_cannot_write_is_a_503_with_a_time_to_try_again(clien
     assert found["status"] == 503
     assert found["headers"]["Retry-After"] == "5"
     assert "secret" not in found["detail"]
+    assert "nothing of this request was stored" in found["detail"]
+
+
+@pytest.mark.parametrize("error", ["unanswered", "damaged"])
+async def test_a_store_that_did_not_answer_is_a_503_that_claims_nothing(client: Client, error: str) -> None:
+    found = await problem(client, "GET", f"/open/{error}")
+    assert found["status"] == 503
+    assert found["headers"]["Retry-After"] == "5"
+    assert "not known whether this request was stored; send it again" in found["detail"]
 
 
 async def test_what_aiohttp_refuses_is_a_problem_document_too(client: Client) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
-from adapter.errors import StoreUnavailable
+from adapter.errors import StoreUnanswered, StoreUnavailable
 from adapter.log.protocol import Held, Log, Revision, Settlement
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never, Stop
@@ -40,6 +40,8 @@ class Watched:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failures = 0
+        #: Settlements that are stored although their answer is lost.
+        self.unanswered = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
@@ -51,6 +53,9 @@ class Watched:
             raise StoreUnavailable("the disk is full")
         self.settlements.append(settlement)
         await self._log.settle(settlement)
+        if self.unanswered:
+            self.unanswered -= 1
+            raise StoreUnanswered("no answer")
 
 
 # What is sent
@@ -491,6 +496,22 @@ async def test_a_sink_whose_filter_takes_nothing_settles_rarely(log: Log) -> Non
     progress = await log.progress(reader_name("soc"))
     assert progress is not None
     assert (progress.cursor, progress.matched) == (50, 0)
+
+
+async def test_a_settlement_whose_answer_was_lost_counts_once(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapter.delivery.settling.STORE_WAIT", 0.01)
+    await append(log, 100)
+    watched = Watched(log)
+    watched.unanswered = 2
+    sink = Told()
+    async with delivering(watched, sink) as delivery:
+        await caught_up(delivery)
+    assert watched.unanswered == 0
+    assert sorted(sink.sent) == numbers(1, 100)
+    await check_settled_law(log)
+    progress = await log.progress("sink:soc")
+    assert progress is not None
+    assert (progress.matched, progress.delivered) == (100, 100)
 
 
 async def test_a_full_disk_stops_sending_and_loses_nothing(log: Log) -> None:
