@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from adapter.errors import StoreDamaged, StoreError
+from adapter.errors import StoreDamaged, StoreError, StoreMismatch
 from adapter.log.damage import Damage
 from adapter.log.files import Files
 from adapter.log.history import read_stored
@@ -65,7 +65,7 @@ class Checking:
                 return
             try:
                 reached, seconds = await asyncio.to_thread(_check, self._path, self._position, self._writing.head)
-            except StoreDamaged as error:
+            except (StoreDamaged, StoreMismatch) as error:
                 self._damage.meet(str(error))
                 return
             except StoreError:

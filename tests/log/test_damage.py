@@ -8,7 +8,9 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,12 @@ def replace(file: Path) -> None:
 
 def cut_off(file: Path) -> None:
     os.truncate(file, file.stat().st_size // 2 if not file.name.endswith("wal") else 0)
+
+
+def overwrite_first(path: Path, other: Path) -> None:
+    """Write the beginning of another file over that of a file."""
+    with path.open("r+b") as file:
+        file.write(other.read_bytes()[:4096])
 
 
 def is_there(path: Path) -> bool:
@@ -199,3 +207,14 @@ async def test_damage_is_found_in_the_background(path: Path) -> None:
         assert "log.sqlite" in await damage(log)
         with pytest.raises(StoreDamaged):
             await log.append([new_entry()])
+
+
+@pytest.mark.usefixtures("checked_soon")
+async def test_another_database_in_the_same_file_is_damage(path: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "theirs")) as theirs:
+        theirs.executescript("CREATE TABLE theirs (a); PRAGMA application_id = 7;")
+    async with open_sqlite_log(path) as log:
+        await fill(log)
+    async with open_sqlite_log(path) as log:
+        overwrite_first(path, tmp_path / "theirs")
+        assert "log.sqlite" in await damage(log)
