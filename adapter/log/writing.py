@@ -185,6 +185,7 @@ class Writing:
 
     async def _call_later(self, work: Work, weight: int, budget: Budget) -> Answer:
         """The same for a work that is large, or has to wait."""
+        self._refuse()  # it may begin later than it was called
         if not budget.take(weight):
             await self._wait(budget, weight)
         answer: asyncio.Future[Answer] = self._loop.create_future()
