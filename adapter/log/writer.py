@@ -45,6 +45,9 @@ from adapter.log.schema import connect_writing
 
 #: A transaction takes works until they weigh so much, bytes.
 COMMIT_WEIGHT = 8 * 1024 * 1024
+#: How long a transaction waits for another process that locked the log, seconds. A work waits at most for the
+#: transaction before its own and for that one: together well below the time for a commit.
+LOCK_TIMEOUT = 2.0
 #: Page cache, KiB.
 CACHE = 8192
 #: Bytes that are taken from the socket at a time.
@@ -155,6 +158,7 @@ def _open(options: Options) -> Iterator[Committer]:
             raise StoreDamaged(problem)
         connection = connect_writing(path, dictionary=options.dictionary, busy_timeout=options.busy_timeout)
         try:
+            connection.execute(f"PRAGMA busy_timeout = {int(min(options.busy_timeout, LOCK_TIMEOUT) * 1000)}")
             connection.execute(f"PRAGMA cache_size = -{CACHE}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {options.checkpoint_pages}")
             committer = Committer(path, connection, Files(path, options.identity))
