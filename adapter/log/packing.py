@@ -51,6 +51,9 @@ def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes
     """The runs of these contents."""
     places = list(cut([len(event) + len(raw) for event, raw in zip(events, raws, strict=True)], media))
     frames = compression.compress([b"".join(contents[place]) for contents in (events, raws) for place in places])
+    # Copied: a frame was made in as much room as its contents take, and what is left of that would lie between those
+    # that are kept.
+    frames = [bytes(memoryview(frame)) for frame in frames]
     return [
         Run(
             [len(event) for event in events[place]],
