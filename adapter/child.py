@@ -23,40 +23,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))}
 
 
-def run(main: Callable[[], None], name: str) -> None:
-    """Run such a process to its end. An error becomes one line on standard error, of JSON as the service's log has it;
-    that the service is gone is none. ``name``: of the module."""
-    try:
-        main()
-    except BrokenPipeError:
-        pass
-    except Exception as error:
-        with suppress(OSError):
-            os.write(2, failure(name, error).encode() + b"\n")
-    else:
-        return
-    # Without what an orderly end would still write, to whoever is gone.
-    os._exit(1)
-
-
-def failure(name: str, error: Exception) -> str:
-    """A line of the log about an error that ends a process."""
-    import json  # what hardly ever happens costs no memory before
-    import traceback
-
-    steps = [f"{Path(step.filename).name}:{step.lineno}" for step in traceback.extract_tb(error.__traceback__)]
-    line = {
-        "problem": f"{type(error).__name__}: {error}",
-        "at": " ".join(steps[-5:]),
-        "event": "process_failed",
-        "logger": name,
-        "level": "error",
-        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-    }
-    # Only ASCII: nothing in it moves a terminal's cursor.
-    return json.dumps(line)
-
-
 def begin() -> None:
     """What such a process does first: a Ctrl-C, the end of a terminal, or a stop of the whole group is for the service,
     which then ends what it said to this process; and what it writes is for its owner alone."""
@@ -65,10 +31,35 @@ def begin() -> None:
     os.umask(0o077)
 
 
-def tell_failure(event: str, error: BaseException) -> None:
-    """Say on standard error why such a process ends: one line of JSON, as the service's log has them, and no more, so
-    that nothing of an event gets into it. Needs little memory."""
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    said = "" if isinstance(error, MemoryError) else str(error)[:500]
-    line = {"event": event, "level": "error", "error": type(error).__name__, "problem": said, "timestamp": now}
-    os.write(2, json.dumps(line).encode() + b"\n")
+def run(main: Callable[[], None], name: str) -> None:
+    """Run such a process to its end. An error becomes one line on standard error; that the service is gone is none.
+    ``name``: of the module."""
+    try:
+        main()
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except Exception as error:
+        tell_failure(name, error)
+    else:
+        return
+    # Without what an orderly end would still write, to whoever is gone.
+    os._exit(1)
+
+
+def tell_failure(name: str, error: Exception) -> None:
+    """Say on standard error why such a process ends: one line of JSON, as the service's log has them, only ASCII, with
+    the places in the code and nothing of an event. Needs little memory. ``name``: of the module."""
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        places.append(f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    line = {
+        "problem": f"{type(error).__name__}: {str(error)[:500]}",
+        "at": " ".join(places[-5:]),
+        "event": "process_failed",
+        "logger": name,
+        "level": "error",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    with suppress(OSError):
+        os.write(2, json.dumps(line).encode() + b"\n")

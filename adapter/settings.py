@@ -96,6 +96,7 @@ class Server(Section):
     event_limit: int = Field(
         MIB,
         ge=1024,
+        le=16 * MIB,
         description="Bytes of one event; of a larger one 64 KiB of its head, its size and its hash are quarantined",
     )
     drain: float = Field(

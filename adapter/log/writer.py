@@ -188,11 +188,11 @@ def main() -> None:
             serve(connection)
         except ConnectionError:
             sys.exit(1)
-        except (Exception, MemoryError) as error:
+        except Exception as error:
             # The line is closed before anything else needs memory.
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            tell_failure("log_writer_failed", error)
+            tell_failure("adapter.log.writer", error)
             sys.exit(1)
 
 

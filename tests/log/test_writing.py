@@ -246,8 +246,8 @@ async def test_a_writer_out_of_memory_is_started_again(path: Path, capfd: pytest
         assert log.writer_id != first
         assert len(await read_all(log)) == 1001
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    assert [line["event"] for line in lines] == ["log_writer_failed"]
-    assert lines[0]["error"] == "MemoryError"
+    assert [(line["event"], line["logger"]) for line in lines] == [("process_failed", "adapter.log.writer")]
+    assert lines[0]["problem"].startswith("MemoryError")
 
 
 @pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x10"])
@@ -267,5 +267,5 @@ def test_a_writer_that_reads_no_message_ends_with_one_line(path: Path, length: b
         _, told = process.communicate(timeout=30)
     assert process.returncode == 1
     (line,) = told.splitlines()
-    assert json.loads(line)["event"] == "log_writer_failed"
-    assert json.loads(line)["error"] == "BrokenLine"
+    assert json.loads(line)["event"] == "process_failed"
+    assert json.loads(line)["problem"].startswith("BrokenLine")
