@@ -123,7 +123,7 @@ async def test_requests_that_are_refused_are_counted_and_the_log_says_why(servic
         ("okta", b"{}", {}),
         ("nobody\x1b[2J", b"{}", {"Authorization": "Bearer wrong"}),
         ("keycloak", b"{", {"Authorization": f"Bearer {service.service.admin_token}"}),
-        ("keycloak", b" " * 100_001, {}),
+        ("keycloak", b" " * 100_001, {"Authorization": f"Bearer {service.service.admin_token}"}),
     ]
     with structlog.testing.capture_logs() as lines:
         async with ClientSession(service.service.url) as sender:

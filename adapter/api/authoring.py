@@ -8,7 +8,7 @@ import asyncio
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.operation import Answer, Operation, Parameter, json_answer
+from adapter.api.operation import Answer, Operation, Parameter, json_answer, request_body
 from adapter.api.trial import PROVIDER, provider_name, refused, tried_document, unknown
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.body import JSON, NDJSON
@@ -77,7 +77,7 @@ class Authoring:
         ]  # fmt: skip
 
     async def propose(self, request: web.Request) -> web.Response:
-        provider, body = provider_name(request), await request.read()
+        provider, body = provider_name(request), await request_body(request)
         try:
             refuse_name(provider)
         except ValueError as error:

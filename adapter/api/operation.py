@@ -12,14 +12,33 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
-from adapter.access import Access, bearer_token
+from adapter.access import Access, Holder, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.settings import Permission
+from adapter.sources.budget import Budget
+from adapter.sources.request_body import read_body
 
 _log = structlog.get_logger("adapter.api")
 
 ACCESS = web.AppKey("access", Access)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReading:
+    """How the bodies of requests are read."""
+
+    budget: Budget
+    #: Bytes of a body as it is sent.
+    limit: int
+    #: Seconds until it is complete.
+    timeout: float
+
+
+BODY_READING = web.AppKey("body_reading", BodyReading)
+
+#: What a request holds of the budget while it is handled.
+_SHARE = "adapter.share"
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 
@@ -64,21 +83,36 @@ class Operation:
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
-    """Add the routes. The application must hold `ACCESS`."""
+    """Add the routes. The application must hold `ACCESS` and `BODY_READING`."""
     for operation in operations:
         handler = operation.handler if operation.bare else guarded(_checked(operation))
-        app.router.add_route(operation.method, operation.path, handler)
+        app.router.add_route(operation.method, operation.path, handler, expect_handler=expect_later)
         if operation.method == "GET":
-            app.router.add_route("HEAD", operation.path, handler)
+            app.router.add_route("HEAD", operation.path, handler, expect_handler=expect_later)
 
 
-def authorize(request: web.Request, permission: Permission | None) -> None:
-    """Check that the caller has a permission; ``None``: any known token.
+async def expect_later(request: web.Request) -> None:
+    """``Expect: 100-continue`` is answered when the body is wanted (`read_body`): the caller is judged before."""
+
+
+async def request_body(request: web.Request) -> bytes:
+    """The body of a request to an operation that is not bare.
+
+    Raises:
+        RequestError: it is broken off, too slow, too large, or there is no room for it now.
+    """
+    reading = request.app[BODY_READING]
+    return await read_body(request, request[_SHARE], limit=reading.limit, timeout=reading.timeout)
+
+
+def authorize(request: web.Request, permission: Permission | None) -> Holder:
+    """The caller, who has a permission; ``None``: any known token.
 
     Raises:
         RequestError: 401 without a known bearer token, 403 without the permission.
     """
-    token = bearer_token(request.headers.get("Authorization"))
+    presented = request.headers.getall("Authorization", ())
+    token = bearer_token(presented[0]) if len(presented) == 1 else None
     holder = request.app[ACCESS].holder(token) if token else None
     if holder is None:
         _refused(request, 401, "no known bearer token")
@@ -99,6 +133,7 @@ def authorize(request: web.Request, permission: Permission | None) -> None:
             },
             permission=permission,
         )
+    return holder
 
 
 def _refused(request: web.Request, status: int, why: str) -> None:
@@ -119,8 +154,7 @@ def _checked(operation: Operation) -> Handler:
 
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:
-        if not operation.public:
-            authorize(request, permission)
+        holder = None if operation.public else authorize(request, permission)
         for name in request.query:
             parameter = in_query.get(name)
             if parameter is None:
@@ -138,6 +172,11 @@ def _checked(operation: Operation) -> Handler:
                 raise RequestError(
                     400, "Bad parameter", f"{name} is given several times; once is right", parameter=name
                 )
-        return await handler(request)
+        if operation.method == "GET":
+            return await handler(request)
+        # A source may have the same name as a key; no name of either holds a space.
+        with request.app[BODY_READING].budget.share(None if holder is None else f"key {holder.name}") as share:
+            request[_SHARE] = share
+            return await handler(request)
 
     return checking

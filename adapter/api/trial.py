@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 from aiohttp import hdrs, web
 
-from adapter.api.operation import Parameter
+from adapter.api.operation import Parameter, request_body
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.body import JSON
 from adapter.mapping.document import Document
@@ -49,7 +49,7 @@ async def read_trial(request: web.Request) -> Trial:
         RequestError: it cannot be tried; says why.
     """
     provider = request.match_info["provider"]
-    body = await request.read()
+    body = await request_body(request)
     media = request.content_type if hdrs.CONTENT_TYPE in request.headers else None
     if media in (None, JSON):
         try:

@@ -17,6 +17,7 @@ import typer
 from aiohttp import ClientSession
 from rich.console import Console
 
+from adapter.api.connections import raise_descriptor_limit
 from adapter.commands.client import fail
 from adapter.errors import AdapterError
 from adapter.logs import configure_logs
@@ -57,6 +58,7 @@ def serve(
     try:
         settings = load_settings(config, flags)
         configure_logs(settings.log.level, settings.log.format)
+        raise_descriptor_limit()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings, examples))
     except AdapterError as error:
