@@ -114,7 +114,7 @@ class Server(Section):
     connections_limit: int = Field(
         10_000,
         ge=1,
-        description="Connections at the same time; a new one beyond it takes the place of the one that is silent for "
+        description="Connections at the same time; a new one beyond it takes the place of the one that is unused for "
         "longest. Never more than the process may have descriptors, less 256",
     )
     drain: float = Field(

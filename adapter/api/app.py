@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from adapter.access import Access
 from adapter.api.openapi import openapi_operation
@@ -21,21 +21,10 @@ def make_app(access: Access, operations: Sequence[Operation], bodies: BodyReadin
     app = web.Application(client_max_size=bodies.limit)
     app[ACCESS] = access
     app[BODY_READING] = bodies
-    app.on_response_prepare.append(_prepare)
     add_operations(app, [*operations, openapi_operation(operations)])
     # The last route takes what no other took.
     app.router.add_route("*", "/{path:.*}", guarded(_refuse), expect_handler=expect_later)
     return app
-
-
-async def _prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """The last change to every answer's headers."""
-    # Which library of which version serves is for nobody.
-    del response.headers[hdrs.SERVER]
-    if not request.content.is_eof():
-        # The caller need not send the rest of a body that nobody reads.
-        response.force_close()
-        response.headers[hdrs.CONNECTION] = "close"
 
 
 async def _refuse(request: web.Request) -> web.Response:

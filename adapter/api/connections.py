@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,7 @@ _CHOOSE_EVERY = 0.1
 _OTHER_DESCRIPTORS = 256
 
 #: Seconds for which the rest of a body that was refused is read and dropped, so that the caller sees the answer.
-_LINGER = 10.0
+_LINGER = 5.0
 
 #: Seconds for a cancelled request to come to its end at a stop.
 _END = 1.0
@@ -70,30 +70,29 @@ def raise_descriptor_limit() -> None:
 class Connection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_header_bytes", "_header_since", "_heard", "_stuck_since")
+    __slots__ = ("_header_bytes", "_header_since", "_stuck_since")
 
     _manager: Connections | None
 
     def __init__(self, manager: Connections, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(manager, loop=loop, **options)
-        #: When bytes came last, by the loop's clock.
-        self._heard = loop.time()
-        #: Since when a header is awaited that is due; 0: none is.
-        self._header_since = self._heard
+        #: Since when a header is awaited that is due, by the loop's clock; 0: none is.
+        self._header_since = loop.time()
         #: Bytes of the header that is under way; more once it is complete, until the next one begins.
         self._header_bytes = 0
         #: Since when the caller takes nothing of its answer; 0: it does.
         self._stuck_since = 0.0
 
     @property
-    def heard(self) -> float:
-        """When bytes came last, by the loop's clock."""
-        return self._heard
+    def used(self) -> float:
+        """Grows with each answer: the later, the larger, among all connections."""
+        return self._next_keepalive_close_time
 
     @property
     def is_waiting(self) -> bool:
         """Whether there is no request in it, or half a header at most."""
-        return self._waiter is not None and not self._waiter.done()
+        # At the very beginning nobody waits yet.
+        return not self._request_count or (self._waiter is not None and not self._waiter.done())
 
     @property
     def is_receiving(self) -> bool:
@@ -104,20 +103,19 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         requests = self._request_count
         super().data_received(data)
-        self._heard = now = self._loop.time()
         if self._request_count != requests:
             if self._header_since:
                 self._header_complete()
-        elif self._waiter is not None and not self._waiter.done():
-            self._header_grows(len(data), now)
+        elif self.is_waiting:
+            self._header_grows(len(data))
 
-    def _header_grows(self, count: int, now: float) -> None:
+    def _header_grows(self, count: int) -> None:
         """Half a header has come."""
         if self._manager is None:
             return
         if not self._header_bytes:
             self._manager.half_header(self)
-            self._header_since = self._header_since or now
+            self._header_since = self._header_since or self._loop.time()
         self._header_bytes += count
         if self._header_bytes > HEADER_LIMIT:
             self.refuse(431, "Header too large", f"the header of a request has at most {HEADER_LIMIT} bytes")
@@ -179,6 +177,15 @@ class Connection(web.RequestHandler):
             # A closed connection would not take the rest.
             body.on_eof(self.close)
 
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        resp.headers.setdefault(hdrs.SERVER, "")  # aiohttp would tell its own name
+        if not request.content.is_eof():
+            # The caller need not send the rest of a body that nobody reads.
+            resp.force_close()
+        return super().finish_response(request, resp, start_time)
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -190,7 +197,6 @@ class Connection(web.RequestHandler):
         else:
             _log.error("request_failed", exc_info=exc)
             response = problem(status, "Internal error", "The request failed inside the adapter; see its log.")
-        response.headers[hdrs.SERVER] = ""  # the application's own hook does not see these
         response.force_close()
         return response
 
@@ -213,8 +219,8 @@ class Connections(web.Server):
         self._count = max(1, min(limits.count, descriptors - _OTHER_DESCRIPTORS))
         #: Those with half a header, the oldest first.
         self._half: dict[Connection, None] = {}
-        #: Those that may be closed for new ones, with when they were heard, the longest silent first.
-        self._silent: deque[tuple[Connection, float]] = deque()
+        #: Those that may be closed for new ones, with when they were used, the longest unused first.
+        self._unused: deque[tuple[Connection, float]] = deque()
         self._chosen = 0.0
         self._watch = asyncio.create_task(self._look())
         #: Whether no new requests are taken.
@@ -246,17 +252,18 @@ class Connections(web.Server):
         self._half.pop(connection, None)
 
     def _make_room(self, newest: web.RequestHandler) -> None:
-        """Close the connection that has been silent for longest, if it is not being answered; else the newest."""
+        """Close the connection that has been unused for longest, if it is not being answered; else the newest."""
         now = self._loop.time()
-        if not self._silent and now - self._chosen >= _CHOOSE_EVERY:
+        if not self._unused and now - self._chosen >= _CHOOSE_EVERY:
             self._chosen = now
             found = [one for one in self if one is not newest and (one.is_waiting or one.is_receiving)]
             # Those without a request go before those whose body is under way.
-            found.sort(key=lambda one: (one.is_receiving, one.heard))
-            self._silent.extend((one, one.heard) for one in found)
-        while self._silent:
-            connection, heard = self._silent.popleft()
-            if connection.heard == heard and connection.transport is not None:
+            found.sort(key=lambda one: (one.is_receiving, one.used))
+            self._unused.extend((one, one.used) for one in found)
+        while self._unused:
+            connection, used = self._unused.popleft()
+            unanswered = connection.is_waiting or connection.is_receiving
+            if unanswered and connection.used == used and connection.transport is not None:
                 connection.force_close()
                 return
         newest.force_close()

@@ -18,7 +18,7 @@ import hmac
 import math
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -92,6 +92,9 @@ class Judgement(NamedTuple):
     signatures: Sequence[Signature]
 
 
+_PROVEN = Judgement(None, True, ())
+
+
 class Authenticator:
     """The proofs of one source; without proofs and tokens, those of a name that is no source."""
 
@@ -116,7 +119,7 @@ class Authenticator:
     async def refusal(self, headers: Headers, body: bytes, now: float) -> str | None:
         """Why a request with these headers and this body (as it was sent) does not come from the source, for the
         operator and nobody else; ``None``: it does. ``now``: arrival, epoch seconds."""
-        return await self.verify(self.judge(headers, now), body)
+        return await self.verify(self.judge(headers, now), headers, body, now)
 
     def judge(self, headers: Headers, now: float) -> Judgement:
         """What the headers alone tell. ``now``: arrival, epoch seconds."""
@@ -150,36 +153,33 @@ class Authenticator:
                     refusal = f"its {signature.header} is malformed, presented more than once, or not recent"
                 else:
                     signatures.append(presented)
-        if proven and refusal is None:
-            return Judgement(None, True, signatures)
-        return self._unproven(refusal, signatures, headers, now)
+        if refusal is None and (proven or signatures):
+            return Judgement(None, proven, signatures) if signatures else _PROVEN
+        # The body of what is refused is read if it can be that of any source's signature.
+        signatures += self._foreign(headers, now)
+        return Judgement(refusal or "it brings none of the proofs that the source's table names", False, signatures)
 
-    def _unproven(self, refusal: str | None, signatures: list[Signature], headers: Headers, now: float) -> Judgement:
-        """The judgement where the headers prove nothing. From here on the same is done for every name: all signed
-        tokens are tried, and the body is read if it can be that of any source's signature."""
+    def _foreign(self, headers: Headers, now: float) -> list[Signature]:
+        """What is done for a request that is refused, whatever its name is: all signed tokens are tried, and the
+        signatures that only other sources know are to be computed."""
         for tokens, rules in ((self._decoys, self._jwts), ([*self._tokens, *self._decoys], self._foreign_jwts)):
-            for jwt in rules:
-                values = headers.getall(jwt.header, ())
-                if len(values) == 1:
-                    self._is_jwt(jwt, values[0], now, tokens)
-        if refusal is None and not signatures:
-            refusal = "it brings none of the proofs that the source's table names"
-        for signature in self._foreign_signatures:
-            if signature.header in headers:
-                presented = _presented(signature, headers, now, counts=False)
-                if presented is not None:
-                    signatures.append(presented)
-        return Judgement(refusal, False, signatures)
+            for rule in rules:
+                value = _only(headers, rule.header)
+                if value is not None:
+                    self._is_jwt(rule, value, now, tokens)
+        found = (_presented(rule, headers, now, counts=False) for rule in self._foreign_signatures)
+        return [one for one in found if one is not None]
 
-    async def verify(self, judgement: Judgement, body: bytes) -> str | None:
-        """Why a request that was judged so and has this body (as it was sent) does not come from the source; ``None``:
-        it does. Long bodies give other requests their turn."""
+    async def verify(self, judgement: Judgement, headers: Headers, body: bytes, now: float) -> str | None:
+        """Why a request that was judged so, with these headers at this time, and has this body (as it was sent), does
+        not come from the source; ``None``: it does. Long bodies give other requests their turn."""
         refusal = judgement.refusal
         for signature in judgement.signatures:
-            if not signature.counts and refusal is None:
-                break  # proven; the others' work is for what is refused
             if not await self._signs(signature, body) and signature.counts:
                 refusal = f"its {signature.rule.header} is no signature of this body by the source's token"
+        if judgement.refusal is None and refusal is not None:
+            for signature in self._foreign(headers, now):
+                await self._signs(signature, body)
         return refusal
 
     def _authorizes(self, authorization: str) -> bool:
@@ -211,12 +211,18 @@ class Authenticator:
     async def _signs(self, signature: Signature, body: bytes) -> bool:
         """Whether one of the header's signatures is right for one token and one allowed digest."""
         for counts, tokens in ((signature.counts, self._tokens), (False, self._decoys)):
-            right = 0
-            for token in tokens:
-                for digest in signature.rule.digest:
-                    expected = _text(signature.rule, await _mac(token, digest, signature, body))
-                    right += sum(hmac.compare_digest(expected, one) for one in signature.given)
-            if right and counts:
+            if len(body) <= _TURN:
+                signed = signature.before + body + signature.after
+                macs = [hmac.digest(token, signed, digest) for token in tokens for digest in signature.rule.digest]
+            else:
+                macs = [
+                    await _mac_in_turns(token, digest, signature, body)
+                    for token in tokens
+                    for digest in signature.rule.digest
+                ]
+            expected = [_text(signature.rule, mac) for mac in macs]
+            right = sum(hmac.compare_digest(one, other) for one in expected for other in signature.given)
+            if counts and right:
                 return True
         return False
 
@@ -308,21 +314,14 @@ def _is_recent(moment: str, now: float, tolerance: float) -> bool:
     return abs(now - seconds) <= tolerance
 
 
-async def _mac(token: bytes, digest: str, signature: Signature, body: bytes) -> bytes:
-    if len(body) <= _TURN:
-        return hmac.digest(token, signature.before + body + signature.after, digest)
+async def _mac_in_turns(token: bytes, digest: str, signature: Signature, body: bytes) -> bytes:
     mac = hmac.new(token, signature.before, digest)
-    for piece in _pieces(body):
-        mac.update(piece)
+    view = memoryview(body)
+    for at in range(0, len(view), _TURN):
+        mac.update(view[at : at + _TURN])
         await asyncio.sleep(0)
     mac.update(signature.after)
     return mac.digest()
-
-
-def _pieces(body: bytes) -> Iterator[memoryview]:
-    view = memoryview(body)
-    for at in range(0, len(view), _TURN):
-        yield view[at : at + _TURN]
 
 
 def _text(rule: Hmac, mac: bytes) -> bytes:

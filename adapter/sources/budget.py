@@ -16,72 +16,72 @@ from adapter.errors import RequestError
 from adapter.problem import RETRY_AFTER
 
 
+class _Account:
+    """The bytes of one holder."""
+
+    __slots__ = ("held", "limit", "name")
+
+    def __init__(self, name: str | None, limit: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.held = 0
+
+
 class Budget:
     """Bytes that requests may hold: ``limit`` all together, half of it each holder, half of it all the unproven."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        #: Of one holder, and of all bodies that are not proven yet.
-        self.part = limit // 2
         #: Bytes held now.
         self.held = 0
-        self._by_holder: dict[str, int] = {}
-        self._unproven = 0
+        self._unproven = _Account(None, limit // 2)
+        self._accounts: dict[str | None, _Account] = {None: self._unproven}
         #: The unproven bodies that still arrive, the longest under way first.
-        self._arriving: dict[Share, Callable[[RequestError], None]] = {}
+        self._arriving: dict[Share, Callable[[], None]] = {}
 
     def share(self, holder: str | None) -> Share:
         """What one request holds, in a ``with`` block that lasts as long as the request. ``holder`` is a source or a
         key by its name; ``None``: nobody has proven yet who sends it."""
-        return Share(self, holder)
+        return Share(self, self._account(holder))
 
-    def _add(self, holder: str | None, count: int) -> None:
-        self.held += count
-        if holder is None:
-            self._unproven += count
-            return
-        held = self._by_holder.get(holder, 0) + count
-        if held:
-            self._by_holder[holder] = held
-        else:
-            self._by_holder.pop(holder, None)
+    def _account(self, holder: str | None) -> _Account:
+        account = self._accounts.get(holder)
+        if account is None:
+            account = self._accounts[holder] = _Account(holder, self.limit // 2)
+        return account
 
-    def _room_for(self, share: Share, count: int) -> None:
-        """Check that ``share`` may hold ``count`` bytes more; unproven bodies give way.
+    def _make_room(self, share: Share, account: _Account, count: int) -> None:
+        """Have unproven bodies give way, so that ``share`` may hold ``count`` bytes more.
 
         Raises:
             RequestError: 503, it may not now.
         """
-        holder = share.holder
-        if holder is None:
-            while self._unproven + count > self.part:
+        if account is self._unproven:
+            while account.held + count > account.limit:
                 self._break_off_oldest(share)
-        else:
-            held = self._by_holder.get(holder, 0)
+        elif account.held + count > account.limit and account.held > share.held:
             # A holder's only request has the limits of its body; held against this one it could never succeed.
-            if held + count > self.part and held > share.held:
-                raise busy(f"the requests of {holder} together hold as many bytes as they may")
+            raise busy(f"the requests of {account.name} together hold as many bytes as they may")
         while self.held + count > self.limit:
             self._break_off_oldest(share)
 
     def _break_off_oldest(self, share: Share) -> None:
         oldest = next(iter(self._arriving), share)
-        error = busy("all requests together hold as many bytes as they may")
         if oldest is share:
-            raise error
+            raise busy("all requests together hold as many bytes as they may")
         broken_off = self._arriving.pop(oldest)
         oldest.release()
-        broken_off(error)
+        broken_off()
 
 
 class Share:
     """What one request holds of a `Budget`. Use it as a context manager, so that all is given back at the end."""
 
-    __slots__ = ("_budget", "held", "holder")
+    __slots__ = ("_account", "_budget", "held")
 
-    def __init__(self, budget: Budget, holder: str | None) -> None:
+    def __init__(self, budget: Budget, account: _Account) -> None:
         self._budget = budget
-        self.holder = holder
+        self._account = account
         #: Bytes held now.
         self.held = 0
 
@@ -99,19 +99,22 @@ class Share:
         Raises:
             RequestError: 503, there is no room now; what was held before still is.
         """
-        self._budget._room_for(self, count)
-        self._budget._add(self.holder, count)
+        budget, account = self._budget, self._account
+        if account.held + count > account.limit or budget.held + count > budget.limit:
+            budget._make_room(self, account, count)
+        budget.held += count
+        account.held += count
         self.held += count
 
     def give(self, count: int) -> None:
         """Give ``count`` of the held bytes back."""
+        self._budget.held -= count
+        self._account.held -= count
         self.held -= count
-        self._budget._add(self.holder, -count)
 
     def release(self) -> None:
         """Give back all of it."""
-        if self.held:
-            self.give(self.held)
+        self.give(self.held)
 
     def prove(self, holder: str) -> None:
         """The bytes are ``holder``'s from now on.
@@ -121,13 +124,13 @@ class Share:
         """
         count = self.held
         self.release()
-        self.holder = holder
+        self._account = self._budget._account(holder)
         self.take(count)
 
-    def arriving(self, broken_off: Callable[[RequestError], None]) -> None:
-        """Its body is under way: if it has to give way, its bytes count as given back, and ``broken_off`` is called
-        with the error to answer. Does nothing where the sender is known."""
-        if self.holder is None:
+    def arriving(self, broken_off: Callable[[], None]) -> None:
+        """Its body is under way: if it has to give way to another, its bytes count as given back, and ``broken_off`` is
+        called, which lets go of them. Does nothing where the sender is known: it does not give way."""
+        if self._account is self._budget._unproven:
             self._budget._arriving[self] = broken_off
 
     def arrived(self) -> None:

@@ -22,7 +22,7 @@ from adapter.sources.request_body import read_body, unpack
 _log = structlog.get_logger("adapter.ingest")
 
 #: Made once: of every answer, all but the body is the same.
-_ANSWERED = {hdrs.CONTENT_TYPE: JSON}
+_ANSWERED = {hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: ""}
 
 #: One answer for an unknown source and for wrong credentials, so that names cannot be tried out.
 _REFUSED = RequestError(
@@ -58,13 +58,13 @@ def ingest_handler(
     async def ingest(request: web.Request) -> web.StreamResponse:
         try:
             door = doors[request.match_info["source"]]
-            authenticator, source, now = door.authenticator, door.source, clock()
-            judgement = authenticator.judge(request.headers, now)
+            authenticator, source, headers, now = door.authenticator, door.source, request.headers, clock()
+            judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
                 return refused(request, answer(_REFUSED), judgement.refusal)
             with budget.share(source.name if judgement.proven and source is not None else None) as share:
                 body = await read_body(request, share, limit=limits.sent, timeout=limits.timeout)
-                refusal = await authenticator.verify(judgement, body) if judgement.signatures else None
+                refusal = await authenticator.verify(judgement, headers, body, now) if judgement.signatures else None
                 if source is None or refusal is not None:
                     return refused(request, answer(_REFUSED), refusal or "there is no such source")
                 if not judgement.proven:

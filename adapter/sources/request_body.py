@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from contextlib import suppress
 from io import BytesIO
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from adapter.errors import RequestError
-from adapter.sources.budget import Share
+from adapter.sources.budget import Share, busy
 
 #: Bytes that are unpacked at a time: out of so many packed ones, into so many.
 _PACKED = 16 * 1024
@@ -52,9 +53,17 @@ async def _read_arriving(request: web.Request, share: Share, limit: int, timeout
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
     received, piece = BytesIO(), b""
-    share.arriving(content.set_exception)
+    gave_way = False
+
+    def give_way() -> None:
+        nonlocal gave_way
+        gave_way = True
+        with suppress(RuntimeError):  # it has run out at the same moment
+            deadline.reschedule(asyncio.get_running_loop().time())
+
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as deadline:
+            share.arriving(give_way)
             while piece := await content.readany():
                 if received.tell() + len(piece) > limit:
                     raise _too_large(limit)
@@ -62,6 +71,8 @@ async def _read_arriving(request: web.Request, share: Share, limit: int, timeout
                 received.write(piece)
         return received.getvalue()
     except TimeoutError:
+        if gave_way:
+            raise busy("all requests together hold as many bytes as they may") from None
         raise RequestError(408, "Body too slow", f"the body was not complete after {timeout:g} seconds") from None
     except (ConnectionError, web.RequestPayloadError):
         raise RequestError(400, "Not readable", "the body ends in the middle, or its chunks are malformed") from None

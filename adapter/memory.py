@@ -1,0 +1,22 @@
+"""What the process does with memory that it does not need any more."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+
+#: glibc's number of the option.
+_MMAP_THRESHOLD = -3
+
+#: Bytes from which a block is the kernel's, and goes back to it as soon as it is freed.
+_LARGE = 256 * 1024
+
+
+def return_large_blocks() -> None:
+    """Give large blocks back to the system when they are freed.
+
+    glibc raises its threshold with each large block that is freed, up to 32 MiB; from then on large blocks come from
+    the heap and stay there, since a small one above them keeps it from shrinking. Does nothing with other C libraries.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
