@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from aiohttp import hdrs, web
 
+from adapter.memory import return_small_blocks
 from adapter.problem import problem
 
 _log = structlog.get_logger("adapter.http")
@@ -36,6 +37,9 @@ _LOOK_EVERY = 1.0
 
 #: Seconds in which the connections to be closed for new ones are not looked for again.
 _CHOOSE_EVERY = 0.1
+
+#: Connections after whose end their memory is given back.
+_MANY = 1000
 
 #: Descriptors that are kept for files, the log's writer, and sinks.
 _OTHER_DESCRIPTORS = 256
@@ -269,11 +273,17 @@ class Connections(web.Server):
         newest.force_close()
 
     async def _look(self) -> None:
+        most = 0
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             now = self._loop.time()
             for connection in self:
                 connection.look(now, self._limits)
+            self._unused.clear()
+            most = max(most, len(self._connections))
+            if most - len(self._connections) > _MANY:
+                most = len(self._connections)
+                return_small_blocks()
 
     def pre_shutdown(self) -> None:
         self.stopping = True
