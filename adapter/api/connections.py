@@ -74,7 +74,7 @@ def raise_descriptor_limit() -> None:
 class Connection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_header_bytes", "_header_since", "_stuck_since")
+    __slots__ = ("_answers", "_header_bytes", "_header_since", "_stuck_since")
 
     _manager: Connections | None
 
@@ -84,6 +84,8 @@ class Connection(web.RequestHandler):
         self._header_since = loop.time()
         #: Bytes of the header that is under way; more once it is complete, until the next one begins.
         self._header_bytes = 0
+        #: Answers that have begun.
+        self._answers = 0
         #: Since when the caller takes nothing of its answer; 0: it does.
         self._stuck_since = 0.0
 
@@ -137,6 +139,13 @@ class Connection(web.RequestHandler):
             self._manager.no_half_header(self)
         super().connection_lost(exc)
 
+    def _process_keepalive(self) -> None:
+        # A header that is due has a time of its own.
+        if self._header_since:
+            self._keepalive_handle = None
+        else:
+            super()._process_keepalive()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stuck_since = self._loop.time()
@@ -163,27 +172,30 @@ class Connection(web.RequestHandler):
 
     def finish(self) -> None:
         """Close it as soon as the request that has begun in it is answered; at once if there is none."""
-        if self._messages:
-            _, body = self._messages[0]
-        elif self._current_request is not None:
-            body = self._current_request.content
+        if self._request_count > self._answers:
+            if self._messages:
+                _, body = self._messages[0]
+            elif self._current_request is not None:
+                body = self._current_request.content
+            else:  # its handler is about to begin
+                self._loop.call_soon(self.finish)
+                return
+            if body.is_eof():
+                self.close()
+            else:
+                # A closed connection would not take the rest.
+                body.on_eof(self.close)
         elif self._request_in_progress:  # its answer is on the way
             self.close()
-            return
         elif self.is_waiting and self._header_bytes:  # comes here again when the header is complete
-            return
+            pass
         else:  # idle, or dropping the rest of a body
             self.force_close()
-            return
-        if body.is_eof():
-            self.close()
-        else:
-            # A closed connection would not take the rest.
-            body.on_eof(self.close)
 
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        self._answers += 1
         resp.headers.setdefault(hdrs.SERVER, "")  # aiohttp would tell its own name
         if not request.content.is_eof():
             # The caller need not send the rest of a body that nobody reads.

@@ -4,9 +4,10 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import OctKey
 from multidict import CIMultiDict
 
@@ -161,7 +162,7 @@ def test_a_token_signed_with_the_secret_holds_until_it_runs_out() -> None:
     source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",))
     key = OctKey.import_key("a-secret-of-some-length-1234567890")
 
-    def token(**claims: int) -> dict[str, str]:
+    def token(**claims: object) -> dict[str, str]:
         return {"x-webhook-secret": jwt.encode({"alg": "HS256"}, claims, key)}
 
     assert proves(source, token(), BODY, NOW)
@@ -172,3 +173,80 @@ def test_a_token_signed_with_the_secret_holds_until_it_runs_out() -> None:
     none = "eyJhbGciOiJub25lIn0.e30."
     assert not proves(source, {"x-webhook-secret": none}, BODY, NOW)
     assert not proves(source, {"x-webhook-secret": "rubbish"}, BODY, NOW)
+
+
+@pytest.mark.parametrize(
+    ("claims", "holds"),
+    [
+        ({"exp": NOW - 59, "nbf": NOW + 59, "iat": NOW + 59}, True),
+        ({"exp": 1e300}, True),
+        ({"exp": NOW - 61}, False),
+        ({"exp": str(int(NOW) + 100)}, False),
+        ({"exp": True}, False),
+        ({"exp": None}, False),
+        ({"exp": [NOW + 100]}, False),
+        ({"exp": float("inf")}, False),
+        ({"exp": float("nan")}, False),
+        ({"exp": 10**400}, True),
+        ({"nbf": NOW + 61}, False),
+        ({"nbf": str(int(NOW))}, False),
+        ({"nbf": 10**400}, False),
+        ({"iat": NOW + 61}, False),
+        ({"iat": "now"}, False),
+    ],
+    ids=str,
+)
+def test_the_moments_in_a_signed_token_are_numbers_and_allow_it_now(claims: dict[str, object], holds: bool) -> None:
+    source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",))
+    key = OctKey.import_key("a-secret-of-some-length-1234567890")
+    value = jws.serialize_compact({"alg": "HS256"}, json.dumps(claims).encode(), key)
+    assert proves(source, {"x-webhook-secret": value}, BODY, NOW) is holds
+
+
+@pytest.mark.parametrize("header", [b"[" * 4000, b"[]", b"null", b'{"alg": ["HS256"]}', b'{"alg": "HS256", "crit": 1}'])
+def test_a_signed_token_that_nobody_can_read_is_refused(header: bytes) -> None:
+    source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")))
+    value = base64.urlsafe_b64encode(header).decode().rstrip("=") + ".e30.AAAA"
+    assert not proves(source, {"x-webhook-secret": value}, BODY, NOW)
+
+
+def test_a_proof_that_is_presented_twice_is_refused() -> None:
+    stamped = Hmac(
+        header="X-Stamped", digest=["sha256"], signs="{timestamp}{body}", timestamp=Timestamp(header="X-Stamp")
+    )
+    signed_token = JwtProof(jwt=Jwt(header="X-Jwt"))
+    source = authenticator("bearer", HeaderProof(header="X-Key"), SIGNATURE, HmacProof(hmac=stamped), signed_token)
+    mac = hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
+    stamped_mac = hmac.new(b"A3jt6D8lz", b"1700000000" + BODY, hashlib.sha256).hexdigest()
+    right = {
+        "Authorization": "Bearer A3jt6D8lz",
+        "X-Key": "A3jt6D8lz",
+        "X-Keycloak-Signature": mac,
+        "X-Stamped": stamped_mac,
+        "X-Jwt": jwt.encode({"alg": "HS256"}, {}, OctKey.import_key("A3jt6D8lz")),
+    }
+    for name, value in right.items():
+        headers = {name: value, "X-Stamp": "1700000000"}
+        assert proves(source, headers, BODY, NOW)
+        for other in (value, "wrong"):
+            twice = CIMultiDict([*headers.items(), (name, other)])
+            assert asyncio.run(source.refusal(twice, BODY, NOW)) is not None
+    twice = CIMultiDict({"X-Stamped": stamped_mac, "X-Stamp": "1700000000"})
+    twice.add("X-Stamp", "1700000000")
+    assert asyncio.run(source.refusal(twice, BODY, NOW)) is not None
+
+
+def test_only_a_signature_asks_for_the_body() -> None:
+    source = authenticator("bearer", HeaderProof(header="X-Key"), SIGNATURE)
+    signature = {"X-Keycloak-Signature": "00"}
+    for presented, asks in [
+        ({}, False),
+        ({"X-Key": "wrong"}, False),
+        ({"Authorization": "Bearer wrong", **signature}, False),
+        ({"Authorization": "Bearer A3jt6D8lz"}, False),
+        (signature, True),
+        ({"Authorization": "Bearer A3jt6D8lz", **signature}, True),
+    ]:
+        judgement = source.judge(CIMultiDict(presented), NOW)
+        assert bool(judgement.signatures) is asks
+        assert judgement.proven is ("Bearer A3jt6D8lz" in presented.values())

@@ -13,7 +13,6 @@ from joserfc import jwt
 from multidict import CIMultiDict
 
 from adapter.mapping.table import Table
-from adapter.sources import authentication
 from adapter.sources.doors import Doors
 from adapter.sources.intake import Source
 from tests.mapping.built_in import table
@@ -53,8 +52,8 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             done.append((self.name, self.length))
             return self.mac.digest()
 
-    monkeypatch.setattr(authentication.hmac, "digest", counted_digest)
-    monkeypatch.setattr(authentication.hmac, "new", Counted)
+    monkeypatch.setattr(hmac, "digest", counted_digest)
+    monkeypatch.setattr(hmac, "new", Counted)
     return done
 
 
