@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 
 from adapter.memory import return_small_blocks
 from adapter.problem import problem
@@ -26,8 +26,9 @@ _log = structlog.get_logger("adapter.http")
 #: Bytes of a request's header that arrives in several pieces.
 HEADER_LIMIT = 32 * 1024
 
-#: Headers that may be under way at the same time: in good company one is for a moment.
-_HALF_HEADERS = 1000
+#: Connections that may have half a header at the same time, and that may drop the rest of a refused body. In good
+#: company both last a moment; each holds a header that may be long.
+_UNFINISHED = 1000
 
 #: Bytes that a connection buffers of a body nobody reads.
 _READ_BUFFER = 64 * 1024
@@ -74,7 +75,7 @@ def raise_descriptor_limit() -> None:
 class Connection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_answers", "_header_bytes", "_header_since", "_stuck_since")
+    __slots__ = ("_answers", "_dropped", "_header_bytes", "_header_since", "_stuck_since")
 
     _manager: Connections | None
 
@@ -86,6 +87,8 @@ class Connection(web.RequestHandler):
         self._header_bytes = 0
         #: Answers that have begun.
         self._answers = 0
+        #: The body whose rest is read and dropped after the answer.
+        self._dropped: StreamReader | None = None
         #: Since when the caller takes nothing of its answer; 0: it does.
         self._stuck_since = 0.0
 
@@ -137,7 +140,11 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._manager is not None:
             self._manager.no_half_header(self)
+            self._manager.not_dropping(self)
         super().connection_lost(exc)
+        if self._dropped is not None and not self._dropped.is_eof():
+            # Else it would wait for a rest that cannot come any more.
+            self._dropped.feed_eof()
 
     def _process_keepalive(self) -> None:
         # A header that is due has a time of its own.
@@ -200,6 +207,9 @@ class Connection(web.RequestHandler):
         if not request.content.is_eof():
             # The caller need not send the rest of a body that nobody reads.
             resp.force_close()
+            self._dropped = request.content
+            if self._manager is not None:
+                self._manager.dropping(self)
         return super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -235,6 +245,8 @@ class Connections(web.Server):
         self._count = max(1, min(limits.count, descriptors - _OTHER_DESCRIPTORS))
         #: Those with half a header, the oldest first.
         self._half: dict[Connection, None] = {}
+        #: Those that drop the rest of a body, the oldest first.
+        self._dropping: dict[Connection, None] = {}
         #: Those that may be closed for new ones, with when they were used, the longest unused first.
         self._unused: deque[tuple[Connection, float]] = deque()
         self._chosen = 0.0
@@ -257,15 +269,19 @@ class Connections(web.Server):
 
     def half_header(self, connection: Connection) -> None:
         """Half a header has come on a connection. Where there are too many, the oldest gives way."""
-        self._half[connection] = None
-        if len(self._half) > _HALF_HEADERS:
-            oldest = next(iter(self._half))
-            del self._half[oldest]
-            oldest.force_close()
+        _add(self._half, connection)
 
     def no_half_header(self, connection: Connection) -> None:
         """It is complete, or the connection is gone."""
         self._half.pop(connection, None)
+
+    def dropping(self, connection: Connection) -> None:
+        """A connection begins to drop the rest of a body. Where there are too many, the oldest gives way."""
+        _add(self._dropping, connection)
+
+    def not_dropping(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self._dropping.pop(connection, None)
 
     def _make_room(self, newest: web.RequestHandler) -> None:
         """Close the connection that has been unused for longest, if it is not being answered; else the newest."""
@@ -285,17 +301,22 @@ class Connections(web.Server):
         newest.force_close()
 
     async def _look(self) -> None:
-        most = 0
+        most = last = 0
         while True:
             await asyncio.sleep(_LOOK_EVERY)
-            now = self._loop.time()
-            for connection in self:
-                connection.look(now, self._limits)
+            self._look_at_all(self._loop.time())
             self._unused.clear()
-            most = max(most, len(self._connections))
-            if most - len(self._connections) > _MANY:
-                most = len(self._connections)
+            count = len(self._connections)
+            most = max(most, count)
+            # Not while they still end, since then much of it is still held.
+            if most - count > _MANY and count >= last:
+                most = count
                 return_small_blocks()
+            last = count
+
+    def _look_at_all(self, now: float) -> None:
+        for connection in self:
+            connection.look(now, self._limits)
 
     def pre_shutdown(self) -> None:
         self.stopping = True
@@ -333,6 +354,15 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         return Connections(await super()._make_server(), self._limits, **self._kwargs)
+
+
+def _add(unfinished: dict[Connection, None], connection: Connection) -> None:
+    """Put a connection last, and close the first one where there are too many."""
+    unfinished[connection] = None
+    if len(unfinished) > _UNFINISHED:
+        oldest = next(iter(unfinished))
+        del unfinished[oldest]
+        oldest.force_close()
 
 
 def _raw(response: web.Response) -> bytes:

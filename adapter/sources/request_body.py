@@ -52,7 +52,7 @@ async def _read_arriving(request: web.Request, share: Share, limit: int, timeout
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
-    received, piece = BytesIO(), b""
+    received = BytesIO()
     gave_way = False
 
     def give_way() -> None:
@@ -74,13 +74,13 @@ async def _read_arriving(request: web.Request, share: Share, limit: int, timeout
         if gave_way:
             raise busy("all requests together hold as many bytes as they may") from None
         raise RequestError(408, "Body too slow", f"the body was not complete after {timeout:g} seconds") from None
-    except (ConnectionError, web.RequestPayloadError):
+    except (ConnectionError, web.RequestPayloadError) as error:
+        # The stream keeps this error, which would keep all that was called here, and so itself.
+        error.__traceback__ = None
         raise RequestError(400, "Not readable", "the body ends in the middle, or its chunks are malformed") from None
     finally:
         share.arrived()
-        # The stream keeps the error that broke it off, and so this frame, until the collector comes by.
         received.close()
-        piece = b""
 
 
 async def unpack(body: bytes, encoding: str, share: Share, *, limit: int) -> bytes:

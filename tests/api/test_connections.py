@@ -207,6 +207,15 @@ async def test_half_a_body_is_answered_in_time(hasty: Opened, headers: str) -> N
     assert (status, told["connection"]) == (408, "close")
 
 
+async def test_who_takes_nothing_of_his_answers_is_cut_off(hasty: Opened) -> None:
+    caller = await call(hasty)
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: here\r\n\r\n" * 1000
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(ConnectionError):
+            while True:
+                await caller.send(asked)
+
+
 async def test_bodies_of_one_source_hold_half_the_budget(service: Opened) -> None:
     almost = post(BEARER, 15 * MIB) + " " * (15 * MIB - 1)
     callers = [await call(service) for _ in range(3)]

@@ -211,19 +211,22 @@ def test_a_signed_token_that_nobody_can_read_is_refused(header: bytes) -> None:
 
 
 def test_a_proof_that_is_presented_twice_is_refused() -> None:
+    secret = "a-secret-of-some-length-1234567890"
     stamped = Hmac(
         header="X-Stamped", digest=["sha256"], signs="{timestamp}{body}", timestamp=Timestamp(header="X-Stamp")
     )
     signed_token = JwtProof(jwt=Jwt(header="X-Jwt"))
-    source = authenticator("bearer", HeaderProof(header="X-Key"), SIGNATURE, HmacProof(hmac=stamped), signed_token)
-    mac = hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
-    stamped_mac = hmac.new(b"A3jt6D8lz", b"1700000000" + BODY, hashlib.sha256).hexdigest()
+    source = authenticator(
+        "bearer", HeaderProof(header="X-Key"), SIGNATURE, HmacProof(hmac=stamped), signed_token, tokens=(secret,)
+    )
+    mac = hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
+    stamped_mac = hmac.new(secret.encode(), b"1700000000" + BODY, hashlib.sha256).hexdigest()
     right = {
-        "Authorization": "Bearer A3jt6D8lz",
-        "X-Key": "A3jt6D8lz",
+        "Authorization": f"Bearer {secret}",
+        "X-Key": secret,
         "X-Keycloak-Signature": mac,
         "X-Stamped": stamped_mac,
-        "X-Jwt": jwt.encode({"alg": "HS256"}, {}, OctKey.import_key("A3jt6D8lz")),
+        "X-Jwt": jwt.encode({"alg": "HS256"}, {}, OctKey.import_key(secret)),
     }
     for name, value in right.items():
         headers = {name: value, "X-Stamp": "1700000000"}
