@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from adapter.access import Access, Holder, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.settings import Permission
-from adapter.sources.budget import Budget
+from adapter.sources.budget import Budget, Share
 from adapter.sources.request_body import read_body
 
 _log = structlog.get_logger("adapter.api")
@@ -37,8 +38,8 @@ class BodyReading:
 
 BODY_READING = web.AppKey("body_reading", BodyReading)
 
-#: What a request holds of the budget while it is handled.
-_SHARE = "adapter.share"
+#: What the request that is handled holds of the budget; each request is handled in a task of its own.
+_share: ContextVar[Share] = ContextVar("share")
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 
@@ -102,7 +103,7 @@ async def request_body(request: web.Request) -> bytes:
         RequestError: it is broken off, too slow, too large, or there is no room for it now.
     """
     reading = request.app[BODY_READING]
-    return await read_body(request, request[_SHARE], limit=reading.limit, timeout=reading.timeout)
+    return await read_body(request, _share.get(), limit=reading.limit, timeout=reading.timeout)
 
 
 def authorize(request: web.Request, permission: Permission | None) -> Holder:
@@ -176,7 +177,7 @@ def _checked(operation: Operation) -> Handler:
             return await handler(request)
         # A source may have the same name as a key; no name of either holds a space.
         with request.app[BODY_READING].budget.share(None if holder is None else f"key {holder.name}") as share:
-            request[_SHARE] = share
+            _share.set(share)
             return await handler(request)
 
     return checking
