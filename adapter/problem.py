@@ -28,9 +28,10 @@ _TITLES = {
     415: "Media type not supported",
 }
 
-#: On every answer: nothing of it is for a browser to guess at, keep or run, or tells attackers more than it must.
+#: On every answer: nothing of it is for a browser to guess at, keep or run, and which library of which version serves
+#: is for nobody.
 SECURITY_HEADERS = {
-    "Server": "idp-adapter",  # and not which library of which version
+    "Server": "",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

@@ -7,7 +7,6 @@ stop finishes the requests that are being answered, settles what sinks have sent
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +21,7 @@ from adapter.api.app import make_app
 from adapter.api.arrivals import ArrivalCounts
 from adapter.api.authoring import Authoring
 from adapter.api.comparison import Comparisons
+from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.feed import Feed
 from adapter.api.health import Health
 from adapter.api.ingest import challenge_operation, ingest_operation
@@ -36,6 +36,7 @@ from adapter.api.metrics import (
     read_renormalization,
     read_sinks,
 )
+from adapter.api.operation import BodyReading
 from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.slots import Slots
@@ -56,8 +57,9 @@ from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
 from adapter.sinks.settings import open_sink
-from adapter.sources.authentication import Authenticator
-from adapter.sources.ingest import Door, challenge_handler, ingest_handler
+from adapter.sources.budget import Budget
+from adapter.sources.doors import Doors
+from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.tables.in_use import Tables
 from adapter.tables.watch import open_tables
@@ -132,8 +134,16 @@ async def open_service(
         counts = Counts()
         server = settings.server
         intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
-        doors, nobody = _doors(access, configured, sources, tables)
-        present = {name: door.source for name, door in doors.items()}
+        present = {
+            source.name: Source(source.name, source.provider, setting.key, tables)
+            for setting, source in zip(configured, sources, strict=True)
+        }
+        doors = Doors(
+            [(present[source.name], source.tokens) for source in sources],
+            lambda token: access.may(token, Permission.INGEST),
+        )
+        budget = Budget(server.in_flight_limit)
+        limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
         providers = {name: source.provider for name, source in present.items()}
         again = open_renormalization(log, present, tables, lambda: tables.catalogue, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
@@ -146,11 +156,11 @@ async def open_service(
             lambda: read_renormalization(renormalization),
         ]
         lookup = Lookup(log, present)
-        trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), settings.server.events_limit
+        trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [
-            ingest_operation(ingest_handler(intake, doors, nobody, settings.server.unpacked_limit, counts)),
-            challenge_operation(challenge_handler(doors, nobody)),
+            ingest_operation(ingest_handler(intake, doors, budget, limits, counts)),
+            challenge_operation(challenge_handler(doors)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
@@ -160,9 +170,13 @@ async def open_service(
             *Health(log, lambda: _warnings(tables)).operations(),
             *Metrics(readings).operations(),
         ]
-        app = make_app(access, operations, body_limit=settings.server.body_limit)
-        host, drain = settings.server.host, settings.server.drain
-        bound = await _listen(stack, app, host, settings.server.port if port is None else port, drain)
+        app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
+        host = server.host
+        connections = ConnectionLimits(
+            server.connections_limit, server.header_timeout, server.keepalive_timeout, server.body_timeout
+        )
+        runner = Runner(app, connections, drain=server.drain)
+        bound = await _listen(stack, runner, host, server.port if port is None else port)
         # Before requests get time to finish: no stop waits for a trial.
         stack.push_async_callback(trials.close)
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
@@ -211,21 +225,6 @@ def _holders(settings: Settings) -> Iterator[tuple[str, Holder]]:
         yield key.token.get_secret_value(), Holder(key.name, key.permissions)
 
 
-def _doors(
-    access: Access, configured: Sequence[SourceSettings], sources: Sequence[OpenSource], tables: Mapping[str, Table]
-) -> tuple[dict[str, Door], Authenticator]:
-    """The door of each source, and the authenticator that is asked where there is no door."""
-
-    def may_ingest(token: str) -> bool:
-        return access.may(token, Permission.INGEST)
-
-    doors = {
-        source.name: Door(Source(source.name, source.provider, setting.key, tables), source.tokens, may_ingest)
-        for setting, source in zip(configured, sources, strict=True)
-    }
-    return doors, Authenticator(["bearer", "basic"], [secrets.token_urlsafe(24)], may_ingest)
-
-
 def _warnings(tables: Tables) -> list[str]:
     """What somebody should look at although events are taken."""
     return [
@@ -260,14 +259,12 @@ async def _open_deliveries(
                 _log.error("sink_end_failed", exc_info=error)
 
 
-async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int, drain: float) -> int:
-    """Listen, and return the port; at the end, let requests finish for ``drain`` seconds.
+async def _listen(stack: AsyncExitStack, runner: Runner, host: str, port: int) -> int:
+    """Listen, and return the port.
 
     Raises:
         ConfigError: it cannot listen there.
     """
-    # Bodies arrive as they were sent: signatures are made over these bytes, and unpacking has a limit of its own.
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=drain, handle_signals=False)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, host, port, backlog=1024)

@@ -91,7 +91,13 @@ class Server(Section):
         description="TLS ends in front of the service: needed to listen on an address that other machines reach",
     )
     body_limit: int = Field(16 * MIB, ge=1024, description="Bytes of a body as it is sent")
-    unpacked_limit: int = Field(64 * MIB, ge=1024, description="Bytes of a body once it is unpacked")
+    unpacked_limit: int = Field(32 * MIB, ge=1024, description="Bytes of a body once it is unpacked")
+    in_flight_limit: int = Field(
+        64 * MIB,
+        ge=64 * 1024,
+        description="Bytes of bodies that all requests together hold in memory. One source or key may hold half of it, "
+        "and so may all bodies whose signature is not checked yet",
+    )
     events_limit: int = Field(10_000, ge=1, description="Events in a body")
     event_limit: int = Field(
         MIB,
@@ -99,9 +105,37 @@ class Server(Section):
         le=16 * MIB,
         description="Bytes of one event; of a larger one 64 KiB of its head, its size and its hash are quarantined",
     )
+    header_timeout: float = Field(
+        10, gt=0, le=3600, description="Seconds for the header of a request, from the connection or its first byte"
+    )
+    body_timeout: float = Field(
+        60,
+        gt=0,
+        le=3600,
+        description="Seconds for the body of a request to be complete, and for a caller to take some of an answer",
+    )
+    keepalive_timeout: float = Field(
+        75, gt=0, le=86_400, description="Seconds until a connection without a request is closed"
+    )
+    connections_limit: int = Field(
+        10_000,
+        ge=1,
+        description="Connections at the same time; a new one beyond it takes the place of the one that is unused for "
+        "longest. Never more than the process may have descriptors, less 256",
+    )
     drain: float = Field(
         10, ge=0, le=600, description="Seconds for requests and sinks to finish when the service stops"
     )
+
+    @model_validator(mode="after")
+    def _one_body_fits(self) -> Self:
+        least = max(2 * self.body_limit, self.body_limit + self.unpacked_limit)
+        if self.in_flight_limit < least:
+            raise ValueError(
+                f"in_flight_limit {self.in_flight_limit} has no room for one body: it must be {least} or more, twice "
+                "body_limit and body_limit + unpacked_limit"
+            )
+        return self
 
     @model_validator(mode="after")
     def _refuse_plain_text_abroad(self) -> Self:

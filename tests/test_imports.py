@@ -6,7 +6,7 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
-    {"child", "errors", "model", "resources"},
+    {"child", "errors", "memory", "model", "resources"},
     {"event", "facets", "formats", "counts", "folder", "section", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"workbench"},

@@ -12,17 +12,18 @@ from aiohttp import web
 
 from adapter.access import Access
 from adapter.api.openapi import openapi_operation
-from adapter.api.operation import ACCESS, Operation, add_operations
+from adapter.api.operation import ACCESS, BODY_READING, BodyReading, Operation, add_operations, expect_later
 from adapter.problem import guarded, problem
 
 
-def make_app(access: Access, operations: Sequence[Operation], *, body_limit: int) -> web.Application:
-    """The application of these operations; a body has at most ``body_limit`` bytes as it is sent."""
-    app = web.Application(client_max_size=body_limit)
+def make_app(access: Access, operations: Sequence[Operation], bodies: BodyReading) -> web.Application:
+    """The application of these operations; ``bodies`` says how they read theirs."""
+    app = web.Application(client_max_size=bodies.limit)
     app[ACCESS] = access
+    app[BODY_READING] = bodies
     add_operations(app, [*operations, openapi_operation(operations)])
     # The last route takes what no other took.
-    app.router.add_route("*", "/{path:.*}", guarded(_refuse))
+    app.router.add_route("*", "/{path:.*}", guarded(_refuse), expect_handler=expect_later)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +17,30 @@ from adapter.access import Access, Holder, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.settings import Permission
+from adapter.sources.budget import Budget, Share
+from adapter.sources.request_body import read_body
 
 _log = structlog.get_logger("adapter.api")
 
 ACCESS = web.AppKey("access", Access)
 _CALLER = web.RequestKey("caller", str)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReading:
+    """How the bodies of requests are read."""
+
+    budget: Budget
+    #: Bytes of a body as it is sent.
+    limit: int
+    #: Seconds until it is complete.
+    timeout: float
+
+
+BODY_READING = web.AppKey("body_reading", BodyReading)
+
+#: What the request that is handled holds of the budget; each request is handled in a task of its own.
+_share: ContextVar[Share] = ContextVar("share")
 
 TEXT: Mapping[str, Any] = {"type": "string"}
 
@@ -65,21 +85,37 @@ class Operation:
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
-    """Add the routes. The application must hold `ACCESS`."""
+    """Add the routes. The application must hold `ACCESS` and `BODY_READING`."""
     for operation in operations:
         handler = operation.handler if operation.bare else guarded(_checked(operation))
-        app.router.add_route(operation.method, operation.path, handler)
+        app.router.add_route(operation.method, operation.path, handler, expect_handler=expect_later)
         if operation.method == "GET":
-            app.router.add_route("HEAD", operation.path, handler)
+            app.router.add_route("HEAD", operation.path, handler, expect_handler=expect_later)
+
+
+async def expect_later(request: web.Request) -> None:
+    """``Expect: 100-continue`` is answered when the body is wanted (`read_body`): the caller is judged before."""
+
+
+async def request_body(request: web.Request, limit: int | None = None) -> bytes:
+    """The body of a request to an operation that is not bare; ``limit``: bytes, where it is less than for all bodies.
+
+    Raises:
+        RequestError: it is broken off, too slow, too large, or there is no room for it now.
+    """
+    reading = request.app[BODY_READING]
+    limit = reading.limit if limit is None else min(limit, reading.limit)
+    return await read_body(request, _share.get(), limit=limit, timeout=reading.timeout)
 
 
 def authorize(request: web.Request, permission: Permission | None) -> Holder:
-    """Check that the caller has a permission; ``None``: any known token. Who it is.
+    """The caller, who has a permission; ``None``: any known token.
 
     Raises:
         RequestError: 401 without a known bearer token, 403 without the permission.
     """
-    token = bearer_token(request.headers.get("Authorization"))
+    presented = request.headers.getall("Authorization", ())
+    token = bearer_token(presented[0]) if len(presented) == 1 else None
     holder = request.app[ACCESS].holder(token) if token else None
     if holder is None:
         _refused(request, 401, "no known bearer token")
@@ -126,8 +162,9 @@ def _checked(operation: Operation) -> Handler:
 
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:
-        if not operation.public:
-            request[_CALLER] = authorize(request, permission).name
+        holder = None if operation.public else authorize(request, permission)
+        if holder is not None:
+            request[_CALLER] = holder.name
         for name in request.query:
             parameter = in_query.get(name)
             if parameter is None:
@@ -145,6 +182,11 @@ def _checked(operation: Operation) -> Handler:
                 raise RequestError(
                     400, "Bad parameter", f"{name} is given several times; once is right", parameter=name
                 )
-        return await handler(request)
+        if operation.method == "GET":
+            return await handler(request)
+        # A source may have the same name as a key; no name of either holds a space.
+        with request.app[BODY_READING].budget.share(None if holder is None else f"key {holder.name}") as share:
+            _share.set(share)
+            return await handler(request)
 
     return checking

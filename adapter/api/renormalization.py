@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from adapter.api.operation import Answer, Operation, json_answer
+from adapter.api.operation import Answer, Operation, json_answer, request_body
 from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.hints import Hints
@@ -63,7 +63,7 @@ class RenormalizationPages:
         ]  # fmt: skip
 
     async def start(self, request: web.Request) -> web.Response:
-        question, hints = self._question(await request.read())
+        question, hints = self._question(await request_body(request))
         job = await self._renormalization.start(question)
         return json_answer(Started(**job.model_dump(), hints=hints).model_dump_json().encode(), status=202)
 

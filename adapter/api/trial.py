@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from adapter.api.operation import Parameter
+from adapter.api.operation import Parameter, request_body
 from adapter.errors import RequestError
 from adapter.mapping.language import PROVIDER_NAME, check_name
 from adapter.mapping.table import Table, table_file
@@ -26,15 +26,7 @@ async def read_body(request: web.Request) -> bytes:
     Raises:
         RequestError: 413, it is larger than what may be tried.
     """
-    body = bytearray()
-    if (request.content_length or 0) <= BODY_LIMIT:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                break
-        else:
-            return bytes(body)
-    raise RequestError(413, "Body too large", f"what is tried has at most {BODY_LIMIT} bytes; send less at a time")
+    return await request_body(request, BODY_LIMIT)
 
 
 async def read_trial(request: web.Request, tables: Tables) -> Trial:

@@ -17,9 +17,11 @@ import typer
 from aiohttp import ClientSession
 from rich.console import Console
 
+from adapter.api.connections import raise_descriptor_limit
 from adapter.commands.client import fail
 from adapter.errors import AdapterError
 from adapter.logs import configure_logs
+from adapter.memory import return_large_blocks
 from adapter.service import OpenSource, Service, open_service
 from adapter.settings import Settings, load_settings
 from adapter.sources.authentication import said
@@ -61,6 +63,8 @@ def serve(
     try:
         settings = load_settings(config, flags)
         configure_logs(settings.log.level, settings.log.format)
+        raise_descriptor_limit()
+        return_large_blocks()
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings, examples, new_log))
     except AdapterError as error:

@@ -11,12 +11,16 @@ from aiohttp.test_utils import TestClient
 from adapter.access import Access
 from adapter.api.app import make_app
 from adapter.api.health import Health
+from adapter.api.operation import BodyReading
 from adapter.errors import StoreDamaged
 from adapter.log.protocol import Log
 from adapter.log.sqlite import open_sqlite_log
+from adapter.sources.budget import Budget
 from tests.log.entries import new_entry
 
 Client = TestClient[web.Request, web.Application]
+
+BODIES = BodyReading(Budget(10_000), 1000, 60)
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ async def log(tmp_path: Path) -> AsyncIterator[Log]:
 async def test_ready_means_that_the_store_can_write(
     log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
-    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), body_limit=1000))
+    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
 
     other = sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)
@@ -49,7 +53,7 @@ async def test_ready_means_that_the_store_can_write(
 async def test_one_trial_answers_all_who_ask_within_its_lifetime(
     log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
-    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), body_limit=1000))
+    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
     other = sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)
     other.execute("begin immediate")

@@ -7,9 +7,10 @@ from aiohttp.test_utils import TestClient
 
 from adapter.access import Access, Holder
 from adapter.api.app import make_app
-from adapter.api.operation import Answer, Operation, Parameter, json_answer
+from adapter.api.operation import Answer, BodyReading, Operation, Parameter, json_answer
 from adapter.errors import ConfigError, RequestError, StoreDamaged, StoreUnanswered, StoreUnavailable
 from adapter.settings import Permission
+from adapter.sources.budget import Budget
 
 Client = TestClient[web.Request, web.Application]
 Opener = Callable[[web.Application], Awaitable[Client]]
@@ -63,7 +64,7 @@ OPERATIONS = [
 @pytest.fixture
 async def client(aiohttp_client: Opener) -> Client:
     access = Access([("reader-token", Holder("reader", frozenset({Permission.READ})))])
-    return await aiohttp_client(make_app(access, OPERATIONS, body_limit=1000))
+    return await aiohttp_client(make_app(access, OPERATIONS, BodyReading(Budget(10_000), 1000, 60)))
 
 
 async def problem(client: Client, method: str, path: str, **request: Any) -> dict[str, Any]:

@@ -1,0 +1,374 @@
+"""The connections of callers: how many there may be, how long each may take, and what becomes of them at a stop.
+
+aiohttp reads requests and answers them. What it has no bounds for is added here: the time and size of a request's
+header, the number of connections, the time in which a caller takes none of his answer, and one time for all of them
+together at a stop. How long a body may take is told where it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import StreamReader, hdrs, web
+
+from adapter.memory import return_small_blocks
+from adapter.problem import problem
+
+_log = structlog.get_logger("adapter.http")
+
+#: Bytes of a request's header that arrives in several pieces.
+HEADER_LIMIT = 32 * 1024
+
+#: Connections that may have half a header at the same time, and that may drop the rest of a refused body. In good
+#: company both last a moment; each holds a header that may be long.
+_UNFINISHED = 1000
+
+#: Bytes that a connection buffers of a body nobody reads.
+_READ_BUFFER = 64 * 1024
+
+#: Seconds between two looks at all connections.
+_LOOK_EVERY = 1.0
+
+#: Seconds in which the connections to be closed for new ones are not looked for again.
+_CHOOSE_EVERY = 0.1
+
+#: Connections after whose end their memory is given back.
+_MANY = 1000
+
+#: Descriptors that are kept for files, the log's writer, and sinks.
+_OTHER_DESCRIPTORS = 256
+
+#: Seconds for which the rest of a body that was refused is read and dropped, so that the caller sees the answer.
+_LINGER = 5.0
+
+#: Seconds for a cancelled request to come to its end at a stop.
+_END = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many connections there may be, and for how long; times are seconds."""
+
+    count: int
+    #: From the connection, or from the first byte on one that was used before, to the end of the header.
+    header: float
+    #: Without a request.
+    keepalive: float
+    #: While the caller takes nothing of an answer.
+    answer: float
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Connection(web.RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_answers", "_dropped", "_header_bytes", "_header_since", "_stuck_since")
+
+    _manager: Connections | None
+
+    def __init__(self, manager: Connections, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(manager, loop=loop, **options)
+        #: Since when a header is awaited that is due, by the loop's clock; 0: none is.
+        self._header_since = loop.time()
+        #: Bytes of the header that is under way; more once it is complete, until the next one begins.
+        self._header_bytes = 0
+        #: Answers that have begun.
+        self._answers = 0
+        #: The body whose rest is read and dropped after the answer.
+        self._dropped: StreamReader | None = None
+        #: Since when the caller takes nothing of its answer; 0: it does.
+        self._stuck_since = 0.0
+
+    @property
+    def used(self) -> float:
+        """Grows with each answer: the later, the larger, among all connections."""
+        return self._next_keepalive_close_time
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is no request in it, or half a header at most."""
+        # At the very beginning nobody waits yet.
+        return not self._request_count or (self._waiter is not None and not self._waiter.done())
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether the body of its request is not complete."""
+        request = self._current_request
+        return request is not None and not request.content.is_eof()
+
+    def data_received(self, data: bytes) -> None:
+        requests = self._request_count
+        super().data_received(data)
+        if self._request_count != requests:
+            if self._header_since:
+                self._header_complete()
+        elif self.is_waiting:
+            self._header_grows(len(data))
+
+    def _header_grows(self, count: int) -> None:
+        """Half a header has come."""
+        if self._manager is None:
+            return
+        if not self._header_bytes:
+            self._manager.half_header(self)
+            self._header_since = self._header_since or self._loop.time()
+        self._header_bytes += count
+        if self._header_bytes > HEADER_LIMIT:
+            self.refuse(431, "Header too large", f"the header of a request has at most {HEADER_LIMIT} bytes")
+
+    def _header_complete(self) -> None:
+        self._header_since = 0.0
+        if self._header_bytes and self._manager is not None:
+            self._header_bytes = 0
+            self._manager.no_half_header(self)
+            if self._manager.stopping:
+                self.finish()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._manager is not None:
+            self._manager.no_half_header(self)
+            self._manager.not_dropping(self)
+        super().connection_lost(exc)
+        if self._dropped is not None and not self._dropped.is_eof():
+            # Else it would wait for a rest that cannot come any more.
+            self._dropped.feed_eof()
+
+    def _process_keepalive(self) -> None:
+        # A header that is due has a time of its own.
+        if self._header_since:
+            self._keepalive_handle = None
+        else:
+            super()._process_keepalive()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stuck_since = 0.0
+
+    def look(self, now: float, limits: ConnectionLimits) -> None:
+        """Close it if it took too long. Connections without a request are closed by aiohttp itself."""
+        if self._header_since and now - self._header_since >= limits.header and self.is_waiting:
+            if self._header_bytes:
+                self.refuse(408, "Header too slow", f"no header was complete after {limits.header:g} seconds")
+            else:
+                self.force_close()
+        elif self._stuck_since and now - self._stuck_since >= limits.answer and self.transport is not None:
+            self.transport.abort()
+
+    def refuse(self, status: int, title: str, detail: str) -> None:
+        """Answer half a header, and close."""
+        if self.transport is not None:
+            self.transport.write(_raw(problem(status, title, detail)))
+        self.force_close()
+
+    def finish(self) -> None:
+        """Close it as soon as the request that has begun in it is answered; at once if there is none."""
+        if self._request_count > self._answers:
+            if self._messages:
+                _, body = self._messages[0]
+            elif self._current_request is not None:
+                body = self._current_request.content
+            else:  # its handler is about to begin
+                self._loop.call_soon(self.finish)
+                return
+            if body.is_eof():
+                self.close()
+            else:
+                # A closed connection would not take the rest.
+                body.on_eof(self.close)
+        elif self._request_in_progress:  # its answer is on the way
+            self.close()
+        elif self.is_waiting and self._header_bytes:  # comes here again when the header is complete
+            pass
+        else:  # idle, or dropping the rest of a body
+            self.force_close()
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        self._answers += 1
+        resp.headers.setdefault(hdrs.SERVER, "")  # aiohttp would tell its own name
+        if not request.content.is_eof():
+            # The caller need not send the rest of a body that nobody reads.
+            resp.force_close()
+            self._dropped = request.content
+            if self._manager is not None:
+                self._manager.dropping(self)
+        return super().finish_response(request, resp, start_time)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The answer to what is no HTTP, or to an error that no handler caught."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionResetError("the caller has gone, or the answer has begun already")
+        if status < 500:
+            response = problem(status, "Bad request", "this is no HTTP request that can be read")
+        else:
+            _log.error("request_failed", exc_info=exc)
+            response = problem(status, "Internal error", "The request failed inside the adapter; see its log.")
+        response.force_close()
+        return response
+
+
+class Connections(web.Server):
+    """All connections."""
+
+    def __init__(self, server: web.Server, limits: ConnectionLimits, **options: Any) -> None:
+        """Takes the requests to ``server``'s handler; ``options`` are those of each connection."""
+        super().__init__(
+            server.request_handler,
+            request_factory=server.request_factory,
+            keepalive_timeout=limits.keepalive,
+            lingering_time=_LINGER,
+            read_bufsize=_READ_BUFFER,
+            **options,
+        )
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limits = limits
+        self._count = max(1, min(limits.count, descriptors - _OTHER_DESCRIPTORS))
+        #: Those with half a header, the oldest first.
+        self._half: dict[Connection, None] = {}
+        #: Those that drop the rest of a body, the oldest first.
+        self._dropping: dict[Connection, None] = {}
+        #: Those that may be closed for new ones, with when they were used, the longest unused first.
+        self._unused: deque[tuple[Connection, float]] = deque()
+        self._chosen = 0.0
+        self._watch = asyncio.create_task(self._look())
+        #: Whether no new requests are taken.
+        self.stopping = False
+
+    def __call__(self) -> Connection:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return (one for one in self.connections if isinstance(one, Connection))
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if self.stopping:
+            handler.force_close()
+        elif len(self._connections) > self._count:
+            self._make_room(handler)
+
+    def half_header(self, connection: Connection) -> None:
+        """Half a header has come on a connection. Where there are too many, the oldest gives way."""
+        _add(self._half, connection)
+
+    def no_half_header(self, connection: Connection) -> None:
+        """It is complete, or the connection is gone."""
+        self._half.pop(connection, None)
+
+    def dropping(self, connection: Connection) -> None:
+        """A connection begins to drop the rest of a body. Where there are too many, the oldest gives way."""
+        _add(self._dropping, connection)
+
+    def not_dropping(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self._dropping.pop(connection, None)
+
+    def _make_room(self, newest: web.RequestHandler) -> None:
+        """Close the connection that has been unused for longest, if it is not being answered; else the newest."""
+        now = self._loop.time()
+        if not self._unused and now - self._chosen >= _CHOOSE_EVERY:
+            self._chosen = now
+            found = [one for one in self if one is not newest and (one.is_waiting or one.is_receiving)]
+            # Those without a request go before those whose body is under way.
+            found.sort(key=lambda one: (one.is_receiving, one.used))
+            self._unused.extend((one, one.used) for one in found)
+        while self._unused:
+            connection, used = self._unused.popleft()
+            unanswered = connection.is_waiting or connection.is_receiving
+            if unanswered and connection.used == used and connection.transport is not None:
+                connection.force_close()
+                return
+        newest.force_close()
+
+    async def _look(self) -> None:
+        most = last = 0
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            self._look_at_all(self._loop.time())
+            self._unused.clear()
+            count = len(self._connections)
+            most = max(most, count)
+            # Not while they still end, since then much of it is still held.
+            if most - count > _MANY and count >= last:
+                most = count
+                return_small_blocks()
+            last = count
+
+    def _look_at_all(self, now: float) -> None:
+        for connection in self:
+            connection.look(now, self._limits)
+
+    def pre_shutdown(self) -> None:
+        self.stopping = True
+        for connection in self:
+            connection.finish()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Let what has begun come to its end for ``timeout`` seconds, all of it together; then cut it off."""
+        self._watch.cancel()
+        if await self._ended(timeout):
+            for connection in self:
+                if connection._task_handler is not None:
+                    connection._task_handler.cancel()
+                connection.force_close()
+            await self._ended(_END)
+        self._connections.clear()
+
+    async def _ended(self, timeout: float | None) -> int:
+        """Wait for the connections to end; how many have not."""
+        tasks = {one._task_handler for one in self if one._task_handler is not None}
+        if not tasks:
+            return 0
+        _, pending = await asyncio.wait(tasks, timeout=timeout)
+        return len(pending)
+
+
+class Runner(web.AppRunner):
+    """Runs an application on such connections."""
+
+    def __init__(self, app: web.Application, limits: ConnectionLimits, *, drain: float) -> None:
+        """``drain``: seconds for requests to be answered at a stop, all of them together."""
+        # Bodies arrive as they were sent: signatures are made over these bytes, and unpacking has a limit of its own.
+        super().__init__(app, access_log=None, auto_decompress=False, shutdown_timeout=drain, handle_signals=False)
+        self._limits = limits
+
+    async def _make_server(self) -> web.Server:
+        return Connections(await super()._make_server(), self._limits, **self._kwargs)
+
+
+def _add(unfinished: dict[Connection, None], connection: Connection) -> None:
+    """Put a connection last, and close the first one where there are too many."""
+    unfinished[connection] = None
+    if len(unfinished) > _UNFINISHED:
+        oldest = next(iter(unfinished))
+        del unfinished[oldest]
+        oldest.force_close()
+
+
+def _raw(response: web.Response) -> bytes:
+    """An answer as it is sent, without aiohttp's writer, which answers whole requests."""
+    body = response.body
+    assert isinstance(body, bytes)
+    head = f"HTTP/1.1 {response.status} {response.reason}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    headers = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items() if name != "Content-Length")
+    return f"{head}{headers}\r\n".encode() + body
