@@ -65,7 +65,7 @@ async def test_a_damaged_log_is_not_ready_and_names_its_file(
     log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
     # Damage is believed at once, however long ago the store was tried.
-    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), body_limit=1000))
+    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
     (tmp_path / "log.sqlite-wal").unlink()
     with pytest.raises(StoreDamaged):
@@ -86,7 +86,7 @@ async def test_a_writer_that_does_nothing_is_not_ready(
 ) -> None:
     monkeypatch.setattr("adapter.log.sqlite.TRIAL_TIMEOUT", 0.2)
     async with open_sqlite_log(tmp_path / "log.sqlite") as log:
-        client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), body_limit=1000))
+        client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), BODIES))
         assert log.writer_id is not None
         os.kill(log.writer_id, signal.SIGSTOP)
         refused = await client.get("/readyz")
