@@ -296,8 +296,10 @@ def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Sig
         if moment is None or not _is_recent(moment, now, rule.timestamp.tolerance):
             return None
         stamp = moment
-    before, _, after = (part.replace("{timestamp}", stamp).encode() for part in rule.signs.partition("{body}"))
     given = [one.encode("utf-8", "surrogateescape") for one in presented]
+    if rule.signs == "{body}":
+        return Signature(rule, given, b"", b"", counts)
+    before, _, after = (part.replace("{timestamp}", stamp).encode() for part in rule.signs.partition("{body}"))
     return Signature(rule, given, before, after, counts)
 
 
