@@ -184,15 +184,16 @@ class Stand:
     async def end(self, number: int | None = None) -> int:
         """Stop it with SIGTERM (or another signal); its exit code."""
         code = await self.process.stop(*(() if number is None else (number,)))
-        await self._close()
+        await self.forget()
         return code
 
     async def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
-        await self._close()
+        await self.forget()
 
-    async def _close(self) -> None:
+    async def forget(self) -> None:
+        """Have done with a process that ended, or is to end at once."""
         if self._subject is not None:
             self._new, self._unsure = self._subject.new, self._subject.unsure
         # What the probe sent last was not heard of any more.
@@ -218,6 +219,18 @@ class Stand:
             assert await self.stored.head() >= self._new
         finally:
             await self.end()
+
+    @asynccontextmanager
+    async def beside(self, name: str, settings: Mapping[str, Any], **given: Any) -> AsyncIterator[Stand]:
+        """Another service, with a folder and settings of its own, for one test; settled at the end."""
+        other = Stand(self.folder.parent / name, self.limits, self._report, settings=settings, **given)
+        try:
+            await other.start()
+            yield other
+        except BaseException:
+            await other.forget()
+            raise
+        await other.settle()
 
     @asynccontextmanager
     async def attacked(self, group: str, attack: str, bound: str, **allowed: Any) -> AsyncIterator[Watch]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -11,7 +10,6 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.hostile.client import Answer
 from tests.hostile.shapes import FAMILIES, FORM, JSON, MIB, NDJSON, SHAPES, TEXT, Shape
 from tests.hostile.stand import PROVIDERS, Stand, post
 from tests.hostile.watches import Watch
@@ -107,5 +105,3 @@ async def test_time_is_linear_in_the_bytes(stand: Stand, family: str, full: bool
             if shape.family == family:
                 for way in ways(shape):
                     await grow(watch, shape, way, full=full)
-
-
