@@ -24,8 +24,8 @@ STEEPEST = math.log2(2.6)
 NOTICED = 0.05
 #: A curve that is too steep is measured again, since the machine may have done something else; the least times count.
 TRIES = 3
-#: Seconds of one answer after which larger bodies tell nothing more.
-ENOUGH = 20.0
+#: Seconds that one answer may take at most, whatever the size.
+LONGEST = 10.0
 
 
 class Way(NamedTuple):
@@ -87,11 +87,10 @@ async def grow(watch: Watch, shape: Shape, way: Way, *, full: bool) -> None:
             watch.expect(
                 answer.status != 503 or "retry-after" in answer.headers, f"{where}, {size:,} bytes: no Retry-After"
             )
-            if answer.status == 0:
+            watch.expect(answer.seconds < LONGEST, f"{where}, {size:,} bytes: {answer.seconds:.1f} s")
+            if answer.seconds > LONGEST:
                 return
             times[size] = min(answer.seconds, times.get(size, math.inf))
-            if answer.seconds > ENOUGH:
-                break
         if (steep := steepness(times)) <= STEEPEST:
             return
     told = ", ".join(f"{size:,}: {seconds * 1000:.0f} ms" for size, seconds in times.items())

@@ -22,6 +22,10 @@ from tests.hostile.client import Address, Answer, NoAnswer, ask
 from tests.hostile.probe import Phase, Question, resident
 from tests.hostile.table import MB, Row
 
+#: What is asked by everybody, and who posts beside an attack.
+HEALTH = "/healthz"
+NEIGHBOUR = "neighbour"
+
 _TOP = Path(__file__).parent.parent.parent
 
 
@@ -140,12 +144,12 @@ async def watching(
     *,
     neighbour: Iterable[int] = (202,),
     memory: bool = True,
-    responsive: bool = True,
+    responsive: Iterable[str] = (HEALTH, NEIGHBOUR),
 ) -> AsyncIterator[Watch]:
     """Watch the service while the context lasts; ``report`` gets the row of the table.
 
-    ``neighbour``: the answers that the good neighbour may get meanwhile. ``memory``, ``responsive``: whether memory
-    and time are bounded in this attack (not while a process of it stands still, for instance).
+    ``neighbour``: the answers that the good neighbour may get meanwhile. ``memory``: whether memory is bounded in this
+    attack; ``responsive``: whose times are (not the neighbour's, for instance, while the writer stands still).
 
     Raises:
         AssertionError: a bound was broken; names each.
@@ -182,22 +186,24 @@ async def watching(
     )
     report(row)
     wrong = list(watch.complaints)
-    if responsive:
-        times = (("/healthz", row.health, row.idle_health), ("neighbour", row.neighbour, row.idle_neighbour))
-        for name, at, of in times:
-            allowed = (of + limits.latency) * limits.margin
-            if at > allowed:
-                wrong.append(f"{name}: {at * 1000:.0f} ms (p99), allowed {allowed * 1000:.0f}, idle {of * 1000:.0f}")
-        wrong += [
-            f"{name} answered {answers}"
-            for name, answers, allowed in (
-                ("/healthz", during.health_answers, {200}),
-                ("neighbour", during.neighbour_answers, set(neighbour)),
-                ("/healthz afterwards", aftermath.health_answers, {200}),
-                ("neighbour afterwards", aftermath.neighbour_answers, {202} | set(neighbour)),
-            )
-            if not {int(status) for status in answers} <= allowed
-        ]
+    for name, at, of in (
+        (HEALTH, row.health, row.idle_health),
+        (NEIGHBOUR, row.neighbour, row.idle_neighbour),
+    ):
+        allowed = (of + limits.latency) * limits.margin
+        if name in responsive and at > allowed:
+            wrong.append(f"{name}: {at * 1000:.0f} ms (p99), allowed {allowed * 1000:.0f}, idle {of * 1000:.0f}")
+    alive = {200} if HEALTH in responsive else {0, 200}
+    wrong += [
+        f"{name} answered {answers}"
+        for name, answers, right in (
+            (HEALTH, during.health_answers, alive),
+            (NEIGHBOUR, during.neighbour_answers, {*neighbour}),
+            (f"{HEALTH} afterwards", aftermath.health_answers, {200}),
+            (f"{NEIGHBOUR} afterwards", aftermath.neighbour_answers, {202, *neighbour}),
+        )
+        if not {int(status) for status in answers} <= right
+    ]
     if memory and row.peak > limits.memory:
         wrong.append(f"memory: {row.peak / MB:.0f} MB at most, allowed {limits.memory / MB:.0f}")
     if memory and after > before + limits.kept:
