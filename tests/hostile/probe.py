@@ -14,6 +14,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,19 +67,33 @@ class Phase:
     memory: int = 0
 
 
+def processes(root: int) -> Iterator[Path]:
+    """A process and all that come from it, as their folders in /proc."""
+    waiting = [root]
+    while waiting:
+        folder = Path(f"/proc/{waiting.pop()}")
+        yield folder
+        with suppress(OSError):  # it ended
+            for task in (folder / "task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+
+
 def resident(root: int) -> int:
     """Bytes of memory that a process and all that come from it hold."""
     total = 0
-    waiting = [root]
-    while waiting:
-        process = waiting.pop()
-        try:
-            total += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
-            for task in Path(f"/proc/{process}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-        except OSError:  # it ended
-            continue
+    for folder in processes(root):
+        with suppress(OSError):
+            total += int((folder / "statm").read_text().split()[1]) * _PAGE
     return total
+
+
+def cpu(root: int) -> float:
+    """CPU seconds that a process and all that come from it used, but for what ended."""
+    total = 0
+    for folder in processes(root):
+        with suppress(OSError):
+            total += sum(int((task / "schedstat").read_text().split()[0]) for task in (folder / "task").iterdir())
+    return total / 1e9
 
 
 class Probe:

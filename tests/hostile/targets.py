@@ -274,7 +274,7 @@ def _some_facets() -> list[Any]:
 def question(data: bytes) -> None:
     """A query string, read as a filter."""
     try:
-        parameters = parse_qs(data.decode("utf-8", "surrogateescape"), keep_blank_values=True, max_num_fields=1000)
+        parameters = parse_qs(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=1000)
     except ValueError:
         return
     catalogue = tables()["keycloak"].catalogue

@@ -23,6 +23,7 @@ import pytest
 from tests.e2e.process import until
 from tests.e2e.receiver import receiver
 from tests.hostile.client import Answer, Connection, NoAnswer
+from tests.hostile.probe import cpu
 from tests.hostile.stand import Stand, post
 from tests.hostile.watches import HEALTH, Limits, Watch
 from tests.opened import login
@@ -285,12 +286,6 @@ async def test_the_service_is_out_of_descriptors(stand: Stand) -> None:
         for connection in idle:
             connection.reset()
         await works_again(one, watch)
-
-
-def cpu(pid: int) -> float:
-    """CPU seconds of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # Disks
