@@ -20,6 +20,9 @@ pytestmark = [pytest.mark.hostile, pytest.mark.asyncio(loop_scope="module")]
 #: Bytes that may be taken of all of a receiver's answers in each second, kernel buffers included.
 READ_A_SECOND = 64 * MIB
 
+#: Seconds for which a receiver has one habit.
+SECONDS = 5.0
+
 Writer = asyncio.StreamWriter
 Answering = Callable[["Receiver", Writer], Awaitable[None]]
 
@@ -28,7 +31,8 @@ class Receiver:
     """Accepts posts on a loopback port, and answers each as it was told to."""
 
     def __init__(self, answering: Answering) -> None:
-        self.answering = answering
+        #: Taken in turn.
+        self.answerings = [answering]
         self.port = 0
         #: Connections so far, and bytes that were written to them.
         self.asked = 0
@@ -52,7 +56,7 @@ class Receiver:
                 0,
             )
             await reader.readexactly(length)
-            await self.answering(self, writer)
+            await self.answerings[self.asked % len(self.answerings)](self, writer)
         writer.transport.abort()
         self._tasks.discard(task)
 
@@ -110,7 +114,7 @@ async def never(receiver: Receiver, writer: Writer) -> None:
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
-RECEIVERS: dict[str, Answering] = {
+_ENDLESS: dict[str, Answering] = {
     "100 Continue for ever": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
     "103 Early Hints for ever": endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 1000),
     "an endless chunk extension": endless(OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a" * 65536),
@@ -123,9 +127,15 @@ RECEIVERS: dict[str, Answering] = {
     "endless trailers": endless(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: a\r\n" * 8192),
     "an endless body": endless(OK + b"\r\n", b"a" * 65536),
     "a body of gzip": endless(OK + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\0" * 65536),
+}
+
+_SLOW: dict[str, Answering] = {
     "no answer": never,
     "a trickling head": trickling(b"HTTP/1.1 200 OK\r\nX-A: ", b"a"),
     "a trickling body": trickling(OK + b"Content-Length: 100000\r\n\r\n", b"a"),
+}
+
+_ODD: dict[str, Answering] = {
     "an end at once": once(b""),
     "no HTTP": once(b"\x16\x03\x01" * 1000),
     "a huge Retry-After": once(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\nRetry-After: " + b"9" * 5000 + b"\r\n\r\n"),
@@ -135,6 +145,9 @@ RECEIVERS: dict[str, Answering] = {
     "a negative length": once(OK + b"Content-Length: -1\r\n\r\n"),
     "a huge length": once(OK + b"Content-Length: " + b"9" * 4000 + b"\r\n\r\n"),
 }
+
+
+RECEIVERS = {"answers without an end": _ENDLESS, "slow answers": _SLOW, "odd answers": _ODD}
 
 
 @asynccontextmanager
@@ -165,22 +178,24 @@ async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool) ->
         settings = {"SINKS": [sink], "OUTGOING__ALLOW": ["127.0.0.0/8"], "SERVER__DRAIN": "2"}
         async with stand.beside("sink", settings) as one:
             await until(lambda: receiver.asked > 0)
-            for number, (name, answering) in enumerate(RECEIVERS.items()):
-                receiver.answering = answering
+            # In short, the receiver has all of a group's habits at once.
+            habits = {name: [answering] for group in RECEIVERS.values() for name, answering in group.items()}
+            if not full:
+                habits = {name: list(group.values()) for name, group in RECEIVERS.items()}
+            for number, (name, answerings) in enumerate(habits.items()):
+                receiver.answerings = answerings
                 await receiver.close()
-                bound = "64 KiB of raw bytes; `timeout`"
-                async with one.attacked("receivers", name, bound) as watch:
-                    seconds = 6.0 if full else 2.0
+                async with one.attacked("receivers", name, "64 KiB of raw bytes; `timeout`") as watch:
                     receiver.written = 0
                     for repeat in range(10):
                         first = 9_000_000 + number * 10_000 + repeat * 100
                         body = json.dumps([login(first + each) for each in range(100)]).encode()
                         answer = await watch.send(post("keycloak", body))
                         watch.expect(answer.status == 202, f"{answer.status}")
-                        await asyncio.sleep(seconds / 10)
-                    allowed = READ_A_SECOND * seconds
-                    watch.expect(receiver.written < allowed, f"{receiver.written:,} bytes were read of the answers")
-            receiver.answering = once(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                        await asyncio.sleep(SECONDS / 10)
+                    read = receiver.written
+                    watch.expect(read < READ_A_SECOND * SECONDS, f"{read:,} bytes were read of the answers")
+            receiver.answerings = [once(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")]
             await receiver.close()
             asked = receiver.asked
             await until(lambda: receiver.asked > asked)

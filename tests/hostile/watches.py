@@ -238,7 +238,7 @@ async def _phase(subject: Subject) -> Phase:
 
 async def _settled(pid: int, wanted: int, limits: Limits) -> int:
     """Resident memory once it is no more than wanted, or after as long as that may take."""
-    until = time.monotonic() + limits.settle * limits.margin
+    until = time.monotonic() + limits.settle
     while True:
         now = resident(pid)
         if now <= wanted or time.monotonic() > until:
