@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 import orjson
 
-from adapter.errors import ConfigError, MappingError, RequestError, StoreError
+from adapter.errors import ConfigError, MappingError, RequestError
 from adapter.facets import facets
 from adapter.filter import Filter
-from adapter.log.messages import Append, Committed, Packer, Unpacker, Work
+from adapter.log.messages import Append, BrokenLine, Committed, Packer, Unpacker, Work
 from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.document import Document
 from adapter.mapping.paths import Key, parse_path
@@ -343,7 +342,7 @@ def frames(data: bytes) -> None:
     try:
         for start in range(0, len(rest), 7):
             unpacker.take(rest[start : start + 7])
-    except (msgspec.MsgspecError, StoreError):
+    except BrokenLine:
         pass
 
 
