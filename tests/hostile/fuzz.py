@@ -24,7 +24,7 @@ def main() -> int:
 
     with atheris.instrument_imports(include=["adapter"]):
         from tests.hostile.seeds import seeds
-        from tests.hostile.targets import TARGETS, run, tables
+        from tests.hostile.targets import TARGETS, run
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.fuzz", description="Fuzzes what strangers reach.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"which: {', '.join(TARGETS)}; all without")
     parser.add_argument("--seconds", type=int, default=3600, help="how long, all targets together")
@@ -47,7 +47,6 @@ def main() -> int:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds(target)):
         (corpus / f"seed-{number:04d}").write_bytes(seed[:LONGEST])
-    tables()  # once, and not in the time of the first input
     options = [
         f"-max_total_time={given.seconds}",
         f"-timeout={TIMEOUT}",
