@@ -214,13 +214,11 @@ async def test_what_is_not_http(stand: Stand, full: bool) -> None:
                     async with connected(stand.address) as connection:
                         with suppress(OSError):
                             await connection.send(data)
-                            if connection.writer.can_write_eof():
-                                connection.writer.write_eof()
-                        answer = await count_answer(watch, connection)
+                        answer = await count_answer(watch, connection, 3)
                         watch.expect(
                             answer.status in (0, 200, 400, 401, 405, 408, 413, 431, 505), f"{name}: {answer.status}"
                         )
-                        watch.expect("server" not in answer.headers, f"{name}: Server {answer.headers.get('server')}")
+                        watch.expect(not answer.headers.get("server"), f"{name}: Server {answer.headers.get('server')}")
 
 
 async def test_chunks_with_endless_extensions_and_trailers(stand: Stand, full: bool) -> None:
