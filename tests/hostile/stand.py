@@ -210,10 +210,9 @@ class Stand:
         Raises:
             AssertionError: it did not stop well, or something is lost.
         """
-        if self._process is None:
-            await self.start(warm=False)
-        code = await self.end()
-        assert code == 0, f"exit code {code}: {self.folder}"
+        if self._process is not None:
+            code = await self.end()
+            assert code == 0, f"exit code {code}: {self.folder}"
         await self.start(warm=False)
         try:
             self.stored.begin_anew()

@@ -65,7 +65,7 @@ async def test_the_largest_body_that_is_right_in_gzip_is_taken(stand: Stand) -> 
 
 
 async def test_fifty_large_bodies_at_once_need_no_more_memory_than_one_after_another(stand: Stand, full: bool) -> None:
-    count = 50 if full else 16
+    count = 50 if full else 10
 
     def body(number: int) -> bytes:
         first = 3_000_000 + number * 10_000

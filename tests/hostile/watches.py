@@ -53,7 +53,7 @@ class Limits:
     #: Seconds that an idle run takes, an attack at least, and memory at most to come back.
     idle: float = 2.0
     least: float = 2.0
-    settle: float = 20.0
+    settle: float = 30.0
 
 
 @dataclass
