@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 #: Seconds after which an answer is given up.
 PATIENCE = 60.0
+#: Bytes that are handed over at a time, so that a thousand senders need little memory of ours.
+PIECE = 1 << 18
 #: Bytes of an answer's head.
 HEAD_LIMIT = 1 << 20
 
@@ -81,8 +83,9 @@ class Connection:
         Raises:
             OSError: the other side is gone.
         """
-        self.writer.write(data)
-        await self.writer.drain()
+        for start in range(0, len(data), PIECE):
+            self.writer.write(data[start : start + PIECE])
+            await self.writer.drain()
 
     async def answer(self, patience: float = PATIENCE) -> Answer:
         """Read one answer; interim ones (1xx) are passed over.
