@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench format
+.PHONY: help run test bench hostile fuzz format
 
 help:
 	@echo "make run     serve on this machine, with the example events of every provider in it; PORT=8300 is another port"
 	@echo "make test    check the style and the types, and run the tests"
 	@echo "make bench   measure the speed, and print the table"
+	@echo "make hostile attack a service with full sizes, and write the table to hostile.md; half an hour"
+	@echo "make fuzz    fuzz what strangers reach, for an hour; SECONDS=60 is another time"
 	@echo "make format  write the code in the one style"
 
 run: $(VENV)/.installed
@@ -24,6 +26,12 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.bench
+
+hostile: $(VENV)/.installed-test
+	$(BIN)/pytest tests/hostile --hostile-full --hostile-table hostile.md
+
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),3600)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
@@ -40,3 +48,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 $(VENV)/.installed-test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
+	@touch $@

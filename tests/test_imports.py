@@ -49,3 +49,8 @@ def test_imports_run_one_way() -> None:
             continue
         wrong += [f"{path} imports {other}" for other in sorted(imported(file) - {part}) if level(other) >= level(part)]
     assert wrong == []
+
+
+def test_client_and_watches_of_the_attacks_could_watch_any_service() -> None:
+    for name in ("client", "probe", "table", "watches"):
+        assert imported(TOP / "tests" / "hostile" / f"{name}.py") == set()
