@@ -23,9 +23,15 @@ def return_large_blocks() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
+def return_free_pages() -> None:
+    """Give the heap's free pages back to the system. Takes some milliseconds: for the end of something that needed much
+    memory. Does nothing with other C libraries than glibc."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def return_small_blocks() -> None:
     """Free what only cycles hold, and give the heap's free pages back to the system. Takes some ten milliseconds: for
     the end of something that needed very many small objects."""
     gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    return_free_pages()

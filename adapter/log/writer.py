@@ -8,7 +8,6 @@ A process of its own, since a thread would share the interpreter with the event 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import gc
 import os
@@ -42,6 +41,7 @@ from adapter.log.messages import (
 )
 from adapter.log.packing import Packed
 from adapter.log.schema import connect_writing
+from adapter.memory import return_free_pages
 
 #: A transaction takes works until they weigh so much, bytes.
 COMMIT_WEIGHT = 8 * 1024 * 1024
@@ -228,13 +228,7 @@ def serve(connection: socket.socket) -> None:
             is_large = type(works[0]) is Packed
             del works  # not held while the next are waited for
             if is_large:
-                _return_memory()
-
-
-def _return_memory() -> None:
-    """Give back to the system what a large request needed; the C library would keep most of it. A few milliseconds."""
-    with suppress(OSError, AttributeError):  # another library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+                return_free_pages()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from adapter.log.protocol import Log, NewEntry, new_entry
 from adapter.mapping.apply import Ordinals, origin
 from adapter.mapping.body import EVENT_LIMIT, OVERSIZE, Record
 from adapter.mapping.table import Table
+from adapter.memory import return_free_pages
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
 from adapter.sources.record import read_record
 
@@ -102,7 +103,10 @@ class Intake:
         if len(body) <= _LARGE:
             return await self._take(source, body, media, received_at)
         async with self._large:
-            return await self._take(source, body, media, received_at)
+            try:
+                return await self._take(source, body, media, received_at)
+            finally:
+                return_free_pages()
 
     async def _take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
         table = source.table
