@@ -197,8 +197,8 @@ async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool) ->
                         answer = await watch.send(post("keycloak", body))
                         watch.expect(answer.status == 202, f"{answer.status}")
                         await asyncio.sleep(SECONDS / 10)
+                    await until(lambda asked=asked: receiver.asked > asked)  # type: ignore[misc]  # it was taken for down
                     read, answers = receiver.written, receiver.asked - asked
-                    watch.expect(answers > 0, "it was not asked")
                     watch.expect(read < READ * (answers + 64), f"{read:,} bytes of {answers} answers were read")
             receiver.answerings = [once(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")]
             await receiver.close()
