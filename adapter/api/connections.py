@@ -39,6 +39,9 @@ _LOOK_EVERY = 1.0
 #: Seconds in which the connections to be closed for new ones are not looked for again.
 _CHOOSE_EVERY = 0.1
 
+#: What a body's chunks may need beside the body itself, bytes; beyond, as much again as the body.
+_CHUNKING = 64 * 1024
+
 #: Connections after whose end their memory is given back.
 _MANY = 1000
 
@@ -75,7 +78,7 @@ def raise_descriptor_limit() -> None:
 class Connection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_answers", "_dropped", "_header_bytes", "_header_since", "_stuck_since")
+    __slots__ = ("_answers", "_body_bytes", "_dropped", "_header_bytes", "_header_since", "_stuck_since")
 
     _manager: Connections | None
 
@@ -85,6 +88,8 @@ class Connection(web.RequestHandler):
         self._header_since = loop.time()
         #: Bytes of the header that is under way; more once it is complete, until the next one begins.
         self._header_bytes = 0
+        #: Bytes that came of the body that is under way, its chunks' sizes and extensions included.
+        self._body_bytes = 0
         #: Answers that have begun.
         self._answers = 0
         #: The body whose rest is read and dropped after the answer.
@@ -113,10 +118,27 @@ class Connection(web.RequestHandler):
         requests = self._request_count
         super().data_received(data)
         if self._request_count != requests:
+            self._body_bytes = 0
             if self._header_since:
                 self._header_complete()
         elif self.is_waiting:
             self._header_grows(len(data))
+        else:
+            self._body_grows(len(data))
+
+    def _body_grows(self, count: int) -> None:
+        """More of a body has come, or of how it is cut into chunks: aiohttp bounds what is in them alone."""
+        self._body_bytes += count
+        if self._body_bytes <= _CHUNKING:
+            return
+        if self._messages:  # the last of those that are not handled yet
+            _, body = self._messages[-1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return
+        if self._body_bytes > _CHUNKING + 2 * body.total_bytes:
+            self.refuse(400, "Bad request", "the chunks of the body are too small, or have too long extensions")
 
     def _header_grows(self, count: int) -> None:
         """Half a header has come."""

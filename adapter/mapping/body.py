@@ -11,6 +11,7 @@ import ast
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -462,10 +463,14 @@ def _refuse_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=whole, parse_float=fraction)
 
 
+#: Half of a surrogate pair: the parser joins whole ones.
+_LONE = re.compile("[\ud800-\udfff]")
+
+
 def _repaired(value: Any) -> Any:
     """Lone surrogates, which no UTF-8 text can hold, become U+FFFD."""
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value if value.isascii() or not _LONE.search(value) else _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, list):
         return [_repaired(one) for one in value]
     if isinstance(value, dict):

@@ -47,10 +47,15 @@ def _over(own: Any, base: Any) -> Any:
         return own
     merged = {**base, **own}
     for part in ("types", "fields", "definitions"):
-        if part in own and part in base:
+        if _are_objects(own, base, part):
             merged[part] = {**base[part], **own[part]}
-    if "shapes" in own and "shapes" in base:
+    if _are_objects(own, base, "shapes"):
         shapes = {name: _over(shape, base["shapes"].get(name)) for name, shape in own["shapes"].items()}
         # The first shape that fits counts, so a new one stands before those it refines.
         merged["shapes"] = {**shapes, **{name: one for name, one in base["shapes"].items() if name not in shapes}}
     return merged
+
+
+def _are_objects(own: dict[str, Any], base: dict[str, Any], part: str) -> bool:
+    """Whether both have this part; one that is no object is refused when the table is read."""
+    return isinstance(own.get(part), dict) and isinstance(base.get(part), dict)

@@ -133,7 +133,7 @@ def is_balanced(body: bytes) -> bool:
 
 def _end_of_element(body: bytes, at: int) -> _Scan:
     """The place of the comma or closing bracket that ends an element of a list, from within it."""
-    size = len(body)
+    size, pause = len(body), at + WINDOW
     while at < size:
         window = min(size, at + WINDOW)
         for found in _ELEMENT.finditer(body, at, window):
@@ -149,13 +149,15 @@ def _end_of_element(body: bytes, at: int) -> _Scan:
             break
         else:
             at = window
+        if at >= pause:
+            pause = at + WINDOW
             yield None
     raise Unbalanced("it ends in the middle of a list")
 
 
 def _after_closing(body: bytes, at: int) -> _Scan:
     """The place after the bracket that closes the container whose inside begins here."""
-    size, depth = len(body), 1
+    size, depth, pause = len(body), 1, at + WINDOW
     while at < size:
         window = min(size, at + WINDOW)
         for found in _INSIDE.finditer(body, at, window):
@@ -174,6 +176,8 @@ def _after_closing(body: bytes, at: int) -> _Scan:
                 break
         else:
             at = window
+        if at >= pause:
+            pause = at + WINDOW
             yield None
     raise Unbalanced("it ends before all brackets are closed")
 

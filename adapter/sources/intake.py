@@ -23,7 +23,7 @@ _UNKNOWN = Outcome.UNKNOWN.value
 
 
 #: After so many records of one body, or so many bytes of them, other requests get a turn.
-_TURN, _TURN_BYTES = 250, 128 * 1024
+_TURN, _TURN_BYTES = 250, 32 * 1024
 #: Larger bodies are normalized one at a time: what is made of them takes several times their size in memory.
 _LARGE = 1024 * 1024
 #: Characters of a native type that are kept beside its raw event.

@@ -7,6 +7,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,29 @@ async def test_a_stop_answers_what_is_complete_in_time_and_waits_for_nothing_els
     for name in ("half header", "half body", "other half body"):
         await callers[name].closed()
     assert took < 10  # and not 1.5 seconds for each, with a wide margin
+
+
+@pytest.mark.parametrize(
+    ("before", "unit"),
+    [("1;", "a" * 4096), ("", "1;" + "a" * 4000 + "\r\n \r\n"), ("0\r\n", "X: a\r\n" * 600), ("", "1\r\n \r\n" * 600)],
+    ids=["an extension", "small chunks with extensions", "trailers", "small chunks"],
+)
+async def test_chunks_that_bring_little_of_a_body_are_not_read_for_ever(
+    service: Opened, before: str, unit: str
+) -> None:
+    caller = await call(service, post(BEARER, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked") + before)
+    with suppress(ConnectionError):
+        for _ in range(20_000):
+            await caller.send(unit)
+    assert b"202 Accepted" not in await caller.closed()
+
+
+async def test_a_body_in_small_chunks_is_taken(service: Opened) -> None:
+    body = json.dumps([login(number) for number in range(900_000, 900_300)])
+    caller = await call(service, post(BEARER, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked"))
+    for start in range(0, len(body), 50):
+        piece = body[start : start + 50]
+        await caller.send(f"{len(piece):x}\r\n{piece}\r\n")
+    await caller.send("0\r\n\r\n")
+    status, _, receipts = await caller.answer()
+    assert (status, receipts["accepted"]) == (202, 300)

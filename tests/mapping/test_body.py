@@ -186,8 +186,11 @@ def test_records_are_made_as_they_are_taken(table: Table, body: bytes, media: st
         b'{"a":"' + b"\\" * 300_000,
         b"{}" * 150_000 + b"]",
         b" " * 300_000,
+        b"[" + b'{"a":[' * 50_000,
+        b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+        b"[" + b"[]" * 150_000,
     ],
-    ids=["open", "open, then text", "balanced", "list", "backslashes", "objects", "blank"],
+    ids=["open", "open, text", "balanced", "list", "backslashes", "objects", "blank", "keys", "deep", "one element"],
 )
 def test_a_long_body_gives_way_again_and_again(table: Table, body: bytes) -> None:
     turns = 0

@@ -90,3 +90,12 @@ def test_a_table_that_cannot_be_extended_is_named(
         write(tmp_path, "b", f"provider: b\ntitle: B\nextends: {second}")
     with pytest.raises(MappingError, match=complaint):
         load_tables([tmp_path])
+
+
+@pytest.mark.parametrize("part", ["types", "fields", "shapes"])
+@pytest.mark.parametrize("value", ["text", "[1]", "5"])
+def test_a_part_that_is_no_object_is_refused_with_its_line(tmp_path: Path, part: str, value: str) -> None:
+    write(tmp_path, "base", BASE)
+    write(tmp_path, "own", f"provider: own\ntitle: Own\nextends: base\n{part}: {value}\n")
+    with pytest.raises(MappingError, match=r"mapping\.yaml:4"):
+        table([tmp_path], "own")
