@@ -45,7 +45,7 @@ _CHUNKING = 64 * 1024
 #: Connections after whose end their memory is given back.
 _MANY = 1000
 
-#: Descriptors that are kept for files, the log's writer, and sinks.
+#: Descriptors that are kept for files, the log's writer, and sinks, but never more than half of them.
 _OTHER_DESCRIPTORS = 256
 
 #: Seconds for which the rest of a body that was refused is read and dropped, so that the caller sees the answer.
@@ -264,7 +264,7 @@ class Connections(web.Server):
         )
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._limits = limits
-        self._count = max(1, min(limits.count, descriptors - _OTHER_DESCRIPTORS))
+        self._count = min(limits.count, descriptors - min(_OTHER_DESCRIPTORS, descriptors // 2))
         #: Those with half a header, the oldest first.
         self._half: dict[Connection, None] = {}
         #: Those that drop the rest of a body, the oldest first.
