@@ -68,6 +68,10 @@ def answer(error: Exception) -> web.Response:
                 else "The store cannot write now, and nothing of this request was stored; send it again later.",
                 headers={"Retry-After": RETRY_AFTER},
             )
+        case MemoryError():
+            _log.error("out_of_memory")
+            detail = "There is no memory for this request now, and nothing of it was stored; send it again later."
+            return problem(503, "Out of memory", detail, headers={"Retry-After": RETRY_AFTER})
         case web.HTTPException():
             title = _TITLES.get(error.status, error.reason)
             return problem(error.status, title, error.text or title, headers=_kept(error))

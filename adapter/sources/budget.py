@@ -13,7 +13,11 @@ from types import TracebackType
 from typing import Self
 
 from adapter.errors import RequestError
+from adapter.memory import return_free_pages
 from adapter.problem import RETRY_AFTER
+
+#: Bytes held by all requests above which free memory goes back to the system when they are given back.
+_MUCH = 4 * 1024 * 1024
 
 
 class _Account:
@@ -114,7 +118,11 @@ class Share:
 
     def release(self) -> None:
         """Give back all of it."""
+        budget = self._budget
+        much = budget.held > _MUCH
         self.give(self.held)
+        if much and budget.held <= _MUCH:
+            return_free_pages()
 
     def prove(self, holder: str) -> None:
         """The bytes are ``holder``'s from now on.
@@ -123,7 +131,7 @@ class Share:
             RequestError: 503, it may not hold so many more now.
         """
         count = self.held
-        self.release()
+        self.give(count)
         self._account = self._budget._account(holder)
         self.take(count)
 

@@ -8,14 +8,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, new_entry
 from adapter.mapping.apply import Ordinals, origin
 from adapter.mapping.body import EVENT_LIMIT, OVERSIZE, Record
+from adapter.mapping.exact import write_json
 from adapter.mapping.table import Table
-from adapter.memory import return_free_pages
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
 from adapter.sources.record import read_record
 
@@ -103,10 +101,7 @@ class Intake:
         if len(body) <= _LARGE:
             return await self._take(source, body, media, received_at)
         async with self._large:
-            try:
-                return await self._take(source, body, media, received_at)
-            finally:
-                return_free_pages()
+            return await self._take(source, body, media, received_at)
 
     async def _take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
         table = source.table
@@ -168,8 +163,8 @@ class Intake:
             if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
                 self._counts.unanswered.add(source.name, kind)
             try:
-                written = orjson.dumps(event)
-            except TypeError as error:  # half of a surrogate pair
+                written = write_json(event)
+            except ValueError as error:  # half of a surrogate pair
                 kind, problem = None, f"cannot be written as JSON: {error}"
         return new_entry(
             (
