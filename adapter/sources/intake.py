@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, new_entry
 from adapter.mapping.apply import Ordinals, origin
 from adapter.mapping.body import EVENT_LIMIT, OVERSIZE, Record
-from adapter.mapping.exact import write_json
 from adapter.mapping.table import Table
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
 from adapter.sources.record import read_record
@@ -163,8 +164,8 @@ class Intake:
             if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
                 self._counts.unanswered.add(source.name, kind)
             try:
-                written = write_json(event)
-            except ValueError as error:  # half of a surrogate pair
+                written = orjson.dumps(event)
+            except TypeError as error:  # half of a surrogate pair
                 kind, problem = None, f"cannot be written as JSON: {error}"
         return new_entry(
             (
