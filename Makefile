@@ -11,7 +11,7 @@ help:
 	@echo "make run     serve on this machine, with the example events of every provider in it; PORT=8300 is another port"
 	@echo "make test    check the style and the types, and run the tests"
 	@echo "make bench   measure the speed, and print the table"
-	@echo "make hostile attack a service with full sizes, and write the table to hostile.md; half an hour"
+	@echo "make hostile attack a service with full sizes, and write the table to hostile.md"
 	@echo "make fuzz    fuzz what strangers reach, for an hour; SECONDS=60 is another time"
 	@echo "make format  write the code in the one style"
 
