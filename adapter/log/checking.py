@@ -64,7 +64,7 @@ class Checking:
                 self._damage.meet(problem)
                 return
             try:
-                reached, seconds = await asyncio.to_thread(_check, self._path, self._position, self._writing.head)
+                reached, seconds = await asyncio.to_thread(self._check_some)
             except (StoreDamaged, StoreMismatch) as error:
                 self._damage.meet(str(error))
                 return
@@ -73,16 +73,17 @@ class Checking:
             self._position = reached if reached < self._writing.head else 0
             await asyncio.sleep(max(0.0, seconds * SHARE - WAIT))
 
-
-def _check(path: Path, after: int, head: int) -> tuple[int, float]:
-    """Where the stretch ended, and what it took of the processor, seconds."""
-    began = time.thread_time()
-    with open_reader(path, cache=512) as reader:
+    def _check_some(self) -> tuple[int, float]:
+        """Where the stretch ended, and what it took of the processor, seconds."""
+        began = time.thread_time()
         try:
-            reached = check_stretch(reader, after, head)
-        except READ_ERRORS as error:
-            raise store_error(path, error) from error
-    return reached, time.thread_time() - began
+            if (problem := self._files.foreign()) is not None:
+                raise StoreDamaged(problem)
+            with open_reader(self._path, cache=512) as reader:
+                reached = check_stretch(reader, self._position, self._writing.head)
+        except (OSError, *READ_ERRORS) as error:
+            raise store_error(self._path, error) from error
+        return reached, time.thread_time() - began
 
 
 def check_stretch(reader: Reader, after: int, head: int) -> int:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from adapter.log.schema import APPLICATION
+
 #: Device and inode of the database, its WAL and its index of the WAL, in this order; ``None`` where there is none.
 Identity = list[tuple[int, int] | None]
 
 _ENDS = ("", "-wal", "-shm")
+
+# The header of an SQLite database: https://www.sqlite.org/fileformat.html
+_MAGIC = b"SQLite format 3\0"
+_APPLICATION_AT, _HEAD = 68, 72
+_FIRST_PAGE = 4096
 
 
 class Files:
@@ -24,6 +31,23 @@ class Files:
         #: None of them becomes smaller while it is open, but for the last, which has no size of its own.
         self._sizes = [0, 0]
         self.identity = identity if identity is not None else [_identity(name) for name in self._names]
+
+    def foreign(self) -> str | None:
+        """What is wrong with the beginning of the database on the disk; ``None`` if it is a log's. SQLite does not look
+        there as long as a newer first page stands in the WAL.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with open(self._names[0], "rb") as file:  # noqa: PTH123 - the name is a text
+            head = file.read(_HEAD)
+            # Until the first checkpoint the file is empty, or a page that says nothing yet.
+            is_new = os.fstat(file.fileno()).st_size <= _FIRST_PAGE
+        application = int.from_bytes(head[_APPLICATION_AT:_HEAD])
+        known = (APPLICATION, 0) if is_new else (APPLICATION,)
+        if (head.startswith(_MAGIC) and application in known) or (is_new and not head):
+            return None
+        return f"{self._names[0]}: its beginning was overwritten by something that is no log"
 
     def problem(self) -> str | None:
         """What is wrong with one of the files, with its name; ``None`` if they are those that were opened."""
