@@ -78,7 +78,15 @@ def raise_descriptor_limit() -> None:
 class Connection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_answers", "_body_bytes", "_dropped", "_header_bytes", "_header_since", "_stuck_since")
+    __slots__ = (
+        "_answers",
+        "_body_bytes",
+        "_dropped",
+        "_has_paused",
+        "_header_bytes",
+        "_header_since",
+        "_stuck_since",
+    )
 
     _manager: Connections | None
 
@@ -96,6 +104,8 @@ class Connection(web.RequestHandler):
         self._dropped: StreamReader | None = None
         #: Since when the caller takes nothing of its answer; 0: it does.
         self._stuck_since = 0.0
+        #: Whether reading was ever paused, because a body was not taken as fast as it came.
+        self._has_paused = False
 
     @property
     def used(self) -> float:
@@ -174,6 +184,15 @@ class Connection(web.RequestHandler):
             self._keepalive_handle = None
         else:
             super()._process_keepalive()
+
+    def pause_reading(self) -> None:
+        self._has_paused = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # Called whenever a body is taken, and costs as much as reading a request; small bodies never cause a pause.
+        if self._has_paused:
+            super().resume_reading(resume_parser)
 
     def pause_writing(self) -> None:
         super().pause_writing()
