@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.mapping.document import Document
+from adapter.mapping.language import check_name
 
 
 def extended(document: Document, folders: Sequence[Path], texts: Mapping[Path, str]) -> list[Document]:
@@ -22,8 +23,10 @@ def extended(document: Document, folders: Sequence[Path], texts: Mapping[Path, s
     below = document
     while isinstance(below.value, dict) and below.value.get("extends") is not None:
         name = str(below.value["extends"])
-        if "/" in name:
-            raise below.error(f"{name!r} is a path; name a provider, such as keycloak", ("extends",))
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise below.error(str(error), ("extends",)) from None
         seen = {one.file.resolve() for one in (document, *bases)}
         files = [folder / name / "mapping.yaml" for folder in folders]
         there = [file for file in files if file.is_file()]

@@ -78,7 +78,7 @@ def _written(value: Any) -> Any:
 
 
 #: What a provider may be called; it names a folder, too.
-PROVIDER_NAME = "[a-z][a-z0-9-]*"
+PROVIDER_NAME = "[a-z][a-z0-9-]{0,99}"
 
 Path = Annotated[
     str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
@@ -478,7 +478,8 @@ def check_name(provider: str) -> None:
     """
     if re.fullmatch(PROVIDER_NAME, provider) is None:
         raise ValueError(
-            f"{provider!r} is no name for a provider; begin with a small letter, then use those, digits and -"
+            f"{provider[:100]!r} is no name for a provider; begin with a small letter, then use those, digits and -; "
+            "at most 100 characters"
         )
 
 

@@ -160,7 +160,10 @@ def redact(data: bytes) -> None:
     elif choices.number(2):
         part = [{"a": part}]
     if [*table.mapping.base64] == [redaction.in_] and choices.number(2):
-        text = part if isinstance(part, str) else json.dumps(part)
+        try:
+            text = part if isinstance(part, str) else json.dumps(part)
+        except RecursionError:
+            return
         part = base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
         if choices.number(2) == 0:
             return  # what cannot be read out of base64 is not looked into

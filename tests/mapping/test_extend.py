@@ -80,6 +80,9 @@ def test_the_version_changes_with_the_table_that_is_extended(tmp_path: Path) -> 
     [
         ("nothing", None, r"mapping.yaml:3: extends: there is no table 'nothing' to extend"),
         ("b", "a", r"extends itself in a circle"),
+        ("../own", None, r"mapping.yaml:3: extends: '../own' is no name for a provider"),
+        ("..", None, r"'..' is no name for a provider"),
+        ("a" * 300, None, r"is no name for a provider"),
     ],
 )
 def test_a_table_that_cannot_be_extended_is_named(
