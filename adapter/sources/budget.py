@@ -46,7 +46,7 @@ class Budget:
     def share(self, holder: str | None) -> Share:
         """What one request holds, in a ``with`` block that lasts as long as the request. ``holder`` is a source or a
         key by its name; ``None``: nobody has proven yet who sends it."""
-        return Share(self, self._account(holder))
+        return Share(self, self._accounts.get(holder) or self._account(holder))
 
     def _account(self, holder: str | None) -> _Account:
         account = self._accounts.get(holder)
@@ -118,10 +118,12 @@ class Share:
 
     def release(self) -> None:
         """Give back all of it."""
-        budget = self._budget
-        much = budget.held > _MUCH
-        self.give(self.held)
-        if much and budget.held <= _MUCH:
+        budget, held = self._budget, self.held
+        before = budget.held
+        budget.held -= held
+        self._account.held -= held
+        self.held = 0
+        if before > _MUCH >= budget.held:
             return_free_pages()
 
     def prove(self, holder: str) -> None:

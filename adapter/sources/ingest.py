@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from adapter.counts import NO_SOURCE, Counts
 from adapter.errors import RequestError
@@ -22,7 +23,7 @@ from adapter.sources.request_body import read_body, unpack
 _log = structlog.get_logger("adapter.ingest")
 
 #: Made once: of every answer, all but the body is the same.
-_ANSWERED = {hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: ""}
+_ANSWERED = CIMultiDict({hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: ""})
 
 #: One answer for an unknown source and for wrong credentials, so that names cannot be tried out.
 _REFUSED = RequestError(
@@ -88,7 +89,9 @@ def ingest_handler(
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None:
             body = await unpack(body, encoding, share, limit=limits.unpacked)
-        media = request.content_type if hdrs.CONTENT_TYPE in headers else JSON
+        media = headers.get(hdrs.CONTENT_TYPE, JSON)
+        if media != JSON:
+            media = request.content_type
         try:
             receipts = await intake.take(source, body, media, int(now * 1000))
         except NotReadable as error:
@@ -99,8 +102,8 @@ def ingest_handler(
             raise RequestError(415, "Media type not supported", str(error)) from None
         wanted = source.table.answer(body, media, int(now * 1000))
         if wanted is not None:
-            return web.Response(body=orjson.dumps(wanted), headers=_ANSWERED)
-        return web.Response(status=202, body=orjson.dumps(receipts.as_answer()), headers=_ANSWERED)
+            return web.Response(body=orjson.dumps(wanted), headers=_ANSWERED.copy())
+        return web.Response(status=202, body=orjson.dumps(receipts.as_answer()), headers=_ANSWERED.copy())
 
     return ingest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -47,9 +47,15 @@ class Receipts(NamedTuple):
 
     def as_answer(self) -> dict[str, Any]:
         """The members of the answer to the sender."""
-        answer = self._asdict()
-        if not self.oversize:
-            del answer["oversize"]
+        answer = {
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "quarantined": self.quarantined,
+            "ignored": self.ignored,
+            "uids": self.uids,
+        }
+        if self.oversize:
+            answer["oversize"] = self.oversize
         return answer
 
 
@@ -88,7 +94,7 @@ class Intake:
         self._counts = counts
         self._random_uid = random_uid
 
-    async def take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
+    def take(self, source: Source, body: bytes, media: str, received_at: int) -> Awaitable[Receipts]:
         """Store every record of a body, and say what became of each once all are on disk.
 
         ``received_at`` is the arrival, epoch milliseconds.
@@ -100,7 +106,10 @@ class Intake:
             StoreUnavailable: nothing was stored; it may succeed later.
         """
         if len(body) <= _LARGE:
-            return await self._take(source, body, media, received_at)
+            return self._take(source, body, media, received_at)
+        return self._take_large(source, body, media, received_at)
+
+    async def _take_large(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
         async with self._large:
             return await self._take(source, body, media, received_at)
 
