@@ -145,13 +145,12 @@ class Splitter:
     def _list(self, body: bytes, values: list[Any], limit: int) -> Records:
         """The records of a list that is parsed as a whole."""
         none_in = self._envelopes.none_in
-        number = 0
+        parsed = iter(values)
         for raw in list_elements(body.strip()):
             if raw is None:
                 yield None
                 continue
-            value = values[number]
-            number += 1
+            value = next(parsed)
             if value.__class__ is dict and none_in(value):
                 yield self._checked(raw, value)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -32,14 +32,12 @@ class Envelopes:
         self._kinds = [
             (compile_condition(mapping, one.when), _Keys(plain_keys(one.events)), _answer(one)) for one in framings
         ]
-        self._first = frozenset([keys.names[0] for _, keys, _ in self._kinds])
+        first = frozenset(keys.names[0] for _, keys, _ in self._kinds)
+        #: Whether an object has none of the keys at which events are held: so it is no envelope, as most are not.
+        self.none_in: Callable[[dict[str, Any]], bool] = first.isdisjoint
         self._answers = any(one.answer for one in framings)
         paths = [path for one in framings for path in (one.events, *one.answer.values(), *_paths(one.when)) if path]
         self._outline = _Outline([parse_path(path) for path in paths])
-
-    def none_in(self, value: dict[str, Any]) -> bool:
-        """Whether an object has none of the keys at which events are held: so it is no envelope, as most are not."""
-        return self._first.isdisjoint(value)
 
     def opened(self, raw: bytes, value: dict[str, Any]) -> Iterator[bytes | None] | None:
         """The slices of the events in an envelope, and ``None`` now and then; ``None`` if it is no envelope."""

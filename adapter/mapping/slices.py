@@ -52,17 +52,18 @@ class Unbalanced(ValueError):
 def list_elements(body: bytes) -> Iterator[bytes | None]:
     """The slices of the elements of a JSON list, whose brackets the body begins and ends with.
 
-    Raises:
+    Raises, while slices are taken:
         Unbalanced: it is not closed, an element is missing, or something follows it.
     """
     if body.count(b",") <= NATIVE_COMMAS:
         try:
-            found = msgspec.json.decode(body, type=list[msgspec.Raw])
+            return map(bytes, msgspec.json.decode(body, type=list[msgspec.Raw]))
         except (msgspec.DecodeError, RecursionError):
             pass  # not valid, or too deep for it
-        else:
-            yield from map(bytes, found)
-            return
+    return _list_elements(body)
+
+
+def _list_elements(body: bytes) -> Iterator[bytes | None]:
     at = begin = 1
     first = True
     while True:
