@@ -173,7 +173,7 @@ async def open_service(
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
         host = server.host
         connections = ConnectionLimits(
-            server.connections_limit, server.header_timeout, server.keepalive_timeout, server.body_timeout
+            server.connections_limit, server.header_timeout, server.keepalive_timeout, settings.feed.reading_timeout
         )
         runner = Runner(app, connections, drain=server.drain)
         bound = await _listen(stack, runner, host, server.port if port is None else port)

@@ -108,12 +108,7 @@ class Server(Section):
     header_timeout: float = Field(
         10, gt=0, le=3600, description="Seconds for the header of a request, from the connection or its first byte"
     )
-    body_timeout: float = Field(
-        60,
-        gt=0,
-        le=3600,
-        description="Seconds for the body of a request to be complete, and for a caller to take some of an answer",
-    )
+    body_timeout: float = Field(60, gt=0, le=3600, description="Seconds for the body of a request to be complete")
     keepalive_timeout: float = Field(
         75, gt=0, le=86_400, description="Seconds until a connection without a request is closed"
     )
@@ -230,7 +225,7 @@ class Feed(Section):
     key_exports_limit: int = Field(2, ge=1, description="Exports of one key under way; beyond: 429")
     page_limit: int = Field(8 * MIB, ge=1024, description="Bytes of events in a page, one event aside")
     reading_timeout: float = Field(
-        60, gt=0, le=3600, description="Seconds after which a reader that takes nothing of an answer is cut off"
+        60, gt=0, le=3600, description="Seconds after which a caller that takes nothing of an answer is cut off"
     )
 
 

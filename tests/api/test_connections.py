@@ -108,7 +108,8 @@ async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opene
         "unpacked_limit": MIB,
         "in_flight_limit": 2 * MIB,
     }
-    async with opened(tmp_path_factory.mktemp("hasty"), sources=SOURCES, server=server) as service:
+    feed = {"reading_timeout": 0.2}
+    async with opened(tmp_path_factory.mktemp("hasty"), sources=SOURCES, server=server, feed=feed) as service:
         yield service
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -33,13 +33,17 @@ def limits(full: bool) -> Limits:
 
 
 @pytest.fixture(scope="session")
-def report(request: pytest.FixtureRequest) -> Iterator[Callable[[Row], None]]:
-    """Takes rows of the table, which is written at the end if it was asked for."""
+def report(request: pytest.FixtureRequest) -> Callable[[Row], None]:
+    """Takes rows of the table, which is written as it grows if it was asked for."""
     rows: list[Row] = []
-    yield rows.append
     file: Path | None = request.config.getoption(_TABLE, default=None)
-    if file is not None:
-        write_table(rows, file)
+
+    def take(row: Row) -> None:
+        rows.append(row)
+        if file is not None:
+            write_table(rows, file)
+
+    return take
 
 
 @pytest.fixture(scope="session", autouse=True)
