@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Callable
 from contextlib import suppress
+from typing import ParamSpec, TypeVar
 
 #: glibc's number of the option.
 _MMAP_THRESHOLD = -3
 
 #: Bytes from which a block is the kernel's, and goes back to it as soon as it is freed.
 _LARGE = 256 * 1024
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def return_large_blocks() -> None:
@@ -35,3 +40,13 @@ def return_small_blocks() -> None:
     the end of something that needed very many small objects."""
     gc.collect()
     return_free_pages()
+
+
+def uncollected(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call something that makes very many objects, without collections of garbage meanwhile: each would look at all of
+    them, and hold up all threads. For what takes a second at most."""
+    gc.disable()
+    try:
+        return call(*args, **kwargs)
+    finally:
+        gc.enable()

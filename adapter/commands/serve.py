@@ -65,6 +65,8 @@ def serve(
         configure_logs(settings.log.level, settings.log.format)
         raise_descriptor_limit()
         return_large_blocks()
+        # While a long event is read in a thread, requests wait for up to so many seconds whenever it is their turn.
+        sys.setswitchinterval(0.001)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(settings, examples, new_log))
     except AdapterError as error:

@@ -30,7 +30,7 @@ from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, Step, follow, parse_path
 from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.redact import Redactor
-from adapter.mapping.slices import Mark, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
+from adapter.mapping.slices import Mark, Pause, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -40,6 +40,8 @@ OVERSIZE = "application/vnd.idp-adapter.oversize+json"
 
 #: The largest event that is read, bytes, unless the caller says otherwise.
 EVENT_LIMIT = 1024 * 1024
+#: `Pause.LONG` comes before what has more bytes: an event of the largest size may take a second.
+LONG = 64 * 1024
 #: As much of a larger one is kept, bytes.
 HEAD = 64 * 1024
 #: A form's text that is no JSON is read as Python's only up to this length: that takes 500 times its size in memory.
@@ -74,9 +76,8 @@ class Record:
     place: str | None = None
 
 
-#: Records of a body as they are found. ``None`` is none: much was looked at since the last one, and the caller may let
-#: others have a turn.
-Records = Iterable[Record | None]
+#: Records of a body as they are found, and pauses.
+Records = Iterable[Record | Pause]
 
 
 class Splitter:
@@ -100,17 +101,22 @@ class Splitter:
             NotReadable: it is not JSON, or not text.
             UnknownMedia: nobody declared this media type.
         """
-        records = self._records(body, media, event_limit)
+        reading = self._records if len(body) <= LONG else self._long_records
+        records = reading(body, media, event_limit)
         return records if self._elements is None else self._divided(records, self._elements)
 
     def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
         """All records at once. Raises as `records` does."""
-        return [record for record in self.records(body, media, event_limit) if record is not None]
+        return [record for record in self.records(body, media, event_limit) if isinstance(record, Record)]
 
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body that was split wants to be told once its events are stored; ``None`` if nobody
         declared it. ``now``: epoch milliseconds."""
         return self._envelopes.answer(body, now) if media == JSON else None
+
+    def _long_records(self, body: bytes, media: str, limit: int) -> Records:
+        yield Pause.LONG
+        yield from self._records(body, media, limit)
 
     def _records(self, body: bytes, media: str, limit: int) -> Records:
         if media == OVERSIZE:
@@ -147,10 +153,12 @@ class Splitter:
         none_in = self._envelopes.none_in
         parsed = iter(values)
         for raw in list_elements(body.strip()):
-            if raw is None:
-                yield None
+            if not isinstance(raw, bytes):
+                yield raw
                 continue
             value = next(parsed)
+            if len(raw) > LONG:
+                yield Pause.LONG
             if value.__class__ is dict and none_in(value):
                 yield self._checked(raw, value)
             else:
@@ -189,7 +197,7 @@ class Splitter:
             try:
                 several = []
                 for raw in objects(body):
-                    found += raw is not None
+                    found += isinstance(raw, bytes)
                     if found < 2:
                         several.append(raw)
                         continue
@@ -209,15 +217,17 @@ class Splitter:
         except Unbalanced:
             raise NotReadable(f"the body is not JSON: {error}") from None
 
-    def _each(self, slices: Iterable[bytes | None], limit: int, depth: int = 0) -> Iterator[Record | None]:
+    def _each(self, slices: Iterable[bytes | Pause], limit: int, depth: int = 0) -> Iterator[Record | Pause]:
         """The records of values that are not parsed yet; ``depth``: how many envelopes they were in."""
         none_in = self._envelopes.none_in
         for raw in slices:
-            if raw is None:
-                yield None
+            if not isinstance(raw, bytes):
+                yield raw
             elif len(raw) > limit:
                 yield from self._large(raw, limit, depth)
             else:
+                if len(raw) > LONG:
+                    yield Pause.LONG
                 try:
                     value = parse_json(raw)
                 except NotJson as error:
@@ -234,7 +244,7 @@ class Splitter:
                 else:
                     yield from self._opened(raw, value, limit, depth)
 
-    def _opened(self, raw: bytes, value: Any, limit: int, depth: int = 0) -> Iterator[Record | None]:
+    def _opened(self, raw: bytes, value: Any, limit: int, depth: int = 0) -> Iterator[Record | Pause]:
         """The records of one value: the value itself, or what stands in it if it is an envelope, wherever that came;
         ``depth``: how many envelopes it was in."""
         if value.__class__ is dict and depth < DEPTH and not self._envelopes.none_in(value):
@@ -242,7 +252,7 @@ class Splitter:
         else:
             yield self._checked(raw, value)
 
-    def _large(self, raw: bytes, limit: int, depth: int) -> Iterator[Record | None]:
+    def _large(self, raw: bytes, limit: int, depth: int) -> Iterator[Record | Pause]:
         """The records of a value that is too large for one event: what stands in it, if it is an envelope."""
         inside = self._envelopes.opened_unparsed(raw) if depth < DEPTH else None
         if inside is None:
@@ -251,8 +261,8 @@ class Splitter:
             yield from self._inside(raw, inside, limit, depth, None)
 
     def _inside(
-        self, raw: bytes, slices: Iterator[bytes | None] | None, limit: int, depth: int, value: Any
-    ) -> Iterator[Record | None]:
+        self, raw: bytes, slices: Iterator[bytes | Pause] | None, limit: int, depth: int, value: Any
+    ) -> Iterator[Record | Pause]:
         if slices is None:
             yield self._checked(raw, value)
             return
@@ -261,13 +271,13 @@ class Splitter:
         except Unbalanced as error:
             yield self._unreadable(raw[:limit], f"not JSON: {error}")
 
-    def _oversize(self, raw: bytes) -> Iterator[Record | None]:
+    def _oversize(self, raw: bytes) -> Iterator[Record | Pause]:
         """What is kept of an event that is too large."""
         digest = hashlib.sha256()
         with memoryview(raw) as view:
             for start in range(0, len(view), _HASHED):
                 digest.update(view[start : start + _HASHED])
-                yield None
+                yield Pause.TURN
         head = raw[:HEAD].decode("utf-8", "replace")
         if self._redactor is not None:
             head = self._redactor.redact_text(head)
@@ -302,7 +312,7 @@ class Splitter:
         cleaned = self._redactor.redact_text(text)
         return Record(raw if cleaned == text else cleaned.encode("utf-8", "surrogateescape"), None, problem, media)
 
-    def _form(self, body: bytes, field: str, limit: int) -> Iterator[Record | None]:
+    def _form(self, body: bytes, field: str, limit: int) -> Iterator[Record | Pause]:
         if len(body) > limit:
             yield from self._oversize(body)
             return
@@ -334,11 +344,11 @@ class Splitter:
                 return Record(cleaned.encode("utf-8", "replace"), None, problem, JSON)
         return Record(body, None, problem, FORM)
 
-    def _text(self, body: bytes, framing: Framing, media: str, limit: int) -> Iterator[Record | None]:
+    def _text(self, body: bytes, framing: Framing, media: str, limit: int) -> Iterator[Record | Pause]:
         finder = self._finders.get(media)
         for raw in lines(body):
-            if raw is None:
-                yield None
+            if not isinstance(raw, bytes):
+                yield raw
             elif len(raw) > limit:
                 yield from self._oversize(raw)
             elif framing.lines == "keyvalue" and raw.startswith(b"{"):
@@ -346,7 +356,9 @@ class Splitter:
             else:
                 yield from self._line(raw, framing, media, finder, limit)
 
-    def _line(self, raw: bytes, framing: Framing, media: str, finder: Any, limit: int) -> Iterator[Record | None]:
+    def _line(self, raw: bytes, framing: Framing, media: str, finder: Any, limit: int) -> Iterator[Record | Pause]:
+        if len(raw) > LONG:
+            yield Pause.LONG
         line = raw.decode("utf-8", "replace")
         start = 0
         if finder is not None:
@@ -358,7 +370,7 @@ class Splitter:
         if framing.lines == "json":
             text = line[start:].encode()
             for record in self._each([text], limit):
-                if record is not None and record.media == JSON:
+                if isinstance(record, Record) and record.media == JSON:
                     told = raw if record.raw == text else line[:start].encode() + record.raw
                     record = Record(told, record.value, record.problem, media)
                 yield record
@@ -370,10 +382,10 @@ class Splitter:
         pairs["@line"] = line
         yield Record(raw, pairs, media=media)
 
-    def _divided(self, records: Records, elements: Elements) -> Iterator[Record | None]:
+    def _divided(self, records: Records, elements: Elements) -> Iterator[Record | Pause]:
         """Each record once for every event in it."""
         for record in records:
-            if record is None or record.value is None:
+            if not isinstance(record, Record) or record.value is None:
                 yield record
                 continue
             try:
@@ -433,7 +445,7 @@ def _decode(value: Any, paths: list[tuple[Step, ...]]) -> bool:
             inner = parse_json(text)
         except NotJson:
             try:
-                several = [_parsed_slowly(one) for one in objects(text) if one is not None]
+                several = [_parsed_slowly(one) for one in objects(text) if isinstance(one, bytes)]
             except ValueError:
                 continue
             inner = several[0] if len(several) == 1 else several or None

@@ -12,7 +12,7 @@ from adapter.mapping.expressions import compile_condition
 from adapter.mapping.language import Condition, Framing
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, Step, follow, parse_path, plain_keys
-from adapter.mapping.slices import Mark, list_elements
+from adapter.mapping.slices import Mark, Pause, list_elements
 
 #: Envelopes that are opened one inside another.
 DEPTH = 4
@@ -39,15 +39,15 @@ class Envelopes:
         paths = [path for one in framings for path in (one.events, *one.answer.values(), *_paths(one.when)) if path]
         self._outline = _Outline([parse_path(path) for path in paths])
 
-    def opened(self, raw: bytes, value: dict[str, Any]) -> Iterator[bytes | None] | None:
-        """The slices of the events in an envelope, and ``None`` now and then; ``None`` if it is no envelope."""
+    def opened(self, raw: bytes, value: dict[str, Any]) -> Iterator[bytes | Pause] | None:
+        """The slices of the events in an envelope, and pauses; ``None`` if it is no envelope."""
         for fits, keys, _ in self._kinds:
             held = keys.held(value)
             if held is not None and fits(value):
                 return keys.slices(raw, held)
         return None
 
-    def opened_unparsed(self, raw: bytes) -> Iterator[bytes | None] | None:
+    def opened_unparsed(self, raw: bytes) -> Iterator[bytes | Pause] | None:
         """The same of an object too large to be parsed as a whole: only what the table asks for is looked at, and a
         text that holds events is not opened."""
         outline = self._outline.of(raw)
@@ -87,7 +87,7 @@ class _Keys:
             value = value.get(name) if value.__class__ is dict else None
         return value
 
-    def slices(self, raw: bytes, held: Any) -> Iterator[bytes | None]:
+    def slices(self, raw: bytes, held: Any) -> Iterator[bytes | Pause]:
         """The slices of the events there; ``held``: the same, parsed (or its outline)."""
         part: bytes | msgspec.Raw = raw
         try:

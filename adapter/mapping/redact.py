@@ -12,6 +12,8 @@ from adapter.mapping.language import Redaction
 from adapter.mapping.paths import Key, Step, follow, parse_path, take
 
 REDACTED = "[redacted]"
+#: Characters that one call of a pattern looks at.
+_WINDOW = 4096
 
 
 class Redactor:
@@ -22,7 +24,7 @@ class Redactor:
         self._rules = [(parse_path(one.in_), _Keys(one.keys) if one.keys else None) for one in redactions]
         #: An event without any of these keys, as most are, holds nothing to look at.
         self._first = frozenset([steps[0].name for steps, _ in self._rules if isinstance(steps[0], Key)])
-        self._named = _named_values([*_secret_names(redactions), *(_last_name(parse_path(path)) for path in encoded)])
+        self._named = _Named([*_secret_names(redactions), *(_last_name(parse_path(path)) for path in encoded)])
 
     def redact(self, event: dict[str, Any]) -> bool:
         """Replace what is secret in a parsed event, in place; whether there was anything."""
@@ -70,10 +72,28 @@ def _last_name(steps: Sequence[Step]) -> str:
     return next(step.name for step in reversed(steps) if isinstance(step, Key))
 
 
-def _named_values(names: Sequence[str]) -> re.Pattern[str]:
-    """Finds a name in quotes and a colon, or a name and an equals sign: where a value begins."""
-    some = "|".join(sorted(map(re.escape, set(names)), key=len, reverse=True))
-    return re.compile(rf"""["'](?:{some})\\*+["']\s*+[:=]\s*+|\b(?:{some})=""", re.IGNORECASE)
+class _Named:
+    """Finds where a value of some names begins: a name in quotes and a colon, or a name and an equals sign."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        some = "|".join(sorted(map(re.escape, set(names)), key=len, reverse=True))
+        self._value = re.compile(rf"""["'](?:{some})\\*+["']\s*+[:=]\s*+|\b(?:{some})=""", re.IGNORECASE)
+        #: The beginning of all that the pattern finds, and how long it may be.
+        self._beginning = re.compile(rf"""["'](?:{some})[\\"']|\b(?:{some})=""", re.IGNORECASE)
+        self._longest = max(map(len, names), default=0) + 2
+
+    def search(self, text: str, at: int) -> re.Match[str] | None:
+        """The first one from a place on. Each call of a pattern looks at little, so that other threads get on."""
+        while at < len(text):
+            found = self._beginning.search(text, at, at + _WINDOW + self._longest)
+            if found is None:
+                at += _WINDOW
+                continue
+            whole = self._value.match(text, found.start())
+            if whole is not None:
+                return whole
+            at = found.start() + 1
+        return None
 
 
 def _end_of_value(text: str, at: int) -> int:

@@ -2,7 +2,7 @@
 
 Everything here is lazy and linear in the bytes, whatever they are: nothing is looked at before it is asked for, and no
 byte is looked at more than a few times. Each generator gives slices of the body and, after some work without one,
-``None``: the caller may let others have a turn. Only brackets and quotes are matched; whether a slice is JSON is for
+a pause: the caller may let others have a turn. Only brackets and quotes are matched; whether a slice is JSON is for
 whoever parses it.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import msgspec
 
@@ -30,6 +30,15 @@ _VISIBLE = re.compile(rb"[^ \t\r\n]")
 _NOT_BLANK = re.compile(rb"\S")
 
 
+class Pause(Enum):
+    """A good moment for the caller to let others have a turn."""
+
+    #: Much was looked at since the last one.
+    TURN = "turn"
+    #: What comes next is long, and is read without a pause.
+    LONG = "long"
+
+
 class Mark(IntEnum):
     """Bytes that divide JSON."""
 
@@ -42,14 +51,14 @@ class Mark(IntEnum):
 
 
 #: A scan that gives way now and then, and in the end gives a place.
-_Scan = Generator[None, None, int]
+_Scan = Generator[Pause, None, int]
 
 
 class Unbalanced(ValueError):
     """The bytes are not JSON: brackets, quotes or commas do not fit each other; says at which byte."""
 
 
-def list_elements(body: bytes) -> Iterator[bytes | None]:
+def list_elements(body: bytes) -> Iterator[bytes | Pause]:
     """The slices of the elements of a JSON list, whose brackets the body begins and ends with.
 
     Raises, while slices are taken:
@@ -63,7 +72,7 @@ def list_elements(body: bytes) -> Iterator[bytes | None]:
     return _list_elements(body)
 
 
-def _list_elements(body: bytes) -> Iterator[bytes | None]:
+def _list_elements(body: bytes) -> Iterator[bytes | Pause]:
     at = begin = 1
     first = True
     while True:
@@ -82,7 +91,7 @@ def _list_elements(body: bytes) -> Iterator[bytes | None]:
             return
 
 
-def objects(body: bytes) -> Iterator[bytes | None]:
+def objects(body: bytes) -> Iterator[bytes | Pause]:
     """The slices of JSON objects one after another, with or without blanks between them.
 
     Raises:
@@ -96,21 +105,21 @@ def objects(body: bytes) -> Iterator[bytes | None]:
         yield body[begin:at]
 
 
-def lines(body: bytes) -> Iterator[bytes | None]:
+def lines(body: bytes) -> Iterator[bytes | Pause]:
     """The slices of the lines that are not blank, without the blanks around them."""
     at, size = 0, len(body)
     while at < size:
         found = _NOT_BLANK.search(body, at, at + WINDOW)
         if found is None:
             at += WINDOW
-            yield None
+            yield Pause.TURN
             continue
         end = body.find(b"\n", found.start())
         at = size if end < 0 else end
         yield body[found.start() : at].rstrip()
 
 
-def next_visible(body: bytes, at: int = 0) -> Generator[None, None, int | None]:
+def next_visible(body: bytes, at: int = 0) -> Generator[Pause, None, int | None]:
     """The place of the next byte that is not blank; ``None`` at the end."""
     size = len(body)
     while at < size:
@@ -118,7 +127,7 @@ def next_visible(body: bytes, at: int = 0) -> Generator[None, None, int | None]:
         if found is not None:
             return found.start()
         at += WINDOW
-        yield None
+        yield Pause.TURN
     return None
 
 
@@ -127,7 +136,7 @@ def is_balanced(body: bytes) -> bool:
     parse."""
     scan = list_elements(body.strip()) if body.lstrip().startswith(b"[") else objects(body)
     try:
-        return sum(one is not None for one in scan) > 0
+        return sum(one.__class__ is bytes for one in scan) > 0
     except Unbalanced:
         return False
 
@@ -152,7 +161,7 @@ def _end_of_element(body: bytes, at: int) -> _Scan:
             at = window
         if at >= pause:
             pause = at + WINDOW
-            yield None
+            yield Pause.TURN
     raise Unbalanced("it ends in the middle of a list")
 
 
@@ -179,7 +188,7 @@ def _after_closing(body: bytes, at: int) -> _Scan:
             at = window
         if at >= pause:
             pause = at + WINDOW
-            yield None
+            yield Pause.TURN
     raise Unbalanced("it ends before all brackets are closed")
 
 
@@ -196,5 +205,5 @@ def _after_text(body: bytes, at: int) -> _Scan:
                 return at + 1
             if body[at] == Mark.BACKSLASH:
                 at += 2  # its other half is in the next window
-        yield None
+        yield Pause.TURN
     raise Unbalanced("it ends in the middle of a text")

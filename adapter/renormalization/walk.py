@@ -16,6 +16,8 @@ import structlog
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.formats.text import shortened
 from adapter.log.protocol import Log, Note, Revision, Stored
+from adapter.mapping.body import LONG
+from adapter.memory import uncollected
 from adapter.model import Entry, uid_text
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.job import SAMPLES, Job, Sample
@@ -129,7 +131,10 @@ class Walk:
             before = latest.get(one.latest, one.entry)
             if not self._choice.takes(before):
                 continue
-            again = self._rereader.read(one, before, now)
+            if one.raw is not None and len(one.raw) > LONG:
+                again = await asyncio.to_thread(uncollected, self._rereader.read, one, before, now)
+            else:
+                again = self._rereader.read(one, before, now)
             step.counts[again.verdict] += 1
             if again.problem is not None:
                 # Where in a text it was found makes no problem of its own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,8 +13,10 @@ import orjson
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, new_entry
 from adapter.mapping.apply import Ordinals, origin
-from adapter.mapping.body import EVENT_LIMIT, OVERSIZE, Record
+from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
+from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
+from adapter.memory import uncollected
 from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
 from adapter.sources.record import read_record
 
@@ -66,12 +68,111 @@ class Source:
         self.name = name
         self.provider = provider
         self.key = source_key(key)
+        #: Held while a long step of one of its bodies waits or is made.
+        self.turn = asyncio.Lock()
         self._tables = tables
 
     @property
     def table(self) -> Table:
         """The provider's present table."""
         return self._tables[self.provider]
+
+
+class _Reading:
+    """What was read of one body so far."""
+
+    def __init__(
+        self, source: Source, received_at: int, events_limit: int, random_uid: Callable[[], uuid.UUID]
+    ) -> None:
+        self.source = source
+        self.table = source.table
+        self.entries: list[NewEntry] = []
+        #: One for each record; ``None`` where it is ignored.
+        self.uids: list[str | None] = []
+        self.oversize = 0
+        #: Types of events whose outcome is unknown although it should not be.
+        self.unanswered: list[str] = []
+        #: Bytes of records since the last pause.
+        self.size = 0
+        self._received_at = received_at
+        self._events_limit = events_limit
+        self._random_uid = random_uid
+        self._ordinals = Ordinals()
+
+    def step(self, records: Iterator[Record | Pause]) -> Record | Pause | None:
+        """Read the next record, if none of the pauses comes first; ``None`` at the end."""
+        found = next(records, None)
+        if found.__class__ is Record:
+            self.add(found)
+        return found
+
+    def add(self, record: Record) -> None:
+        """Read a record: make of it what the log takes.
+
+        Raises:
+            TooManyEvents: there were as many as may be.
+        """
+        if len(self.uids) == self._events_limit:
+            raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
+        raw, table, source, received_at = record.raw, self.table, self.source, self._received_at
+        self.size += len(raw)
+        event, native, strong_values, weak_values, problem = read_record(table, record, received_at)
+        if event is None:
+            if problem is None:
+                self.uids.append(None)
+                return
+            self.oversize += record.media == OVERSIZE
+
+        strong = weak = None
+        ordinal = 0
+        if strong_values is not None:
+            strong = identity_key(source.key, strong_values)
+        if weak_values is not None:
+            weak = identity_key(source.key, weak_values)
+        elif strong is None and event is None:
+            weak = identity_key(source.key, ["bytes", hashlib.sha256(raw).hexdigest()])
+        if strong is not None:
+            uid = strong
+        elif weak is not None:
+            ordinal = self._ordinals.next(weak)
+            uid = ordinal_key(weak, ordinal)
+        else:
+            uid = self._random_uid().bytes
+
+        if native is not None and len(native) > _NATIVE_TYPE:
+            native = native[:_NATIVE_TYPE]
+        text = uid_text(uid)
+        kind: str | None = None
+        written: bytes | None = None
+        if event is not None:
+            event["uid"] = text
+            event["source"] = origin(source.name, table, native, received_at)
+            kind = event["type"]
+            if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
+                self.unanswered.append(kind)
+            try:
+                written = orjson.dumps(event)
+            except TypeError as error:  # half of a surrogate pair
+                kind, problem = None, f"cannot be written as JSON: {error}"
+        self.uids.append(text)
+        self.entries.append(
+            new_entry(
+                (
+                    source.name,
+                    received_at,
+                    raw,
+                    record.media,
+                    uid,
+                    strong,
+                    weak,
+                    ordinal,
+                    native,
+                    kind,
+                    written,
+                    problem,
+                )
+            )
+        )
 
 
 class Intake:
@@ -90,11 +191,12 @@ class Intake:
         self._events_limit = events_limit
         self._event_limit = event_limit
         self._large = asyncio.Lock()
+        self._thread = asyncio.Lock()
         self._append = log.append
         self._counts = counts
         self._random_uid = random_uid
 
-    def take(self, source: Source, body: bytes, media: str, received_at: int) -> Awaitable[Receipts]:
+    async def take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
         """Store every record of a body, and say what became of each once all are on disk.
 
         ``received_at`` is the arrival, epoch milliseconds.
@@ -105,95 +207,37 @@ class Intake:
             TooManyEvents: it holds more than a request may bring.
             StoreUnavailable: nothing was stored; it may succeed later.
         """
-        if len(body) <= _LARGE:
-            return self._take(source, body, media, received_at)
-        return self._take_large(source, body, media, received_at)
-
-    async def _take_large(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
-        async with self._large:
-            return await self._take(source, body, media, received_at)
-
-    async def _take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
-        table = source.table
-        entries: list[NewEntry] = []
-        uids: list[str | None] = []
-        ordinals = Ordinals()
-        number = size = oversize = 0
-        for record in table.records(body, media, self._event_limit):
-            if record is None:
-                await asyncio.sleep(0)
-                continue
-            number += 1
-            size += len(record.raw)
-            if number > self._events_limit:
-                raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
-            if number % _TURN == 0 or size > _TURN_BYTES:
-                size = 0
-                await asyncio.sleep(0)
-            oversize += record.media == OVERSIZE
-            entry, uid = self._entry(source, table, record, received_at, ordinals)
-            uids.append(uid)
-            if entry is not None:
-                entries.append(entry)
-        return await self._keep(source, entries, uids, oversize)
-
-    def _entry(
-        self, source: Source, table: Table, record: Record, received_at: int, ordinals: Ordinals
-    ) -> tuple[NewEntry, str] | tuple[None, None]:
-        """The record as the log takes it, and its uid if it is new; nothing if the table passes over it."""
-        event, native, strong_values, weak_values, problem = read_record(table, record, received_at)
-        if event is None and problem is None:
-            return None, None
-
-        strong = weak = None
-        ordinal = 0
-        if strong_values is not None:
-            strong = identity_key(source.key, strong_values)
-        if weak_values is not None:
-            weak = identity_key(source.key, weak_values)
-        elif strong is None and event is None:
-            weak = identity_key(source.key, ["bytes", hashlib.sha256(record.raw).hexdigest()])
-        if strong is not None:
-            uid = strong
-        elif weak is not None:
-            ordinal = ordinals.next(weak)
-            uid = ordinal_key(weak, ordinal)
+        reading = _Reading(source, received_at, self._events_limit, self._random_uid)
+        records = reading.table.records(body, media, self._event_limit)
+        if len(body) <= LONG:
+            for record in records:
+                if record.__class__ is Record:
+                    reading.add(record)
+        elif len(body) <= _LARGE:
+            await self._read_long(reading, iter(records))
         else:
-            uid = self._random_uid().bytes
+            async with self._large:
+                await self._read_long(reading, iter(records))
+                return await self._keep(reading)
+        return await self._keep(reading)
 
-        if native is not None and len(native) > _NATIVE_TYPE:
-            native = native[:_NATIVE_TYPE]
-        text = uid_text(uid)
-        kind: str | None = None
-        written: bytes | None = None
-        if event is not None:
-            event["uid"] = text
-            event["source"] = origin(source.name, table, native, received_at)
-            kind = event["type"]
-            if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
-                self._counts.unanswered.add(source.name, kind)
-            try:
-                written = orjson.dumps(event)
-            except TypeError as error:  # half of a surrogate pair
-                kind, problem = None, f"cannot be written as JSON: {error}"
-        return new_entry(
-            (
-                source.name,
-                received_at,
-                record.raw,
-                record.media,
-                uid,
-                strong,
-                weak,
-                ordinal,
-                native,
-                kind,
-                written,
-                problem,
-            )
-        ), text
+    async def _read_long(self, reading: _Reading, records: Iterator[Record | Pause]) -> None:
+        """Read a long body; others have their turns meanwhile."""
+        found = reading.step(records)
+        while found is not None:
+            if found is Pause.LONG:
+                # In a thread, one at a time, and of each source one after the other: nobody waits for more than one
+                # step of each of the others.
+                async with reading.source.turn, self._thread:
+                    found = await asyncio.to_thread(uncollected, reading.step, records)
+                continue
+            if found is Pause.TURN or reading.size > _TURN_BYTES or len(reading.uids) % _TURN == 0:
+                reading.size = 0
+                await asyncio.sleep(0)
+            found = reading.step(records)
 
-    async def _keep(self, source: Source, entries: list[NewEntry], uids: list[Any], oversize: int) -> Receipts:
+    async def _keep(self, reading: _Reading) -> Receipts:
+        entries, uids, source = reading.entries, reading.uids, reading.source
         receipts = await self._append(entries) if entries else []
         accepted = duplicates = quarantined = 0
         at = 0
@@ -210,6 +254,8 @@ class Intake:
                 self._counts.quarantined.add(source.name, entry.native_type or "(unreadable)")
             else:
                 accepted += 1
+        for kind in reading.unanswered:
+            self._counts.unanswered.add(source.name, kind)
         ignored = len(uids) - len(entries)
         counts, name = self._counts, source.name
         if accepted:
@@ -218,4 +264,4 @@ class Intake:
             counts.duplicates[name] += duplicates
         if ignored:
             counts.ignored[name] += ignored
-        return Receipts(accepted, duplicates, quarantined, ignored, uids, oversize)
+        return Receipts(accepted, duplicates, quarantined, ignored, uids, reading.oversize)

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from adapter.mapping.body import HEAD, NDJSON, OVERSIZE, TOO_LARGE, NotReadable, Record, UnknownMedia
-from adapter.mapping.slices import WINDOW
+from adapter.mapping.body import EVENT_LIMIT, HEAD, LONG, NDJSON, OVERSIZE, TOO_LARGE, NotReadable, Record, UnknownMedia
+from adapter.mapping.slices import WINDOW, Pause
 from adapter.mapping.table import Table
 
 Make = Callable[[str], Table]
@@ -168,7 +168,7 @@ def test_objects_one_after_another_are_records_each_with_its_slice(table: Table,
     ids=["list", "list of objects", "objects", "envelope", "lines", "text"],
 )
 def test_records_are_made_as_they_are_taken(table: Table, body: bytes, media: str) -> None:
-    records = (one for one in table.records(body, media, 1024) if one is not None)
+    records = (one for one in table.records(body, media, 1024) if isinstance(one, Record))
     made = [next(records) for _ in range(3)]
     gc.collect()
     assert len(made) == 3
@@ -198,6 +198,25 @@ def test_a_long_body_gives_way_again_and_again(table: Table, body: bytes) -> Non
         for _ in table.records(body, "application/json", 1024):
             turns += 1
     assert turns >= len(body) // WINDOW // 2
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b"[%b,%b,%b]", "application/json"),
+        (b"%b%b%b", "application/json"),
+        (b'{"page":0,"results":[%b,%b,%b]}', "application/json"),
+        (b"%b\n%b\n%b", NDJSON[0]),
+    ],
+    ids=["list", "objects", "envelope", "lines"],
+)
+def test_a_long_event_is_announced(table: Table, body: bytes, media: str) -> None:
+    short, long = b'{"kind":"in"}', b'{"kind":"in","text":"%b"}' % (b"x" * LONG)
+    found = [one for one in table.records(body % (short, long, short), media, EVENT_LIMIT) if one is not Pause.TURN]
+    raws = [one.raw if isinstance(one, Record) else one for one in found]
+    assert raws[-4:] == [short, Pause.LONG, long, short]
+    # So is the body, of which the beginning may be read as a whole.
+    assert set(raws[:-4]) == {Pause.LONG}
 
 
 def test_an_event_that_is_too_large_is_kept_by_its_head_size_and_hash(table: Table) -> None:

@@ -139,6 +139,13 @@ def test_so_does_one_whose_secret_is_no_plain_text(value: str) -> None:
     assert cleaned.startswith('{"a": 1, "token": [redacted]')
 
 
+@pytest.mark.parametrize("before", range(4085, 4105))
+@pytest.mark.parametrize("value", ['"token":   "hunter2"', 'token="hunter2"'])
+def test_so_does_one_far_behind_in_the_text(before: int, value: str) -> None:
+    cleaned = Redactor([Redaction.model_validate({"in": "token"})]).redact_text(f"{'x' * before} {value} end")
+    assert cleaned == f"{'x' * before} {value.replace(value[-9:], '[redacted]')} end"
+
+
 def test_pairs_of_a_text_that_cannot_be_parsed_show_none_either() -> None:
     redactor = Redactor([Redaction.model_validate({"in": "representation", "keys": ["secret"]})])
     assert (

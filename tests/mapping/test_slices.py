@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.mapping import slices
-from adapter.mapping.slices import Unbalanced, lines, list_elements, objects
+from adapter.mapping.slices import Pause, Unbalanced, lines, list_elements, objects
 
 TEXTS = st.text(alphabet='ab"\\[]{},: é\n', max_size=6)
 VALUES = st.recursive(
@@ -29,10 +29,10 @@ def scanned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "NATIVE_COMMAS", -1)
 
 
-def found(scan: Callable[[bytes], Iterator[bytes | None]], body: bytes, window: int = 1 << 14) -> list[bytes]:
+def found(scan: Callable[[bytes], Iterator[bytes | Pause]], body: bytes, window: int = 1 << 14) -> list[bytes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "WINDOW", window)
-        return [one for one in scan(body) if one is not None]
+        return [one for one in scan(body) if isinstance(one, bytes)]
 
 
 @given(values=st.lists(VALUES, max_size=4), indent=st.sampled_from([None, 0, 1]), window=WINDOWS)
