@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import structlog
 from aiohttp import StreamReader, hdrs, web
 
-from adapter.memory import return_small_blocks
+from adapter.memory import return_free_pages, return_small_blocks
 from adapter.problem import problem
 
 _log = structlog.get_logger("adapter.http")
@@ -29,6 +30,9 @@ HEADER_LIMIT = 32 * 1024
 #: Connections that may have half a header at the same time, and that may drop the rest of a refused body. In good
 #: company both last a moment; each holds a header that may be long.
 _UNFINISHED = 1000
+
+#: Connections of which the rest of a body is dropped at the same time; the others wait for their turn.
+_DROPPED_AT_ONCE = 32
 
 #: Bytes that a connection buffers of a body nobody reads.
 _READ_BUFFER = 64 * 1024
@@ -85,6 +89,7 @@ class Connection(web.RequestHandler):
         "_has_paused",
         "_header_bytes",
         "_header_since",
+        "_must_wait",
         "_stuck_since",
     )
 
@@ -106,6 +111,8 @@ class Connection(web.RequestHandler):
         self._stuck_since = 0.0
         #: Whether reading was ever paused, because a body was not taken as fast as it came.
         self._has_paused = False
+        #: Whether nothing is read because others drop the rest of their bodies.
+        self._must_wait = False
 
     @property
     def used(self) -> float:
@@ -193,6 +200,22 @@ class Connection(web.RequestHandler):
         # Called whenever a body is taken, and costs as much as reading a request; small bodies never cause a pause.
         if self._has_paused:
             super().resume_reading(resume_parser)
+
+    def wait_to_drop(self) -> None:
+        """Read nothing until it is the turn of this connection to drop the rest of its body."""
+        self._must_wait = True
+        self._pause_transport_reading()
+
+    def drop(self) -> None:
+        """It is its turn."""
+        if self._must_wait:
+            self._must_wait = False
+            self._has_paused = True
+            self.resume_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if not self._must_wait:
+            super()._resume_transport_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -318,11 +341,16 @@ class Connections(web.Server):
 
     def dropping(self, connection: Connection) -> None:
         """A connection begins to drop the rest of a body. Where there are too many, the oldest gives way."""
+        if len(self._dropping) >= _DROPPED_AT_ONCE:
+            connection.wait_to_drop()
         _add(self._dropping, connection)
 
     def not_dropping(self, connection: Connection) -> None:
         """The connection is gone."""
-        self._dropping.pop(connection, None)
+        if self._dropping.pop(connection, self) is None and not self._dropping:
+            return_free_pages()
+        for one in islice(self._dropping, _DROPPED_AT_ONCE):
+            one.drop()
 
     def _make_room(self, newest: web.RequestHandler) -> None:
         """Close the connection that has been unused for longest, if it is not being answered; else the newest."""

@@ -20,6 +20,8 @@ _ENDS = ("", "-wal", "-shm")
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_AT, _HEAD = 68, 72
 _FIRST_PAGE = 4096
+#: Its last bit tells the order of bytes in checksums.
+_WAL_MAGIC = bytes.fromhex("377f0682")
 
 
 class Files:
@@ -33,11 +35,12 @@ class Files:
         self.identity = identity if identity is not None else [_identity(name) for name in self._names]
 
     def foreign(self) -> str | None:
-        """What is wrong with the beginning of the database on the disk; ``None`` if it is a log's. SQLite does not look
-        there as long as a newer first page stands in the WAL.
+        """What is wrong with the beginnings of the database and its WAL on the disk; ``None`` if they are a log's.
+        SQLite does not look at them while it has both open: a newer first page stands in the WAL, and where its frames
+        are, in the index.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: they cannot be read.
         """
         with open(self._names[0], "rb") as file:  # noqa: PTH123 - the name is a text
             head = file.read(_HEAD)
@@ -45,9 +48,13 @@ class Files:
             is_new = os.fstat(file.fileno()).st_size <= _FIRST_PAGE
         application = int.from_bytes(head[_APPLICATION_AT:_HEAD])
         known = (APPLICATION, 0) if is_new else (APPLICATION,)
-        if (head.startswith(_MAGIC) and application in known) or (is_new and not head):
-            return None
-        return f"{self._names[0]}: its beginning was overwritten by something that is no log"
+        if not (head.startswith(_MAGIC) and application in known) and not (is_new and not head):
+            return f"{self._names[0]}: its beginning was overwritten by something that is no log"
+        with open(self._names[1], "rb") as file:  # noqa: PTH123 - the name is a text
+            head = file.read(len(_WAL_MAGIC))
+        if head and head[:-1] != _WAL_MAGIC[:-1]:
+            return f"{self._names[1]}: its beginning was overwritten by something that is no WAL"
+        return None
 
     def problem(self) -> str | None:
         """What is wrong with one of the files, with its name; ``None`` if they are those that were opened."""

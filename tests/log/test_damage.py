@@ -210,6 +210,16 @@ async def test_damage_is_found_in_the_background(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("checked_soon")
+async def test_a_wal_that_is_overwritten_is_damage(path: Path) -> None:
+    wal = path.with_name("log.sqlite-wal")
+    async with open_sqlite_log(path) as log:
+        await fill(log)
+        with wal.open("r+b") as file:
+            file.write(bytes(wal.stat().st_size))
+        assert "log.sqlite-wal" in await damage(log)
+
+
+@pytest.mark.usefixtures("checked_soon")
 @pytest.mark.parametrize("application", [0, 7])
 async def test_another_database_in_the_same_file_is_damage(path: Path, tmp_path: Path, application: int) -> None:
     with closing(sqlite3.connect(tmp_path / "theirs")) as theirs:

@@ -54,7 +54,7 @@ async def test_a_short_body_does_not_wait_for_a_long_event(intake: Intake, sourc
         return receipts
 
     # What is neither JSON nor short is searched for names of secrets.
-    long = b'[{' + b'"token"' * 140_000 + b'}]'
+    long = b"[{" + b'"token"' * 140_000 + b"}]"
     receipts = await asyncio.gather(take("long", long), take("short", event("a")))
     assert order == ["short", "long"]
     assert [one.quarantined for one in receipts] == [1, 0]
