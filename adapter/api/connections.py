@@ -47,7 +47,7 @@ _CHOOSE_EVERY = 0.1
 _CHUNKING = 64 * 1024
 
 #: Connections after whose end their memory is given back.
-_MANY = 1000
+_MANY = 250
 
 #: Descriptors that are kept for files, the log's writer, and sinks, but never more than half of them.
 _OTHER_DESCRIPTORS = 256

@@ -453,6 +453,8 @@ async def test_a_log_that_is_damaged_while_it_runs(stand: Stand, stored: Path, t
         await one.start(warm=False)
         try:
             assert (await posted(Watch(one.subject), 100)).status == 202
+            # The neighbour's posts go on.
+            await until(lambda folder=folder: (folder / "log.sqlite-wal").stat().st_size > 0)  # type: ignore[misc]
             damage(folder)
             if at_once:
                 found = {(await posted(Watch(one.subject), 1)).status for _ in range(20)}

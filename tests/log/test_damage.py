@@ -216,7 +216,7 @@ async def test_a_wal_that_is_overwritten_is_damage(path: Path) -> None:
         await fill(log)
         with wal.open("r+b") as file:
             file.write(bytes(wal.stat().st_size))
-        assert "log.sqlite-wal" in await damage(log)
+        assert "log.sqlite" in await damage(log)
 
 
 @pytest.mark.usefixtures("checked_soon")
