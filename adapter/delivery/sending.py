@@ -70,6 +70,8 @@ class Sender:
                 answers = await self._sink.send(flight.entries)
                 if len(answers) != len(flight.entries):
                     raise ValueError(f"{len(answers)} answers for {len(flight.entries)} entries")
+                if wrong := [one for one in answers if one is not DELIVERED and not isinstance(one, Answer)]:
+                    raise TypeError(f"{wrong[0]!r} is no answer")
             except Exception:
                 _log.exception("sink_send_failed", sink=self._name)
                 answers = [Later("this program failed to send it; its log says how")] * len(flight.entries)

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -255,6 +255,22 @@ async def test_a_refused_message_is_tried_again_by_its_schedule(log: Log) -> Non
         assert delivery.snapshot().counts.delivered == 20
     assert tries[3] == 3
     assert sum(tries.values()) == 22
+    await check_settled_law(log)
+
+
+@pytest.mark.parametrize("window", [1, 4])
+async def test_what_a_sink_does_not_answer_is_sent_again(log: Log, window: int) -> None:
+    await append(log, 20)
+    tries: Counter[int] = Counter()
+
+    def reply(entry: Entry) -> Answer:
+        tries[entry.position] += 1
+        return cast(Answer, None) if entry.position == 3 and tries[3] < 3 else DELIVERED
+
+    async with delivering(log, Told(reply, window=window)) as delivery:
+        await caught_up(delivery)
+        assert delivery.snapshot().counts.delivered == 20
+    assert tries[3] == 3
     await check_settled_law(log)
 
 
