@@ -133,6 +133,19 @@ async def test_who_sends_much_without_a_credential_is_told_so(service: Opened) -
             assert response.status == 202
 
 
+async def test_of_many_refused_bodies_a_few_are_dropped_at_a_time_and_each_in_its_turn(
+    service: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapter.api.connections._DROPPED_AT_ONCE", 2)
+
+    async def refused() -> int:
+        caller = await call(service, post("", 16_000_000))
+        await caller.send(b" " * 16_000_000)
+        return (await caller.head())[0]
+
+    assert await asyncio.gather(*(refused() for _ in range(8))) == [401] * 8
+
+
 async def test_the_caller_is_judged_before_he_is_told_to_go_on(service: Opened) -> None:
     expect = "Expect: 100-continue\r\n"
     refused = await call(service, post(expect, 2))
