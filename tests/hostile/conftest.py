@@ -35,13 +35,14 @@ def limits(full: bool) -> Limits:
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Callable[[Row], None]:
     """Takes rows of the table, which is written as it grows if it was asked for."""
-    rows: list[Row] = []
+    rows: dict[tuple[str, str], Row] = {}
     file: Path | None = request.config.getoption(_TABLE, default=None)
 
     def take(row: Row) -> None:
-        rows.append(row)
+        # An attack that is tried again counts as it went at last.
+        rows[row.group, row.attack] = row
         if file is not None:
-            write_table(rows, file)
+            write_table(rows.values(), file)
 
     return take
 

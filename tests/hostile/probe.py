@@ -65,6 +65,8 @@ class Phase:
     #: Resident memory of all processes, bytes: the most, and the last.
     peak: int = 0
     memory: int = 0
+    #: Share of the processors' time that the host of a virtual machine took for others.
+    stolen: float = 0.0
 
 
 def processes(root: int) -> Iterator[Path]:
@@ -96,6 +98,12 @@ def cpu(root: int) -> float:
     return total / 1e9
 
 
+def processors() -> tuple[int, int]:
+    """Ticks of all processors since the start, and those of them that the host took for others."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks), ticks[7]
+
+
 class Probe:
     """Probes one service."""
 
@@ -106,6 +114,7 @@ class Probe:
         self._number = question.first
         self._pending: set[asyncio.Task[None]] = set()
         self._phase = Phase()
+        self._processors = processors()
 
     async def run(self) -> None:
         """Probe until it is cancelled."""
@@ -121,6 +130,9 @@ class Probe:
     async def next_phase(self) -> Phase:
         """Begin a phase; the one that ended, once all of its probes are answered or given up."""
         ended, self._phase = self._phase, Phase()
+        before, self._processors = self._processors, processors()
+        (total, stolen), (total_before, stolen_before) = self._processors, before
+        ended.stolen = (stolen - stolen_before) / max(1, total - total_before)
         while waiting := [task for task in self._pending if task.get_name() == str(id(ended))]:
             await asyncio.wait(waiting)
         return ended
