@@ -41,6 +41,7 @@ class _Event(Struct, gc=False, rename="camel"):
     type: str
     outcome: str
     source: _Origin
+    id: str | None = None
     realm_id: str | None = None
     realm_name: str | None = None
     error: str | None = None
@@ -75,6 +76,8 @@ class Facets(Struct, frozen=True, gc=False):
     #: As the provider wrote it, so far as one could be as long.
     address: str | None
     session: str | None
+    #: The provider's own id of it.
+    id: str | None
     event: _Event
 
     @property
@@ -131,6 +134,7 @@ def facets(event: bytes) -> Facets:
         who.client_id,
         None if address is None else address[:100],
         who.session_id or details.get("code_id"),
+        read.id,
         read,
     )
 

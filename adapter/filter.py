@@ -37,6 +37,7 @@ NAMES = (
     "client",
     "ip",
     "session",
+    "id",
     "q",
 )
 #: Bounds in time: the first of a pair is included, the second is not.
@@ -409,6 +410,8 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[Facets], bool]:
             return lambda facets: facets.client in wanted
         case "session":
             return lambda facets: facets.session in wanted
+        case "id":
+            return lambda facets: facets.id in wanted
         case "ip":
             ranges = [address_range(value) for value in term.values]
             return lambda facets: (ip := facets.ip) is not None and any(low <= ip <= high for low, high in ranges)

@@ -155,7 +155,7 @@ async def open_service(
             lambda: read_mappings(tables),
             lambda: read_renormalization(renormalization),
         ]
-        lookup = Lookup(log, present)
+        lookup = Lookup(log, search, lambda: tables.catalogue)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [

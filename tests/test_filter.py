@@ -180,6 +180,13 @@ def test_a_session_is_the_code_id_where_no_session_is_known() -> None:
     assert not matches(make_event(authDetails={"sessionId": "s1"}, details={"code_id": "c1"}), session="c1")
 
 
+def test_an_event_is_found_by_the_id_that_its_provider_gave_it() -> None:
+    assert matches(make_event(id="e1"), id="e1")
+    assert not matches(make_event(id="e1"), id="e2")
+    assert not matches(make_event(), id="e1")
+    assert matches(make_event(), not_id="e1")
+
+
 def test_a_realm_is_found_by_id_and_by_name() -> None:
     event = make_event(realmId="r1", realmName="acme")
     assert matches(event, realm="r1")

@@ -60,6 +60,7 @@ _MEANING = {
     "client": "Client or application",
     "ip": "Address, or network (CIDR)",
     "session": "The provider's session id",
+    "id": "The provider's own id of the event",
     "q": "Words that all occur; a * at a word's end stands for any ending",
     "from": "Happened at or after this moment",
     "to": "Happened before this moment",
@@ -205,16 +206,16 @@ class Feed:
         if with_raw:
             authorize(request, Permission.RAW)
         with self._questions.taken(caller(request)):
-            event = await self._event(request.match_info["uid"], with_raw)
+            event = await self._event(request.match_info["uid"], with_raw, caller(request))
             return await sent_json(request, event, reading_timeout=self._reading_timeout)
 
-    async def _event(self, name: str, with_raw: bool) -> bytes:
+    async def _event(self, name: str, with_raw: bool, caller: str) -> bytes:
         """One event, as JSON.
 
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
-        entry = await self._lookup.find(name)
+        entry = await self._lookup.find(name, caller)
         if entry is None:
             raise RequestError(
                 404, "Not found", "There is no event with this uid, and none whose provider gave it this id."

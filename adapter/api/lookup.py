@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from adapter.errors import RequestError
+from adapter.filter import LENGTH_LIMIT, Filter, Term
 from adapter.log.protocol import Log
-from adapter.model import Entry, id_key, uid_text
-from adapter.sources.intake import Source
+from adapter.mapping.catalogue import Catalogue
+from adapter.model import Entry, uid_text
+from adapter.search.search import Search
+
+#: Events of one id that are told.
+_TOLD = 20
 
 
 class Lookup:
     """Finds what stands for an event, or for something quarantined, now."""
 
-    def __init__(self, log: Log, sources: Mapping[str, Source]) -> None:
-        """``sources``: those that are configured, by name."""
+    def __init__(self, log: Log, search: Search, catalogue: Callable[[], Catalogue]) -> None:
         self._log = log
-        self._sources = sources
+        self._search = search
+        self._catalogue = catalogue
 
-    async def find(self, name: str) -> Entry | None:
-        """The entry with this uid, or else the one whose provider gave it this id.
-
-        The log's identities know an id if the table has it for its strong key, and if it came with the event's first
-        copy; so it costs nothing to be found by.
+    async def find(self, name: str, caller: str = "") -> Entry | None:
+        """The entry with this uid, or else the event whose provider gave it this id. ``caller``: whose turn it is in
+        the search.
 
         Raises:
-            RequestError: 409, several sources have an event of this id; says which.
+            RequestError: 409, several events have this id; says which. 503, the search cannot tell now.
+            StoreUnavailable: log or search cannot be read now.
         """
         try:
             position = await self._log.latest(uuid.UUID(name).bytes)
@@ -35,12 +39,14 @@ class Lookup:
         if position:
             found = await self._log.fetch([position])
             return found[0] if found else None
-        keys = {id_key(source.key, name) for source in self._sources.values()}
-        positions = [position for key in keys if (position := await self._log.latest(key))]
+        if len(name) > LENGTH_LIMIT:
+            return None
+        by_id = Filter(self._catalogue(), (Term("id", False, (name,)),))
+        page = await self._search.find(by_id, limit=_TOLD, caller=caller)
         # One by one: each may be as large as a read may be.
-        entries = [entry for position in sorted(positions) for entry in await self._log.fetch([position])]
+        entries = [entry for position in page.positions for entry in await self._log.fetch([position])]
         if len(entries) > 1:
             told = ", ".join(f"{uid_text(entry.uid)} ({entry.source})" for entry in entries)
-            detail = f"Several sources have an event of this id; ask for one of them by its uid: {told}."
+            detail = f"Several events have this id; ask for one of them by its uid: {told}."
             raise RequestError(409, "Several events", detail, allowed=[uid_text(entry.uid) for entry in entries])
         return entries[0] if entries else None

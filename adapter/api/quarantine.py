@@ -144,16 +144,16 @@ class QuarantinePages:
     async def show(self, request: web.Request) -> web.StreamResponse:
         with_raw = self._with_raw(request)
         with self._questions.taken(caller(request)):
-            body = await self._entry(request.match_info["uid"], with_raw)
+            body = await self._entry(request.match_info["uid"], with_raw, caller(request))
             return await sent_json(request, body, reading_timeout=self._reading_timeout)
 
-    async def _entry(self, name: str, with_raw: bool) -> bytes:
+    async def _entry(self, name: str, with_raw: bool, caller: str) -> bytes:
         """One quarantined entry, as JSON.
 
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
-        entry = await self._lookup.find(name)
+        entry = await self._lookup.find(name, caller)
         if entry is None or entry.event is not None:
             raise RequestError(404, "Not found", "Nothing with this uid is quarantined.")
         told: dict[str, Any] = {

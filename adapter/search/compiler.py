@@ -13,6 +13,7 @@ from adapter.search.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Wo
 from adapter.search.store import (
     ACTOR,
     CLIENT,
+    ID,
     REALM,
     SESSION,
     TARGET,
@@ -28,6 +29,7 @@ _REMEMBERED = 16
 
 _ROLES = {
     "session": (SESSION,),
+    "id": (ID,),
     "target": (TARGET,),
     "actor": (ACTOR,),
     "user": (ACTOR, TARGET),
@@ -46,7 +48,7 @@ class Compiler:
         self._connection = connection
         secret: bytes
         secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
-        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM)}
+        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
         self._symbols: dict[str, dict[int, Symbol]] = {"kind": {}, "origin": {}}
         #: What some filters mean among the kinds and origins there are.
         self._meant: dict[tuple[object, ...], Symbolic | None] = {}

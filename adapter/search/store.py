@@ -36,7 +36,7 @@ from adapter.facets import MAPPED, SYSTEM, address_bytes, facets
 from adapter.log.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 4
+VERSION = 5
 
 SCHEMA = """
 CREATE TABLE event (
@@ -77,7 +77,7 @@ PART_SIZE = 1 << 17
 SYMBOLS_LIMIT, SYMBOL_LENGTH = 4_096, 400
 
 #: Roles of a text, before its fingerprint is made. Type and realm have keys only where kind and origin are general.
-ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM = "a", "t", "c", "s", "y", "r"
+ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM = "a", "t", "c", "s", "i", "y", "r"
 
 _NEGATIVE = -(1 << 63)
 #: How many fingerprints of a role, and how many addresses, are remembered, and of texts of which length.
@@ -252,8 +252,8 @@ class Store:
             if is_damage(error) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise Unusable(str(error)) from None
             raise
-        self._actors, self._targets, self._clients, self._sessions, self._types, self._realms = (
-            Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, TYPE, REALM)
+        self._actors, self._targets, self._clients, self._sessions, self._ids, self._types, self._realms = (
+            Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)
         )
         self._addresses = _Addresses()
         self._inode = self._path.stat().st_ino
@@ -300,6 +300,8 @@ class Store:
                 numbers.append((clients[found.client], time, position))
             if found.session is not None:
                 numbers.append((sessions.fingerprint(found.session), time, position))
+            if found.id is not None:
+                numbers.append((self._ids.fingerprint(found.id), time, position))
             address = None if found.address is None else addresses[found.address]
             if type(address) is int:
                 numbers.append((address, time, position))

@@ -106,6 +106,7 @@ EVENTS = st.builds(
     ),
     outcome=st.sampled_from(["success", "failure", "unknown"]),
     reason=st.sampled_from([None, "bad_credentials", "unknown_user", "delivery_failed", "gone_from_the_list"]),
+    id=st.sampled_from([None, "e1", "u1"]),
     realmId=st.sampled_from([None, "r1", "acme"]),
     realmName=st.sampled_from([None, "acme", "other"]),
     authDetails=st.fixed_dictionaries(
@@ -154,6 +155,7 @@ _VALUES = {
     "client": st.sampled_from(["app", "nothing"]),
     "ip": st.sampled_from(["10.0.0.1", "10.0.0.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "::ffff:10.0.0.1", "::1"]),
     "session": st.sampled_from(["s1", "s2"]),
+    "id": st.sampled_from(["e1", "u1"]),
     "q": st.sampled_from(["alice", "ali*", "bob acme", "zoë", "ZOE*", "login error", "acme.test", "nothing", "users"]),
 }
 _MOMENTS = ("from", "to", "received_from", "received_to")
@@ -183,7 +185,7 @@ SMALL_FILTERS = st.lists(
 
 #: Of a filter: so many values more that nothing has.
 _MORE: dict[str, list[str]] = {
-    **dict.fromkeys(("realm", "user", "actor", "target", "client", "session", "source"), NOBODY),
+    **dict.fromkeys(("realm", "user", "actor", "target", "client", "session", "id", "source"), NOBODY),
     "type": [f"access.{name}" for name in NOBODY],
     "ip": [f"198.51.100.{number}" for number in range(1, 40, 2)] + [f"198.{number}.0.0/16" for number in range(60, 80)],
     "q": [f"word{number}" for number in range(30)],
