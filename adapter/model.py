@@ -56,22 +56,45 @@ def source_key(key: str) -> bytes:
     return uuid.uuid5(NAMESPACE, key).bytes
 
 
-def identity_key(source: bytes, values: list[str | None]) -> bytes:
-    """16 bytes that stand for one native event of a source: a UUIDv5 over the values it is known by.
+def identity_digest(source: bytes, values: list[str | None]) -> bytes:
+    """16 bytes made of the values by which a native event of a source is known: a UUIDv5 of them.
 
-    The values are written as JSON, so that no value can pose as two. An event's uid is its first key.
+    The values are written as JSON, so that no value can pose as two. With the event's time it makes a key.
     """
     return uuid5_bytes(source, orjson.dumps(values))
 
 
-def id_key(source: bytes, id: str) -> bytes:
-    """The strong key of the event of a source that its provider knows by this id."""
-    return identity_key(source, ["id", id])
+def identity_key(seconds: int, digest: bytes) -> bytes:
+    """16 bytes by which a native event is known: its own time in whole seconds (0: it has none) in four bytes, then
+    the last twelve of its digest, in the form of a UUIDv8 (RFC 9562, section 5.8).
+
+    Time leads, so that the keys of events that happen at about the same time lie together in an index. An event's uid
+    is its first key.
+    """
+    return (seconds << 96 | (int.from_bytes(digest[4:], "big") ^ _VERSION_5 ^ _VERSION_8)).to_bytes(16, "big")
 
 
-def ordinal_key(weak: bytes, ordinal: int) -> bytes:
-    """The key of the ``ordinal``-th (from 0) of several events whose weak keys are equal."""
-    return weak if ordinal == 0 else uuid5_bytes(weak, b"%d" % ordinal)
+def numbered_key(key: bytes, number: int | bytes) -> bytes:
+    """A key derived from another one, of the same form and with the same time in front: that of the ``number``-th
+    (from 0, which is the key itself) of several events, or one named by bytes."""
+    if number == 0:
+        return key
+    derived = uuid5_bytes(key, b"%d" % number if isinstance(number, int) else number)
+    return derived if is_former_key(key) else identity_key(int.from_bytes(key[:4], "big"), derived)
+
+
+def is_former_key(key: bytes) -> bool:
+    """Whether a key is one of a log of an older version: a digest, without a time in front."""
+    return key[6] >> 4 == 5
+
+
+#: Latest time that a key can begin with, seconds.
+_LATEST = 0xFFFFFFFF
+
+
+def leading_seconds(time: int | None) -> int:
+    """What the keys of an event of this time (epoch milliseconds) begin with; 0 where it has none of its own."""
+    return 0 if time is None or time < 0 else min(time // 1000, _LATEST)
 
 
 def uuid5_bytes(namespace: bytes, name: bytes) -> bytes:
@@ -83,6 +106,7 @@ def uuid5_bytes(namespace: bytes, name: bytes) -> bytes:
 #: Of a UUID: the bits that neither version nor variant take, and both of them set.
 _FREE_BITS = ~(0xF << 76 | 0x3 << 62)
 _VERSION_5 = 0x5 << 76 | 0x2 << 62
+_VERSION_8 = 0x8 << 76 | 0x2 << 62
 
 
 def uid_text(uid: bytes) -> str:

@@ -143,7 +143,7 @@ def show(
 ) -> None:
     """Show one event in full, or what was quarantined instead of one.
 
-    For example: idp-adapter events show 0b5f3a52-2a0e-5c0a-9a57-0f0f6a1c9e11 --raw
+    For example: idp-adapter events show 69f8520c-2a0e-8c0a-9a57-0f0f6a1c9e11 --raw
     """
 
     query, name = [("raw", "1" if raw else "0")], quote(uid, safe="")

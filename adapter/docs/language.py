@@ -251,6 +251,7 @@ unknown: {type: "access.{native}", outcome: success, pattern: "[A-Z_]+"}
 identity:
   strong: id
   weak: [at, "@native", user.id, ip]
+  time: varies
 """,
     ),
     ActorRule: (

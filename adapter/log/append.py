@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapter.log.compression import Compression
-from adapter.log.identity import Identities, keys_of
-from adapter.log.index import Index
-from adapter.log.packing import Packed, Run, without
+from adapter.log.contents import TransactionContents
+from adapter.log.identity import Former, Identities, Known, keys_of
+from adapter.log.index import find_keys, store_keys
+from adapter.log.packing import Packed, Run, renamed, repacked
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.revising import find_standing, store_revisions
 from adapter.log.storing import Frame, Row, store_contents, store_entries, store_events, store_raws
+from adapter.model import uid_text
 
 #: Of a large request, one statement takes so many rows, or about so many bytes of contents.
 STATEMENT_ENTRIES, STATEMENT_SIZE = 4096, 4 * 1024 * 1024
@@ -39,12 +41,13 @@ class Appender:
     def __init__(self, connection: sqlite3.Connection, compression: Compression) -> None:
         self._connection = connection
         self._compression = compression
-        self._index = Index(connection)
         noted = "SELECT latest, position FROM arrival ORDER BY latest DESC, position DESC LIMIT 1"
         later = "SELECT coalesce(max(position), 0), coalesce(max(received_at), -1) FROM entry WHERE position > ?"
         latest, position = connection.execute(noted).fetchone() or (-1, 0)
         head, latest_after = connection.execute(later, (position,)).fetchone()
         sources = dict(connection.execute("SELECT name, id FROM source"))
+        (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
+        self._former = Former(until)
         #: As committed, and as it will be when the transaction that runs is.
         self._place = self._next = _Place(max(head, position), max(latest, latest_after), position, sources)
 
@@ -58,44 +61,64 @@ class Appender:
 
         To be called once in a transaction; `commit` follows, or `roll_back`.
         """
-        new: list[NewEntry] = []
-        receipts = self._resolve(requests, new)
-        if new:
-            self._store(new)
+        contents = TransactionContents(self._connection, self._compression, self._place.head)
+        receipts = self._resolve(requests, contents)
+        if contents.new:
+            self._store(contents.new)
         return receipts
 
-    def _resolve(self, requests: Sequence[Sequence[NewEntry]], new: list[NewEntry]) -> list[list[Receipt]]:
-        """The receipts of requests; their keys are stored, and ``new`` gets the entries that are to be."""
+    def _resolve(self, requests: Sequence[Sequence[NewEntry]], contents: TransactionContents) -> list[list[Receipt]]:
+        """The receipts of requests; their keys are stored, and ``contents`` gets the entries that are to be."""
         self._next = replace(self._place, sources=dict(self._place.sources))
-        keys = keys_of([entry for request in requests for entry in request])
-        identities = Identities(self._index.find(keys), lambda key: self._index.find([key]).get(key))
+        keys = keys_of([entry for request in requests for entry in request], self._former)
+        known = find_keys(self._connection, {key for those in keys for key in those if key is not None})
+        identities = Identities(known, self._look_up, contents)
         receipts: list[list[Receipt]] = []
+        new, places = contents.new, contents.places
+        before = self._place.head + 1
+        of_entry = iter(keys)
         for request in requests:
+            identities.begin_request()
             answers = []
-            for entry in request:
-                position = self._place.head + len(new) + 1
-                known = identities.resolve(entry, position)
-                if known is None:
-                    new.append(entry)
-                    answers.append(receipt((entry.uid, position)))
-                else:
-                    answers.append(receipt((known.uid, None)))
+            for place, entry in enumerate(request):
+                position = before + len(new)
+                new.append(entry)
+                places.append(place)
+                found = identities.resolve(entry, next(of_entry), position)
+                if found.position != position:
+                    new.pop()
+                    places.pop()
+                    answers.append(receipt((found.uid, None)))
+                    continue
+                if found.uid != entry.uid:
+                    new[-1] = _renamed(entry, found.uid)
+                answers.append(receipt((found.uid, position)))
             receipts.append(answers)
         if identities.changed:
-            self._index.store(identities.changed)
+            store_keys(self._connection, identities.changed)
         return receipts
+
+    def _look_up(self, key: bytes) -> Known | None:
+        return find_keys(self._connection, (key,)).get(key)
 
     def append_packed(self, request: Packed) -> list[Receipt]:
         """The same for one large request, whose contents are compressed already."""
-        new: list[NewEntry] = []
-        (receipts,) = self._resolve([request.entries], new)
+        contents = TransactionContents(self._connection, self._compression, self._place.head)
+        contents.packed = request
+        (receipts,) = self._resolve([request.entries], contents)
+        new = contents.new
         kept = [one.position is not None for one in receipts]
+        uids = [
+            uid_text(one.uid).encode() if one.position is not None and one.uid != entry.uid else None
+            for one, entry in zip(receipts, request.entries, strict=True)
+        ]
         runs: list[Run] = []
         start = 0
         for run in request.runs:
-            here = kept[start : start + len(run.raw_sizes)]
-            start += len(here)
-            runs += [run] if all(here) else without(self._compression, run, here)
+            end = start + len(run.raw_sizes)
+            is_whole = all(kept[start:end]) and not any(uids[start:end])
+            runs += [run] if is_whole else repacked(self._compression, run, kept[start:end], uids[start:end])
+            start = end
         sizes = [size for run in runs for size in run.event_sizes]
         first = self._next.head + 1
         for begin in range(0, len(new), STATEMENT_ENTRIES):
@@ -131,12 +154,10 @@ class Appender:
     def commit(self) -> None:
         """What was appended stands."""
         self._place = self._next
-        self._index.commit()
 
     def roll_back(self) -> None:
         """What was appended since the last commit does not stand."""
         self._next = self._place
-        self._index.roll_back()
 
     def _store(self, new: Sequence[NewEntry]) -> None:
         first = self._next.head + 1
@@ -177,6 +198,11 @@ class Appender:
             assert number is not None
             self._next.sources[name] = number
         return number
+
+
+def _renamed(entry: NewEntry, uid: bytes) -> NewEntry:
+    event = None if entry.event is None else renamed(entry.event, uid_text(uid).encode())
+    return entry._replace(uid=uid, event=event)
 
 
 def _together(runs: Sequence[Run]) -> Iterator[list[Run]]:

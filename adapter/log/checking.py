@@ -11,8 +11,6 @@ import asyncio
 import time
 from pathlib import Path
 
-import orjson
-
 from adapter.errors import StoreDamaged, StoreError, StoreMismatch
 from adapter.log.damage import Damage
 from adapter.log.files import Files
@@ -34,13 +32,13 @@ _OTHERS = (
     "SELECT sum(length(name) + length(text)) FROM note",
     "SELECT sum(length(name) + length(filter)) FROM reader",
     "SELECT sum(length(answer)) FROM held",
-    "SELECT sum(length(keys) + length(fields)) FROM recent",
+    "SELECT max(until) FROM former",
 )
 
-# Of a stretch of entries: those whose uid the tree of identities does not know. Parameters: after, until.
+# Of a stretch of entries: the first one whose uid the index does not know. Parameters: after, until.
 _UNKNOWN = """
-SELECT json_group_array(json_array(hex(uid), position)) FROM entry
-WHERE position > ?1 AND position <= ?2 AND NOT EXISTS (SELECT 1 FROM identity WHERE key = entry.uid)
+SELECT position FROM entry
+WHERE position > ?1 AND position <= ?2 AND NOT EXISTS (SELECT 1 FROM identity WHERE key = entry.uid) LIMIT 1
 """
 
 
@@ -118,13 +116,6 @@ def check_stretch(reader: Reader, after: int, head: int) -> int:
 
 
 def _check_identities(reader: Reader, after: int, until: int) -> None:
-    unknown = orjson.loads(reader.execute(_UNKNOWN, (after, until)).fetchone()[0])
-    if not unknown:
-        return
-    # They are in the part of the index that waits, or nowhere.
-    waiting: set[bytes] = set()
-    for (keys,) in reader.execute("SELECT keys FROM recent"):
-        waiting.update([keys[start : start + 16] for start in range(0, len(keys), 16)])
-    for uid, position in unknown:
-        if bytes.fromhex(uid) not in waiting:
-            raise UnreadableRow(f"the identity of the entry at position {position} is missing")
+    row = reader.execute(_UNKNOWN, (after, until)).fetchone()
+    if row is not None:
+        raise UnreadableRow(f"the identity of the entry at position {row[0]} is missing")

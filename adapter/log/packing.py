@@ -35,6 +35,8 @@ class Packed:
     #: ``raw`` is empty, and so is ``event`` where there is one.
     entries: list[NewEntry] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    #: The last run that was looked into: its first entry, events and native bytes.
+    _unpacked: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
 
     def add(self, compression: Compression, entries: Sequence[NewEntry]) -> None:
         """Take some entries more."""
@@ -45,6 +47,30 @@ class Packed:
             [entry.media for entry in entries],
         )
         self.entries += [entry._replace(raw=b"", event=None if entry.event is None else b"") for entry in entries]
+
+    def event(self, compression: Compression, place: int) -> bytes:
+        """The event of one of the entries."""
+        return self._contents(compression, place)[0]
+
+    def raw(self, compression: Compression, place: int) -> bytes:
+        """The native bytes of one of the entries."""
+        return self._contents(compression, place)[1]
+
+    def _contents(self, compression: Compression, place: int) -> tuple[bytes, bytes]:
+        start, pieces = self._unpacked
+        if not start <= place < start + len(pieces):
+            start = 0
+            for run in self.runs:
+                if place < start + len(run.raw_sizes):
+                    break
+                start += len(run.raw_sizes)
+            events, raws = (
+                _pieces(compression, frame, sizes)
+                for frame, sizes in ((run.events, run.event_sizes), (run.raws, run.raw_sizes))
+            )
+            pieces = list(zip(events, raws, strict=True))
+            self._unpacked = start, pieces
+        return pieces[place - start]
 
 
 def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes], media: Sequence[str]) -> list[Run]:
@@ -66,19 +92,39 @@ def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes
     ]
 
 
-def without(compression: Compression, run: Run, kept: Sequence[bool]) -> list[Run]:
-    """The run with those of its entries that are kept."""
-    events = [
-        event for event, is_kept in zip(_pieces(compression, run.events, run.event_sizes), kept, strict=True) if is_kept
-    ]
-    raws = [raw for raw, is_kept in zip(_pieces(compression, run.raws, run.raw_sizes), kept, strict=True) if is_kept]
-    return pack(compression, events, raws, [run.media] * len(events)) if events else []
+def repacked(compression: Compression, run: Run, kept: Sequence[bool], uids: Sequence[bytes | None]) -> list[Run]:
+    """The run with those of its entries that are kept; ``uids``: of events that are called otherwise now, as text."""
+    contents = zip(
+        _pieces(compression, run.events, run.event_sizes),
+        _pieces(compression, run.raws, run.raw_sizes),
+        kept,
+        uids,
+        strict=True,
+    )
+    some = [(event if uid is None else renamed(event, uid), raw) for event, raw, is_kept, uid in contents if is_kept]
+    if not some:
+        return []
+    return pack(compression, [event for event, _ in some], [raw for _, raw in some], [run.media] * len(some))
 
 
-def _pieces(compression: Compression, frame: bytes, sizes: Sequence[int]) -> list[bytes]:
-    content = compression.decompress_one(frame)
+def renamed(event: bytes, uid: bytes) -> bytes:
+    """An event with another uid (text), which takes the place of the one that it has."""
+    return b"%b%b%b" % (_UID, uid, event[_UID_END:]) if event.startswith(_UID) else event
+
+
+#: How an event begins, and where its uid ends.
+_UID = b'{"uid":"'
+_UID_END = len(_UID) + 36
+
+
+def split(content: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """The pieces of these sizes that follow each other."""
     pieces, start = [], 0
     for size in sizes:
         pieces.append(content[start : start + size])
         start += size
     return pieces
+
+
+def _pieces(compression: Compression, frame: bytes, sizes: Sequence[int]) -> list[bytes]:
+    return split(compression.decompress_one(frame), sizes)

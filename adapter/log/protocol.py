@@ -27,14 +27,15 @@ class NewEntry(NamedTuple):
     raw: bytes
     #: Media type of ``raw``: ``application/json``, or what a text shape declares.
     media: str
-    #: What the event is called if it is new: its first key, or a random UUID where it has no identity. 16 bytes.
+    #: What the event is called if it is new: its first key (`adapter.model.identity_key`), or a random one where it has
+    #: no identity. 16 bytes. One of several with equal weak keys gets a uid of its own from the log.
     uid: bytes
-    #: Key made of the provider's own id, or ``None``. 16 bytes (`adapter.model.identity_key`).
+    #: Digest of the provider's own id, or ``None``. 16 bytes (`adapter.model.identity_digest`).
     strong: bytes | None
-    #: Key made of named fields, ``None`` where the shape declares none. 16 bytes, before numbering.
+    #: Digest of named fields, ``None`` where the shape declares none. 16 bytes.
     weak: bytes | None
-    #: Which of the equal weak keys without a strong one in this body, from 0.
-    ordinal: int
+    #: What its keys begin with: its own time, epoch seconds; 0 where it has none.
+    seconds: int
     native_type: str | None
     #: Unified type and event (JSON bytes, uid and source included); both ``None`` when quarantined.
     type: str | None
@@ -195,8 +196,9 @@ class Log(Protocol):
         one commit. Cancelling the caller cancels nothing that was handed over.
 
         A strong key decides whether an event is known; a weak key where no strong one came; a strong newcomer takes a
-        weak match that has no strong one yet, and the other way round. Equal weak keys in one body are told apart by
-        their ordinal. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
+        weak match that has no strong one yet, and the other way round. Events of one weak key are told apart by the
+        session and the details that both have; of those that are equal in these, too, each one of a request is an
+        event of its own. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
 
         Raises:
             StoreUnanswered: all of this request was stored, or nothing, and which is unknown. To append it again

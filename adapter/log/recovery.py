@@ -28,6 +28,7 @@ from adapter.log.pages import Pages, Row
 from adapter.log.reading import open_reader
 from adapter.log.schema import connect_writing
 from adapter.log.storing import store_contents, store_entries
+from adapter.model import is_former_key
 
 #: Entries of one transaction of the new log.
 _STRETCH = 2000
@@ -181,6 +182,8 @@ class _Writing:
         #: Source and arrival of the entry before; the latest arrival, and up to where arrivals are noted.
         self._source, self._received_at = 1, 0
         self._latest, self._noted = 0, 0
+        #: Whether there are keys of a log of an older version.
+        self._has_former = False
 
     def write(self) -> Report:
         self._numbers = {name: number for number, name in self._sources.items()}
@@ -348,11 +351,15 @@ class _Writing:
                 former = self._connection.execute("SELECT uid FROM entry WHERE position = ?", (position,)).fetchone()
                 self._connection.execute("DELETE FROM identity WHERE key = ?", former)
                 self._connection.execute("UPDATE entry SET uid = ? WHERE position = ?", (uid, position))
+        if self._has_former:
+            # Any of the entries may be of an older version.
+            self._connection.execute("INSERT INTO former (until) VALUES (?)", (self._latest // 1000,))
         (self._report.keys,) = self._connection.execute("SELECT count(*) FROM identity").fetchone()
 
     def _keys_noted(self) -> Iterator[tuple[Any, ...]]:
         """The keys; the uid of an entry is one that no other event has: the strong one, if there is one."""
         for key, position, taken, equal in self._keys():
+            self._has_former |= is_former_key(key)
             if position in self._unnamed and (not equal or self._unnamed[position] is None):
                 self._unnamed[position] = key
             yield key, position, taken, equal
@@ -361,6 +368,7 @@ class _Writing:
         for row in self._found.rows("identity"):
             if isinstance(row.values[0], bytes) and len(row.values[0]) == 16:
                 yield row.values
+        # Of version 2 and older.
         for row in self._found.rows("recent"):
             _, keys, text = row.values
             try:

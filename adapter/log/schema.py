@@ -2,8 +2,9 @@
 
 ``entry`` has a row for each. The events and the native bytes stand in tables of their own, so that native bytes can be
 guarded and removed apart. They are compressed in runs of a few entries, since neighbours are alike, with a dictionary
-that is part of the log, since nothing is readable without it. ``identity`` is the log's one index, with ``recent`` in
-front of it (`adapter.log.index`).
+that is part of the log, since nothing is readable without it. ``identity`` is the log's one index
+(`adapter.log.index`); ``former`` says until when it may have keys of version 2 and older, which are digests without a
+time in front.
 
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
 found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
@@ -26,7 +27,7 @@ from adapter.errors import StoreDamaged, StoreError, StoreMismatch, StoreUnavail
 #: "IdPa": how a file is known to be ours.
 APPLICATION = 0x49645061
 #: Raised with every change of the tables; an older file is taken from step to step by `STEPS`.
-VERSION = 2
+VERSION = 3
 
 _TABLES_2 = """
 CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, position)) WITHOUT ROWID;
@@ -36,8 +37,29 @@ CREATE TABLE note (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX quarantined ON entry (source, native_type, problem, received_at, size) WHERE size IS NULL;
 """
 
+_TABLES_3 = """
+-- Arrival of the last entry that was stored by an older version, epoch seconds; no row: there is none.
+CREATE TABLE former (until INTEGER NOT NULL);
+"""
+
+# Keys that were on their way into identity get there, the later ones last.
+_TO_3 = f"""
+INSERT INTO identity (key, position, taken, equal)
+SELECT substr(recent.keys, 16 * one.key + 1, 16), one.value ->> 0, one.value ->> 1, one.value ->> 2
+FROM recent, json_each(recent.fields) AS one WHERE true ORDER BY recent.id
+ON CONFLICT (key) DO UPDATE SET taken = excluded.taken, equal = excluded.equal;
+
+DROP TABLE recent;
+{_TABLES_3}
+INSERT INTO former (until)
+SELECT max(latest) / 1000 FROM (
+  SELECT max(latest) AS latest FROM arrival
+  UNION ALL SELECT max(received_at) FROM entry WHERE position > (SELECT coalesce(max(position), 0) FROM arrival)
+) HAVING max(latest) IS NOT NULL;
+"""
+
 #: What a file needs to be of the next version, by the version that it has.
-STEPS = {1: _TABLES_2}
+STEPS = {1: _TABLES_2, 2: _TO_3}
 
 TABLES = f"""
 CREATE TABLE dictionary (content BLOB NOT NULL);
@@ -61,17 +83,15 @@ CREATE TABLE entry (
 CREATE TABLE event (position INTEGER PRIMARY KEY, lengths TEXT NOT NULL, content BLOB NOT NULL);
 CREATE TABLE raw (position INTEGER PRIMARY KEY, lengths TEXT NOT NULL, content BLOB NOT NULL, media TEXT);
 
--- A strong key, a numbered weak key, or the uid of an entry without keys. On a weak key itself (its number is 0) stands
--- how many events share it (equal), and how many of those, the first ones, are known by a strong key, too (taken).
+-- A strong key, the key of a group of events that share a weak key, a numbered one of such a group, or the uid of an
+-- entry without keys. On the key of a group (its number is 0) stands how many events it has (equal), and how many of
+-- those, the first ones, are known by a strong key, too (taken).
 CREATE TABLE identity (
   key BLOB PRIMARY KEY,
   position INTEGER NOT NULL,
   taken INTEGER NOT NULL,
   equal INTEGER NOT NULL
 ) WITHOUT ROWID;
-
--- Keys on their way into identity: those of one commit, 16 bytes each, and of each [position, taken, equal] (JSON).
-CREATE TABLE recent (id INTEGER PRIMARY KEY, keys BLOB NOT NULL, fields TEXT NOT NULL);
 
 CREATE TABLE arrival (latest INTEGER, position INTEGER, PRIMARY KEY (latest, position)) WITHOUT ROWID;
 
@@ -96,7 +116,7 @@ CREATE TABLE held (
   PRIMARY KEY (reader, position)
 ) WITHOUT ROWID;
 CREATE INDEX held_due ON held (reader, due_at);
-{_TABLES_2}"""
+{_TABLES_2}{_TABLES_3}"""
 
 
 class UnreadableRow(Exception):

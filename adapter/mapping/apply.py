@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
 from adapter.mapping.table import Table
-from adapter.model import EventDict, identity_key, ordinal_key, source_key, uid_text
-
-
-class Ordinals:
-    """Counts equal weak keys without a strong one in one body, so that each gets a number of its own."""
-
-    __slots__ = ("_seen",)
-
-    def __init__(self) -> None:
-        self._seen: dict[bytes, int] = {}
-
-    def next(self, weak: bytes) -> int:
-        """The number of this one, from 0."""
-        number = self._seen.get(weak, 0)
-        self._seen[weak] = number + 1
-        return number
+from adapter.model import EventDict, identity_digest, identity_key, numbered_key, source_key, uid_text
 
 
 def origin(source: str, table: Table, native_type: str | None, received_at: int) -> dict[str, Any]:
@@ -71,7 +57,7 @@ def apply_records(
 ) -> Iterator[dict[str, Any]]:
     """The same for records that were taken out of a body already."""
     key = source_key(table.provider)
-    ordinals = Ordinals()
+    equal: Counter[bytes] = Counter()
     for record in records:
         result = table.result(record, received_at)
         if result.event is None:
@@ -82,10 +68,11 @@ def apply_records(
             continue
         event: EventDict = result.event
         if result.strong is not None:
-            uid = uid_text(identity_key(key, result.strong))
+            uid = uid_text(identity_key(result.seconds, identity_digest(key, result.strong)))
         elif result.weak is not None:
-            weak = identity_key(key, result.weak)
-            uid = uid_text(ordinal_key(weak, ordinals.next(weak)))
+            weak = identity_key(result.seconds, identity_digest(key, result.weak))
+            uid = uid_text(numbered_key(weak, equal[weak]))
+            equal[weak] += 1
         else:
             uid = str(random_uid())
         event["uid"] = uid

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.expressions import Code, Expressions, entries
-from adapter.mapping.fields import write_details, write_field, write_time
+from adapter.mapping.fields import write_arrival, write_details, write_field, write_time
+from adapter.mapping.language import Identity, Shape, Unknown
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.language import Shape, Unknown
 from adapter.mapping.rows import Decision, Decisions
 from adapter.mapping.shapes import SHAPE, key_parts, merged_shapes
-from adapter.model import EventDict
+from adapter.model import EventDict, leading_seconds
 
 
 class Result(NamedTuple):
@@ -31,6 +31,8 @@ class Result(NamedTuple):
     #: Values of the strong and of the weak key, ``None`` where there is none.
     strong: list[str | None] | None
     weak: list[str | None] | None
+    #: What its keys begin with: its own time, epoch seconds; 0 where it has none, or the table says that it varies.
+    seconds: int
     problem: str | None
 
 
@@ -41,6 +43,10 @@ Read = Callable[[dict[str, Any], int], tuple[Any, ...]]
 def compile_mapping(mapping: MappingFile, catalogue: Catalogue) -> tuple[Read, str]:
     """The function of a table that nothing refuses, and its source for the curious."""
     return _Compiler(mapping, catalogue).compile()
+
+
+#: The keys of an event, as a compiled table returns them.
+_KEYS = "strong, weak, seconds"
 
 
 class _Compiler:
@@ -69,7 +75,7 @@ class _Compiler:
             main.add(f"if {self._expressions.condition(shape.when, shape.actor)}:")
             main.add(f"    return {functions[name]}(r, g, now)")
         else:
-            main.add(f"return None, None, None, None, {self._no_shape()!r}")
+            main.add(f"return None, None, None, None, 0, {self._no_shape()!r}")
         source = "\n\n".join([*self._functions, "\n".join(main.lines)]) + "\n"
         names = dict(self._expressions.names)
         exec(compile(source, f"<table {self._mapping.provider}>", "exec"), names)  # noqa: S102 - see `expressions`
@@ -84,9 +90,12 @@ class _Compiler:
             code.add("r = {**r" + "".join(f", **entries({self._expressions.at(path)})" for path in shape.beside) + "}")
             code.add("g = r.get")
         self._expressions.value(code, shape.type, "n")
+        if "time" in shape.fields:
+            write_time(self._expressions, code, shape.fields["time"])
         self._identity(code, shape)
         code.add("if n is None:")
-        code.add(f"    return None, None, strong, weak, {'the native type is missing: ' + _places(shape.type)!r}")
+        missing = "the native type is missing: " + _places(shape.type)
+        code.add(f"    return None, None, {_KEYS}, {missing!r}")
         rows = self._expressions.constant("ROWS", self._decisions.of(shape))
         code.add(f"row = {rows}.get(n)")
         code.add("if row.__class__ is not DECISION:")
@@ -96,23 +105,28 @@ class _Compiler:
         code.add("    else:")
         code.add("        row = row(r, g)")
         code.add("        if row is None:")
-        code.add("            return None, n, strong, weak, 'no row of ' + repr(n[:100]) + ' fits: add one that does'")
+        code.add(f"            return None, n, {_KEYS}, 'no row of ' + repr(n[:100]) + ' fits: add one that does'")
         if shape.failed is not None:
             code.add(f"if row[8] is not None and {self._expressions.condition(shape.failed, shape.actor)}:")
             code.add("    row = row[8]")
         code.add("kind, outcome, error, reason, extra, more, resource, operation, _ = row")
         code.add("if kind is None:")
-        code.add("    return None, n, strong, weak, None")
+        code.add(f"    return None, n, {_KEYS}, None")
         if shape.inconclusive is not None:
             code.add(f"if outcome == 'success' and {self._expressions.condition(shape.inconclusive, shape.actor)}:")
             code.add("    outcome = 'unknown'")
         self._fields(code, shape)
-        code.add("return e, n, strong, weak, None")
+        code.add(f"return e, n, {_KEYS}, None")
         self._functions.append("\n".join(code.lines))
         return function
 
     def _identity(self, code: Code, shape: Shape) -> None:
         code.add("strong = weak = None")
+        if "time" in shape.fields and not (isinstance(shape.identity, Identity) and shape.identity.time == "varies"):
+            self._expressions.names["leading_seconds"] = leading_seconds
+            code.add("seconds = leading_seconds(t)")
+        else:
+            code.add("seconds = 0")
         if shape.identity == "none" or shape.identity is None:
             return
         if shape.identity.strong is not None:
@@ -152,7 +166,7 @@ class _Compiler:
                 code.add("if v is not None:")
                 code.add(f"    d[{name.removeprefix('details.')!r}] = v")
         if "time" in fields:
-            write_time(self._expressions, code, fields["time"])
+            write_arrival(code)
         else:
             code.add("t = now")
         code.add("e = {'uid': None}")
@@ -193,14 +207,14 @@ class _Compiler:
     def _unknown(self, code: Code, name: str, shape: Shape) -> None:
         unknown: Unknown = shape.unknown or "quarantine"
         if unknown == "quarantine":
-            code.add("        return None, n, strong, weak, 'no row for ' + repr(n[:100]) + ': add one to the table'")
+            code.add(f"        return None, n, {_KEYS}, 'no row for ' + repr(n[:100]) + ': add one to the table'")
         elif unknown == "ignore":
-            code.add("        return None, n, strong, weak, None")
+            code.add(f"        return None, n, {_KEYS}, None")
         else:
             function = self._expressions.constant("unknown", self._decisions.pass_through(unknown, shape))
             code.add(f"        row = {function}(n)")
             code.add("        if row is None:")
-            code.add("            return None, n, strong, weak, native_problem(n)")
+            code.add(f"            return None, n, {_KEYS}, native_problem(n)")
 
     def _no_shape(self) -> str:
         return "no shape of the table fits; there are " + ", ".join(self._mapping.shapes)

@@ -40,7 +40,7 @@ def write_details(expressions: Expressions, code: Code, value: Any) -> None:
 
 
 def write_time(expressions: Expressions, code: Code, value: Any) -> None:
-    """``t``: the first candidate that can be read as a moment, else the arrival, with the problem noted."""
+    """``t``: the first candidate that can be read as a moment, else ``None``; ``told``: what could not be read."""
     code.add("t = told = None")
     for one in value if isinstance(value, list) else [value]:
         lookup = one if isinstance(one, Lookup) else Lookup(path=one, **{"as": Conversion.EPOCH})
@@ -59,6 +59,10 @@ def write_time(expressions: Expressions, code: Code, value: Any) -> None:
             inner.add("if v is not None:")
             inner.add(f"    t = {function}(v)")
             inner.add("    told = v if t is None else None")
+
+
+def write_arrival(code: Code) -> None:
+    """An event without a time of its own has that of its arrival, with the problem noted."""
     code.add("if t is None:")
     code.add("    t = now")
     code.add("    d['time_problem'] = 'absent' if told is None else 'not a plausible time: ' + (text(told) or '')[:64]")

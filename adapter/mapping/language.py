@@ -263,6 +263,11 @@ class Identity(_Word):
         description="Where it does not always send one: values that together name the event, none of which only one "
         "way of delivery adds; @native is the native type. An event without the time that stands among them is new",
     )
+    time: Literal["varies"] | None = Field(
+        None,
+        description="An event is known by its keys and its time (in whole seconds) together; `varies`: the provider "
+        "sends one event with different times, so it is known by its keys alone",
+    )
 
 
 class ActorRule(_Word):

@@ -79,9 +79,9 @@ class Table:
     def result(self, record: Record, received_at: int) -> Result:
         """What one record means, whatever it is; for tools and tests."""
         if record.ignored:
-            return Result(None, None, None, None, None)
+            return Result(None, None, None, None, 0, None)
         if record.value is None:
-            return Result(None, None, None, None, record.problem)
+            return Result(None, None, None, None, 0, record.problem)
         return Result(*self._read(record.value, received_at))
 
 

@@ -161,7 +161,7 @@ def _both(stored: Stored, key: bytes, old: Table, new: Table) -> tuple[Result, R
     if len(before) == len(after):
         return before[chosen], after[chosen]
     problem = f"it reads as {len(after)} events, and none of them is this one"
-    none = Result(None, stored.entry.native_type, None, None, problem)
+    none = Result(None, stored.entry.native_type, None, None, 0, problem)
     return before[chosen], next((one for one in after if is_known_by(stored.entry.uid, key, one)), none)
 
 

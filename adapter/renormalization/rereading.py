@@ -72,7 +72,7 @@ class Rereader:
         table = None if provider is None else self._tables.get(provider)
         if table is None:
             return Rereading(none, None, f"there is no table for the source {first.source!r} now")
-        event, native, _, _, problem = self._result(table, stored, latest)
+        event, native, _, _, _, problem = self._result(table, stored, latest)
         made = b""
         verdict = Verdict.RECOVERED
         if event is not None:
@@ -106,7 +106,7 @@ class Rereader:
         several = f"it reads as {len(results)} events now, and none of them is this one"
         if latest.event is None:
             several += "; posted again, they are new events"
-        none = (None, None, None, None, several)
+        none = (None, None, None, None, 0, several)
         return next((one for one in results if is_known_by(first.uid, key, one)), none)
 
 

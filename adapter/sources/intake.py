@@ -12,12 +12,12 @@ import orjson
 
 from adapter.counts import Counts
 from adapter.log.protocol import Log, NewEntry, new_entry
-from adapter.mapping.apply import Ordinals, origin
+from adapter.mapping.apply import origin
 from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
 from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
-from adapter.model import Outcome, identity_key, ordinal_key, source_key, uid_text
+from adapter.model import Outcome, identity_digest, identity_key, leading_seconds, source_key, uid_text, uuid5_bytes
 from adapter.sources.record import read_record
 
 _UNKNOWN = Outcome.UNKNOWN.value
@@ -97,7 +97,6 @@ class _Reading:
         self._received_at = received_at
         self._events_limit = events_limit
         self._random_uid = random_uid
-        self._ordinals = Ordinals()
 
     def step(self, records: Iterator[Record | Pause]) -> Record | Pause | None:
         """Read the next record, if none of the pauses comes first; ``None`` at the end."""
@@ -116,7 +115,7 @@ class _Reading:
             raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
         raw, table, source, received_at = record.raw, self.table, self.source, self._received_at
         self.size += len(raw)
-        event, native, strong_values, weak_values, problem = read_record(table, record, received_at)
+        event, native, strong_values, weak_values, seconds, problem = read_record(table, record, received_at)
         if event is None:
             if problem is None:
                 self.uids.append(None)
@@ -124,20 +123,20 @@ class _Reading:
             self.oversize += record.media == OVERSIZE
 
         strong = weak = None
-        ordinal = 0
         if strong_values is not None:
-            strong = identity_key(source.key, strong_values)
+            strong = identity_digest(source.key, strong_values)
         if weak_values is not None:
-            weak = identity_key(source.key, weak_values)
+            weak = identity_digest(source.key, weak_values)
         elif strong is None and event is None:
-            weak = identity_key(source.key, ["bytes", hashlib.sha256(raw).hexdigest()])
-        if strong is not None:
-            uid = strong
-        elif weak is not None:
-            ordinal = self._ordinals.next(weak)
-            uid = ordinal_key(weak, ordinal)
+            weak = identity_digest(source.key, ["bytes", hashlib.sha256(raw).hexdigest()])
+            seconds = 0
+        first = strong or weak
+        if first is not None:
+            uid = identity_key(seconds, first)
         else:
-            uid = self._random_uid().bytes
+            # Unlike all others, and beside those of its time.
+            random = uuid5_bytes(source.key, self._random_uid().bytes)
+            uid = identity_key(seconds or leading_seconds(received_at), random)
 
         if native is not None and len(native) > _NATIVE_TYPE:
             native = native[:_NATIVE_TYPE]
@@ -165,7 +164,7 @@ class _Reading:
                     uid,
                     strong,
                     weak,
-                    ordinal,
+                    seconds,
                     native,
                     kind,
                     written,

@@ -7,12 +7,13 @@ from typing import Any
 
 import structlog
 
+from adapter.log.identity import GROUPS, group_key
 from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.table import Table
-from adapter.model import identity_key, ordinal_key
+from adapter.model import identity_digest, identity_key, is_former_key, numbered_key
 
-#: Several events of one record are told apart by their keys; so many equal weak ones are tried.
-_ORDINALS = 1_000
+#: Several events of one record are told apart by their keys; so many equal ones are tried.
+_COPIES = 64
 
 _log = structlog.get_logger("adapter.record")
 
@@ -23,7 +24,7 @@ def read_record(table: Table, record: Record, received_at: int) -> tuple[Any, ..
     if record.ignored:
         return _PASSED_OVER
     if record.value is None:
-        return (None, None, None, None, record.problem)
+        return (None, None, None, None, 0, record.problem)
     try:
         return table.read(record.value, received_at)
     except Exception as error:
@@ -36,30 +37,36 @@ def read_raw(table: Table, raw: bytes, media: str, received_at: int) -> list[tup
     try:
         records = table.split(raw, media, sys.maxsize)
     except (NotReadable, UnknownMedia) as error:
-        return [(None, None, None, None, str(error))]
+        return [(None, None, None, None, 0, str(error))]
     except Exception as error:
         return [_failed(table, error)]
     if not records:
-        return [(None, None, None, None, "it holds no event")]
+        return [(None, None, None, None, 0, "it holds no event")]
     return [read_record(table, record, received_at) for record in records]
 
 
 def is_known_by(uid: bytes, key: bytes, result: tuple[Any, ...]) -> bool:
     """Whether a reading is the one of several from a record that became the event with this uid. ``key``: the
     source's."""
-    _, _, strong, weak, _ = result
-    if strong is not None and identity_key(key, strong) == uid:
+    _, _, strong, weak, seconds, _ = result
+
+    def made(values: list[str | None]) -> bytes:
+        digest = identity_digest(key, values)
+        return digest if is_former_key(uid) else identity_key(seconds, digest)
+
+    if strong is not None and made(strong) == uid:
         return True
     if weak is None:
         return False
-    made = identity_key(key, weak)
-    return any(ordinal_key(made, number) == uid for number in range(_ORDINALS))
+    first = made(weak)
+    groups = [group_key(first, number) for number in range(GROUPS)]
+    return any(numbered_key(group, number) == uid for number in range(_COPIES) for group in groups)
 
 
 def _failed(table: Table, error: Exception) -> tuple[Any, ...]:
     _log.error("table_failed", provider=table.provider, mapping=table.name, exc_info=error)
     problem = f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
-    return (None, None, None, None, problem)
+    return (None, None, None, None, 0, problem)
 
 
-_PASSED_OVER = (None, None, None, None, None)
+_PASSED_OVER = (None, None, None, None, 0, None)

@@ -4,11 +4,13 @@ which events are known."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.compile import Result
-from adapter.mapping.language import Identity
+from adapter.mapping.language import Identity, Shape
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
 from adapter.workbench.examples import RECEIVED_AT, Example, differing, read_examples
@@ -107,11 +109,15 @@ def changed_identity(old: Table, new: Table) -> str | None:
             f"shape {name}"
             for name, shape in merged_shapes(old.mapping).items()
             if isinstance(shape.identity, Identity)
-            and (name not in others or (shape.identity, shape.each) != (others[name].identity, others[name].each))
+            and (name not in others or _known_by_what(shape) != _known_by_what(others[name]))
         ]
     if not changed:
         return None
     return ", ".join([*changed[:_TOLD], *([f"and {len(changed) - _TOLD} more"] if len(changed) > _TOLD else [])])
+
+
+def _known_by_what(shape: Shape) -> tuple[Any, ...]:
+    return shape.identity, shape.each, shape.fields.get("time")
 
 
 #: Examples that are named; there may be hundreds.
@@ -127,6 +133,8 @@ def _other_keys(before: list[Result], after: list[Result]) -> bool:
 
 
 def _lost_key(old: Result, new: Result) -> bool:
+    if _keys(old) and old.seconds != new.seconds:
+        return True
     strong = old.strong is not None and old.strong != new.strong
     return strong or (old.weak is not None and old.weak != new.weak)
 
@@ -134,7 +142,10 @@ def _lost_key(old: Result, new: Result) -> bool:
 def known_by(result: Result) -> str:
     """The keys of an event, for people."""
     keys = [result.strong[1:] if result.strong else [], result.weak[1:] if result.weak else []]
-    return " or ".join("/".join(value or "-" for value in key) for key in keys if key) or "nothing"
+    found = " or ".join("/".join(value or "-" for value in key) for key in keys if key) or "nothing"
+    if not result.seconds or not _keys(result):
+        return found
+    return f"{found}, at {datetime.fromtimestamp(result.seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _became(result: Result) -> str:
@@ -151,4 +162,4 @@ def _results(table: Table, example: Example) -> list[Result]:
     try:
         return [table.result(record, RECEIVED_AT) for record in table.split(example.body, example.media)]
     except (NotReadable, UnknownMedia) as error:
-        return [Result(None, None, None, None, str(error))]
+        return [Result(None, None, None, None, 0, str(error))]

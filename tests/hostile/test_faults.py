@@ -505,7 +505,7 @@ def overwrite_pages(file: Path, pages: list[int], chance: random.Random) -> None
 
 
 TABLES = (
-    "entry", "event", "raw", "identity", "recent", "source", "dictionary", "arrival", "reader", "held", "quarantined",
+    "entry", "event", "raw", "identity", "former", "source", "dictionary", "arrival", "reader", "held", "quarantined",
     "revision", "note",
 )  # fmt: skip
 

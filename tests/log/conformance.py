@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+import orjson
 import pytest
 
 from adapter.errors import StoreError
@@ -14,6 +16,7 @@ from adapter.log.protocol import (
     Arrivals,
     Held,
     Log,
+    NewEntry,
     Note,
     Progress,
     QuarantineGroup,
@@ -22,8 +25,8 @@ from adapter.log.protocol import (
     Settlement,
     Stored,
 )
-from adapter.model import Entry
-from tests.log.entries import new_entry, quarantined_entry, strong_key, weak_key
+from adapter.model import Entry, uid_text
+from tests.log.entries import SECONDS, new_entry, quarantined_entry, strong_key, weak_key
 
 
 class Place(Protocol):
@@ -535,32 +538,112 @@ class LogConformance:
                 Receipt(strong_key("b"), 2),
                 Receipt(strong_key("c"), 3),
             ]
-            assert await log.append([new_entry(weak="w", ordinal=ordinal) for ordinal in range(3)]) == [
+            *known, fourth = await log.append([new_entry(weak="w") for _ in range(4)])
+            assert known == [
                 Receipt(strong_key("a"), None),
                 Receipt(strong_key("b"), None),
                 Receipt(strong_key("c"), None),
             ]
-            (fourth,) = await log.append([new_entry(weak="w", ordinal=3)])
             assert fourth.position == 4
             assert await log.append([new_entry("d", "w")]) == [Receipt(fourth.uid, None)]
 
     async def test_equal_fields_in_one_request_are_told_apart_and_in_two_are_not(self, place: Place) -> None:
         async with place.open() as log:
-            pair = [new_entry(weak="w", ordinal=0), new_entry(weak="w", ordinal=1)]
-            assert [receipt.position for receipt in await log.append(pair)] == [1, 2]
-            assert [receipt.position for receipt in await log.append(pair)] == [None, None]
-            assert await log.append([new_entry(weak="w")]) == [Receipt(pair[0].uid, None)]
+            pair = [new_entry(weak="w"), new_entry(weak="w")]
+            first, second = await log.append(pair)
+            assert [first.position, second.position] == [1, 2]
+            assert first.uid == pair[0].uid != second.uid
+            assert await log.append(pair) == [Receipt(first.uid, None), Receipt(second.uid, None)]
+            assert await log.append([new_entry(weak="w")]) == [Receipt(first.uid, None)]
 
     async def test_strong_copies_take_the_numbered_ones_in_order(self, place: Place) -> None:
         async with place.open() as log:
-            numbered = [new_entry(weak="w", ordinal=ordinal) for ordinal in range(3)]
-            await log.append(numbered)
+            numbered = await log.append([new_entry(weak="w") for _ in range(3)])
             assert await log.append([new_entry("a", "w"), new_entry("b", "w")]) == [
                 Receipt(numbered[0].uid, None),
                 Receipt(numbered[1].uid, None),
             ]
             assert await log.append([new_entry("c", "w")]) == [Receipt(numbered[2].uid, None)]
             assert await log.append([new_entry("d", "w")]) == [Receipt(strong_key("d"), 4)]
+
+    async def test_an_event_is_known_by_its_id_and_its_second_together(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.append(
+                [new_entry("a"), new_entry("a", seconds=SECONDS + 1), new_entry("a", seconds=0)]
+            ) == [
+                Receipt(strong_key("a"), 1),
+                Receipt(strong_key("a", SECONDS + 1), 2),
+                Receipt(strong_key("a", 0), 3),
+            ]
+            assert (await log.append([new_entry("a", seconds=SECONDS + 1)]))[0].position is None
+            assert await log.find(strong_key("a", 0)) == 3
+
+    @pytest.mark.parametrize("ways", [(False, False), (True, False), (False, True), (True, True)])
+    async def test_events_of_one_weak_key_are_told_apart_by_their_session(
+        self, place: Place, ways: tuple[bool, bool]
+    ) -> None:
+        """Whether with ids or without, and whichever comes alone first."""
+
+        def event(session: str, *, has_id: bool) -> NewEntry:
+            return new_entry(session if has_id else None, "w", session=session)
+
+        first, later = ways
+        async with place.open() as log:
+            (alone,) = await log.append([event("B", has_id=first)])
+            a, b = await log.append([event("A", has_id=later), event("B", has_id=later)])
+            assert (alone.position, a.position, b) == (1, 2, Receipt(alone.uid, None))
+            assert await log.append([event("A", has_id=first)]) == [Receipt(a.uid, None)]
+            assert {entry.uid for entry in await log.read(0)} == {a.uid, b.uid}
+
+    async def test_details_that_both_have_tell_apart_and_others_do_not(self, place: Place) -> None:
+        def event(**details: str) -> NewEntry:
+            return new_entry(weak="w", details=details)
+
+        async with place.open() as log:
+            pushed = await log.append([event(code_id="1", more="x"), event(code_id="2", more="x")])
+            assert [receipt.position for receipt in pushed] == [1, 2]
+            polled = await log.append([event(code_id="2"), event(code_id="1"), event(code_id="3")])
+            assert [receipt.uid for receipt in polled[:2]] == [pushed[1].uid, pushed[0].uid]
+            assert [receipt.position for receipt in polled] == [None, None, 3]
+            assert [receipt.position for receipt in await log.append([event(code_id="3")])] == [None]
+
+    async def test_what_is_quarantined_is_told_apart_by_its_bytes(self, place: Place) -> None:
+        def quarantined(raw: bytes) -> NewEntry:
+            return new_entry(weak="w", raw=raw, type=None, event=None, problem="no row")
+
+        async with place.open() as log:
+            first = await log.append([quarantined(b"A"), quarantined(b"B")])
+            assert [receipt.position for receipt in first] == [1, 2]
+            assert await log.append([quarantined(b"B")]) == [Receipt(first[1].uid, None)]
+            event = new_entry(weak="w", raw=b"A")
+            assert await log.append([event, event._replace(raw=b"C")]) == [
+                Receipt(first[0].uid, None),
+                Receipt((await log.read(2))[0].uid, 3),
+            ]
+
+    @pytest.mark.parametrize("has_ids", [True, False])
+    async def test_any_number_of_events_share_a_weak_key(self, place: Place, has_ids: bool) -> None:
+        def events(numbers: Iterable[int]) -> list[NewEntry]:
+            return [new_entry(f"{one}" if has_ids else None, "w", session=f"{one}") for one in numbers]
+
+        async with place.open() as log:
+            first = await log.append(events(range(100)))
+            assert [receipt.position for receipt in first] == list(range(1, 101))
+            assert await log.append(events(reversed(range(100)))) == [
+                Receipt(receipt.uid, None) for receipt in reversed(first)
+            ]
+            (alone,) = await log.append(events([57]))
+            assert alone == Receipt(first[57].uid, None)
+            assert len({entry.uid for entry in await log.read(0)}) == 100
+
+    async def test_an_event_is_called_what_its_entry_is(self, place: Place) -> None:
+        large = [new_entry(weak="w", session=f"{number}", raw=bytes(50_000)) for number in range(200)]
+        async with place.open() as log:
+            for request in ([new_entry(weak="v"), new_entry(weak="v")], large):
+                await log.append(request)
+            for entry in await log.read(0):
+                assert entry.event is not None
+                assert orjson.loads(entry.event)["uid"] == uid_text(entry.uid)
 
     # Readers' progress
 

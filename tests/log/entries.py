@@ -6,41 +6,70 @@ import itertools
 import uuid
 from typing import Any
 
+import orjson
+
 from adapter.log.protocol import NewEntry
-from adapter.model import identity_key, ordinal_key, source_key
+from adapter.model import identity_digest, identity_key, source_key, uid_text
 
 _SOURCE = source_key("prod")
 _numbers = itertools.count(1)
 
 
-def strong_key(name: str) -> bytes:
-    return identity_key(_SOURCE, ["id", name])
+#: When the events happened, epoch seconds.
+SECONDS = 1_700_000_000
 
 
-def weak_key(name: str) -> bytes:
-    return identity_key(_SOURCE, ["fields", name])
+def strong_digest(name: str) -> bytes:
+    return identity_digest(_SOURCE, ["id", name])
 
 
-def new_entry(strong: str | None = None, weak: str | None = None, ordinal: int = 0, **changes: Any) -> NewEntry:
+def weak_digest(name: str) -> bytes:
+    return identity_digest(_SOURCE, ["fields", name])
+
+
+def strong_key(name: str, seconds: int = SECONDS) -> bytes:
+    return identity_key(seconds, strong_digest(name))
+
+
+def weak_key(name: str, seconds: int = SECONDS) -> bytes:
+    return identity_key(seconds, weak_digest(name))
+
+
+def new_entry(
+    strong: str | None = None,
+    weak: str | None = None,
+    *,
+    seconds: int = SECONDS,
+    session: str | None = None,
+    details: dict[str, str] | None = None,
+    **changes: Any,
+) -> NewEntry:
     """An event known by these keys; by none, it is new each time."""
     number = next(_numbers)
-    keys = (
-        None if strong is None else strong_key(strong),
-        None if weak is None else weak_key(weak),
+    digests = (
+        None if strong is None else strong_digest(strong),
+        None if weak is None else weak_digest(weak),
     )
-    uid = keys[0] or (ordinal_key(keys[1], ordinal) if keys[1] else uuid.uuid4().bytes)
+    first = digests[0] or digests[1]
+    uid = uuid.uuid4().bytes if first is None else identity_key(seconds, first)
+    event = {
+        "uid": uid_text(uid),
+        "unified": number,
+        "authDetails": {} if session is None else {"sessionId": session},
+        "details": details or {},
+    }
     entry = NewEntry(
         source="prod",
         received_at=1_700_000_000_000 + number,
         raw=b'{"native": %d}' % number,
         media="application/json",
         uid=uid,
-        strong=keys[0],
-        weak=keys[1],
-        ordinal=ordinal,
+        strong=digests[0],
+        weak=digests[1],
+        seconds=seconds,
         native_type="LOGIN",
         type="access.LOGIN",
-        event=b'{"unified": %d}' % number,
+        event=orjson.dumps(event),
         problem=None,
     )
     return entry._replace(**changes)

@@ -175,7 +175,7 @@ async def test_a_log_in_order_is_checked_to_its_end(path: Path) -> None:
     assert positions == [1000, 2000, log.head]
 
 
-TABLES = ["entry", "event", "raw", "identity", "recent", "dictionary", "source", "note", "reader", "held"]
+TABLES = ["entry", "event", "raw", "identity", "former", "dictionary", "source", "note", "reader", "held"]
 
 
 @pytest.mark.parametrize("table", TABLES)

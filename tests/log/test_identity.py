@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -24,14 +23,9 @@ from tests.log.entries import new_entry
 Copy = tuple[int, bool]
 
 
-def numbered(body: list[tuple[str | None, str]]) -> list[NewEntry]:
-    """A body of copies (strong and weak key), the equal weak ones without a strong one numbered."""
-    seen: Counter[str] = Counter()
-    entries = []
-    for strong, weak in body:
-        entries.append(new_entry(strong, weak, seen[weak] if strong is None else 0))
-        seen[weak] += strong is None
-    return entries
+def body_of(body: list[tuple[str | None, str]]) -> list[NewEntry]:
+    """A body of copies (strong and weak key)."""
+    return [new_entry(strong, weak) for strong, weak in body]
 
 
 def append_all(requests: list[list[NewEntry]], *, together: bool) -> tuple[list[list[Receipt]], list[Entry]]:
@@ -66,7 +60,7 @@ def test_copies_with_and_without_an_id_in_any_order_and_grouping_are_one_entry(
     bodies = [divided(first, cuts), divided(again, cuts)]
     requests = [
         # In one body an event without an id comes once: two equal ones would be two events.
-        numbered([(f"id {event}" if has_id else None, f"fields {event}") for event, has_id in dict.fromkeys(body)])
+        body_of([(f"id {event}" if has_id else None, f"fields {event}") for event, has_id in dict.fromkeys(body)])
         for way in bodies
         for body in way
         if body
@@ -95,7 +89,7 @@ def test_a_body_of_equal_events_sent_again_in_either_way_adds_nothing(
     for has_ids in ways:
         order = list(events)
         chance.shuffle(order)  # type: ignore[attr-defined]
-        requests.append(numbered([(strong if has_ids else None, weak) for strong, weak in order]))
+        requests.append(body_of([(strong if has_ids else None, weak) for strong, weak in order]))
     answers, entries = append_all(requests, together=False)
     assert len(entries) == len(events)
     assert all(receipt.position is None for answer in answers[1:] for receipt in answer)

@@ -1,17 +1,16 @@
-"""The index of identities, with so little room in memory that keys move into the tree all the time."""
+"""The index of identities."""
 
 from __future__ import annotations
 
 import random
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapter.log.identity import Known
-from adapter.log.index import FIND_UID, Index
+from adapter.log.index import FIND_UID, find_keys, store_keys
 from adapter.log.schema import connect_writing
 
 
@@ -34,70 +33,27 @@ def add_entries(connection: sqlite3.Connection, count: int) -> dict[bytes, Known
     return known
 
 
-def store(connection: sqlite3.Connection, index: Index, added: dict[bytes, Known]) -> None:
-    connection.execute("BEGIN")
-    index.store(added)
-    connection.execute("COMMIT")
-    index.commit()
-
-
-def some(known: dict[bytes, Known], start: int, size: int) -> dict[bytes, Known]:
-    return dict(list(known.items())[start : start + size])
-
-
-@pytest.mark.parametrize("size", [0, 1, 100, 400, 10_000])
-def test_every_key_is_found_wherever_it_lies(connection: sqlite3.Connection, size: int) -> None:
+def test_every_key_is_found_and_no_other(connection: sqlite3.Connection) -> None:
     known = add_entries(connection, 1000)
-    index = Index(connection, size)
-    for start in range(0, 1000, 50):
-        store(connection, index, some(known, start, 50))
-        assert index.find(list(known)) == some(known, 0, start + 50)
-    assert Index(connection, size).find(list(known)) == known
+    some = dict(list(known.items())[:500])
+    store_keys(connection, some)
+    assert find_keys(connection, known) == some
+    assert find_keys(connection, []) == {}
 
 
-def test_what_changed_last_holds(connection: sqlite3.Connection) -> None:
-    known = add_entries(connection, 600)
-    index = Index(connection, 100)
-    for start in range(0, 600, 50):
-        store(connection, index, some(known, start, 50))
+def test_what_was_stored_last_holds(connection: sqlite3.Connection) -> None:
+    known = add_entries(connection, 100)
+    store_keys(connection, known)
     for turn in range(1, 5):
         for key in list(known)[::7]:
             known[key] = known[key]._replace(taken=turn, equal=turn + 1)
-        store(connection, index, {key: known[key] for key in list(known)[::7]})
-        assert index.find(list(known)) == known
-        assert Index(connection, 100).find(list(known)) == known
+        store_keys(connection, {key: known[key] for key in list(known)[::7]})
+        assert find_keys(connection, known) == known
 
 
-def test_what_was_rolled_back_is_not_known(connection: sqlite3.Connection) -> None:
-    known = add_entries(connection, 600)
-    index = Index(connection, 100)
-    for start in range(0, 500, 50):
-        store(connection, index, some(known, start, 50))
-    connection.execute("BEGIN")
-    index.store(some(known, 500, 100))
-    connection.execute("ROLLBACK")
-    index.roll_back()
-    assert index.find(list(known)) == some(known, 0, 500)
-    store(connection, index, some(known, 500, 100))
-    assert index.find(list(known)) == known
-
-
-def test_rows_that_are_not_needed_any_more_go(connection: sqlite3.Connection) -> None:
-    known = add_entries(connection, 5000)
-    index = Index(connection, 200)
-    for start in range(0, 5000, 50):
-        store(connection, index, some(known, start, 50))
-    (rows,) = connection.execute("SELECT count(*) FROM recent").fetchone()
-    # Buckets have had their turn many times over.
-    assert rows < 30
-    assert Index(connection, 200).find(list(known)) == known
-
-
-def test_a_uid_is_found_wherever_it_lies(connection: sqlite3.Connection) -> None:
-    known = add_entries(connection, 500)
-    index = Index(connection, 250)
-    for start in range(0, 500, 50):
-        store(connection, index, some(known, start, 50))
-    found = [connection.execute(FIND_UID, (uid,)).fetchone() for uid in known]
-    assert found == [(known[uid].position,) for uid in known]
-    assert connection.execute(FIND_UID, (uuid.uuid4().bytes,)).fetchone() is None
+def test_a_uid_is_found_by_the_key_that_it_is(connection: sqlite3.Connection) -> None:
+    known = add_entries(connection, 100)
+    store_keys(connection, {**known, bytes(16): Known(5, b"")})
+    for uid, one in known.items():
+        assert connection.execute(FIND_UID, (uid,)).fetchone() == (one.position,)
+    assert connection.execute(FIND_UID, (bytes(16),)).fetchone() is None

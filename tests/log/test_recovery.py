@@ -153,7 +153,7 @@ async def test_what_stands_in_the_journal_alone_is_recovered(tmp_path: Path) -> 
 
 
 TABLES = [
-    *["entry", "event", "raw", "identity", "recent", "dictionary", "source", "note", "reader", "held"],
+    *["entry", "event", "raw", "identity", "former", "dictionary", "source", "note", "reader", "held"],
     *["arrival", "revision", "quarantined", "held_due", "sqlite_schema"],
 ]
 

@@ -178,7 +178,7 @@ types:
     assert event_of(table, {"kind": "change", "what": "otp-12"})["type"] == "access.UPDATE_TOTP"
     assert event_of(table, {"kind": "change", "what": "shoes", "by": "x"})["type"] == "access.UPDATE_PROFILE"
     assert read(table, {"kind": "change"}) == Result(
-        None, "change", None, ["fields", "change", None, None], None
+        None, "change", None, ["fields", "change", None, None], 0, None
     )._replace(weak=None)
     nothing = read(table, {"kind": "change", "what": "nothing", "by": "x"})
     assert nothing.problem == "no row of 'change' fits: add one that does"

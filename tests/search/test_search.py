@@ -62,7 +62,7 @@ class Place:
                     uid=uid,
                     strong=uid,
                     weak=None,
-                    ordinal=0,
+                    seconds=0,
                     native_type="LOGIN",
                     type="access.LOGIN",
                     event=entry.event,
