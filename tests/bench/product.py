@@ -51,26 +51,31 @@ class Product:
     def metrics(self) -> dict[str, float]:
         """Its metrics by name, summed over their labels."""
         found: dict[str, float] = {}
-        for family in text_string_to_metric_families(self._get("/metrics").decode()):
+        for family in text_string_to_metric_families(self.get("/metrics").decode()):
             for sample in family.samples:
                 found[sample.name] = found.get(sample.name, 0.0) + sample.value
         return found
 
-    def wait_searchable(self) -> None:
-        """Return when all that was answered is found.
+    def wait_searchable(self, patience: float = _PATIENCE) -> None:
+        """Return when all that was answered is found, after ``patience`` seconds at most.
 
         Raises:
             CannotMeasure: it takes too long.
         """
         begin = time.monotonic()
-        while time.monotonic() - begin < _PATIENCE:
+        while time.monotonic() - begin < patience:
             # The search answers only when it has reached what was committed when it was asked, or with 503.
             with suppress(_NotReady):
-                self._get("/events?limit=1")
+                self.get("/events?limit=1")
                 return
-        raise CannotMeasure(f"not everything was searchable after {_PATIENCE:g} s")
+        raise CannotMeasure(f"not everything was searchable after {patience:g} s")
 
-    def _get(self, path: str) -> bytes:
+    def get(self, path: str) -> bytes:
+        """The answer to a question that the administrator asks.
+
+        Raises:
+            CannotMeasure: it is not 200.
+        """
         split = urlsplit(self.url)
         assert split.hostname is not None
         connection = http.client.HTTPConnection(split.hostname, split.port, timeout=_PATIENCE)
@@ -87,7 +92,7 @@ class Product:
         return body
 
 
-class _NotReady(Exception):
+class _NotReady(CannotMeasure):
     """503."""
 
 
