@@ -27,9 +27,8 @@ test: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.bench
 
-# An attack whose times were missed while the host of a virtual machine took its processors is tried again.
 hostile: $(VENV)/.installed-test
-	$(BIN)/pytest tests/hostile --hostile-full --hostile-table hostile.md --reruns 2 --only-rerun "the host took"
+	$(BIN)/pytest tests/hostile --hostile-full --hostile-table hostile.md
 
 fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),3600)

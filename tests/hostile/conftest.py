@@ -35,14 +35,13 @@ def limits(full: bool) -> Limits:
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Callable[[Row], None]:
     """Takes rows of the table, which is written as it grows if it was asked for."""
-    rows: dict[tuple[str, str], Row] = {}
+    rows: list[Row] = []
     file: Path | None = request.config.getoption(_TABLE, default=None)
 
     def take(row: Row) -> None:
-        # An attack that is tried again counts as it went at last.
-        rows[row.group, row.attack] = row
+        rows.append(row)
         if file is not None:
-            write_table(rows.values(), file)
+            write_table(rows, file)
 
     return take
 

@@ -65,8 +65,8 @@ class Phase:
     #: Resident memory of all processes, bytes: the most, and the last.
     peak: int = 0
     memory: int = 0
-    #: Share of the processors' time that the host of a virtual machine took for others.
-    stolen: float = 0.0
+    #: Seconds by which the probe itself, which only waits, was woken too late: what the machine adds to all times.
+    late: list[float] = field(default_factory=list)
 
 
 def processes(root: int) -> Iterator[Path]:
@@ -98,12 +98,6 @@ def cpu(root: int) -> float:
     return total / 1e9
 
 
-def processors() -> tuple[int, int]:
-    """Ticks of all processors since the start, and those of them that the host took for others."""
-    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return sum(ticks), ticks[7]
-
-
 class Probe:
     """Probes one service."""
 
@@ -114,7 +108,6 @@ class Probe:
         self._number = question.first
         self._pending: set[asyncio.Task[None]] = set()
         self._phase = Phase()
-        self._processors = processors()
 
     async def run(self) -> None:
         """Probe until it is cancelled."""
@@ -126,13 +119,11 @@ class Probe:
             self._phase.peak = max(self._phase.peak, self._phase.memory)
             due = max(due + INTERVAL, time.monotonic() - 1.0)
             await asyncio.sleep(due - time.monotonic())
+            self._phase.late.append(max(0.0, time.monotonic() - due))
 
     async def next_phase(self) -> Phase:
         """Begin a phase; the one that ended, once all of its probes are answered or given up."""
         ended, self._phase = self._phase, Phase()
-        before, self._processors = self._processors, processors()
-        (total, stolen), (total_before, stolen_before) = self._processors, before
-        ended.stolen = (stolen - stolen_before) / max(1, total - total_before)
         while waiting := [task for task in self._pending if task.get_name() == str(id(ended))]:
             await asyncio.wait(waiting)
         return ended

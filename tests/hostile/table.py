@@ -22,6 +22,8 @@ class Row(NamedTuple):
     idle_health: float
     neighbour: float
     idle_neighbour: float
+    #: The same of how late a process was woken that only waits: what the machine adds.
+    late: float
     #: Bytes, all processes: before, the most, and afterwards.
     before: int
     peak: int
@@ -36,6 +38,7 @@ _HEADS = (
     "answers",
     "`/healthz` p99, ms (idle)",
     "neighbour's post p99, ms (idle)",
+    "the machine's own p99, ms",
     "memory before, MB",
     "at most",
     "afterwards",
@@ -45,7 +48,7 @@ _HEADS = (
 
 def markdown(rows: Iterable[Row]) -> str:
     """The table, sorted by group and attack."""
-    lines = [_line(_HEADS), _line(["---"] * 3 + ["---:"] * 6)]
+    lines = [_line(_HEADS), _line(["---"] * 3 + ["---:"] * 7)]
     for row in sorted(rows, key=lambda one: (one.group, one.attack)):
         answers = ", ".join(f"{status or 'none'} × {count:,}" for status, count in sorted(row.answers.items()))
         lines.append(
@@ -56,6 +59,7 @@ def markdown(rows: Iterable[Row]) -> str:
                     answers or "–",
                     f"{row.health * 1000:.0f} ({row.idle_health * 1000:.0f})",
                     f"{row.neighbour * 1000:.0f} ({row.idle_neighbour * 1000:.0f})",
+                    f"{row.late * 1000:.0f}",
                     f"{row.before / MB:.0f}",
                     f"{row.peak / MB:.0f}",
                     f"{row.after / MB:.0f}",

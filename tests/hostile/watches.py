@@ -26,10 +26,6 @@ from tests.hostile.table import MB, Row
 HEALTH = "/healthz"
 NEIGHBOUR = "neighbour"
 
-#: Of a virtual machine whose host takes more than this share of the processors for others, times say little about the
-#: service.
-STOLEN = 0.03
-
 _TOP = Path(__file__).parent.parent.parent
 
 
@@ -183,6 +179,7 @@ async def watching(
         p99(idle.health),
         p99(during.neighbour),
         p99(idle.neighbour),
+        p99(during.late),
         before,
         max(during.peak, aftermath.peak),
         after,
@@ -194,12 +191,10 @@ async def watching(
         (HEALTH, row.health, row.idle_health),
         (NEIGHBOUR, row.neighbour, row.idle_neighbour),
     ):
-        allowed = (of + limits.latency) * limits.margin
+        # Where the host of a virtual machine takes its processors, everybody waits.
+        allowed = (of + limits.latency + row.late) * limits.margin
         if name in responsive and at > allowed:
-            stolen = f", and the host took {during.stolen:.0%} of the processors" if during.stolen > STOLEN else ""
-            wrong.append(
-                f"{name}: {at * 1000:.0f} ms (p99), allowed {allowed * 1000:.0f}, idle {of * 1000:.0f}{stolen}"
-            )
+            wrong.append(f"{name}: {at * 1000:.0f} ms (p99), allowed {allowed * 1000:.0f}, idle {of * 1000:.0f}")
     alive = {200} if HEALTH in responsive else {0, 200}
     wrong += [
         f"{name} answered {answers}"
