@@ -113,3 +113,13 @@ def uid_text(uid: bytes) -> str:
     """The usual text form of 16 bytes."""
     text = uid.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def renamed(event: bytes, uid: bytes) -> bytes:
+    """An event (JSON, its uid first) with another uid (text), which takes the place of the one that it has."""
+    return b"%b%b%b" % (_UID, uid, event[_UID_END:]) if event.startswith(_UID) else event
+
+
+#: How an event begins, and where its uid ends.
+_UID = b'{"uid":"'
+_UID_END = len(_UID) + 36

@@ -48,7 +48,7 @@ from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
 from adapter.log.protocol import Log
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.renormalization.renormalizing import open_renormalization

@@ -16,7 +16,7 @@ from adapter.commands.client import fail
 from adapter.errors import AdapterError, ConfigError
 from adapter.folder import in_use, lock_folder
 from adapter.formats.text import harmless
-from adapter.log.recovery import Report, recover
+from adapter.log.sqlite.recovery import Report, recover
 
 app = typer.Typer(no_args_is_help=True, help="Recover a damaged log.")
 

@@ -16,6 +16,11 @@ from adapter.model import Entry
 READ_SIZE = 8 * 1024 * 1024
 
 
+#: Characters of a native type, and of a problem, by which what is quarantined is told apart: a sender may have made
+#: them long.
+TOLD_LENGTH = 1_000
+
+
 class NewEntry(NamedTuple):
     """One native event on its way into the log."""
 

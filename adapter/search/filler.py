@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from adapter.child import begin, run
-from adapter.log.history import find_before
-from adapter.log.reading import Reader, each_event, open_reader
+from adapter.log.sqlite.history import find_before
+from adapter.log.sqlite.reading import Reader, each_event, open_reader
 from adapter.search.store import Store, Unusable
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from adapter.errors import ConfigError
-from adapter.log.schema import reading_uri
+from adapter.log.sqlite.schema import reading_uri
 
 
 def refuse_lost_log(log: Path, search: Path) -> None:

@@ -33,7 +33,7 @@ from itertools import chain
 from pathlib import Path
 
 from adapter.facets import MAPPED, SYSTEM, address_bytes, facets
-from adapter.log.reading import EventRow
+from adapter.log.sqlite.reading import EventRow
 
 APPLICATION_ID = 0x69647073  # "idps"
 VERSION = 5

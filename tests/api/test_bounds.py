@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from adapter.api.feed import STRETCH
-from adapter.log.sqlite import SqliteLog
+from adapter.log.sqlite.log import SqliteLog
 from adapter.model import Entry
 from tests.opened import Opened, login, opened
 

@@ -14,7 +14,7 @@ from adapter.api.health import Health
 from adapter.api.operation import BodyReading
 from adapter.errors import StoreDamaged
 from adapter.log.protocol import Log
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.sources.budget import Budget
 from tests.log.entries import new_entry
 
@@ -84,7 +84,7 @@ async def test_a_writer_that_does_nothing_is_not_ready(
     aiohttp_client: Callable[[web.Application], Awaitable[Client]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("adapter.log.sqlite.TRIAL_TIMEOUT", 0.2)
+    monkeypatch.setattr("adapter.log.sqlite.log.TRIAL_TIMEOUT", 0.2)
     async with open_sqlite_log(tmp_path / "log.sqlite") as log:
         client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), BODIES))
         assert log.writer_id is not None

@@ -12,7 +12,7 @@ from adapter.counts import Counts
 from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
-from adapter.log.sqlite import open_reader, open_sqlite_log, read_entries
+from adapter.log.sqlite.log import open_reader, open_sqlite_log, read_entries
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_tables
 from adapter.model import Entry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from adapter.log.sqlite import open_reader
+from adapter.log.sqlite.log import open_reader
 from tests.bench.delivering import deliver, fill
 from tests.bench.processes import Run, Stopwatch, run_apart
 from tests.bench.result import CannotMeasure, Result, Target

@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 import orjson
 
-from adapter.log.commit import Committer
-from adapter.log.files import Files
-from adapter.log.messages import Receipts, Refused
-from adapter.log.packing import Packed
 from adapter.log.protocol import NewEntry
-from adapter.log.schema import connect_writing
+from adapter.log.sqlite.commit import Committer
+from adapter.log.sqlite.files import Files
+from adapter.log.sqlite.messages import Receipts, Refused
+from adapter.log.sqlite.packing import Packed
+from adapter.log.sqlite.schema import connect_writing
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
 from adapter.model import identity_digest, identity_key, source_key, uid_text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from adapter.log.sqlite import Reader, open_reader, open_sqlite_log
+from adapter.log.sqlite.log import Reader, open_reader, open_sqlite_log
 from adapter.mapping.apply import origin
 from adapter.mapping.table import Table, load_tables
 from adapter.model import uid_text

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapter.__main__ import app
-from tests.log.damaging import overwrite, pages_of
+from tests.log.sqlite.damaging import overwrite, pages_of
 from tests.opened import login, opened
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.sinks.settings import OutgoingSettings, open_sink, read_sink_settings
 from tests.delivery.parts import CATALOGUE, append, caught_up
 

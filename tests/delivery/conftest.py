@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from adapter.log.memory import open_memory_log
 from adapter.log.protocol import Log
-from adapter.log.sqlite import open_sqlite_log
 
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[Log]:
-    async with open_sqlite_log(tmp_path / "log.sqlite", dictionary=b"") as log:
+    async with open_memory_log() as log:
         yield log

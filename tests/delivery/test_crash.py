@@ -14,7 +14,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.model import uid_text
 from tests.delivery import child
 from tests.delivery.parts import check_settled_law, until

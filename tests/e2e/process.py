@@ -40,7 +40,9 @@ class Process:
     def writer_pid(self) -> int:
         """The process that writes its log."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        (found,) = [one for one in children if b"adapter.log.writer" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        (found,) = [
+            one for one in children if b"adapter.log.sqlite.writer" in Path(f"/proc/{one}/cmdline").read_bytes()
+        ]
         return int(found)
 
     @property

@@ -22,7 +22,7 @@ import orjson
 from adapter.errors import ConfigError, MappingError, RequestError
 from adapter.facets import facets
 from adapter.filter import Filter
-from adapter.log.messages import Append, BrokenLine, Committed, Packer, Unpacker, Work
+from adapter.log.sqlite.messages import Append, BrokenLine, Committed, Packer, Unpacker, Work
 from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.document import Document
 from adapter.mapping.paths import Key, parse_path

@@ -60,7 +60,7 @@ def child(one: Stand, module: str) -> int:
     raise LookupError(f"there is no {module}")
 
 
-WRITER = "adapter.log.writer"
+WRITER = "adapter.log.sqlite.writer"
 FILLER = "adapter.search.filler"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapter.counts import Counts
 from adapter.docs.language import EACH_RECORD, EACH_TABLE
 from adapter.errors import MappingError
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.memory import open_memory_log
 from adapter.mapping import elements
 from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON
@@ -183,7 +183,7 @@ def test_the_reference_shows_a_record_that_its_table_reads() -> None:
 
 
 async def test_a_record_that_comes_again_in_parts_is_stored_once(table: Table, tmp_path: Path) -> None:
-    async with open_sqlite_log(tmp_path / "log.sqlite") as log:
+    async with open_memory_log() as log:
         intake, source = Intake(log, Counts()), Source("acme", "acme", "acme", {"acme": table})
         anna, ben, cleo = who("in", "anna"), who("in", "ben"), who("out", "cleo")
         body = batch(anna, ben)

@@ -13,8 +13,8 @@ import pytest
 
 from adapter.counts import Counts
 from adapter.errors import RequestError, StoreUnavailable
+from adapter.log.memory import open_memory_log
 from adapter.log.protocol import Log, Note, Revision
-from adapter.log.sqlite import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
@@ -109,7 +109,7 @@ def counts(job: Job) -> dict[str, int]:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     (tmp_path / "types.yaml").write_text(TYPES)
-    async with open_sqlite_log(tmp_path / "log.sqlite") as log:
+    async with open_memory_log() as log:
         yield Bench(tmp_path, log)
 
 

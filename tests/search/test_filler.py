@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from adapter.child import command, environment
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from tests.delivery.parts import append
 
 

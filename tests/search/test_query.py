@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adapter.facets import facets
 from adapter.filter import Filter
-from adapter.log.reading import EventRow
+from adapter.log.sqlite.reading import EventRow
 from adapter.model import EventDict
 from adapter.search import store
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest

@@ -19,7 +19,7 @@ import pytest
 from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.log.protocol import Log, NewEntry
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.cursor import Order
 from adapter.search.query import Found, Reader
 from adapter.search.search import Search, open_search
@@ -257,7 +257,7 @@ async def test_the_filler_ends_when_its_input_ends(place: Place) -> None:
 
 _A_SERVICE = """
 import asyncio, pathlib, sys
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.search import open_search
 
 async def main(folder):

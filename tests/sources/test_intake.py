@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter.counts import Counts
-from adapter.log.sqlite import open_sqlite_log
+from adapter.log.memory import open_memory_log
 from adapter.mapping.body import LONG
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
@@ -37,7 +37,7 @@ def source(tmp_path: Path) -> Source:
 
 @pytest.fixture
 async def intake(tmp_path: Path) -> AsyncIterator[Intake]:
-    async with open_sqlite_log(tmp_path / "log.sqlite") as log:
+    async with open_memory_log() as log:
         yield Intake(log, Counts())
 
 

@@ -1,0 +1,366 @@
+"""The log in memory: for tests and trials that need no disk. It lasts as long as the `Memory` that it is opened on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from adapter.errors import StoreError
+from adapter.log.identity import Former, Identities, Keys, Known, keys_of
+from adapter.log.protocol import (
+    READ_SIZE,
+    TOLD_LENGTH,
+    Arrivals,
+    Held,
+    NewEntry,
+    Note,
+    Progress,
+    Quarantine,
+    QuarantineGroup,
+    Receipt,
+    Revision,
+    Settlement,
+    Stored,
+)
+from adapter.model import Entry, renamed, uid_text
+
+
+@dataclass(slots=True)
+class _Reader:
+    progress: Progress
+    held: dict[int, Held] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a log in memory holds."""
+
+    entries: list[Entry] = field(default_factory=list)
+    #: What the provider sent, and its media type, by the position of an event's first entry.
+    raws: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    #: Positions of later entries, by that of the first one.
+    revisions: dict[int, list[int]] = field(default_factory=dict)
+    known: dict[bytes, Known] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    readers: dict[str, _Reader] = field(default_factory=dict)
+
+
+class _Contents:
+    """What entries hold, those of the request included that is being resolved."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.new: list[NewEntry] = []
+
+    def event(self, position: int) -> bytes | None:
+        new = position - len(self._memory.entries) - 1
+        if new >= 0:
+            return self.new[new].event
+        latest = self._memory.revisions.get(position, [position])[-1]
+        return self._memory.entries[latest - 1].event
+
+    def raw(self, position: int) -> bytes | None:
+        new = position - len(self._memory.entries) - 1
+        return self.new[new].raw if new >= 0 else self._memory.raws[position][0]
+
+
+class MemoryLog:
+    """`adapter.log.protocol.Log` in memory; made by `open_memory_log`."""
+
+    #: Nothing damages it.
+    damaged: str | None = None
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._moved = asyncio.Event()
+
+    @property
+    def head(self) -> int:
+        return len(self._memory.entries)
+
+    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
+        memory = self._memory
+        contents = _Contents(memory)
+        for entry in entries:
+            _check_texts(entry.source, entry.type, entry.native_type, entry.problem)
+        identities = Identities(dict(memory.known), lambda key: None, contents)
+        receipts: list[Receipt] = []
+        keys: Keys
+        for entry, keys in zip(entries, keys_of(entries, Former(0)), strict=True):
+            position = self.head + len(contents.new) + 1
+            contents.new.append(entry)
+            found = identities.resolve(entry, keys, position)
+            if found.position == position:
+                receipts.append(Receipt(found.uid, position))
+                if found.uid != entry.uid:
+                    event = None if entry.event is None else renamed(entry.event, uid_text(found.uid).encode())
+                    contents.new[-1] = entry._replace(uid=found.uid, event=event)
+            else:
+                receipts.append(Receipt(found.uid, None))
+                contents.new.pop()
+        memory.known |= identities.changed
+        for new in contents.new:
+            position = self.head + 1
+            memory.raws[position] = new.raw, new.media
+            memory.entries.append(
+                Entry(
+                    position,
+                    new.uid,
+                    0,
+                    new.received_at,
+                    _text(new.source) or "",
+                    _text(new.type),
+                    new.event,
+                    _text(new.problem),
+                    _text(new.native_type),
+                )
+            )
+        self._show()
+        await _turn()
+        return receipts
+
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+        memory = self._memory
+        for one in revisions:
+            if not 0 < one.first <= self.head:
+                raise StoreError("a revision speaks of an entry that is not in the log")
+        if len({one.first for one in revisions}) < len(revisions):
+            return None
+        if any(self._latest(one.first) != one.latest for one in revisions):
+            return None
+        positions = []
+        for one in revisions:
+            first, before = memory.entries[one.first - 1], memory.entries[one.latest - 1]
+            position = self.head + 1
+            number = 0 if before.event is None else before.revision + 1
+            memory.entries.append(
+                Entry(
+                    position,
+                    first.uid,
+                    number,
+                    first.received_at,
+                    first.source,
+                    one.type,
+                    one.event,
+                    None,
+                    one.native_type,
+                )
+            )
+            memory.revisions.setdefault(one.first, []).append(position)
+            positions.append(position)
+        if note is not None:
+            memory.notes[note.name] = note.text
+        self._show()
+        await _turn()
+        return positions
+
+    async def noted(self, name: str) -> str | None:
+        await _turn()
+        return self._memory.notes.get(name)
+
+    async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
+        await _turn()
+        last = self.head if until is None else min(until, self.head)
+        return _fitting(self._memory.entries[after : min(last, after + max(limit, 0))], READ_SIZE)
+
+    async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+        await _turn()
+        there = [self._memory.entries[position - 1] for position in positions if 0 < position <= self.head]
+        return _fitting(there, size)
+
+    async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
+        found: list[Stored] = []
+        room = READ_SIZE
+        for entry in await self.read(after, until=until, limit=limit):
+            raw, media = self._memory.raws.get(entry.position, (None, ""))
+            room -= len(raw or b"")
+            if room < 0 and found:
+                break
+            found.append(Stored(entry, raw, media, self._latest(entry.position)))
+        return found
+
+    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+        if not 0 < position <= self.head:
+            return None
+        first = await self.find(self._memory.entries[position - 1].uid)
+        assert first is not None
+        raw, media = self._memory.raws[first]
+        return raw[:size], media
+
+    async def find(self, uid: bytes) -> int | None:
+        await _turn()
+        known = self._memory.known.get(uid)
+        return known.position if known is not None and known.uid == uid else None
+
+    async def latest(self, uid: bytes) -> int | None:
+        first = await self.find(uid)
+        return None if first is None else self._latest(first)
+
+    async def quarantine(
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
+    ) -> Quarantine:
+        await _turn()
+        groups: dict[tuple[str, str | None, str], list[Entry]] = {}
+        for entry in self._memory.entries:
+            if entry.event is not None or entry.position in self._memory.revisions:
+                continue
+            if (sources is None or entry.source in sources) and (
+                native_types is None or entry.native_type in native_types
+            ):
+                problem = (entry.problem or "").partition(": line ")[0][:TOLD_LENGTH]
+                told = None if entry.native_type is None else entry.native_type[:TOLD_LENGTH]
+                groups.setdefault((entry.source, told, problem), []).append(entry)
+        found = [
+            QuarantineGroup(
+                *key,
+                len(some),
+                min(one.received_at for one in some),
+                max(one.received_at for one in some),
+                some[0].position,
+                some[-1].position,
+            )
+            for key, some in groups.items()
+        ]
+        found.sort(key=lambda one: (-one.entries, -one.last))
+        return Quarantine(sum(one.entries for one in found), len(found), found[:limit])
+
+    async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
+        await _turn()
+        found: dict[tuple[str, str | None], Arrivals] = {}
+        for entry in self._memory.entries[after:]:
+            if entry.revision or (entry.event is None and entry.position in self._memory.revisions):
+                continue
+            key = entry.source, entry.native_type
+            before = found.get(key, Arrivals(*key, 0, 0, 0))
+            found[key] = Arrivals(
+                *key,
+                before.entries + 1,
+                before.quarantined + (entry.event is None),
+                max(before.last_at, entry.received_at),
+            )
+        return sorted(found.values(), key=lambda one: (one.source, -one.entries, one.native_type or ""))
+
+    async def position_at(self, received_at: int) -> int:
+        await _turn()
+        return next(
+            (entry.position - 1 for entry in self._memory.entries if entry.received_at >= received_at), self.head
+        )
+
+    async def wait(self, after: int, timeout: float | None = None) -> int:
+        try:
+            async with asyncio.timeout(timeout):
+                while self.head <= after:
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
+        return self.head
+
+    async def writable(self) -> str | None:
+        return None
+
+    async def progress(self, reader: str) -> Progress | None:
+        await _turn()
+        return self._progress(reader)
+
+    def _progress(self, reader: str) -> Progress | None:
+        known = self._memory.readers.get(reader)
+        if known is None:
+            return None
+        dead = sum(one.due_at is None for one in known.held.values())
+        return replace(known.progress, held=len(known.held) - dead, dead=dead)
+
+    async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
+        progress = self._progress(reader)
+        if progress is None:
+            self._memory.readers[reader] = _Reader(Progress(cursor, 1, filter))
+        elif progress.filter != filter:
+            matched = progress.held + progress.dead
+            begun = Progress(progress.cursor, progress.epoch + 1, filter, matched)
+            self._memory.readers[reader].progress = begun
+        progress = self._progress(reader)
+        assert progress is not None
+        await _turn()
+        return progress
+
+    async def settle(self, settlement: Settlement) -> None:
+        known = self._memory.readers.get(settlement.reader)
+        if known is None:
+            raise StoreError(f"reader {settlement.reader!r} is not known to the log; begin it first")
+        before = known.progress
+        counted = settlement if settlement.epoch == before.epoch else Settlement("", 0, 0)
+        known.progress = replace(
+            before,
+            cursor=max(before.cursor, settlement.cursor),
+            matched=max(before.matched, counted.matched),
+            delivered=max(before.delivered, counted.delivered),
+            skipped=max(before.skipped, counted.skipped),
+        )
+        known.held |= {one.position: one for one in settlement.hold}
+        for position in settlement.release:
+            known.held.pop(position, None)
+        await _turn()
+
+    async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
+        await _turn()
+        known = self._memory.readers.get(reader, _Reader(Progress(0, 0, "")))
+        found = [
+            one for one in known.held.values() if due_at is None or (one.due_at is not None and one.due_at <= due_at)
+        ]
+        return sorted(found, key=lambda one: (one.due_at is None, one.due_at or 0, one.position))[:limit]
+
+    async def next_due(self, reader: str) -> int | None:
+        return min((one.due_at for one in await self.held(reader) if one.due_at is not None), default=None)
+
+    def _latest(self, first: int) -> int:
+        return self._memory.revisions.get(first, [first])[-1]
+
+    def _show(self) -> None:
+        """Let readers see what was appended."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+@asynccontextmanager
+async def open_memory_log(memory: Memory | None = None) -> AsyncIterator[MemoryLog]:
+    """A log in memory: a new one, or what a log of before left in ``memory``."""
+    yield MemoryLog(Memory() if memory is None else memory)
+
+
+async def _turn() -> None:
+    """Others get their turn, as while a disk is waited for."""
+    await asyncio.sleep(0)
+
+
+def _fitting(entries: Sequence[Entry], size: int) -> list[Entry]:
+    """Those that come first, up to so many bytes of events, and at least one."""
+    found: list[Entry] = []
+    for entry in entries:
+        found.append(entry)
+        size -= len(entry.event or b"")
+        if size <= 0:
+            break
+    return found
+
+
+def _check_texts(*texts: str | None) -> None:
+    """
+    Raises:
+        StoreError: one of them is no text.
+    """
+    for text in texts:
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError as error:
+            raise StoreError(f"cannot be stored: {error}") from None
+
+
+def _text(text: str | None) -> str | None:
+    """A text as any engine keeps it: what follows a NUL would be lost in others."""
+    return None if text is None else text.replace("\0", "\ufffd")

@@ -1,0 +1,219 @@
+"""Appending: the entries of many requests, and later readings of events, inside the transaction of whoever calls."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from adapter.log.identity import Former, Identities, Known, keys_of
+from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
+from adapter.log.sqlite.compression import Compression
+from adapter.log.sqlite.contents import TransactionContents
+from adapter.log.sqlite.index import find_keys, store_keys
+from adapter.log.sqlite.packing import Packed, Run, repacked
+from adapter.log.sqlite.revising import find_standing, store_revisions
+from adapter.log.sqlite.storing import Frame, Row, store_contents, store_entries, store_events, store_raws
+from adapter.model import renamed, uid_text
+
+#: Of a large request, one statement takes so many rows, or about so many bytes of contents.
+STATEMENT_ENTRIES, STATEMENT_SIZE = 4096, 4 * 1024 * 1024
+#: An arrival is noted when at least so many entries came since the last note.
+ARRIVAL_STEP = 1000
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where the log stands."""
+
+    #: Position of the last entry.
+    head: int
+    #: The latest arrival so far, and up to where arrivals are noted.
+    latest: int
+    noted: int
+    #: Numbers of the sources.
+    sources: dict[str, int] = field(default_factory=dict)
+
+
+class Appender:
+    """Appends through one connection; to be used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, compression: Compression) -> None:
+        self._connection = connection
+        self._compression = compression
+        noted = "SELECT latest, position FROM arrival ORDER BY latest DESC, position DESC LIMIT 1"
+        later = "SELECT coalesce(max(position), 0), coalesce(max(received_at), -1) FROM entry WHERE position > ?"
+        latest, position = connection.execute(noted).fetchone() or (-1, 0)
+        head, latest_after = connection.execute(later, (position,)).fetchone()
+        sources = dict(connection.execute("SELECT name, id FROM source"))
+        (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
+        self._former = Former(until)
+        #: As committed, and as it will be when the transaction that runs is.
+        self._place = self._next = _Place(max(head, position), max(latest, latest_after), position, sources)
+
+    @property
+    def head(self) -> int:
+        """Position of the last entry that is committed."""
+        return self._place.head
+
+    def append(self, requests: Sequence[Sequence[NewEntry]]) -> list[list[Receipt]]:
+        """Store the new ones among the entries of these requests, in order; a list of receipts for each request.
+
+        To be called once in a transaction; `commit` follows, or `roll_back`.
+        """
+        contents = TransactionContents(self._connection, self._compression, self._place.head)
+        receipts = self._resolve(requests, contents)
+        if contents.new:
+            self._store(contents.new)
+        return receipts
+
+    def _resolve(self, requests: Sequence[Sequence[NewEntry]], contents: TransactionContents) -> list[list[Receipt]]:
+        """The receipts of requests; their keys are stored, and ``contents`` gets the entries that are to be."""
+        self._next = replace(self._place, sources=dict(self._place.sources))
+        keys = keys_of([entry for request in requests for entry in request], self._former)
+        known = find_keys(self._connection, {key for those in keys for key in those if key is not None})
+        identities = Identities(known, self._look_up, contents)
+        receipts: list[list[Receipt]] = []
+        new, places = contents.new, contents.places
+        before = self._place.head + 1
+        of_entry = iter(keys)
+        for request in requests:
+            identities.begin_request()
+            answers = []
+            for place, entry in enumerate(request):
+                position = before + len(new)
+                new.append(entry)
+                places.append(place)
+                found = identities.resolve(entry, next(of_entry), position)
+                if found.position != position:
+                    new.pop()
+                    places.pop()
+                    answers.append(receipt((found.uid, None)))
+                    continue
+                if found.uid != entry.uid:
+                    new[-1] = _renamed(entry, found.uid)
+                answers.append(receipt((found.uid, position)))
+            receipts.append(answers)
+        if identities.changed:
+            store_keys(self._connection, identities.changed)
+        return receipts
+
+    def _look_up(self, key: bytes) -> Known | None:
+        return find_keys(self._connection, (key,)).get(key)
+
+    def append_packed(self, request: Packed) -> list[Receipt]:
+        """The same for one large request, whose contents are compressed already."""
+        contents = TransactionContents(self._connection, self._compression, self._place.head)
+        contents.packed = request
+        (receipts,) = self._resolve([request.entries], contents)
+        new = contents.new
+        kept = [one.position is not None for one in receipts]
+        uids = [
+            uid_text(one.uid).encode() if one.position is not None and one.uid != entry.uid else None
+            for one, entry in zip(receipts, request.entries, strict=True)
+        ]
+        runs: list[Run] = []
+        start = 0
+        for run in request.runs:
+            end = start + len(run.raw_sizes)
+            is_whole = all(kept[start:end]) and not any(uids[start:end])
+            runs += [run] if is_whole else repacked(self._compression, run, kept[start:end], uids[start:end])
+            start = end
+        sizes = [size for run in runs for size in run.event_sizes]
+        first = self._next.head + 1
+        for begin in range(0, len(new), STATEMENT_ENTRIES):
+            end = begin + STATEMENT_ENTRIES
+            self._store_entries(new[begin:end], sizes[begin:end], first + begin)
+        for some in _together(runs):
+            position = first
+            events: list[Frame] = []
+            raws: list[Frame] = []
+            for run in some:
+                events.append((position, run.event_sizes, run.events))
+                raws.append((position, run.raw_sizes, run.raws))
+                position += len(run.raw_sizes)
+            store_events(self._connection, events)
+            store_raws(self._connection, raws, [run.media for run in some])
+            first = position
+        if new:
+            self._move(len(new), max([entry.received_at for entry in new]))
+        return receipts
+
+    def revise(self, revisions: Sequence[Revision]) -> list[int] | None:
+        """Store later readings of events in the transaction that runs, as `adapter.log.protocol.Log.revise`; `commit`
+        follows, or `roll_back`."""
+        standing = find_standing(self._connection, revisions)
+        if not revisions or standing is None:
+            return None if standing is None else []
+        first = self._next.head + 1
+        store_revisions(self._connection, self._compression, first, revisions, standing)
+        self._next = replace(self._next)
+        self._move(len(revisions), max([one.received_at for one in standing]))
+        return list(range(first, first + len(revisions)))
+
+    def commit(self) -> None:
+        """What was appended stands."""
+        self._place = self._next
+
+    def roll_back(self) -> None:
+        """What was appended since the last commit does not stand."""
+        self._next = self._place
+
+    def _store(self, new: Sequence[NewEntry]) -> None:
+        first = self._next.head + 1
+        events, raws = [entry.event or b"" for entry in new], [entry.raw for entry in new]
+        self._store_entries(new, list(map(len, events)), first)
+        store_contents(self._connection, self._compression, first, events, raws, [entry.media for entry in new])
+        self._move(len(new), max([entry.received_at for entry in new]))
+
+    def _store_entries(self, new: Sequence[NewEntry], sizes: Sequence[int], first: int) -> None:
+        """Store the rows of entries; ``sizes``: of their events, bytes."""
+        rows: list[Row] = [
+            (
+                0,
+                self._source(entry.source),
+                entry.received_at,
+                entry.type,
+                entry.native_type,
+                entry.problem,
+                None if entry.event is None else size,
+            )
+            for entry, size in zip(new, sizes, strict=True)
+        ]
+        store_entries(self._connection, first, b"".join([entry.uid for entry in new]), rows)
+
+    def _move(self, entries: int, latest: int) -> None:
+        """Go on by so many entries, the latest of which arrived at ``latest``."""
+        self._next.head += entries
+        self._next.latest = max(self._next.latest, latest)
+        if self._next.head - self._next.noted >= ARRIVAL_STEP:
+            note = (self._next.latest, self._next.head)
+            self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", note)
+            self._next.noted = self._next.head
+
+    def _source(self, name: str) -> int:
+        number = self._next.sources.get(name)
+        if number is None:
+            number = self._connection.execute("INSERT INTO source (name) VALUES (?)", (name,)).lastrowid
+            assert number is not None
+            self._next.sources[name] = number
+        return number
+
+
+def _renamed(entry: NewEntry, uid: bytes) -> NewEntry:
+    event = None if entry.event is None else renamed(entry.event, uid_text(uid).encode())
+    return entry._replace(uid=uid, event=event)
+
+
+def _together(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """The runs that one statement takes."""
+    some: list[Run] = []
+    room = STATEMENT_SIZE
+    for run in runs:
+        some.append(run)
+        room -= len(run.events) + len(run.raws)
+        if room <= 0:
+            yield some
+            some, room = [], STATEMENT_SIZE
+    if some:
+        yield some

@@ -1,0 +1,43 @@
+"""How far readers are, asked on a connection of its own, so that no sink waits behind a long read of entries."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import aiosqlite
+import orjson
+
+from adapter.log.protocol import Held, Progress
+from adapter.log.sqlite.progress import PROGRESS
+
+
+async def ask_progress(connection: aiosqlite.Connection, reader: str) -> Progress | None:
+    """`read_progress`, without holding up the event loop."""
+    row = await _one(connection, PROGRESS, (reader,))
+    return None if row is None else Progress(*row)
+
+
+async def ask_held(
+    connection: aiosqlite.Connection, reader: str, *, due_at: int | None = None, limit: int = 1000
+) -> list[Held]:
+    """Held rows of a reader, as `adapter.log.protocol.Log.held`."""
+    due = "" if due_at is None else "AND due_at <= ?3"
+    row = await _one(
+        connection,
+        "SELECT json_group_array(json_array(position, tries, due_at, answer)) FROM (SELECT held.* FROM held"
+        f" JOIN reader ON reader.id = held.reader WHERE name = ?1 {due}"
+        " ORDER BY due_at IS NULL, due_at, position LIMIT ?2)",
+        (reader, limit) if due_at is None else (reader, limit, due_at),
+    )
+    return [] if row is None else [Held(*held) for held in orjson.loads(row[0])]
+
+
+async def ask_next_due(connection: aiosqlite.Connection, reader: str) -> int | None:
+    """When the soonest held row of a reader is due, epoch milliseconds."""
+    due = "SELECT min(due_at) FROM held WHERE reader = (SELECT id FROM reader WHERE name = ?)"
+    row = await _one(connection, due, (reader,))
+    return None if row is None or row[0] is None else int(row[0])
+
+
+async def _one(connection: aiosqlite.Connection, question: str, values: tuple[object, ...]) -> sqlite3.Row | None:
+    return next(iter(await connection.execute_fetchall(question, values)), None)

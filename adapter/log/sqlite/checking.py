@@ -1,0 +1,121 @@
+"""A slow check in the background: all of the log is read again over time, and the files are looked at.
+
+What lies on the disk for years may change there without anybody reading it. So a stretch of entries is read every so
+often, by a connection of its own that has nothing in its cache, and held against what belongs to it; at the end it
+begins again. It costs a share of one processor (`SHARE`), however long the log is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from adapter.errors import StoreDamaged, StoreError, StoreMismatch
+from adapter.log.sqlite.damage import Damage
+from adapter.log.sqlite.files import Files
+from adapter.log.sqlite.history import read_stored
+from adapter.log.sqlite.reading import Reader, find_position, open_reader
+from adapter.log.sqlite.schema import READ_ERRORS, UnreadableRow, store_error
+from adapter.log.sqlite.writing import Writing
+
+#: Entries of one stretch, unless they are long.
+STRETCH = 1000
+#: Waits between two stretches: at least so many seconds, and so many times what the last one took of the processor.
+WAIT, SHARE = 2.0, 200
+
+# The tables beside those of entries: each is read from one end to the other. What belongs to sinks changes all the time
+# and is read often; the rest is small.
+_OTHERS = (
+    "SELECT count(content) FROM dictionary",
+    "SELECT count(name) FROM source",
+    "SELECT sum(length(name) + length(text)) FROM note",
+    "SELECT sum(length(name) + length(filter)) FROM reader",
+    "SELECT sum(length(answer)) FROM held",
+    "SELECT max(until) FROM former",
+)
+
+# Of a stretch of entries: the first one whose uid the index does not know. Parameters: after, until.
+_UNKNOWN = """
+SELECT position FROM entry
+WHERE position > ?1 AND position <= ?2 AND NOT EXISTS (SELECT 1 FROM identity WHERE key = entry.uid) LIMIT 1
+"""
+
+
+class Checking:
+    """The check of a log that is open."""
+
+    def __init__(self, path: Path, writing: Writing, damage: Damage) -> None:
+        self._path = path
+        self._writing = writing
+        self._damage = damage
+        self._files = Files(path, writing.files)
+        #: Up to where this pass came.
+        self._position = 0
+
+    async def run(self) -> None:
+        """Check stretch by stretch until something is damaged, or cancelled."""
+        while self._damage.problem is None:
+            await asyncio.sleep(WAIT)
+            problem = self._files.problem()
+            if problem is not None:
+                self._damage.meet(problem)
+                return
+            try:
+                reached, seconds = await asyncio.to_thread(self._check_some)
+            except (StoreDamaged, StoreMismatch) as error:
+                self._damage.meet(str(error))
+                return
+            except StoreError:
+                continue  # it cannot be read now, which is no damage
+            self._position = reached if reached < self._writing.head else 0
+            await asyncio.sleep(max(0.0, seconds * SHARE - WAIT))
+
+    def _check_some(self) -> tuple[int, float]:
+        """Where the stretch ended, and what it took of the processor, seconds."""
+        began = time.thread_time()
+        try:
+            if (problem := self._files.foreign()) is not None:
+                raise StoreDamaged(problem)
+            with open_reader(self._path, cache=512) as reader:
+                reached = check_stretch(reader, self._position, self._writing.head)
+        except (OSError, *READ_ERRORS) as error:
+            raise store_error(self._path, error) from error
+        return reached, time.thread_time() - began
+
+
+def check_stretch(reader: Reader, after: int, head: int) -> int:
+    """Read some entries behind ``after``, up to ``head`` at most, with all that belongs to them; the last position.
+
+    Raises:
+        sqlite3.Error: a page cannot be read.
+        ZstdError: events or native bytes cannot be unpacked.
+        UnreadableRow: rows do not fit each other.
+    """
+    reader.execute("BEGIN")
+    try:
+        if after == 0:
+            for question in _OTHERS:
+                reader.execute(question).fetchone()
+        if after >= head:
+            return after
+        stored = read_stored(reader, after, until=head, limit=STRETCH)
+        positions = [one.entry.position for one in stored]
+        if positions != list(range(after + 1, after + 1 + len(positions))) or not positions:
+            raise UnreadableRow(f"entries are missing after position {after}")
+        for entry, raw, _, _ in stored:
+            if len(entry.uid) != 16 or (entry.event is None) is (entry.problem is None):
+                raise UnreadableRow(f"the entry at position {entry.position} is not whole")
+            # Those of a later entry of an event stand with its first one.
+            if raw is None and find_position(reader, entry.uid) in (None, entry.position):
+                raise UnreadableRow(f"the native bytes of the entry at position {entry.position} are missing")
+        _check_identities(reader, after, positions[-1])
+        return positions[-1]
+    finally:
+        reader.execute("ROLLBACK")
+
+
+def _check_identities(reader: Reader, after: int, until: int) -> None:
+    row = reader.execute(_UNKNOWN, (after, until)).fetchone()
+    if row is not None:
+        raise UnreadableRow(f"the identity of the entry at position {row[0]} is missing")

@@ -1,0 +1,135 @@
+"""Group commit: works that came together share one transaction, and each is answered for."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
+from adapter.log.sqlite.append import Appender
+from adapter.log.sqlite.compression import Compression
+from adapter.log.sqlite.files import Files
+from adapter.log.sqlite.messages import (
+    Answer,
+    Append,
+    Begin,
+    Begun,
+    Committed,
+    Done,
+    Receipts,
+    Refused,
+    Revise,
+    Revised,
+    Settle,
+    TryWrite,
+    Work,
+)
+from adapter.log.sqlite.packing import Packed
+from adapter.log.sqlite.progress import begin, settle
+from adapter.log.sqlite.revising import keep_note
+from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
+
+
+class Committer:
+    """Commits through one connection; to be used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, files: Files) -> None:
+        """``files``: those that the connection has open.
+
+        Raises:
+            StoreError: the log is damaged.
+        """
+        self._path = path
+        self._connection = connection
+        self._files = files
+        try:
+            row = connection.execute("SELECT content FROM dictionary").fetchone()
+            if row is None:
+                raise UnreadableRow("the dictionary is missing")
+            #: By which contents are compressed.
+            self.dictionary: bytes = row[0]
+            self._compression = Compression(self.dictionary)
+            self._appender = Appender(connection, self._compression)
+        except READ_ERRORS as error:
+            raise store_error(path, error) from error
+
+    @property
+    def head(self) -> int:
+        """Position of the last entry that is committed."""
+        return self._appender.head
+
+    @property
+    def compression(self) -> Compression:
+        """How contents lie in this log."""
+        return self._compression
+
+    def commit(self, works: Sequence[Work | Packed]) -> Committed:
+        """One transaction for all works; or, if one of them is refused, one for each, so that it undoes only itself. A
+        large request is the only work of its transaction.
+
+        What the files on the disk do not hold any more is not answered for: before, since SQLite would fill a file that
+        was cut off up to its former length; and after, since the answer stands for it.
+
+        Raises:
+            MemoryError: it is unknown what was stored.
+        """
+        began, before = time.perf_counter(), self._appender.head
+        problem = self._files.problem()
+        answers = self._answers(works) if problem is None else []
+        problem = problem or self._files.problem()
+        if problem is not None:
+            refused: Answer = Refused.of(StoreDamaged(f"{problem}; docs/recover.md says how to recover it"))
+            return Committed(before, 0, time.perf_counter() - began, [refused] * len(works))
+        head = self._appender.head
+        return Committed(head, head - before, time.perf_counter() - began, answers)
+
+    def _answers(self, works: Sequence[Work | Packed]) -> list[Answer]:
+        try:
+            return self._transact(works)
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = self._roll_back(error)
+        if len(works) == 1 or isinstance(reason, StoreUnavailable):
+            return [Refused.of(reason)] * len(works)
+        return [answer for work in works for answer in self._answers([work])]
+
+    def _transact(self, works: Sequence[Work | Packed]) -> list[Answer]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        requests = [work.entries for work in works if type(work) is Append]
+        receipts = iter(self._appender.append(requests) if requests else [])
+        answers = [Receipts(next(receipts)) if type(work) is Append else self._do(work) for work in works]
+        self._connection.execute("COMMIT")
+        self._appender.commit()
+        return answers
+
+    def _do(self, work: Work | Packed) -> Answer:
+        match work:
+            case Packed():
+                return Receipts(self._appender.append_packed(work))
+            case Revise(revisions, note):
+                positions = self._appender.revise(revisions)
+                if note is not None and positions is not None:
+                    keep_note(self._connection, note)
+                return Revised(positions)
+            case Settle(settlement):
+                settle(self._connection, settlement)
+            case Begin(reader, cursor, filter):
+                return Begun(begin(self._connection, reader, cursor, filter))
+            case TryWrite():
+                # Rewrites the first page with what it has: as durable as any other write, and needs no table.
+                self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        return Done()
+
+    def _roll_back(self, error: Exception) -> StoreError:
+        """Undo the transaction; what is told to its callers."""
+        self._appender.roll_back()
+        reason = store_error(self._path, error)
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as second:
+            return store_error(self._path, second)
+        return reason

@@ -1,0 +1,67 @@
+"""What entries hold, as the transaction sees it that appends: those that are stored, and those that are about to be."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+
+import orjson
+
+from adapter.log.protocol import NewEntry
+from adapter.log.sqlite.compression import Compression
+from adapter.log.sqlite.packing import Packed, split
+
+#: Runs that are kept unpacked: copies that come again come in order.
+_KEPT_RUNS = 16
+
+_EVENT_RUN = "SELECT position, lengths, content FROM event WHERE position <= ? ORDER BY position DESC LIMIT 1"
+_RAW_RUN = "SELECT position, lengths, content FROM raw WHERE position <= ? ORDER BY position DESC LIMIT 1"
+_LATEST = "SELECT coalesce(max(position), ?1) FROM revision WHERE first = ?1"
+
+
+class TransactionContents:
+    """The contents of the entries of one transaction, and of all that were stored before."""
+
+    def __init__(self, connection: sqlite3.Connection, compression: Compression, head: int) -> None:
+        """``head``: position of the last entry that is stored."""
+        self._connection = connection
+        self._compression = compression
+        self._head = head
+        #: The entries that are about to be stored, behind ``head``; of a packed request, which of its entries each is.
+        self.new: list[NewEntry] = []
+        self.places: list[int] = []
+        self.packed: Packed | None = None
+        self._runs: OrderedDict[tuple[str, int], list[bytes]] = OrderedDict()
+
+    def event(self, position: int) -> bytes | None:
+        """The event as it is read now; ``None`` while quarantined, or if it is not kept any more."""
+        if position > self._head:
+            entry = self.new[position - self._head - 1]
+            if entry.event is None or self.packed is None:
+                return entry.event
+            return self.packed.event(self._compression, self.places[position - self._head - 1])
+        (latest,) = self._connection.execute(_LATEST, (position,)).fetchone()
+        if latest > self._head:
+            return None
+        return self._piece(_EVENT_RUN, latest) or None
+
+    def raw(self, position: int) -> bytes | None:
+        """What the provider sent for it; ``None`` if that is not kept."""
+        if position > self._head:
+            if self.packed is None:
+                return self.new[position - self._head - 1].raw
+            return self.packed.raw(self._compression, self.places[position - self._head - 1])
+        return self._piece(_RAW_RUN, position)
+
+    def _piece(self, run: str, position: int) -> bytes | None:
+        found = self._connection.execute(run, (position,)).fetchone()
+        if found is None:
+            return None
+        first, lengths, content = found
+        pieces = self._runs.get((run, first))
+        if pieces is None:
+            pieces = split(self._compression.decompress_one(content), orjson.loads(lengths))
+            self._runs[run, first] = pieces
+            if len(self._runs) > _KEPT_RUNS:
+                self._runs.popitem(last=False)
+        return pieces[position - first] if position - first < len(pieces) else None

@@ -1,0 +1,89 @@
+"""The files of a log on the disk, compared with those that are open.
+
+SQLite goes on writing into a file that was removed or replaced, and nothing fails until the next start; so whoever
+answers for what was stored looks whether the files are still there. That costs a few microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from adapter.log.sqlite.schema import APPLICATION
+
+#: Device and inode of the database, its WAL and its index of the WAL, in this order; ``None`` where there is none.
+Identity = list[tuple[int, int] | None]
+
+_ENDS = ("", "-wal", "-shm")
+
+# The header of an SQLite database: https://www.sqlite.org/fileformat.html
+_MAGIC = b"SQLite format 3\0"
+_APPLICATION_AT, _HEAD = 68, 72
+_FIRST_PAGE = 4096
+#: Its last bit tells the order of bytes in checksums.
+_WAL_MAGIC = bytes.fromhex("377f0682")
+
+
+class Files:
+    """The files of a log that is open, as long as it is."""
+
+    def __init__(self, path: Path, identity: Identity | None = None) -> None:
+        """``identity``: what they were before; otherwise they are taken as they are now."""
+        self._names = [f"{path}{end}" for end in _ENDS]
+        #: None of them becomes smaller while it is open, but for the last, which has no size of its own.
+        self._sizes = [0, 0]
+        self.identity = identity if identity is not None else [_identity(name) for name in self._names]
+
+    def foreign(self) -> str | None:
+        """What is wrong with the beginnings of the database and its WAL on the disk; ``None`` if they are a log's.
+        SQLite does not look at them while it has both open: a newer first page stands in the WAL, and where its frames
+        are, in the index.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        with open(self._names[0], "rb") as file:  # noqa: PTH123 - the name is a text
+            head = file.read(_HEAD)
+            # Until the first checkpoint the file is empty, or a page that says nothing yet.
+            is_new = os.fstat(file.fileno()).st_size <= _FIRST_PAGE
+        application = int.from_bytes(head[_APPLICATION_AT:_HEAD])
+        known = (APPLICATION, 0) if is_new else (APPLICATION,)
+        if not (head.startswith(_MAGIC) and application in known) and not (is_new and not head):
+            return f"{self._names[0]}: its beginning was overwritten by something that is no log"
+        with open(self._names[1], "rb") as file:  # noqa: PTH123 - the name is a text
+            head = file.read(len(_WAL_MAGIC))
+        if head and head[:-1] != _WAL_MAGIC[:-1]:
+            return f"{self._names[1]}: its beginning was overwritten by something that is no WAL"
+        return None
+
+    def problem(self) -> str | None:
+        """What is wrong with one of the files, with its name; ``None`` if they are those that were opened."""
+        sizes = self._sizes
+        for number, name in enumerate(self._names):
+            known = self.identity[number]
+            if known is None:
+                continue
+            try:
+                found = os.stat(name)  # noqa: PTH116 - a Path costs several times as much
+            except OSError as error:
+                return f"{name}: removed while it was open ({error.strerror})"
+            if (found.st_dev, found.st_ino) != known:
+                return f"{name}: another file stands in the place of the one that is open"
+            if number < 2:
+                if found.st_size < sizes[number]:
+                    return f"{name}: truncated from {sizes[number]} to {found.st_size} bytes while it was open"
+                sizes[number] = found.st_size
+        return None
+
+
+def _identity(name: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(name)  # noqa: PTH116 - a Path costs several times as much
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def dictionary_path(log: Path) -> Path:
+    """Where a copy of the log's dictionary lies: without it nothing in the log is readable, so it is there twice."""
+    return Path(f"{log}-dictionary")

@@ -1,0 +1,281 @@
+"""The embedded log: one SQLite file in WAL mode, every commit synced.
+
+A process of its own writes (`writer.py`): all appends and settlements that are made at the same time share a
+transaction there, and a request that the database refuses is tried again alone, so that it undoes only itself. A thread
+reads, in short transactions, so that the WAL can be checkpointed. Tables: `schema.py`. Another process reads through
+`open_reader`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import aiosqlite
+
+from adapter.counts import Commits
+from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
+from adapter.log.protocol import (
+    READ_SIZE,
+    Arrivals,
+    Held,
+    NewEntry,
+    Note,
+    Progress,
+    Quarantine,
+    Receipt,
+    Revision,
+    Settlement,
+    Stored,
+)
+from adapter.log.sqlite.arrivals import count_arrivals
+from adapter.log.sqlite.asking import ask_held, ask_next_due, ask_progress
+from adapter.log.sqlite.checking import Checking
+from adapter.log.sqlite.damage import Damage
+from adapter.log.sqlite.history import find_latest, read_note, read_stored
+from adapter.log.sqlite.messages import (
+    Answer,
+    Append,
+    Begin,
+    Begun,
+    Options,
+    Receipts,
+    Revise,
+    Revised,
+    Settle,
+    TryWrite,
+)
+from adapter.log.sqlite.quarantine import read_quarantine
+from adapter.log.sqlite.reading import (
+    Reader,
+    fetch_entries,
+    find_position,
+    find_position_at,
+    open_reader,
+    read_entries,
+    read_raw,
+)
+from adapter.log.sqlite.schema import READ_ERRORS, reading_uri, store_error
+from adapter.log.sqlite.writing import Writing, open_writing
+from adapter.model import Entry
+
+__all__ = ["Reader", "SqliteLog", "find_position", "open_reader", "open_sqlite_log", "read_entries"]
+
+#: Pages of the WAL after which it is copied into the file. More pages are written once instead of several times, and
+#: the copying takes longer.
+CHECKPOINT_PAGES = 2000
+#: Page cache of the connection that reads, KiB.
+READ_CACHE = 2048
+#: How long to wait for another process that writes, seconds.
+BUSY_TIMEOUT = 5.0
+#: How long a commit may take until whoever asked for it is told that it is unknown what became of it, seconds.
+COMMIT_TIMEOUT = 10.0
+#: How long a read may take, seconds; the longest that is asked for takes some 100 ms.
+READ_TIMEOUT = 10.0
+#: How long a trial of the store waits for its answer, seconds.
+TRIAL_TIMEOUT = 1.5
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class SqliteLog:
+    """`adapter.log.protocol.Log` on SQLite; made by `open_sqlite_log`."""
+
+    def __init__(
+        self, path: Path, writing: Writing, reader: Reader, progress: aiosqlite.Connection, damage: Damage
+    ) -> None:
+        self._path = path
+        self._writing = writing
+        self._damage = damage
+        #: A trial of the store that is not answered yet: no second one is made meanwhile.
+        self._trial: asyncio.Future[Answer] | None = None
+        self._reader = reader
+        #: Answers how far readers are.
+        self._progress = progress
+        self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reading")
+
+    @property
+    def head(self) -> int:
+        return self._writing.head
+
+    @property
+    def commits(self) -> Commits:
+        """How the commits went, for metrics."""
+        return self._writing.commits
+
+    @property
+    def damaged(self) -> str | None:
+        return None if self._damage.problem is None else self._told(self._damage.problem)
+
+    @property
+    def writer_id(self) -> int | None:
+        """Process id of the writer, while one runs."""
+        return self._writing.process_id
+
+    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
+        if not entries:
+            return []
+        answer = await self._writing.call(Append(list(entries)))
+        assert type(answer) is Receipts
+        return answer.receipts
+
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+        answer = await self._writing.call(Revise(list(revisions), note))
+        assert type(answer) is Revised
+        return answer.positions
+
+    async def noted(self, name: str) -> str | None:
+        return await self._read(read_note, name)
+
+    async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
+        last = self.head if until is None else min(until, self.head)
+        if after >= last or limit < 1:
+            return []
+        return await self._read(read_entries, after, until=last, limit=limit)
+
+    async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+        return await self._read(fetch_entries, positions, size=size)
+
+    async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
+        last = self.head if until is None else min(until, self.head)
+        if after >= last or limit < 1:
+            return []
+        return await self._read(read_stored, after, until=last, limit=limit)
+
+    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+        return await self._read(read_raw, position, size=size)
+
+    async def find(self, uid: bytes) -> int | None:
+        return await self._read(find_position, uid)
+
+    async def latest(self, uid: bytes) -> int | None:
+        return await self._read(find_latest, uid)
+
+    async def quarantine(
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
+    ) -> Quarantine:
+        reading = asyncio.to_thread(
+            read_quarantine, self._path, sources=sources, native_types=native_types, limit=limit, timeout=timeout
+        )
+        return await self._ask(reading)
+
+    async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
+        return await self._ask(asyncio.to_thread(count_arrivals, self._path, self.head, after=after))
+
+    async def position_at(self, received_at: int) -> int:
+        return await self._read(find_position_at, received_at)
+
+    async def wait(self, after: int, timeout: float | None = None) -> int:
+        return await self._writing.wait(after, timeout)
+
+    async def writable(self) -> str | None:
+        if self._damage.problem is not None:
+            return self.damaged
+        if self._trial is None or self._trial.done():
+            try:
+                self._trial = asyncio.ensure_future(self._writing.call(TryWrite()))
+            except StoreError as refusal:
+                return self._told(str(refusal))
+            self._trial.add_done_callback(asyncio.Future.exception)
+        await asyncio.wait([self._trial], timeout=TRIAL_TIMEOUT)
+        if self._trial.done():
+            error = self._trial.exception()
+            return None if error is None else self._told(str(error))
+        silence = self._writing.silence
+        if silence < TRIAL_TIMEOUT:
+            return None  # it commits what others asked for before
+        return f"the disk, or the process that writes the log, has not answered for {silence:.1f} s"
+
+    def _told(self, problem: str) -> str:
+        """A problem without the folder, for those who may not know where the log lies."""
+        return problem.replace(f"{self._path.parent}/", "")
+
+    async def progress(self, reader: str) -> Progress | None:
+        return await self._ask(ask_progress(self._progress, reader))
+
+    async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
+        answer = await self._writing.call(Begin(reader, cursor, filter))
+        assert type(answer) is Begun
+        return answer.progress
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self._writing.call(Settle(settlement))
+
+    async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
+        return await self._ask(ask_held(self._progress, reader, due_at=due_at, limit=limit))
+
+    async def next_due(self, reader: str) -> int | None:
+        return await self._ask(ask_next_due(self._progress, reader))
+
+    async def close(self) -> None:
+        """Answer what was asked to be read, and end the thread that reads."""
+        await asyncio.to_thread(self._reading.shutdown)
+
+    async def _read(
+        self,
+        function: Callable[Concatenate[Reader, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        call = partial(function, self._reader, *args, **kwargs)
+        try:
+            async with asyncio.timeout(READ_TIMEOUT):
+                return await self._ask(asyncio.get_running_loop().run_in_executor(self._reading, call))
+        except TimeoutError:
+            raise StoreUnavailable(f"{self._path}: not read within {READ_TIMEOUT:g} s") from None
+
+    async def _ask(self, answer: Awaitable[Result]) -> Result:
+        try:
+            return await answer
+        except (*READ_ERRORS, StoreDamaged) as error:
+            reason = store_error(self._path, error)
+            if isinstance(reason, StoreDamaged):
+                self._damage.meet(str(reason))
+            raise reason from error
+
+
+@asynccontextmanager
+async def open_sqlite_log(
+    path: Path,
+    *,
+    dictionary: bytes = b"",
+    busy_timeout: float = BUSY_TIMEOUT,
+    checkpoint_pages: int = CHECKPOINT_PAGES,
+    commit_timeout: float = COMMIT_TIMEOUT,
+) -> AsyncIterator[SqliteLog]:
+    """Open the log in this file; make it if there is none. Nobody else may append to it meanwhile.
+
+    ``dictionary`` is text like that of the events to come (bytes of their JSON), by which they are compressed better;
+    a log keeps the one it was made with. ``busy_timeout``: seconds to wait for another process that writes;
+    ``commit_timeout``: seconds after which a commit without an answer is given up on.
+
+    Raises:
+        StoreMismatch: the file is not a log, or of a newer version.
+        StoreUnavailable: it cannot be opened now.
+        StoreError: it is damaged.
+    """
+    options = Options(str(path), dictionary, busy_timeout, checkpoint_pages)
+    damage = Damage()
+    asking = aiosqlite.connect(reading_uri(path), uri=True, isolation_level=None)
+    async with open_writing(options, damage, commit_timeout) as writing:
+        with open_reader(path, cache=READ_CACHE) as reader:
+            async with asking as progress:
+                log = SqliteLog(path, writing, reader, progress, damage)
+                checking = asyncio.create_task(Checking(path, writing, damage).run())
+                try:
+                    yield log
+                finally:
+                    checking.cancel()
+                    await asyncio.wait([checking])
+                    await log.close()

@@ -1,0 +1,27 @@
+"""The log in memory."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from adapter.log.memory import Memory, MemoryLog, open_memory_log
+from tests.log.conformance import LogConformance
+
+
+class MemoryPlace:
+    def __init__(self) -> None:
+        self._memory = Memory()
+
+    def open(self) -> AbstractAsyncContextManager[MemoryLog]:
+        return open_memory_log(self._memory)
+
+
+@pytest.fixture
+def place() -> MemoryPlace:
+    return MemoryPlace()
+
+
+class TestMemoryLog(LogConformance):
+    pass
