@@ -1,4 +1,4 @@
-"""Who may do what: the holders of tokens and their permissions."""
+"""Who may do what: the principals of tokens and their permissions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADMIN = "admin"
 
 
 @dataclass(slots=True, frozen=True)
-class Holder:
+class Principal:
     """Somebody who has a token."""
 
     name: str
@@ -28,24 +28,24 @@ class Access:
     about a token.
 
     Raises:
-        ConfigError: two holders have the same token.
+        ConfigError: two principals have the same token.
     """
 
-    def __init__(self, holders: Iterable[tuple[str, Holder]]) -> None:
-        self._holders: dict[bytes, Holder] = {}
-        for token, holder in holders:
-            other = self._holders.setdefault(_digest(token), holder)
-            if other is not holder:
-                raise ConfigError(f"keys: {holder.name} has the same token as {other.name}; give each its own")
+    def __init__(self, principals: Iterable[tuple[str, Principal]]) -> None:
+        self._principals: dict[bytes, Principal] = {}
+        for token, principal in principals:
+            other = self._principals.setdefault(_digest(token), principal)
+            if other is not principal:
+                raise ConfigError(f"keys: {principal.name} has the same token as {other.name}; give each its own")
 
-    def holder(self, token: str) -> Holder | None:
+    def principal(self, token: str) -> Principal | None:
         """Whose token this is; ``None`` if nobody's."""
-        return self._holders.get(_digest(token))
+        return self._principals.get(_digest(token))
 
     def may(self, token: str, permission: Permission) -> bool:
-        """Whether the holder of this token, if it has one, has the permission."""
-        holder = self.holder(token)
-        return holder is not None and permission in holder.permissions
+        """Whether the principal of this token, if it has one, has the permission."""
+        principal = self.principal(token)
+        return principal is not None and permission in principal.permissions
 
 
 def bearer_token(authorization: str | None) -> str | None:

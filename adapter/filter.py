@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from adapter.errors import ConfigError, RequestError
-from adapter.facets import MAPPED, SYSTEM, Facets, split_words
 from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.model import Outcome
+from adapter.search_fields import MAPPED, SYSTEM, SearchFields, split_words
 
 #: What an event can be found by, each also with ``not_`` in front.
 NAMES = (
@@ -80,7 +80,7 @@ class Filter:
     received_to: int | None = None
     #: Whether the type alone does not decide.
     needs_event: bool = field(init=False, compare=False, repr=False)
-    _tests: tuple[tuple[bool, Callable[[Facets], bool]], ...] = field(init=False, compare=False, repr=False)
+    _tests: tuple[tuple[bool, Callable[[SearchFields], bool]], ...] = field(init=False, compare=False, repr=False)
     _types: dict[str, bool] = field(init=False, compare=False, repr=False)
     #: Whether ``system.`` types are asked for.
     _names_system: bool = field(init=False, compare=False, repr=False)
@@ -131,19 +131,19 @@ class Filter:
         except _Refused as refused:
             raise ConfigError(f"{place}.{refused.parameter}: {refused.detail}") from None
 
-    def matches(self, facets: Facets) -> bool:
+    def matches(self, fields: SearchFields) -> bool:
         """Whether the reader wants this event."""
-        if not self.may_match_type(facets.type):
+        if not self.may_match_type(fields.type):
             return False
-        if self.time_from is not None and facets.time < self.time_from:
+        if self.time_from is not None and fields.time < self.time_from:
             return False
-        if self.time_to is not None and facets.time >= self.time_to:
+        if self.time_to is not None and fields.time >= self.time_to:
             return False
-        if self.received_from is not None and facets.received_at < self.received_from:
+        if self.received_from is not None and fields.received_at < self.received_from:
             return False
-        if self.received_to is not None and facets.received_at >= self.received_to:
+        if self.received_to is not None and fields.received_at >= self.received_to:
             return False
-        return all(test(facets) is not negated for negated, test in self._tests)
+        return all(test(fields) is not negated for negated, test in self._tests)
 
     def may_match_type(self, type: str) -> bool:
         """Whether an event of this type can match; decides unless `needs_event`. Cheap: remembered for each type."""
@@ -381,43 +381,43 @@ def _moment(parameter: str, value: str) -> int:
     return max(0, seconds * 1000 + int(fraction[:3]) + (fraction[3:].strip("0") != ""))
 
 
-def term_test(term: Term, catalogue: Catalogue) -> Callable[[Facets], bool]:
-    """Tells whether facets have one of the term's values, its negation aside; not for ``type``, which
+def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool]:
+    """Tells whether fields have one of the term's values, its negation aside; not for ``type``, which
     `Filter.may_match_type` decides."""
     wanted = frozenset(term.values)
     match term.name:
         case "outcome":
-            return lambda facets: facets.outcome in wanted
+            return lambda fields: fields.outcome in wanted
         case "reason":
-            return lambda facets: facets.reason in wanted
+            return lambda fields: fields.reason in wanted
         case "reason_class":
-            return lambda facets: facets.reason is not None and catalogue.reason_class(facets.reason) in wanted
+            return lambda fields: fields.reason is not None and catalogue.reason_class(fields.reason) in wanted
         case "provider":
-            return lambda facets: facets.provider in wanted
+            return lambda fields: fields.provider in wanted
         case "source":
-            return lambda facets: facets.source in wanted
+            return lambda fields: fields.source in wanted
         case "realm":
-            return lambda facets: facets.realm_id in wanted or facets.realm_name in wanted
+            return lambda fields: fields.realm_id in wanted or fields.realm_name in wanted
         case "actor":
-            return lambda facets: facets.actor in wanted or not wanted.isdisjoint(facets.actor_names)
+            return lambda fields: fields.actor in wanted or not wanted.isdisjoint(fields.actor_names)
         case "target":
-            return lambda facets: facets.target in wanted or not wanted.isdisjoint(facets.target_names)
+            return lambda fields: fields.target in wanted or not wanted.isdisjoint(fields.target_names)
         case "user":
             actor = term_test(Term("actor", False, term.values), catalogue)
             target = term_test(Term("target", False, term.values), catalogue)
-            return lambda facets: actor(facets) or target(facets)
+            return lambda fields: actor(fields) or target(fields)
         case "client":
-            return lambda facets: facets.client in wanted
+            return lambda fields: fields.client in wanted
         case "session":
-            return lambda facets: facets.session in wanted
+            return lambda fields: fields.session in wanted
         case "id":
-            return lambda facets: facets.id in wanted
+            return lambda fields: fields.id in wanted
         case "ip":
             ranges = [address_range(value) for value in term.values]
-            return lambda facets: (ip := facets.ip) is not None and any(low <= ip <= high for low, high in ranges)
+            return lambda fields: (ip := fields.ip) is not None and any(low <= ip <= high for low, high in ranges)
         case "q":
             questions = [query_words(value) for value in term.values]
-            return lambda facets: any(_has_words(words, question) for words in [facets.words] for question in questions)
+            return lambda fields: any(_has_words(words, question) for words in [fields.words] for question in questions)
     raise AssertionError(term.name)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from adapter.access import ADMIN, Access, Holder
+from adapter.access import ADMIN, Access, Principal
 from adapter.api.app import make_app
 from adapter.api.arrivals import ArrivalCounts
 from adapter.api.authoring import Authoring
@@ -57,8 +57,8 @@ from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
 from adapter.sinks.settings import open_sink
+from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget
-from adapter.sources.doors import Doors
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.tables.in_use import Tables
@@ -116,7 +116,7 @@ async def open_service(
         configured = settings.sources or tuple(SourceSettings(name=name, provider=name) for name in tables)
         sources = _open_sources(folder, configured, tables)
         admin_token, admin_generated = _admin_token(folder, settings)
-        access = Access([(admin_token, Holder(ADMIN, frozenset(Permission))), *_holders(settings)])
+        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
 
         log_file, search_file = folder / "log.sqlite", folder / "search.sqlite"
         if not new_log:
@@ -138,7 +138,7 @@ async def open_service(
             source.name: Source(source.name, source.provider, setting.key, tables)
             for setting, source in zip(configured, sources, strict=True)
         }
-        doors = Doors(
+        authenticated_sources = AuthenticatedSources(
             [(present[source.name], source.tokens) for source in sources],
             lambda token: access.may(token, Permission.INGEST),
         )
@@ -159,8 +159,8 @@ async def open_service(
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [
-            ingest_operation(ingest_handler(intake, doors, budget, limits, counts)),
-            challenge_operation(challenge_handler(doors)),
+            ingest_operation(ingest_handler(intake, authenticated_sources, budget, limits, counts)),
+            challenge_operation(challenge_handler(authenticated_sources)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
@@ -220,9 +220,9 @@ def _admin_token(folder: Path, settings: Settings) -> tuple[str, bool]:
     return token, True
 
 
-def _holders(settings: Settings) -> Iterator[tuple[str, Holder]]:
+def _principals(settings: Settings) -> Iterator[tuple[str, Principal]]:
     for key in settings.keys:
-        yield key.token.get_secret_value(), Holder(key.name, key.permissions)
+        yield key.token.get_secret_value(), Principal(key.name, key.permissions)
 
 
 def _warnings(tables: Tables) -> list[str]:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import ConfigError, RequestError
-from adapter.facets import address_bytes, facets, split_words
 from adapter.filter import Filter, glob_matches, query_words
 from adapter.model import EventDict
+from adapter.search_fields import address_bytes, search_fields, split_words
 from tests.mapping.built_in import catalogue
 from tests.search.events import CATALOGUE, make_event
 
@@ -24,7 +24,9 @@ def parse(parameters: dict[str, list[str]]) -> Filter:
 
 def matches(event: EventDict, **parameters: str | list[str]) -> bool:
     listed = {name: [value] if isinstance(value, str) else value for name, value in parameters.items()}
-    return parse({name.rstrip("_"): values for name, values in listed.items()}).matches(facets(orjson.dumps(event)))
+    return parse({name.rstrip("_"): values for name, values in listed.items()}).matches(
+        search_fields(orjson.dumps(event))
+    )
 
 
 # Types
@@ -63,7 +65,7 @@ def test_an_alias_finds_what_its_other_names_find(type: str, asked: str) -> None
 
 def test_the_name_of_an_access_type_is_short_for_it_as_in_tables() -> None:
     def finds(asked: str, type: str) -> bool:
-        return Filter.parse({"type": [asked]}, catalogue()).matches(facets(orjson.dumps(make_event(type=type))))
+        return Filter.parse({"type": [asked]}, catalogue()).matches(search_fields(orjson.dumps(make_event(type=type))))
 
     assert finds("LOGIN_ERROR", "access.LOGIN_ERROR")
     assert finds("LOGIN*", "access.LOGIN_ERROR")
@@ -258,7 +260,7 @@ def test_a_moment_is_rfc_3339_with_its_zone_or_epoch_milliseconds(text: str, mom
 
 
 def words(event: EventDict) -> set[str]:
-    return facets(orjson.dumps(event)).words
+    return search_fields(orjson.dumps(event)).words
 
 
 def test_every_word_must_occur_and_a_star_ends_a_beginning() -> None:

@@ -30,7 +30,7 @@ def test_the_folder_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
-    holder = subprocess.Popen(
+    principal = subprocess.Popen(
         [
             sys.executable,
             "-c",
@@ -40,11 +40,11 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
         ],
         stdout=subprocess.PIPE,
     )
-    assert holder.stdout is not None
-    with holder:
-        holder.stdout.readline()
+    assert principal.stdout is not None
+    with principal:
+        principal.stdout.readline()
         assert in_use(tmp_path)
-        holder.kill()
+        principal.kill()
     assert not in_use(tmp_path)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
-    {"child", "errors", "memory", "model", "resources"},
-    {"event", "facets", "formats", "counts", "folder", "section", "problem", "trials"},
+    {"subprocesses", "errors", "memory", "model", "resources"},
+    {"event", "search_fields", "formats", "counts", "folder", "section", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"workbench"},
     {"tables"},

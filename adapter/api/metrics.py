@@ -116,7 +116,7 @@ def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
             ("in_flight", "Events sent and not answered yet"),
             ("held", "Events that failed and wait for their next try"),
             ("dead", "Events that the sink gave up on"),
-            ("skipped", "Events that were passed over on request"),
+            ("skipped", "Events that were skipped: no longer in the log when they were due"),
             ("lag", "Entries between the sink's cursor and the end of the log"),
         )
     }

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
-from adapter.access import Access, Holder, bearer_token
+from adapter.access import Access, Principal, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.settings import Permission
@@ -108,7 +108,7 @@ async def request_body(request: web.Request, limit: int | None = None) -> bytes:
     return await read_body(request, _share.get(), limit=limit, timeout=reading.timeout)
 
 
-def authorize(request: web.Request, permission: Permission | None) -> Holder:
+def authorize(request: web.Request, permission: Permission | None) -> Principal:
     """The caller, who has a permission; ``None``: any known token.
 
     Raises:
@@ -116,8 +116,8 @@ def authorize(request: web.Request, permission: Permission | None) -> Holder:
     """
     presented = request.headers.getall("Authorization", ())
     token = bearer_token(presented[0]) if len(presented) == 1 else None
-    holder = request.app[ACCESS].holder(token) if token else None
-    if holder is None:
+    principal = request.app[ACCESS].principal(token) if token else None
+    if principal is None:
         _refused(request, 401, "no known bearer token")
         raise RequestError(
             401,
@@ -125,8 +125,8 @@ def authorize(request: web.Request, permission: Permission | None) -> Holder:
             "A known bearer token is needed: Authorization: Bearer TOKEN.",
             headers={"WWW-Authenticate": 'Bearer realm="idp-adapter"'},
         )
-    if permission is not None and permission not in holder.permissions:
-        _refused(request, 403, f"{holder.name} may not {permission}")
+    if permission is not None and permission not in principal.permissions:
+        _refused(request, 403, f"{principal.name} may not {permission}")
         raise RequestError(
             403,
             "Forbidden",
@@ -136,11 +136,11 @@ def authorize(request: web.Request, permission: Permission | None) -> Holder:
             },
             permission=permission,
         )
-    return holder
+    return principal
 
 
 def caller(request: web.Request) -> str:
-    """The name of the holder whose token the request carries; the operation has checked it."""
+    """The name of the principal whose token the request carries; the operation has checked it."""
     return request[_CALLER]
 
 
@@ -162,9 +162,9 @@ def _checked(operation: Operation) -> Handler:
 
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:
-        holder = None if operation.public else authorize(request, permission)
-        if holder is not None:
-            request[_CALLER] = holder.name
+        principal = None if operation.public else authorize(request, permission)
+        if principal is not None:
+            request[_CALLER] = principal.name
         for name in request.query:
             parameter = in_query.get(name)
             if parameter is None:
@@ -185,7 +185,7 @@ def _checked(operation: Operation) -> Handler:
         if operation.method == "GET":
             return await handler(request)
         # A source may have the same name as a key; no name of either holds a space.
-        with request.app[BODY_READING].budget.share(None if holder is None else f"key {holder.name}") as share:
+        with request.app[BODY_READING].budget.share(None if principal is None else f"key {principal.name}") as share:
             _share.set(share)
             return await handler(request)
 

@@ -319,7 +319,7 @@ def new(
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """Errors that a person can mend are told in a line, with exit code 1."""
+    """Errors that a person can fix are told in a line, with exit code 1."""
     try:
         yield
     except BrokenPipeError:
@@ -350,7 +350,7 @@ def _told(found: Explanation) -> list[str]:
     if found.shapes:
         lines.append(f"  known by: {found.known_by}")
     if found.ignored:
-        lines.append("  ignored: the table passes over it")
+        lines.append("  ignored by the table")
     if found.problem is not None:
         lines.append(f"  quarantined: {found.problem}")
     width = max((len(name) for name in found.fields), default=0)

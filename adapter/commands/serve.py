@@ -146,9 +146,11 @@ def _say_what_next(service: Service) -> None:
     width = max((len(source.name) for source in service.sources), default=0)
     for source in service.sources:
         lines.append(f"  {url}/ingest/{source.name:<{width}}  token {_shown(source)}")
-        proofs = [said(proof) for proof in service.tables[source.provider].mapping.auth]
+        credentials = [said(credential) for credential in service.tables[source.provider].mapping.auth]
         lines.append(
-            f"    as {_listed(proofs)}" if proofs else "    though its table takes no proof but the administrator's"
+            f"    as {_listed(credentials)}"
+            if credentials
+            else "    though its table takes no credential but the administrator's"
         )
     # In double quotes the shell puts in what $TOKEN holds.
     lines += [

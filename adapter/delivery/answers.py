@@ -35,18 +35,19 @@ class Outcome:
     gone: bool = False
 
 
-class Judge:
-    """Reads answers by one sink's schedule of tries. ``now`` gives epoch milliseconds, ``chance`` is from 0 to 1."""
+class AnswerPolicy:
+    """What answers mean for the events, by one sink's schedule of tries. ``now`` gives epoch milliseconds,
+    ``random_source`` a number from 0 to 1."""
 
     def __init__(
-        self, name: str, schedule: Sequence[float], *, now: Callable[[], int], chance: Callable[[], float]
+        self, name: str, schedule: Sequence[float], *, now: Callable[[], int], random_source: Callable[[], float]
     ) -> None:
         self._name = name
         self._schedule = schedule
         self._now = now
-        self._chance = chance
+        self._random_source = random_source
 
-    def judge(self, flight: Flight, answers: Sequence[Answer]) -> Outcome:
+    def policy(self, flight: Flight, answers: Sequence[Answer]) -> Outcome:
         """What the answers, one for each entry of the flight, come to."""
         outcome = Outcome()
         for entry, answer in zip(flight.entries, answers, strict=True):
@@ -74,7 +75,7 @@ class Judge:
 
     def _hold(self, flight: Flight, entry: Entry, answer: Later) -> Held:
         tries = flight.tried(entry) + 1
-        wait = wait_after(tries, self._schedule, answer.after, self._chance())
+        wait = wait_after(tries, self._schedule, answer.after, self._random_source())
         if wait is None:
             _log.warning("sink_gave_up", sink=self._name, position=entry.position, tries=tries, answer=answer.reason)
         due_at = None if wait is None else self._now() + round(wait * 1000)

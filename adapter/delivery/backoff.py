@@ -1,4 +1,4 @@
-"""When to try again: one message by its schedule, a whole receiver by its breaker. Pure: chance comes in."""
+"""When to try again: one message by its schedule, a whole receiver by its breaker. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PROBE = 1.0
 PROBE_MAX = 60.0
 
 
-def wait_after(tries: int, schedule: Sequence[float], asked: float | None, chance: float) -> float | None:
+def wait_after(tries: int, schedule: Sequence[float], asked: float | None, fraction: float) -> float | None:
     """Seconds until the next try of a message that failed ``tries`` times; ``None`` once the schedule has run out.
 
-    ``asked`` is the receiver's own wish, which can only lengthen the wait; ``chance`` is from 0 to 1.
+    ``asked`` is the receiver's own wish, which can only lengthen the wait; ``fraction`` of the jitter is from 0 to 1.
     """
     if tries > len(schedule):
         return None
-    return max(schedule[tries - 1], asked or 0.0) * (1 + JITTER * chance)
+    return max(schedule[tries - 1], asked or 0.0) * (1 + JITTER * fraction)
 
 
 def longest_wait(tries: int, schedule: Sequence[float]) -> float:
@@ -38,12 +38,12 @@ class Breaker:
         self._first = first
         self._wait = 0.0
 
-    def fail(self, asked: float | None, chance: float) -> float:
+    def fail(self, asked: float | None, fraction: float) -> float:
         """The receiver is down, or a probe found it so. Seconds to wait for the next probe: each time twice as long,
         or as long as the receiver asked."""
         self._wait = min(self._wait * 2, PROBE_MAX) if self.is_open else self._first
         self.is_open = True
-        return max(self._wait, asked or 0.0) * (1 + JITTER * chance)
+        return max(self._wait, asked or 0.0) * (1 + JITTER * fraction)
 
     def close(self) -> None:
         """The receiver answered for itself again."""

@@ -63,11 +63,12 @@ class Ruling(NamedTuple):
 class Health:
     """How one sink's receiver is. Its methods give ``None`` where nothing is to be done.
 
-    ``probe`` is the first wait before a probe, seconds; ``now`` gives epoch milliseconds, ``chance`` is from 0 to 1.
+    ``probe`` is the first wait before a probe, seconds; ``now`` gives epoch milliseconds, ``random_source`` a number
+    from 0 to 1.
     """
 
     def __init__(
-        self, name: str, *, window: int, probe: float, now: Callable[[], int], chance: Callable[[], float]
+        self, name: str, *, window: int, probe: float, now: Callable[[], int], random_source: Callable[[], float]
     ) -> None:
         self.state = State.RUNNING
         #: Since when, epoch milliseconds.
@@ -80,7 +81,7 @@ class Health:
         #: With one send at a time nothing is sent after a failure that could tell more about it.
         self._in_order = window == 1
         self._now = now
-        self._chance = chance
+        self._random_source = random_source
         self._breaker = Breaker(probe)
         self._probe: Flight | None = None
         self._suspects: list[Suspect] = []
@@ -109,7 +110,7 @@ class Health:
         if self._breaker.is_open:
             if flight is self._probe:
                 self._probe = None
-                return Ruling(again=[flight], probe_in=self._breaker.fail(answer.after, self._chance()))
+                return Ruling(again=[flight], probe_in=self._breaker.fail(answer.after, self._random_source()))
             # Its wish lengthens the wait for the next probe, if there is one to wait for.
             waiting = not self.probe_due and self._probe is None
             return Ruling(again=[flight], probe_in=answer.after if waiting else None)
@@ -139,7 +140,7 @@ class Health:
             else:
                 again.append(suspect.flight)
         self._suspects = []
-        wait = self._breaker.fail(after, self._chance())
+        wait = self._breaker.fail(after, self._random_source())
         if self.state is State.RUNNING:
             self._enter(State.DOWN)
         return Ruling(charge, again, wait)

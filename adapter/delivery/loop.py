@@ -1,8 +1,8 @@
 """One sink's delivery: reads the log past its cursor, sends what its filter takes, settles what became of it.
 
-Its parts know each other in one direction only: the `Supply` brings entries to the `Line`; the `Sender` takes them from
-there, and answers go to the `Ledger` and to the receiver's `Health`; the `Settler` puts the ledger on disk. Each sink
-has its own, so nothing that its receiver does can hold up another.
+Its parts know each other in one direction only: the `Fetcher` brings entries to the `Line`; the `Sender` takes them
+from there, and answers go to the `Ledger` and to the receiver's `Health`; the `Settler` puts the ledger on disk. Each
+sink has its own, so nothing that its receiver does can hold up another.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from datetime import datetime
 
 import structlog
 
-from adapter.delivery.answers import Judge
+from adapter.delivery.answers import AnswerPolicy
 from adapter.delivery.backoff import PROBE
+from adapter.delivery.fetching import Fetcher
 from adapter.delivery.health import Health, State
 from adapter.delivery.ledger import Counts, Ledger
 from adapter.delivery.line import Line
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
-from adapter.delivery.supply import Supply
 from adapter.errors import StoreError
 from adapter.log.protocol import Log, Progress
 from adapter.sinks.protocol import Sink
@@ -66,7 +66,7 @@ class Delivery:
         *,
         probe: float,
         clock: Callable[[], float],
-        chance: Callable[[], float],
+        random_source: Callable[[], float],
     ) -> None:
         def now() -> int:
             return int(clock() * 1000)
@@ -78,12 +78,12 @@ class Delivery:
         self._window = window
         self._log = log
         self._ledger = ledger = Ledger(reader, progress)
-        self._health = Health(name, window=window, probe=probe, now=now, chance=chance)
+        self._health = Health(name, window=window, probe=probe, now=now, random_source=random_source)
         line = Line(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
-        judge = Judge(name, settings.retry, now=now, chance=chance)
+        policy = AnswerPolicy(name, settings.retry, now=now, random_source=random_source)
         self._settler = Settler(name, log, ledger, line, window=window, now=now)
-        self._sender = Sender(name, sink, line, self._health, ledger, judge, self._settler)
-        self._supply = Supply(
+        self._sender = Sender(name, sink, line, self._health, ledger, policy, self._settler)
+        self._fetcher = Fetcher(
             reader, log, selection, ledger, line, self._settler, self._sender, schedule=settings.retry, now=now
         )
 
@@ -106,7 +106,7 @@ class Delivery:
         """Read and send; at the end send nothing more, wait up to ``patience`` seconds for answers, and settle what is
         known then."""
         settling = self._start(self._settle)
-        others = [self._start(job) for job in [self._supply.read_on, self._supply.take_up]]
+        others = [self._start(job) for job in [self._fetcher.read_on, self._fetcher.take_up]]
         others += [self._start(self._sender.work) for _ in range(self._window)]
         try:
             yield
@@ -155,12 +155,12 @@ async def open_delivery(
     patience: float = 10.0,
     probe: float = PROBE,
     clock: Callable[[], float] = time.time,
-    chance: Callable[[], float] = random.random,
+    random_source: Callable[[], float] = random.random,
 ) -> AsyncIterator[Delivery]:
     """Deliver to a sink while the context lasts; at its end wait up to ``patience`` seconds for answers.
 
     ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,
-    ``chance`` a number from 0 to 1.
+    ``random_source`` a number from 0 to 1.
 
     Raises:
         StoreError: the sink's progress cannot be read or begun.
@@ -178,6 +178,6 @@ async def open_delivery(
     else:
         cursor = progress.cursor
     progress = await log.begin(reader, cursor, selection.text)
-    delivery = Delivery(settings, sink, log, selection, progress, probe=probe, clock=clock, chance=chance)
+    delivery = Delivery(settings, sink, log, selection, progress, probe=probe, clock=clock, random_source=random_source)
     async with delivery.run(patience):
         yield delivery

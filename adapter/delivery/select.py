@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 
-from adapter.facets import facets
 from adapter.filter import Filter
 from adapter.model import Entry
+from adapter.search_fields import search_fields
 
 
 class Selection:
@@ -17,7 +17,7 @@ class Selection:
         #: How the filter is known, to notice when it changes.
         self.text = filter.canonical() + (" revisions" if revisions else "")
         self._last_revision = 2**62 if revisions else 0
-        #: The most entries to judge at once where events are opened, so that others get their turn between.
+        #: The most entries to policy at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
         self._filter = filter
 
@@ -37,4 +37,4 @@ class Selection:
 
     def _matches(self, entry: Entry) -> bool:
         assert entry.event is not None
-        return self._filter.matches(facets(entry.event))
+        return self._filter.matches(search_fields(entry.event))

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import structlog
 
-from adapter.delivery.answers import Judge
+from adapter.delivery.answers import AnswerPolicy
 from adapter.delivery.health import Health, Ruling, State
 from adapter.delivery.ledger import Flight, Ledger
 from adapter.delivery.line import Line
@@ -22,14 +22,14 @@ class Sender:
     """The workers of one sink. As many tasks as its window is wide run `work`."""
 
     def __init__(
-        self, name: str, sink: Sink, line: Line, health: Health, ledger: Ledger, judge: Judge, settler: Settler
+        self, name: str, sink: Sink, line: Line, health: Health, ledger: Ledger, policy: AnswerPolicy, settler: Settler
     ) -> None:
         self._name = name
         self._sink = sink
         self._line = line
         self._health = health
         self._ledger = ledger
-        self._judge = judge
+        self._policy = policy
         self._settler = settler
         #: Workers that found nothing to send.
         self._sleepers: list[asyncio.Future[None]] = []
@@ -115,7 +115,7 @@ class Sender:
             health.answer = "delivered"
             ruling = health.note_up(flight)
         else:
-            outcome = self._judge.judge(flight, answers)
+            outcome = self._policy.policy(flight, answers)
             self._ledger.answer(flight, outcome.delivered, outcome.hold, outcome.left)
             self._settler.note_answered(len(outcome.delivered) + len(outcome.hold))
             health.answer = outcome.said
@@ -130,7 +130,7 @@ class Sender:
 
     def _follow(self, ruling: Ruling) -> None:
         for suspect in ruling.charge:
-            rows = self._judge.charge(suspect.flight, suspect.answer)
+            rows = self._policy.charge(suspect.flight, suspect.answer)
             self._ledger.answer(suspect.flight, (), rows, ())
             self._settler.note_answered(len(rows))
         for flight in ruling.again:

@@ -12,12 +12,12 @@ from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
 from adapter.mapping.language import (
     Condition,
+    Credential,
     Framing,
-    HeaderProof,
-    HmacProof,
-    JwtProof,
+    HeaderCredential,
+    HmacCredential,
+    JwtCredential,
     PassThrough,
-    Proof,
     Requirement,
     Row,
     Shape,
@@ -64,10 +64,9 @@ def provider_page(table: Table) -> str:
 def curl_line(table: Table) -> str:
     """The command that posts the file ``event.json`` to a source that is named like the provider."""
     first = table.mapping.auth[0]
-    proof = "--user any:TOKEN" if first == "basic" else "--header 'Authorization: Bearer TOKEN'"
-    return (
-        f"curl {proof} --header 'Content-Type: {JSON}' \\\n  --data-binary @event.json {_URL}/ingest/{table.provider}"
-    )
+    credential = "--user any:TOKEN" if first == "basic" else "--header 'Authorization: Bearer TOKEN'"
+    headers = f"{credential} --header 'Content-Type: {JSON}'"
+    return f"curl {headers} \\\n  --data-binary @event.json {_URL}/ingest/{table.provider}"
 
 
 def _connection(table: Table) -> str:
@@ -76,10 +75,10 @@ def _connection(table: Table) -> str:
         f"Without any `[[sources]]` in the settings there is a source `{table.provider}`, and `idp-adapter serve` "
         f"prints its token. Post to `/ingest/{table.provider}`, or to the name of the source that you configure:\n\n"
         f'```toml\n[[sources]]\nname = "{table.provider}-prod"\nprovider = "{table.provider}"\ntoken = "TOKEN"\n```\n\n'
-        f"```sh\n{curl_line(table)}\n```\n\nThe token proves the source in each of these ways; every proof that a "
+        f"```sh\n{curl_line(table)}\n```\n\nThe token proves the source in each of these ways; every credential that a "
         "request presents must hold:\n\n"
     )
-    text += "".join(f"- {_proof(one)}\n" for one in table.mapping.auth)
+    text += "".join(f"- {_credential(one)}\n" for one in table.mapping.auth)
     challenge = table.mapping.challenge
     if challenge is not None:
         text += (
@@ -89,21 +88,21 @@ def _connection(table: Table) -> str:
     return text + "\n"
 
 
-def _proof(proof: Proof) -> str:
-    match proof:
+def _credential(credential: Credential) -> str:
+    match credential:
         case "bearer":
             return "bearer token: `Authorization: Bearer TOKEN`"
         case "basic":
             return "basic: any user name, the token as password"
-        case HeaderProof():
-            return f"the token as the whole value of the header `{proof.header}`"
-        case JwtProof():
+        case HeaderCredential():
+            return f"the token as the whole value of the header `{credential.header}`"
+        case JwtCredential():
             return (
-                f"a JSON Web Token in the header `{proof.jwt.header}`, signed with the token "
-                f"({either(proof.jwt.algorithms)}), that has not run out"
+                f"a JSON Web Token in the header `{credential.jwt.header}`, signed with the token "
+                f"({either(credential.jwt.algorithms)}), that has not run out"
             )
-        case HmacProof():
-            rule = proof.hmac
+        case HmacCredential():
+            rule = credential.hmac
             words = (
                 f"HMAC with the token as key in the header `{rule.header}`: {either(rule.digest)}, {rule.encoding}, "
                 f"over {'the body as it is sent' if rule.signs == '{body}' else code(rule.signs)}"
@@ -199,10 +198,11 @@ def _identity(shapes: dict[str, Shape]) -> str:
                 together = [("the native type" if one == "@native" else _value(one)) for one in identity.weak]
                 *others, last = together
                 keys.append(f"by {', '.join(others)} and {last} together" if others else f"by {last}")
-            words = ", or else ".join(keys)
+            words = ", or else ".join(keys) + (", whatever their time" if identity.time == "varies" else "")
         found.setdefault(words, []).append(name)
     lines = [f"- {words}{_of(names, len(shapes))}" for words, names in found.items()]
-    return f"An event that comes again is known again:\n\n{chr(10).join(lines)}\n\n"
+    said = "Events are deduplicated by their time, in whole seconds, and:"
+    return f"{said}\n\n{chr(10).join(lines)}\n\n"
 
 
 def _of(names: list[str], all: int) -> str:

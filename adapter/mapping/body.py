@@ -70,7 +70,7 @@ class Record:
     #: Why it cannot be read.
     problem: str | None = None
     media: str = JSON
-    #: A line that the table passes over.
+    #: A line that the table ignores.
     ignored: bool = False
     #: Where in ``raw`` the event stands, if that may hold several: ``results[0]``.
     place: str | None = None

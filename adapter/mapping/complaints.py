@@ -54,7 +54,7 @@ def complaints(error: ValidationError, model: type[BaseModel], value: Any) -> It
             elif not isinstance(there, dict | list):
                 text += f", and is {there!r}"
         elif one.kind == _UNKNOWN:
-            text = "is not a word of the mapping language here" + _hint(str(one.place[-1]), model, one.place[:-1])
+            text = "unknown key" + _hint(str(one.place[-1]), model, one.place[:-1])
         yield one.place, text
 
 

@@ -192,7 +192,7 @@ class Document:
             for key, value in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                     if key.value in seen:
-                        raise self._at(key, f"'{key.value}' stands here a second time")
+                        raise self._at(key, f"duplicate key '{key.value}'")
                     seen.add(key.value)
                 weight += 1 + self._weigh(value, known)
         elif isinstance(node, yaml.SequenceNode):

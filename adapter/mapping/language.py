@@ -255,7 +255,7 @@ Unknown = Literal["quarantine", "ignore"] | PassThrough
 
 
 class Identity(_Word):
-    """The keys by which a native event is known again."""
+    """The keys by which native events are deduplicated."""
 
     strong: Value | None = Field(None, description="The provider's own id of the event")
     weak: list[Value | Literal["@native"]] | None = Field(
@@ -293,7 +293,7 @@ class Reading(_Word):
         description="Unified field: where to find it. `details` takes all entries of an object (or of a text that is "
         "JSON or pairs), `details.x` one",
     )
-    identity: Identity | Literal["none"] | None = Field(None, description="Keys by which an event is known again")
+    identity: Identity | Literal["none"] | None = Field(None, description="Keys by which events are deduplicated")
     actor: ActorRule | None = Field(None, description="How `actor` in conditions is decided")
     failed: Condition | None = Field(
         None, description="A status that makes an event a failure of its type, whatever the type"
@@ -389,7 +389,7 @@ class Timestamp(_Word):
         return self
 
 
-class HmacProof(_Word):
+class HmacCredential(_Word):
     """See `Hmac`."""
 
     hmac: Hmac = Field(description="A signature over the body")
@@ -402,19 +402,19 @@ class Jwt(_Word):
     algorithms: list[Literal["HS256", "HS384", "HS512"]] = Field(["HS256"], description="Algorithms that are taken")
 
 
-class JwtProof(_Word):
+class JwtCredential(_Word):
     """See `Jwt`."""
 
     jwt: Jwt = Field(description="A signed token")
 
 
-class HeaderProof(_Word):
+class HeaderCredential(_Word):
     """A fixed secret in a header of its own."""
 
     header: str = Field(description="Header whose whole value is the source's token")
 
 
-Proof = Literal["bearer", "basic"] | HmacProof | JwtProof | HeaderProof
+Credential = Literal["bearer", "basic"] | HmacCredential | JwtCredential | HeaderCredential
 
 
 class Challenge(_Word):
@@ -458,7 +458,7 @@ class Mapping(Reading):
         description="Another table: what this file does not say is taken from there, row by row and field by field",
     )
     note: str | None = Field(None, description="For readers of the file: what holds for all of it")
-    auth: list[Proof] = Field(["bearer", "basic"], description="How a source may prove itself")
+    auth: list[Credential] = Field(["bearer", "basic"], description="How a source may prove itself")
     challenge: Challenge | None = Field(
         None, description="What the provider asks by GET when a hook is registered, and wants to be told back"
     )

@@ -47,7 +47,7 @@ class StoredChanges(BaseModel):
     looked_at: int = Field(0, description="Stored raw events of the provider")
     unchanged: int = Field(0, description="Those that both tables read alike")
     changed: int = Field(0, description="Events that would read differently")
-    gained: int = Field(0, description="Quarantined or passed over, would be events")
+    gained: int = Field(0, description="Quarantined or ignored, would be events")
     lost: int = Field(0, description="Events, would be none")
     other_keys: int = Field(0, description="Those that would be known by other keys")
     fields: Counter[str] = Field(default_factory=Counter, description="Place in the event: how many changes of it")

@@ -88,7 +88,7 @@ class Rereader:
                 # The source is another provider's now.
                 return self._read(stored, latest, now, before)
         if event is None:
-            return Rereading(none, None, problem or "the table passes over it now")
+            return Rereading(none, None, problem or "the table ignores it now")
         # As the log will count it: the first event is no revision of another.
         number = b"" if latest.event is None else b',"revision":%d' % (latest.revision + 1)
         marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)

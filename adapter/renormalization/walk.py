@@ -28,7 +28,7 @@ from adapter.workbench.examples import differing
 #: holds others up for long; and the most.
 PACE = 0.05
 STRETCH = 1_000
-#: What an entry counts against the rate that is passed over.
+#: What an entry counts against the rate that is skipped.
 PASSED = 0.2
 #: Differences that are shown of one event of a dry run.
 LINES = 20

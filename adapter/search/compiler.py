@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from adapter.facets import SYSTEM, Facets, facets
 from adapter.filter import Filter, Term, address_range, term_test
 from adapter.search.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
 from adapter.search.store import (
@@ -23,6 +22,7 @@ from adapter.search.store import (
     Symbol,
     stored_ranges,
 )
+from adapter.search_fields import SYSTEM, SearchFields, search_fields
 
 #: Of so many filters it is remembered what they mean among the kinds and origins.
 _REMEMBERED = 16
@@ -36,7 +36,7 @@ _ROLES = {
     "client": (CLIENT,),
 }
 _WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
-_NOTHING = facets(
+_NOTHING = search_fields(
     b'{"time":0,"type":"","outcome":"","source":{"name":"","provider":"","nativeType":"","receivedAt":0}}'
 )
 
@@ -161,7 +161,7 @@ class Compiler:
         return Symbolic("origin", tuple(sure), tuple(general), of_general, keyed, tuple(left_out))
 
 
-def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[Facets], bool]]]:
+def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[SearchFields], bool]]]:
     return [(term.negated, term_test(term, filter.catalogue)) for term in filter.terms if term.name in names]
 
 

@@ -13,10 +13,10 @@ import select
 import sys
 from pathlib import Path
 
-from adapter.child import begin, run
 from adapter.log.sqlite.history import find_before
 from adapter.log.sqlite.reading import Reader, each_event, open_reader
 from adapter.search.store import Store, Unusable
+from adapter.subprocesses import begin, run
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
 BATCH = 10_000

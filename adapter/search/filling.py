@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
-from adapter.child import command, environment
 from adapter.log.protocol import Log
 from adapter.search.store import remove
+from adapter.subprocesses import command, environment
 
 _log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Finding events: the one door to the search database for everybody who asks."""
+"""Finding events: the one way to the search database for everybody who asks."""
 
 from __future__ import annotations
 

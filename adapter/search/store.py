@@ -32,8 +32,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from adapter.facets import MAPPED, SYSTEM, address_bytes, facets
 from adapter.log.sqlite.reading import EventRow
+from adapter.search_fields import MAPPED, SYSTEM, address_bytes, search_fields
 
 APPLICATION_ID = 0x69647073  # "idps"
 VERSION = 5
@@ -284,7 +284,7 @@ class Store:
         for position, uid, revision, received_at, event in entries:
             if event is None:
                 continue
-            found = facets(event)
+            found = search_fields(event)
             time = found.time
             actor, names = found.actor, found.actor_names
             for name in names:

@@ -1,12 +1,12 @@
 """How a source proves who it is: bearer token, basic password, a header of its own, or a signature over the body.
 
-One of the source's tokens serves in all of them. Every proof that a request presents must hold, so that a forged
-signature beside a good token is refused; a request without any proof is refused, and so is one that presents a proof
-twice.
+One of the source's tokens serves in all of them. Every credential that a request presents must hold, so that a forged
+signature beside a good token is refused; a request without any credential is refused, and so is one that presents a
+credential twice.
 
 Headers are judged before the body is read, and the body is read only for a signature over it. What is refused costs the
 same for every name, so that the time does not tell which names are those of sources: each authenticator also works on
-the proofs that only other sources know, and on as many tokens as the source with the most of them has.
+the credentials that only other sources know, and on as many tokens as the source with the most of them has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof, Proof
+from adapter.mapping.language import Credential, HeaderCredential, Hmac, HmacCredential, Jwt, JwtCredential
 
 #: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
 MayIngest = Callable[[str], bool]
@@ -42,15 +42,15 @@ _TURN = 1024 * 1024
 _SIGNATURES = 8
 
 
-def said(proof: Proof) -> str:
-    """How a token is presented in this proof, for people."""
-    match proof:
-        case HeaderProof():
-            return f"the header {proof.header}"
-        case HmacProof():
-            return f"secret of the signature in {proof.hmac.header}"
-        case JwtProof():
-            return f"secret of the signed token in {proof.jwt.header}"
+def said(credential: Credential) -> str:
+    """How a token is presented in this credential, for people."""
+    match credential:
+        case HeaderCredential():
+            return f"the header {credential.header}"
+        case HmacCredential():
+            return f"secret of the signature in {credential.hmac.header}"
+        case JwtCredential():
+            return f"secret of the signed token in {credential.jwt.header}"
         case "basic":
             return "basic password"
         case _:
@@ -58,13 +58,15 @@ def said(proof: Proof) -> str:
 
 
 class Decoys:
-    """What is done for every name alike: the proofs of all sources, and random tokens."""
+    """What is done for every name alike: the credentials of all sources, and random tokens."""
 
-    def __init__(self, proofs: Sequence[Proof] = (), tokens: int = 1) -> None:
-        """``proofs`` are those of all sources, ``tokens`` the most that one of them has."""
-        self.bare_authorization = any(_is_bare_authorization(proof) for proof in proofs)
-        self.signatures = _distinct(proof.hmac for proof in proofs if isinstance(proof, HmacProof))
-        self.jwts = _distinct(proof.jwt for proof in proofs if isinstance(proof, JwtProof))
+    def __init__(self, credentials: Sequence[Credential] = (), tokens: int = 1) -> None:
+        """``credentials`` are those of all sources, ``tokens`` the most that one of them has."""
+        self.bare_authorization = any(_is_bare_authorization(credential) for credential in credentials)
+        self.signatures = _distinct(
+            credential.hmac for credential in credentials if isinstance(credential, HmacCredential)
+        )
+        self.jwts = _distinct(credential.jwt for credential in credentials if isinstance(credential, JwtCredential))
         self.tokens = [secrets.token_urlsafe(24).encode() for _ in range(tokens)]
 
 
@@ -77,7 +79,7 @@ class Signature(NamedTuple):
     #: What is signed before and after the body.
     before: bytes
     after: bytes
-    #: Whether it is a proof of this source, and not only of others.
+    #: Whether it is a credential of this source, and not only of others.
     counts: bool
 
 
@@ -96,18 +98,22 @@ _PROVEN = Judgement(None, True, ())
 
 
 class Authenticator:
-    """The proofs of one source; without proofs and tokens, those of a name that is no source."""
+    """The credentials of one source; without credentials and tokens, those of a name that is no source."""
 
-    def __init__(self, proofs: Sequence[Proof], tokens: Sequence[str], may_ingest: MayIngest, decoys: Decoys) -> None:
-        self._bearer = "bearer" in proofs
-        self._basic = "basic" in proofs
+    def __init__(
+        self, credentials: Sequence[Credential], tokens: Sequence[str], may_ingest: MayIngest, decoys: Decoys
+    ) -> None:
+        self._bearer = "bearer" in credentials
+        self._basic = "basic" in credentials
         #: Some send their secret as the whole of this header, without a scheme.
-        self._bare_authorization = any(_is_bare_authorization(proof) for proof in proofs)
+        self._bare_authorization = any(_is_bare_authorization(credential) for credential in credentials)
         self._headers = [
-            proof.header for proof in proofs if isinstance(proof, HeaderProof) and not _is_bare_authorization(proof)
+            credential.header
+            for credential in credentials
+            if isinstance(credential, HeaderCredential) and not _is_bare_authorization(credential)
         ]
-        self._signatures = [proof.hmac for proof in proofs if isinstance(proof, HmacProof)]
-        self._jwts = [proof.jwt for proof in proofs if isinstance(proof, JwtProof)]
+        self._signatures = [credential.hmac for credential in credentials if isinstance(credential, HmacCredential)]
+        self._jwts = [credential.jwt for credential in credentials if isinstance(credential, JwtCredential)]
         self._foreign_signatures = [rule for rule in decoys.signatures if rule not in self._signatures]
         self._foreign_jwts = [rule for rule in decoys.jwts if rule not in self._jwts]
         self._tokens = [token.encode() for token in tokens]
@@ -157,7 +163,9 @@ class Authenticator:
             return Judgement(None, proven, signatures) if signatures else _PROVEN
         # The body of what is refused is read if it can be that of any source's signature.
         signatures += self._foreign(headers, now)
-        return Judgement(refusal or "it brings none of the proofs that the source's table names", False, signatures)
+        return Judgement(
+            refusal or "it brings none of the credentials that the source's table names", False, signatures
+        )
 
     def _foreign(self, headers: Headers, now: float) -> list[Signature]:
         """What is done for a request that is refused, whatever its name is: all signed tokens are tried, and the
@@ -242,8 +250,8 @@ def _distinct(rules: Iterable[_Rule]) -> list[_Rule]:
     return found
 
 
-def _is_bare_authorization(proof: Proof) -> bool:
-    return isinstance(proof, HeaderProof) and proof.header.lower() == "authorization"
+def _is_bare_authorization(credential: Credential) -> bool:
+    return isinstance(credential, HeaderCredential) and credential.header.lower() == "authorization"
 
 
 def _claims(rule: Jwt, value: str, token: bytes) -> Mapping[str, object] | None:

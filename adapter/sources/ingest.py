@@ -1,4 +1,4 @@
-"""``POST /ingest/{source}``: the door through which providers push."""
+"""``POST /ingest/{source}``: where providers push."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from adapter.counts import NO_SOURCE, Counts
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.problem import answer
+from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget, Share
-from adapter.sources.doors import Doors
 from adapter.sources.intake import Intake, Source, TooManyEvents
 from adapter.sources.request_body import read_body, unpack
 
@@ -48,7 +48,7 @@ class BodyLimits:
 
 def ingest_handler(
     intake: Intake,
-    doors: Doors,
+    sources: AuthenticatedSources,
     budget: Budget,
     limits: BodyLimits,
     counts: Counts,
@@ -58,8 +58,13 @@ def ingest_handler(
 
     async def ingest(request: web.Request) -> web.StreamResponse:
         try:
-            door = doors[request.match_info["source"]]
-            authenticator, source, headers, now = door.authenticator, door.source, request.headers, clock()
+            addressed = sources[request.match_info["source"]]
+            authenticator, source, headers, now = (
+                addressed.authenticator,
+                addressed.source,
+                request.headers,
+                clock(),
+            )
             judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
                 return refused(request, answer(_REFUSED), judgement.refusal)
@@ -77,7 +82,7 @@ def ingest_handler(
 
     def refused(request: web.Request, response: web.Response, why: str | None) -> web.Response:
         """What senders are refused, the operator wants to know: above all that a secret does not fit any more."""
-        source = doors[request.match_info["source"]].source
+        source = sources[request.match_info["source"]].source
         name = NO_SOURCE if source is None else source.name
         counts.refused[name, response.status] += 1
         if why is not None:
@@ -109,15 +114,15 @@ def ingest_handler(
 
 
 def challenge_handler(
-    doors: Doors, clock: Callable[[], float] = time.time
+    sources: AuthenticatedSources, clock: Callable[[], float] = time.time
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler of ``GET /ingest/{source}``: tells a provider back what it asks when a hook is registered."""
 
     async def challenge(request: web.Request) -> web.StreamResponse:
-        door = doors[request.match_info["source"]]
-        if await door.authenticator.refusal(request.headers, b"", clock()) is not None or door.source is None:
+        addressed = sources[request.match_info["source"]]
+        if await addressed.authenticator.refusal(request.headers, b"", clock()) is not None or addressed.source is None:
             return answer(_REFUSED)
-        rule = door.source.table.mapping.challenge
+        rule = addressed.source.table.mapping.challenge
         question = None if rule is None else request.headers.get(rule.header)
         if rule is None or question is None:
             asked = "this provider asks nothing by GET" if rule is None else f"the header {rule.header} is missing"

@@ -1,4 +1,4 @@
-"""The way in, behind every door: a body's records are normalized and handed to the log, and answered for."""
+"""The way in, behind all authentication: a body's records are normalized and handed to the log, and answered for."""
 
 from __future__ import annotations
 

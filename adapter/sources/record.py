@@ -20,7 +20,7 @@ _log = structlog.get_logger("adapter.record")
 
 def read_record(table: Table, record: Record, received_at: int) -> tuple[Any, ...]:
     """What a record means, as the members of `adapter.mapping.compile.Result`; neither event nor problem: the table
-    passes over it. ``received_at``: arrival, epoch milliseconds. Never raises, whatever a table does."""
+    ignores it. ``received_at``: arrival, epoch milliseconds. Never raises, whatever a table does."""
     if record.ignored:
         return _PASSED_OVER
     if record.value is None:

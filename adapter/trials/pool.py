@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import structlog
 
-from adapter.child import command, environment
 from adapter.errors import RequestError
+from adapter.subprocesses import command, environment
 from adapter.trials.process import DONE, LAST, LENGTH, MEMORY, REFUSED
 
 #: Requests that may have a trial under way or wait for their turn.

@@ -20,8 +20,8 @@ from typing import BinaryIO
 
 import orjson
 
-from adapter.child import begin, run
 from adapter.errors import RequestError
+from adapter.subprocesses import begin, run
 
 #: Address space of the process, bytes.
 MEMORY = 192 * 1024 * 1024

@@ -22,7 +22,7 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"
     #: It reads differently.
     CHANGED = "changed"
-    #: It was quarantined or passed over, and would be an event.
+    #: It was quarantined or ignored, and would be an event.
     GAINED = "gained"
     #: It was an event, and would be none.
     LOST = "lost"

@@ -276,7 +276,7 @@ def _mapping(
     for path in sorted(path for path in lists if any(map(_is_list_of_objects, columns[path]))):
         remarks.append(f"{path} is a list of objects: if each of them is an event of its own, name it under `each`")
     if identifying is not None:
-        remarks.append(f"an event is known again by {identifying}: see that no two can ever have the same")
+        remarks.append(f"events are deduplicated by {identifying}: check that no two can ever have the same")
     head = [
         f"A draft from {counted(count, 'event')}. Decide for each native type what it means (types:",
         f"docs/event-types.md), see that the fields are right, and run: idp-adapter mapping check {file}",

@@ -49,7 +49,7 @@ class Explanation(BaseModel):
     native_type: str | None
     #: Where in the raw event it stands, if that may hold several.
     place: str | None
-    #: The values by which it is known again, the first way that holds before the others; or why there are none.
+    #: The values by which it is deduplicated, the first way that holds before the others; or why there are none.
     known_by: str
     shapes: list[Tried]
     rows: list[Tried]

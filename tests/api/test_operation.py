@@ -5,7 +5,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from adapter.access import Access, Holder
+from adapter.access import Access, Principal
 from adapter.api.app import make_app
 from adapter.api.operation import Answer, BodyReading, Operation, Parameter, json_answer
 from adapter.errors import ConfigError, RequestError, StoreDamaged, StoreUnanswered, StoreUnavailable
@@ -63,7 +63,7 @@ OPERATIONS = [
 
 @pytest.fixture
 async def client(aiohttp_client: Opener) -> Client:
-    access = Access([("reader-token", Holder("reader", frozenset({Permission.READ})))])
+    access = Access([("reader-token", Principal("reader", frozenset({Permission.READ})))])
     return await aiohttp_client(make_app(access, OPERATIONS, BodyReading(Budget(10_000), 1000, 60)))
 
 
@@ -186,6 +186,6 @@ async def test_the_description_is_made_from_the_declarations(client: Client) -> 
 
 
 def test_two_holders_of_one_token_are_refused() -> None:
-    holders = [("one-token", Holder(name, frozenset({Permission.READ}))) for name in ("first", "second")]
+    principals = [("one-token", Principal(name, frozenset({Permission.READ}))) for name in ("first", "second")]
     with pytest.raises(ConfigError, match="second has the same token as first"):
-        Access(holders)
+        Access(principals)

@@ -61,7 +61,7 @@ async def run(service: Opened, **question: Any) -> Any:
     return job
 
 
-async def mend(service: Opened, own: Path, rows: str) -> None:
+async def fix(service: Opened, own: Path, rows: str) -> None:
     """Put rows of the user's own in place, and have them taken up."""
     (own / "onewelcome").mkdir(exist_ok=True)
     (own / "onewelcome" / "mapping.yaml").write_text(ROW + rows)
@@ -78,7 +78,7 @@ async def found(service: Opened, **query: Any) -> list[Any]:
 async def test_an_unknown_type_becomes_an_event_when_a_row_is_added(service: Opened, own: Path) -> None:
     [uid] = (await service.post(UNKNOWN, "onewelcome"))["uids"]
     assert (await service.get(f"/events/{uid}"))[0] == 404
-    await mend(service, own, "  999: {type: LOGIN}\n")
+    await fix(service, own, "  999: {type: LOGIN}\n")
     assert (await run(service, type="quarantined"))["counts"]["recovered"] == 1
     [event] = await found(service, type="access.LOGIN", source="onewelcome")
     assert (event["uid"], event["time"]) == (uid, AT)
@@ -96,7 +96,7 @@ async def test_pollers_come_to_it_where_it_was_appended(service: Opened, own: Pa
     await service.post([login(1), login(2)])
     _, before = await service.get("/events", order="log")
     assert len(before["events"]) == 2
-    await mend(service, own, "  999: {type: LOGIN}\n")
+    await fix(service, own, "  999: {type: LOGIN}\n")
     await run(service)
     _, after = await service.get("/events", order="log", cursor=before["next"])
     assert [event["uid"] for event in after["events"]] == [uid]
@@ -105,7 +105,7 @@ async def test_pollers_come_to_it_where_it_was_appended(service: Opened, own: Pa
 async def test_a_correction_is_shown_by_time_and_the_former_event_is_kept_for_audit(service: Opened, own: Path) -> None:
     [uid] = (await service.post({**UNKNOWN, "event_type_id": 101}, "onewelcome"))["uids"]
     for row in ("LOGOUT", "REGISTER"):
-        await mend(service, own, f"  101: {{type: {row}}}\n")
+        await fix(service, own, f"  101: {{type: {row}}}\n")
         assert (await run(service, provider="onewelcome"))["counts"]["corrected"] == 1
     assert [event["type"] for event in await found(service)] == ["access.REGISTER"]
     assert [event["type"] for event in await found(service, order="log")] == ["access.LOGIN"]
@@ -121,7 +121,7 @@ async def test_a_correction_is_shown_by_time_and_the_former_event_is_kept_for_au
 async def test_an_event_that_was_quarantined_can_be_corrected(service: Opened, own: Path) -> None:
     await service.post(UNKNOWN, "onewelcome")
     for row in ("LOGIN", "LOGOUT"):
-        await mend(service, own, f"  999: {{type: {row}}}\n")
+        await fix(service, own, f"  999: {{type: {row}}}\n")
         await run(service)
     assert [event["type"] for event in await found(service)] == ["access.LOGOUT"]
     assert [event["type"] for event in await found(service, order="log")] == ["access.LOGIN"]
@@ -142,7 +142,7 @@ async def test_receivers_get_it_once_and_corrections_only_where_they_asked(tmp_p
         ) as service:
             [uid] = (await service.post(UNKNOWN, "onewelcome"))["uids"]
             for row in ("LOGIN", "LOGOUT"):
-                await mend(service, own, f"  999: {{type: {row}}}\n")
+                await fix(service, own, f"  999: {{type: {row}}}\n")
                 await run(service)
             [last] = (await service.post(login(1)))["uids"]
             await until(lambda: last in plain.uids and last in asking.uids and len(asking.taken) == 3)
@@ -157,7 +157,7 @@ def ids(receiver: Receiver, uid: str) -> dict[str, int]:
 
 async def test_a_dry_run_shows_differences_and_appends_nothing(service: Opened, own: Path) -> None:
     await service.post([UNKNOWN, {**UNKNOWN, "event_type_id": 101}], "onewelcome")
-    await mend(service, own, "  999: {type: LOGIN}\n  101: {type: LOGOUT}\n")
+    await fix(service, own, "  999: {type: LOGIN}\n  101: {type: LOGOUT}\n")
     job = await run(service, dry_run=True)
     assert (job["counts"]["recovered"], job["counts"]["corrected"]) == (1, 1)
     assert [(one["verdict"], one["type"]) for one in job["samples"]] == [
@@ -245,7 +245,7 @@ async def test_the_job_is_cancelled_and_another_may_begin(service: Opened) -> No
 
 async def test_metrics_count_what_it_came_to(service: Opened, own: Path) -> None:
     await service.post([UNKNOWN, {**UNKNOWN, "event_type_id": 101}], "onewelcome")
-    await mend(service, own, "  999: {type: LOGIN}\n")
+    await fix(service, own, "  999: {type: LOGIN}\n")
     await run(service)
     async with service.session.get("/metrics") as response:
         lines = (await response.text()).splitlines()

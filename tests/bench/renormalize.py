@@ -1,4 +1,4 @@
-"""Renormalization: a log full of logins, each of which a mended table reads differently.
+"""Renormalization: a log full of logins, each of which a fixed table reads differently.
 
 Floor: a bare loop that reads the same rows, applies the same table, compares, and writes the same rows into tables of
 the same shape, 1000 a commit.

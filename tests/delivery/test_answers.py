@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adapter.delivery.answers import Judge
+from adapter.delivery.answers import AnswerPolicy
 from adapter.delivery.ledger import Flight
 from adapter.log.protocol import Held
 from adapter.sinks.protocol import DELIVERED, Later, Never, Stop
@@ -10,13 +10,13 @@ from tests.sinks.entries import make_entries
 NOW = 1_700_000_000_000
 
 
-def make_judge(*schedule: float) -> Judge:
-    return Judge("soc", schedule, now=lambda: NOW, chance=lambda: 0.0)
+def make_judge(*schedule: float) -> AnswerPolicy:
+    return AnswerPolicy("soc", schedule, now=lambda: NOW, random_source=lambda: 0.0)
 
 
 def test_each_answer_of_a_batch_counts_for_its_own_entry() -> None:
     entries = make_entries(5)
-    outcome = make_judge(5).judge(
+    outcome = make_judge(5).policy(
         Flight(entries),
         [DELIVERED, Later("busy with it"), Never("too odd"), Later("503", receiver_down=True), DELIVERED],
     )
@@ -27,10 +27,10 @@ def test_each_answer_of_a_batch_counts_for_its_own_entry() -> None:
 
 
 def test_tries_add_up_until_the_schedule_has_run_out() -> None:
-    judge = make_judge(5, 300)
+    policy = make_judge(5, 300)
     flight = Flight(make_entries(2), tries={1: 1, 2: 2})
     refused = Later("the receiver answered 400")
-    assert judge.judge(flight, [refused, refused]).hold == [
+    assert policy.policy(flight, [refused, refused]).hold == [
         Held(1, 2, NOW + 300_000, "the receiver answered 400"),
         Held(2, 3, None, "the receiver answered 400"),
     ]
@@ -38,14 +38,14 @@ def test_tries_add_up_until_the_schedule_has_run_out() -> None:
 
 def test_of_several_wishes_of_a_receiver_that_is_down_the_longest_counts() -> None:
     answers = [Later("503", after, receiver_down=True) for after in (None, 30.0, 5.0)]
-    outcome = make_judge().judge(Flight(make_entries(3)), answers)
+    outcome = make_judge().policy(Flight(make_entries(3)), answers)
     assert outcome.down == answers[1]
     assert len(outcome.left) == 3
 
 
 def test_what_a_receiver_that_is_gone_did_not_take_spends_no_try() -> None:
     entries = make_entries(2)
-    outcome = make_judge().judge(Flight(entries), [DELIVERED, Stop("410")])
+    outcome = make_judge().policy(Flight(entries), [DELIVERED, Stop("410")])
     assert (outcome.delivered, outcome.hold, outcome.left) == ([entries[0]], [], [entries[1]])
     assert outcome.gone
 

@@ -19,7 +19,7 @@ class Moment:
 
 
 def make_health(*, window: int = 8, now: Moment | None = None) -> Health:
-    return Health("soc", window=window, probe=1.0, now=now or Moment(), chance=lambda: 0.0)
+    return Health("soc", window=window, probe=1.0, now=now or Moment(), random_source=lambda: 0.0)
 
 
 def send(number: int) -> Flight:

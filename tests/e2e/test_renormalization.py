@@ -23,7 +23,7 @@ def unknown(number: int) -> dict[str, Any]:
     return {**UNKNOWN, "user": {"id": f"u-{number}", "segment": "acme"}}
 
 
-def mend(own: Path, text: str = ROW) -> None:
+def fix(own: Path, text: str = ROW) -> None:
     """Put the row in place, as its author would."""
     (own / "onewelcome").mkdir(exist_ok=True)
     (own / "onewelcome" / "mapping.yaml").write_text(text)
@@ -68,7 +68,7 @@ async def test_a_kill_in_the_middle_loses_and_doubles_nothing(tmp_path: Path, ow
         settings = {**there.settings, "MAPPINGS__PATH": [str(own)]}
         async with serving(data, settings=settings) as process:
             uids = await quarantine(process, 5000)
-            mend(own)
+            fix(own)
             await until(lambda: in_use(process))
             async with process.session.post("/renormalization", json={"rate": 4000}) as response:
                 assert response.status == 202
@@ -101,7 +101,7 @@ async def test_commands_show_what_is_quarantined_and_have_it_read_again(tmp_path
         assert all(part in shown for part in ("onewelcome", "999", '"event_type_id": 999'))
         [group] = map(json.loads, (await command("events", "quarantine", "--json", *words)).splitlines())
         assert group["count"] == 1
-        mend(own)
+        fix(own)
         await until(lambda: in_use(process))
         said = await command("events", "renormalize", "--dry-run", "--since", "1h", *words)
         assert said.startswith("dry run done: looked at 2 entries")
@@ -112,7 +112,7 @@ async def test_commands_show_what_is_quarantined_and_have_it_read_again(tmp_path
         assert "renormalization done" in await command("events", "renormalize", "--watch", *words)
         await process.stop()
     # Without a service the command does it itself.
-    mend(own, ROW.replace("LOGIN", "LOGOUT"))
+    fix(own, ROW.replace("LOGIN", "LOGOUT"))
     ended = json.loads(await command("events", "renormalize", "--provider", "onewelcome", "--json", *words))
     assert (ended["state"], ended["counts"]["corrected"], ended["counts"]["unchanged"]) == ("done", 1, 1)
     listed = await command("events", "list", "--json", "--source", "onewelcome", *words)

@@ -20,7 +20,6 @@ from urllib.parse import parse_qs
 import orjson
 
 from adapter.errors import ConfigError, MappingError, RequestError
-from adapter.facets import facets
 from adapter.filter import Filter
 from adapter.log.sqlite.messages import Append, BrokenLine, Committed, Packer, Unpacker, Work
 from adapter.mapping.body import NotReadable, Record, UnknownMedia
@@ -29,6 +28,7 @@ from adapter.mapping.paths import Key, parse_path
 from adapter.mapping.table import Table, load_tables, read_table
 from adapter.resources import mappings_path
 from adapter.search.cursor import read_log_cursor, read_time_cursor, write_cursor
+from adapter.search_fields import search_fields
 from adapter.settings import load_settings
 from adapter.sources.record import read_record
 from tests.hostile.shapes import FORM, JSON, NDJSON, TEXT
@@ -116,7 +116,7 @@ def _read(table: Table, record: Record) -> bytes | None:
     assert isinstance(native, str)
     written = orjson.dumps({"uid": "u", "source": {"name": "s", "provider": "p", "nativeType": native, "receivedAt": 0,
                                                    "mapping": "m"}, **event})  # fmt: skip
-    facets(written).words  # noqa: B018  # it is what the search takes of it
+    search_fields(written).words  # noqa: B018  # it is what the search takes of it
     return written
 
 
@@ -270,7 +270,7 @@ def _some_facets() -> list[Any]:
     event = login(1)
     table = tables()["keycloak"]
     written = [_read(table, record) for record in _records(table, orjson.dumps([event, {**event, "type": "X"}]), JSON)]
-    return [facets(one) for one in written if one is not None]
+    return [search_fields(one) for one in written if one is not None]
 
 
 def question(data: bytes) -> None:

@@ -379,10 +379,10 @@ def test_a_reason_outside_the_list_is_refused_by_name(make_table: Make) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("types: {in: {type: LOGIN, wen: {a: b}}}", "wen: is not a word of the mapping language here"),
+        ("types: {in: {type: LOGIN, wen: {a: b}}}", "wen: unknown key"),
         ("types: {in: {type: LOGIN, when: {'a ': b}}}", "stray blank"),
         ("types: {in: {type: LOGIN, when: {a: 'b '}}}", "stray blank in 'b '"),
-        ("types: {in: {type: LOGIN}, in: {type: LOGOUT}}", "'in' stands here a second time"),
+        ("types: {in: {type: LOGIN}, in: {type: LOGOUT}}", "duplicate key 'in'"),
         ("types: {in: {reason: locked}}", "needs a type, or `ignore: true`"),
         ("types: {in: {type: LOGIN, when: {a: {matches: '(?=a)'}}}}", "not a pattern of RE2 syntax"),
         ("actor: {id: a}", "actor.self: is missing"),

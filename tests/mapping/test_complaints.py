@@ -44,8 +44,8 @@ fields:
   authDetails.ipAddress: {path: a, as: ipp}
 """,
     ) == [
-        "6: feilds: is not a word of the mapping language here; did you mean fields?",
-        "9: types.a.b.0.typ: is not a word of the mapping language here; did you mean type?",
+        "6: feilds: unknown key; did you mean fields?",
+        "9: types.a.b.0.typ: unknown key; did you mean type?",
         "10: types.a.b.1.type: 'admin.USER-DELETED' is no type of the catalogue (did you mean admin.USER-DELETE?); "
         "add it to types.yaml",
         "11: types.c.reason: 'lockd' is not a reason; did you mean locked?",
@@ -65,16 +65,16 @@ fields:
         ("types: {a: {}}", "types.a: needs a type, or `ignore: true`"),
         ("types: {a: }", "types.a: should be an object ({word: value, …}) or a list, and is empty"),
         ("types: {a: {type: LOGIN, when: [x]}}", "types.a.when: should be an object ({word: value, …})"),
-        ("types: {a: {type: LOGIN, when: {x: {nt: 1}}}}", "types.a.when.x.nt: is not a word of the mapping language"),
+        ("types: {a: {type: LOGIN, when: {x: {nt: 1}}}}", "types.a.when.x.nt: unknown key"),
         ("types: {a: {type: LOGIN, when: {x: {}}}}", "types.a.when.x: needs present, contains, starts, matches or not"),
         ("fields: {id: {path: a, template: b}}", "fields.id: needs exactly one of path, template, value; has path, "),
-        ("fields: {time: [a, {path: b, az: epoch}]}", "fields.time.1.az: is not a word of the mapping language here"),
+        ("fields: {time: [a, {path: b, az: epoch}]}", "fields.time.1.az: unknown key"),
         ("fields: {id: a..b}", "fields.id: not a path: 'a..b' at character 3: expected a key"),
         ("fields: {id: {template: '{a/{b}'}}", "fields.id.template: a brace without the other one"),
         ("unknown: {type: 'access.{native'}", "unknown.type: a brace without the other one"),
         ("unknown: drop", "unknown: should be 'quarantine' or 'ignore' or an object ({word: value, …}), and is 'drop'"),
         ("auth: [{hmac: {header: a, digest: sha256}}]", "auth.0.hmac.digest: should be a list, and is 'sha256'"),
-        ("auth: [{hmca: {}}]", "auth.0.hmca: is not a word of the mapping language here; did you mean hmac?"),
+        ("auth: [{hmca: {}}]", "auth.0.hmca: unknown key; did you mean hmac?"),
         ("actor: {id: a}", "actor.self: is missing"),
         ("reason: {path: a, table: {x: lockd}}", "reason.table.x: 'lockd' is not a reason; did you mean locked?"),
         ("reason: {path: a, default: lockd}", "reason.default: 'lockd' is not a reason; did you mean locked?"),
@@ -123,6 +123,6 @@ def test_all_that_is_wrong_in_the_types_of_a_user_is_told(tmp_path: Path) -> Non
     with pytest.raises(MappingError) as error:
         load_catalogue([tmp_path, mappings_path()])
     lines = [(one.line, one.problem) for one in error.value.each]
-    assert (2, "types.A.knd: is not a word of the mapping language here; did you mean kind?") in lines
-    assert (4, "resons: is not a word of the mapping language here; did you mean reasons?") in lines
+    assert (2, "types.A.knd: unknown key; did you mean kind?") in lines
+    assert (4, "resons: unknown key; did you mean reasons?") in lines
     assert [line for line, _ in lines] == sorted(line or 0 for line, _ in lines)

@@ -71,7 +71,7 @@ def test_the_version_changes_with_the_table_that_is_extended(tmp_path: Path) -> 
     write(tmp_path, "base", BASE)
     write(tmp_path, "own", "provider: own\ntitle: Own\nextends: base")
     before = table([tmp_path], "own").version
-    write(tmp_path, "base", BASE + "# mended\n")
+    write(tmp_path, "base", BASE + "# fixed\n")
     assert table([tmp_path], "own").version != before
 
 

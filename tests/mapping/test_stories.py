@@ -37,7 +37,7 @@ LOCKOUTS = ("access.USER_DISABLED_BY_TEMPORARY_LOCKOUT", "access.USER_DISABLED_B
 
 
 def guessing_addresses(events: list[dict[str, Any]]) -> set[str]:
-    """The detection rule: five failed logins for a wrong proof, or for an unstated cause, from one address."""
+    """The detection rule: five failed logins for a wrong credential, or for an unstated cause, from one address."""
     counted = Counter(
         event["authDetails"].get("ipAddress")
         for event in events

@@ -1,4 +1,4 @@
-"""Stored raw events read again by a mended table: what becomes of each, and the job that goes through the log."""
+"""Stored raw events read again by a fixed table: what becomes of each, and the job that goes through the log."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ fields: {id: id, time: {path: at, as: milliseconds}, authDetails.userId: user}
 types:
   in: {type: LOGIN}
 """
-MENDED = TABLE + "  out: {type: LOGOUT}\n"
-BOTH = MENDED.replace("{type: LOGIN}", "{type: LOGIN, reason: locked, when: {user: evil}}")
+FIXED = TABLE + "  out: {type: LOGOUT}\n"
+BOTH = FIXED.replace("{type: LOGIN}", "{type: LOGIN, reason: locked, when: {user: evil}}")
 
 NOW = 1_800_000_000.0
 #: When the first event happened.
@@ -42,13 +42,13 @@ AT = 1_700_000_000_000
 
 
 class Bench:
-    """A log, a source, and a table that can be mended."""
+    """A log, a source, and a table that can be fixed."""
 
     def __init__(self, folder: Path, log: Log) -> None:
         self.log = log
         self.folder = folder
         self.tables: dict[str, Table] = {}
-        self.mend(TABLE)
+        self.fix(TABLE)
         self.source = Source("prod", "acme", "prod", self.tables)
         self._intake = Intake(log, Counts())
 
@@ -56,7 +56,7 @@ class Bench:
     def catalogue(self) -> Catalogue:
         return load_catalogue([self.folder])
 
-    def mend(self, text: str) -> None:
+    def fix(self, text: str) -> None:
         self.tables["acme"] = load_table(write_table(self.folder, text), self.catalogue)
 
     async def take(self, *events: Any, received_at: int = 1000, media: str = "application/json") -> list[str]:
@@ -119,7 +119,7 @@ def event(kind: str, number: int = 1, **changes: Any) -> dict[str, Any]:
 
 async def test_a_quarantined_entry_becomes_an_event_at_its_own_time_and_is_marked(bench: Bench) -> None:
     [uid, _] = await bench.take(event("out", 1), event("in", 2), received_at=1000)
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     job = await bench.run()
     assert (job.state, job.position, counts(job)) == (
         State.DONE,
@@ -149,7 +149,7 @@ async def test_a_quarantined_entry_becomes_an_event_at_its_own_time_and_is_marke
 
 async def test_to_run_twice_changes_nothing(bench: Bench) -> None:
     await bench.take(*(event("out" if n % 3 else "in", n) for n in range(1200)))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     assert counts(await bench.run()) == {"looked_at": 1200, "recovered": 800, "unchanged": 400}
     head = bench.log.head
     assert counts(await bench.run()) == {"looked_at": 1200, "unchanged": 1200}
@@ -158,9 +158,9 @@ async def test_to_run_twice_changes_nothing(bench: Bench) -> None:
 
 async def test_an_event_that_reads_differently_gets_a_revision_and_each_further_mend_another(bench: Bench) -> None:
     [uid] = await bench.take(event("in"))
-    bench.mend(TABLE.replace("LOGIN", "LOGOUT"))
+    bench.fix(TABLE.replace("LOGIN", "LOGOUT"))
     assert counts(await bench.run()) == {"looked_at": 1, "corrected": 1}
-    bench.mend(TABLE)
+    bench.fix(TABLE)
     assert counts(await bench.run()) == {"looked_at": 1, "corrected": 1}
     entries = await bench.entries()
     assert [(entry.revision, entry.type) for entry in entries] == [
@@ -176,9 +176,9 @@ async def test_an_event_that_reads_differently_gets_a_revision_and_each_further_
 
 async def test_a_correction_of_what_was_quarantined_first_is_its_first(bench: Bench) -> None:
     await bench.take(event("out"))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     await bench.run()
-    bench.mend(MENDED.replace("LOGOUT", "LOGIN"))
+    bench.fix(FIXED.replace("LOGOUT", "LOGIN"))
     assert counts(await bench.run()) == {"looked_at": 1, "corrected": 1}
     assert counts(await bench.run()) == {"looked_at": 1, "unchanged": 1}
     events = [orjson.loads(entry.event) for entry in await bench.entries() if entry.event is not None]
@@ -187,23 +187,23 @@ async def test_a_correction_of_what_was_quarantined_first_is_its_first(bench: Be
 
 async def test_another_version_of_the_table_alone_is_no_difference(bench: Bench) -> None:
     two = TABLE.replace("authDetails.userId: user}", "details.by: user, details.on: kind}")
-    bench.mend(two)
+    bench.fix(two)
     await bench.take(event("in"), event("in", 2, user=None))
-    bench.mend(two + "# a remark\n")
+    bench.fix(two + "# a remark\n")
     assert counts(await bench.run()) == {"looked_at": 2, "unchanged": 2}
     # The same facts in another order are the same event.
-    bench.mend(two.replace("details.by: user, details.on: kind", "details.on: kind, details.by: user"))
+    bench.fix(two.replace("details.by: user, details.on: kind", "details.on: kind, details.by: user"))
     assert counts(await bench.run()) == {"looked_at": 2, "unchanged": 2}
     # And other facts of the same length are not.
-    bench.mend(two.replace("details.by: user, details.on: kind", "details.no: kind, details.by: user"))
+    bench.fix(two.replace("details.by: user, details.on: kind", "details.no: kind, details.by: user"))
     assert counts(await bench.run()) == {"looked_at": 2, "corrected": 2}
 
 
 async def test_what_would_not_be_read_now_stays_as_it_is_and_is_counted(bench: Bench) -> None:
     await bench.take(event("in"), event("out", 2))
-    bench.mend(TABLE.replace("in: {type: LOGIN}", "in: {ignore: true}\n  out: {ignore: true}"))
+    bench.fix(TABLE.replace("in: {type: LOGIN}", "in: {ignore: true}\n  out: {ignore: true}"))
     assert counts(await bench.run()) == {"looked_at": 2, "kept": 1, "quarantined": 1}
-    bench.mend(TABLE.replace("in: {type: LOGIN}", "on: {type: LOGIN}"))
+    bench.fix(TABLE.replace("in: {type: LOGIN}", "on: {type: LOGIN}"))
     assert counts(await bench.run()) == {"looked_at": 2, "kept": 1, "quarantined": 1}
     assert bench.log.head == 2
 
@@ -216,31 +216,31 @@ LINES = b"id=7, kind=in\nid=8, kind=out\n"
 
 
 async def test_lines_of_text_are_read_again_by_their_media_type(bench: Bench) -> None:
-    bench.mend(with_lines(TABLE, "keyvalue"))
+    bench.fix(with_lines(TABLE, "keyvalue"))
     await bench.take(LINES, media="text/plain")
-    bench.mend(with_lines(MENDED, "keyvalue"))
+    bench.fix(with_lines(FIXED, "keyvalue"))
     assert counts(await bench.run()) == {"looked_at": 2, "unchanged": 1, "recovered": 1}
     assert (await bench.last_event())["id"] == "8"
 
 
 async def test_what_could_not_be_read_at_all_is_taken_apart_by_a_table_that_knows_its_shape_now(bench: Bench) -> None:
-    bench.mend(with_lines(TABLE, "json"))
+    bench.fix(with_lines(TABLE, "json"))
     await bench.take(LINES, media="text/plain")
     assert [entry.problem is None for entry in await bench.entries()] == [False, False]
-    bench.mend(with_lines(MENDED, "keyvalue"))
+    bench.fix(with_lines(FIXED, "keyvalue"))
     assert counts(await bench.run()) == {"looked_at": 2, "recovered": 2}
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     assert counts(await bench.run()) == {"looked_at": 2, "kept": 2}
 
 
 async def test_of_several_events_in_one_raw_event_each_finds_its_own(bench: Bench) -> None:
     each = TABLE.replace("type: kind", "each: results\ntype: results.kind").replace("strong: id", "strong: results.id")
     each = each.replace("{id: id,", "{id: results.id,")
-    bench.mend(each)
+    bench.fix(each)
     results = [{"id": "a", "kind": "in"}, {"id": "b", "kind": "out"}, {"id": "c", "kind": "out"}]
     uids = await bench.take({"results": results})
     assert len(set(uids)) == 3
-    bench.mend(each + "  out: {type: LOGOUT}\n")
+    bench.fix(each + "  out: {type: LOGOUT}\n")
     assert counts(await bench.run()) == {"looked_at": 3, "unchanged": 1, "recovered": 2}
     events = [orjson.loads(entry.event) for entry in (await bench.entries())[3:] if entry.event is not None]
     assert [(one["uid"], one["id"]) for one in events] == [(uids[1], "b"), (uids[2], "c")]
@@ -248,7 +248,7 @@ async def test_of_several_events_in_one_raw_event_each_finds_its_own(bench: Benc
 
 async def test_what_became_several_events_stays_quarantined(bench: Bench) -> None:
     await bench.take({"results": [event("in", 1), event("in", 2)]})
-    bench.mend(TABLE.replace("type: kind", "body: [{when: {has: [results]}, events: results}]\ntype: kind"))
+    bench.fix(TABLE.replace("type: kind", "body: [{when: {has: [results]}, events: results}]\ntype: kind"))
     async with bench.open() as whole:
         await whole.start(Question(rate=0))
         job = await ended(whole)
@@ -264,7 +264,7 @@ async def test_what_became_several_events_stays_quarantined(bench: Bench) -> Non
 async def test_provider_type_native_type_and_arrival_choose_what_is_read(bench: Bench) -> None:
     for number, kind in enumerate(["in", "out", "up", "in"]):
         await bench.take(event(kind, number), received_at=1000 * number)
-    bench.mend(TABLE.replace("LOGIN", "LOGOUT"))
+    bench.fix(TABLE.replace("LOGIN", "LOGOUT"))
     questions: list[tuple[dict[str, Any], int]] = [
         ({}, 4),
         ({"provider": "acme"}, 4),
@@ -287,7 +287,7 @@ async def test_provider_type_native_type_and_arrival_choose_what_is_read(bench: 
 
 async def test_a_dry_run_appends_nothing_and_shows_what_would_differ(bench: Bench) -> None:
     [corrected, recovered, _] = await bench.take(event("in"), event("out", 2), event("up", 3))
-    bench.mend(MENDED.replace("{type: LOGIN}", "{type: LOGIN, details: {by: admin}}"))
+    bench.fix(FIXED.replace("{type: LOGIN}", "{type: LOGIN, details: {by: admin}}"))
     job = await bench.run(dry_run=True)
     assert counts(job) == {"looked_at": 3, "corrected": 1, "recovered": 1, "quarantined": 1}
     assert bench.log.head == 3
@@ -310,7 +310,7 @@ async def test_a_dry_run_does_not_count_as_reading_again(bench: Bench) -> None:
 
 async def test_why_entries_would_not_become_events_is_counted_by_problem(bench: Bench) -> None:
     await bench.take(event("in"), event("up", 2), event("up", 3), event("down", 4))
-    bench.mend(TABLE.replace("in: {", "on: {"))
+    bench.fix(TABLE.replace("in: {", "on: {"))
     job = await bench.run()
     assert counts(job) == {"looked_at": 4, "quarantined": 3, "kept": 1}
     assert job.problems == {
@@ -329,7 +329,7 @@ async def test_problems_that_are_many_are_counted_together(bench: Bench) -> None
 
 async def test_samples_are_few_of_each_kind(bench: Bench) -> None:
     await bench.take(*(event("out" if n % 2 else "in", n) for n in range(100)))
-    bench.mend(MENDED.replace("LOGIN", "LOGOUT"))
+    bench.fix(FIXED.replace("LOGIN", "LOGOUT"))
     job = await bench.run(dry_run=True)
     assert [one.verdict for one in job.samples].count(Verdict.RECOVERED) == 10
     assert len(job.samples) == 20
@@ -337,7 +337,7 @@ async def test_samples_are_few_of_each_kind(bench: Bench) -> None:
 
 async def test_a_source_that_is_gone_is_read_by_what_its_events_say(bench: Bench) -> None:
     await bench.take(event("in"), event("out", 2))
-    bench.mend(MENDED.replace("LOGIN", "LOGOUT"))
+    bench.fix(FIXED.replace("LOGIN", "LOGOUT"))
     job = await bench.run(sources={}, provider="acme")
     # What was quarantined does not say whose it was.
     assert counts(job) == {"looked_at": 1, "corrected": 1}
@@ -372,7 +372,7 @@ class Failing(Table):
 
 async def test_a_table_that_fails_on_one_event_ends_nothing(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(6)))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     bench.tables["acme"] = Failing(bench.tables["acme"].document, bench.catalogue)
     assert counts(await bench.run()) == {"looked_at": 6, "recovered": 5, "quarantined": 1}
 
@@ -393,7 +393,7 @@ async def test_one_job_at_a_time(bench: Bench) -> None:
 
 async def test_a_job_that_is_broken_off_goes_on_where_it_was(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(2000)))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     async with bench.open() as whole:
         await whole.start(Question(rate=5000))
         async with asyncio.timeout(20):
@@ -416,7 +416,7 @@ async def test_a_job_that_is_broken_off_goes_on_where_it_was(bench: Bench) -> No
 
 async def test_whoever_asks_alike_goes_on_with_what_waits_and_another_may_cancel_it(bench: Bench) -> None:
     await bench.take(event("out"))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     waiting = Job(
         state=State.RUNNING, question=Question(rate=0), begin=0, end=1, position=0, started_at=7
     )  # fmt: skip
@@ -455,7 +455,7 @@ class Overtaking:
 
 async def test_somebody_who_was_faster_is_noticed_and_a_full_disk_waited_out(bench: Bench) -> None:
     await bench.take(event("out", 1), event("out", 2))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     log: Any = Overtaking(bench.log)
     async with bench.open(log=log) as whole:
         await whole.start(Question(rate=0))
@@ -476,7 +476,7 @@ class Full(Overtaking):
 
 async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(10)))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     log: Any = Full(bench.log)
     async with bench.open(log=log) as whole:
         for pause in (0.0, 0.005, 0.012, 0.02):
@@ -502,7 +502,7 @@ async def test_a_note_that_nobody_can_read_keeps_nothing_from_starting(bench: Be
 
 async def test_receiving_goes_on_during_a_job(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(3000)))
-    bench.mend(MENDED)
+    bench.fix(FIXED)
     async with bench.open() as whole:
         await whole.start(Question(rate=0))
         number = 10_000

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from adapter.child import command, environment
 from adapter.log.sqlite.log import open_sqlite_log
+from adapter.subprocesses import command, environment
 from tests.delivery.parts import append
 
 

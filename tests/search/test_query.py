@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapter.facets import facets
 from adapter.filter import Filter
 from adapter.log.sqlite.reading import EventRow
 from adapter.model import EventDict
@@ -22,6 +21,7 @@ from adapter.search import store
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.query import Reader
 from adapter.search.store import Store, create
+from adapter.search_fields import search_fields
 from tests.search.events import CATALOGUE, make_entry, make_event
 
 #: Few enough that most tests have several parts, and batches that lie in two.
@@ -226,7 +226,7 @@ def test_the_database_and_the_filter_agree_on_every_event(
         wanted = [
             (event["time"], position)
             for position, event in enumerate(events, 1)
-            if event is not None and filter.matches(facets(orjson.dumps(event)))
+            if event is not None and filter.matches(search_fields(orjson.dumps(event)))
         ]
         for seconds in (inf, 0):  # without time, each page ends where a part does
             by_time = newest_first(reader, filter, snapshot=len(events), size=size, seconds=seconds)

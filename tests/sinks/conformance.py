@@ -21,7 +21,7 @@ class Receiver(Protocol):
     async def fail(self) -> None:
         """Be out of order from now on."""
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         """Be in order again."""
 
 
@@ -65,7 +65,7 @@ class SinkConformance:
             await sink.send([make_entry(1)])
             await receiver.fail()
             await sink.send([make_entry(2)])
-            await receiver.mend()
+            await receiver.fix()
             assert list(await sink.send([make_entry(2)])) == [DELIVERED]
         assert receiver.received() == [make_entry(1).event, make_entry(2).event]
 

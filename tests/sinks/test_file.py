@@ -37,7 +37,7 @@ class Folder:
     async def fail(self) -> None:
         self.path.parent.rename(self.path.parent.with_name("gone"))
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         self.path.parent.with_name("gone").rename(self.path.parent)
 
 

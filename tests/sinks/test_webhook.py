@@ -55,7 +55,7 @@ class HttpReceiver:
         self.requests.append((f"{request.method} {request.path}", request.headers.copy(), await request.read()))
         return web.Response(status=self.status, headers=self.headers)
 
-    async def mend(self) -> None:
+    async def fix(self) -> None:
         self._runner = web.AppRunner(self._app(), shutdown_timeout=0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -81,7 +81,7 @@ class HttpReceiver:
 @pytest.fixture
 async def receiver() -> AsyncIterator[HttpReceiver]:
     receiver = HttpReceiver()
-    await receiver.mend()
+    await receiver.fix()
     yield receiver
     await receiver.fail()
 

@@ -11,17 +11,17 @@ from joserfc import jws, jwt
 from joserfc.jwk import OctKey
 from multidict import CIMultiDict
 
-from adapter.mapping.language import HeaderProof, Hmac, HmacProof, Jwt, JwtProof, Timestamp
+from adapter.mapping.language import HeaderCredential, Hmac, HmacCredential, Jwt, JwtCredential, Timestamp
 from adapter.sources.authentication import Authenticator, Decoys
 from tests.mapping.built_in import table
 
 NOW = 1_700_000_000.0
 BODY = b'{"type":"access.LOGIN","time":1700000000000}'
-SIGNATURE = HmacProof(hmac=Hmac(header="X-Keycloak-Signature", digest=["sha256", "sha1"]))
+SIGNATURE = HmacCredential(hmac=Hmac(header="X-Keycloak-Signature", digest=["sha256", "sha1"]))
 
 
-def authenticator(*proofs: object, tokens: tuple[str, ...] = ("A3jt6D8lz",)) -> Authenticator:
-    return Authenticator(list(proofs), tokens, lambda token: token == "admin", Decoys(list(proofs)))  # type: ignore[arg-type]
+def authenticator(*credentials: object, tokens: tuple[str, ...] = ("A3jt6D8lz",)) -> Authenticator:
+    return Authenticator(list(credentials), tokens, lambda token: token == "admin", Decoys(list(credentials)))  # type: ignore[arg-type]
 
 
 def proves(source: Authenticator, headers: dict[str, str], body: bytes, now: float) -> bool:
@@ -41,8 +41,10 @@ def test_the_published_signatures_of_phase_two_hold() -> None:
     assert not proves(source, {"X-Keycloak-Signature": ""}, BODY, NOW)
 
 
-def test_any_of_several_tokens_serves_in_every_proof() -> None:
-    source = authenticator("bearer", "basic", SIGNATURE, HeaderProof(header="X-Api-Key"), tokens=("old-one", "new-one"))
+def test_any_of_several_tokens_serves_in_every_credential() -> None:
+    source = authenticator(
+        "bearer", "basic", SIGNATURE, HeaderCredential(header="X-Api-Key"), tokens=("old-one", "new-one")
+    )
     for token in ("old-one", "new-one"):
         assert proves(source, {"Authorization": f"Bearer {token}"}, BODY, NOW)
         assert proves(source, basic(token), BODY, NOW)
@@ -78,13 +80,13 @@ def test_the_administrator_may_post_to_every_source() -> None:
 def test_one_right_signature_among_several_is_enough_while_secrets_change() -> None:
     rule = Hmac(header="X-Signature", digest=["sha256"], prefix="sha256=")
     mac = "sha256=" + hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
-    assert proves(authenticator(HmacProof(hmac=rule)), {"X-Signature": f"sha256=00, {mac}"}, BODY, NOW)
+    assert proves(authenticator(HmacCredential(hmac=rule)), {"X-Signature": f"sha256=00, {mac}"}, BODY, NOW)
 
 
 def test_a_prefix_may_be_left_out_only_where_the_table_says_so() -> None:
     rule = Hmac(header="X-Signature", digest=["sha256"], prefix="sha256=", bare=True)
-    strict = authenticator(HmacProof(hmac=rule.model_copy(update={"bare": False})))
-    lenient = authenticator(HmacProof(hmac=rule))
+    strict = authenticator(HmacCredential(hmac=rule.model_copy(update={"bare": False})))
+    lenient = authenticator(HmacCredential(hmac=rule))
     mac = hmac.new(b"A3jt6D8lz", BODY, hashlib.sha256).hexdigest()
     wrong = hmac.new(b"another", BODY, hashlib.sha256).hexdigest()
     for value in (f"sha256={mac}", f"sha256={wrong}, sha256={mac}"):
@@ -126,7 +128,7 @@ def timed(moment: str, key: bytes = b"A3jt6D8lz") -> dict[str, str]:
 
 
 def test_a_timed_signature_holds_for_its_tolerance_only() -> None:
-    source = authenticator(HmacProof(hmac=TIMED))
+    source = authenticator(HmacCredential(hmac=TIMED))
     assert proves(source, timed("1699999800"), BODY, NOW)
     assert proves(source, timed("1700000000000"), BODY, NOW)
     assert not proves(source, timed("1699999699"), BODY, NOW)
@@ -153,13 +155,15 @@ def test_oktas_hook_sends_its_secret_as_the_whole_header() -> None:
 
 
 def test_a_secret_may_be_the_whole_authorization_header() -> None:
-    source = authenticator(HeaderProof(header="Authorization"))
+    source = authenticator(HeaderCredential(header="Authorization"))
     assert proves(source, {"Authorization": "A3jt6D8lz"}, BODY, NOW)
     assert not proves(source, {"Authorization": "other"}, BODY, NOW)
 
 
 def test_a_token_signed_with_the_secret_holds_until_it_runs_out() -> None:
-    source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",))
+    source = authenticator(
+        JwtCredential(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",)
+    )
     key = OctKey.import_key("a-secret-of-some-length-1234567890")
 
     def token(**claims: object) -> dict[str, str]:
@@ -197,7 +201,9 @@ def test_a_token_signed_with_the_secret_holds_until_it_runs_out() -> None:
     ids=str,
 )
 def test_the_moments_in_a_signed_token_are_numbers_and_allow_it_now(claims: dict[str, object], holds: bool) -> None:
-    source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",))
+    source = authenticator(
+        JwtCredential(jwt=Jwt(header="x-webhook-secret")), tokens=("a-secret-of-some-length-1234567890",)
+    )
     key = OctKey.import_key("a-secret-of-some-length-1234567890")
     value = jws.serialize_compact({"alg": "HS256"}, json.dumps(claims).encode(), key)
     assert proves(source, {"x-webhook-secret": value}, BODY, NOW) is holds
@@ -205,7 +211,7 @@ def test_the_moments_in_a_signed_token_are_numbers_and_allow_it_now(claims: dict
 
 @pytest.mark.parametrize("header", [b"[" * 4000, b"[]", b"null", b'{"alg": ["HS256"]}', b'{"alg": "HS256", "crit": 1}'])
 def test_a_signed_token_that_nobody_can_read_is_refused(header: bytes) -> None:
-    source = authenticator(JwtProof(jwt=Jwt(header="x-webhook-secret")))
+    source = authenticator(JwtCredential(jwt=Jwt(header="x-webhook-secret")))
     value = base64.urlsafe_b64encode(header).decode().rstrip("=") + ".e30.AAAA"
     assert not proves(source, {"x-webhook-secret": value}, BODY, NOW)
 
@@ -215,9 +221,14 @@ def test_a_proof_that_is_presented_twice_is_refused() -> None:
     stamped = Hmac(
         header="X-Stamped", digest=["sha256"], signs="{timestamp}{body}", timestamp=Timestamp(header="X-Stamp")
     )
-    signed_token = JwtProof(jwt=Jwt(header="X-Jwt"))
+    signed_token = JwtCredential(jwt=Jwt(header="X-Jwt"))
     source = authenticator(
-        "bearer", HeaderProof(header="X-Key"), SIGNATURE, HmacProof(hmac=stamped), signed_token, tokens=(secret,)
+        "bearer",
+        HeaderCredential(header="X-Key"),
+        SIGNATURE,
+        HmacCredential(hmac=stamped),
+        signed_token,
+        tokens=(secret,),
     )
     mac = hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
     stamped_mac = hmac.new(secret.encode(), b"1700000000" + BODY, hashlib.sha256).hexdigest()
@@ -240,7 +251,7 @@ def test_a_proof_that_is_presented_twice_is_refused() -> None:
 
 
 def test_only_a_signature_asks_for_the_body() -> None:
-    source = authenticator("bearer", HeaderProof(header="X-Key"), SIGNATURE)
+    source = authenticator("bearer", HeaderCredential(header="X-Key"), SIGNATURE)
     signature = {"X-Keycloak-Signature": "00"}
     for presented, asks in [
         ({}, False),

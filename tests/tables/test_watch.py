@@ -63,7 +63,7 @@ async def test_a_changed_table_takes_the_place_of_the_old_one_which_stays_whole(
     ("text", "problem"),
     [
         ("provider: [", "mapping.yaml:2: not valid YAML"),
-        (MAPPING.replace("types:", "typos:"), "typos: is not a word of the mapping language"),
+        (MAPPING.replace("types:", "typos:"), "typos: unknown key"),
         (MAPPING.replace("LOGIN", "LOGINN"), "'LOGINN' is no type of the catalogue (did you mean LOGIN?)"),
         (MAPPING.replace("LOGIN", "LOGOUT"), "example 'first': type: expected 'access.LOGIN', is 'access.LOGOUT'"),
         (MAPPING.replace("acme", "acne"), "is 'acne', but the folder is 'acme'"),
@@ -206,7 +206,7 @@ async def test_a_bad_catalogue_refuses_every_table_and_none_is_lost(folder: Path
     await tables.reload()
     assert tables.catalogue is catalogue
     assert type_of(tables) == "access.LOGIN"
-    assert "types.yaml:1: typos: is not a word" in tables.refused["acme"].problem
+    assert "types.yaml:1: typos: unknown key" in tables.refused["acme"].problem
 
 
 async def test_a_table_whose_types_left_the_catalogue_keeps_the_one_it_has(folder: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from adapter.child import command, environment
 from adapter.errors import RequestError
+from adapter.subprocesses import command, environment
 from adapter.trials.pool import PLACES, TrialFailed, Trials
 from adapter.trials.process import ANSWER_SIZE, LARGE, MEMORY
 from tests.trials import works

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from adapter.child import begin, tell_failure
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.compression import Compression
@@ -42,6 +41,7 @@ from adapter.log.sqlite.messages import (
 from adapter.log.sqlite.packing import Packed
 from adapter.log.sqlite.schema import connect_writing
 from adapter.memory import return_free_pages
+from adapter.subprocesses import begin, tell_failure
 
 #: A transaction takes works until they weigh so much, bytes.
 COMMIT_WEIGHT = 8 * 1024 * 1024

@@ -17,7 +17,6 @@ from typing import cast
 import msgspec
 import structlog
 
-from adapter.child import command, environment
 from adapter.counts import Commits
 from adapter.errors import StoreDamaged, StoreError, StoreMismatch, StoreUnanswered, StoreUnavailable
 from adapter.log.protocol import NewEntry
@@ -41,6 +40,7 @@ from adapter.log.sqlite.messages import (
     weigh,
     weigh_entries,
 )
+from adapter.subprocesses import command, environment
 
 #: Waits before the writer is started again, seconds: the first, and the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from adapter.child import environment
 from adapter.errors import StoreError, StoreUnanswered, StoreUnavailable
 from adapter.log.protocol import NewEntry, Settlement, Stored
 from adapter.log.sqlite import log as sqlite_log
 from adapter.log.sqlite import writing
 from adapter.log.sqlite.log import SqliteLog, open_sqlite_log
 from adapter.log.sqlite.messages import Options, Packer
+from adapter.subprocesses import environment
 from tests.log.conformance import read_all
 from tests.log.entries import new_entry, strong_key
 

@@ -20,7 +20,7 @@ GATHER = 0.01
 LONGEST_WAIT = 60.0
 
 
-class Supply:
+class Fetcher:
     """Brings one sink's line what it can send. Its two methods run as tasks, for ever."""
 
     def __init__(

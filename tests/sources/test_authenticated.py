@@ -13,7 +13,7 @@ from joserfc import jwt
 from multidict import CIMultiDict
 
 from adapter.mapping.table import Table
-from adapter.sources.doors import Doors
+from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.intake import Source
 from tests.mapping.built_in import table
 
@@ -22,12 +22,12 @@ NAMES = ["keycloak", "zitadel", "magic-link", "onewelcome", "nosuch"]
 LONG = b" " * 5_000_000
 
 
-def doors(tables: dict[str, Table] | None = None) -> Doors:
+def authenticated_sources(tables: dict[str, Table] | None = None) -> AuthenticatedSources:
     tables = tables or {name: table(name) for name in NAMES[:-1]}
     # One of the sources has two tokens, while they change.
     tokens = {"keycloak": ("old-token", "new-token")}
     sources = [(Source(name, name, name, tables), tokens.get(name, (f"token-of-{name}",))) for name in tables]
-    return Doors(sources, lambda token: token == "admin")
+    return AuthenticatedSources(sources, lambda token: token == "admin")
 
 
 @pytest.fixture
@@ -73,15 +73,15 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 async def test_a_wrong_signature_is_computed_over_the_whole_body_for_every_name(
     hashed: list[tuple[str, int]], presented: dict[str, str], body: bytes
 ) -> None:
-    all_doors = doors()
+    all_sources = authenticated_sources()
     headers = CIMultiDict(presented)
     reads, work = set(), set()
     for name in NAMES:
-        door = all_doors[name]
+        authenticated = all_sources[name]
         hashed.clear()
-        judgement = door.authenticator.judge(headers, NOW)
+        judgement = authenticated.authenticator.judge(headers, NOW)
         reads.add(bool(judgement.signatures))
-        assert await door.authenticator.verify(judgement, headers, body, NOW) is not None
+        assert await authenticated.authenticator.verify(judgement, headers, body, NOW) is not None
         work.add(tuple(sorted(hashed)))
     assert len(reads) == len(work) == 1
     if reads == {True}:
@@ -97,11 +97,11 @@ async def test_a_wrong_signed_token_is_tried_as_often_for_every_name(monkeypatch
         return decode(*arguments, **options)
 
     monkeypatch.setattr(jwt, "decode", counted)
-    all_doors, headers = doors(), CIMultiDict({"x-webhook-secret": "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"})
+    all_sources, headers = authenticated_sources(), CIMultiDict({"x-webhook-secret": "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"})
     numbers = set()
     for name in NAMES:
         tried.clear()
-        assert all_doors[name].authenticator.judge(headers, NOW).refusal is not None
+        assert all_sources[name].authenticator.judge(headers, NOW).refusal is not None
         numbers.add(len(tried))
     assert numbers == {2}
 
@@ -111,7 +111,7 @@ async def test_nothing_but_its_own_proofs_costs_a_sender_who_is_right(hashed: li
     mac = hmac.HMAC(b"old-token", body, hashlib.sha256).hexdigest()
     headers = CIMultiDict({"X-Keycloak-Signature": mac, "ZITADEL-Signature": "t=1700000000,v1=00"})
     hashed.clear()
-    assert await doors()["keycloak"].authenticator.refusal(headers, body, NOW) is None
+    assert await authenticated_sources()["keycloak"].authenticator.refusal(headers, body, NOW) is None
     assert len(hashed) == 2 * 3  # its two tokens, by three digests
 
 
@@ -127,7 +127,7 @@ def test_long_bodies_are_hashed_in_turns() -> None:
 
         running = asyncio.create_task(others())
         headers = CIMultiDict({"X-Keycloak-Signature": "00"})
-        await doors()["keycloak"].authenticator.refusal(headers, LONG, NOW)
+        await authenticated_sources()["keycloak"].authenticator.refusal(headers, LONG, NOW)
         running.cancel()
         return count
 
@@ -136,9 +136,9 @@ def test_long_bodies_are_hashed_in_turns() -> None:
 
 async def test_a_changed_table_is_taken_up() -> None:
     tables = {"keycloak": table("onewelcome")}
-    all_doors = doors(tables)
+    all_sources = authenticated_sources(tables)
     headers = CIMultiDict({"X-Keycloak-Signature": hmac.HMAC(b"new-token", b"{}", hashlib.sha256).hexdigest()})
-    assert await all_doors["keycloak"].authenticator.refusal(headers, b"{}", NOW) is not None
+    assert await all_sources["keycloak"].authenticator.refusal(headers, b"{}", NOW) is not None
     tables["keycloak"] = table("keycloak")
-    assert await all_doors["keycloak"].authenticator.refusal(headers, b"{}", NOW) is None
-    assert all_doors["nosuch"].authenticator.judge(headers, NOW).signatures
+    assert await all_sources["keycloak"].authenticator.refusal(headers, b"{}", NOW) is None
+    assert all_sources["nosuch"].authenticator.judge(headers, NOW).signatures

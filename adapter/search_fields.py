@@ -1,4 +1,4 @@
-"""What one event can be found by: its facets, and the words of its full text.
+"""What one event can be found by: its fields, and the words of its full text.
 
 Filters test them in memory; the search keeps them. They are made of the event alone, without the catalogue: a type is
 the one that the event has, and filters know its other names.
@@ -55,7 +55,7 @@ _read = Decoder(_Event).decode
 _NOBODY = _Who()
 
 
-class Facets(Struct, frozen=True, gc=False):
+class SearchFields(Struct, frozen=True, gc=False):
     """What one event can be found by; what is unknown is ``None``."""
 
     #: When it happened and when it arrived, epoch milliseconds.
@@ -96,7 +96,7 @@ class Facets(Struct, frozen=True, gc=False):
         return _text(self.event)
 
 
-def facets(event: bytes) -> Facets:
+def search_fields(event: bytes) -> SearchFields:
     """What a unified event (JSON) can be found by."""
     read = _read(event)
     who = read.auth_details or _NOBODY
@@ -117,7 +117,7 @@ def facets(event: bytes) -> Facets:
     elif type.startswith("access."):
         actor_names = _names(who.username, details.get("username"))
         target = details.get("userId")  # whose account it was, where somebody else acted
-    return Facets(
+    return SearchFields(
         read.time,
         origin.received_at,
         type,

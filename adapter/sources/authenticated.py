@@ -1,0 +1,57 @@
+"""The sources behind their authentication: each asks for the credentials that its present table declares, and one
+answers for all names that are no source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapter.mapping.table import Table
+from adapter.sources.authentication import Authenticator, Decoys, MayIngest
+from adapter.sources.intake import Source
+
+
+class AuthenticatedSource:
+    """A source and who may post to it; ``source`` is ``None`` for a name that is none."""
+
+    def __init__(self, among: AuthenticatedSources, source: Source | None, tokens: Sequence[str]) -> None:
+        self.source = source
+        self._among = among
+        self._tokens = tokens
+        self._table: Table | None = None
+        self._authenticator: Authenticator
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """The credentials of the present table."""
+        if self.source is not None and self.source.table is not self._table:
+            self._among.renew()
+        return self._authenticator
+
+    def _renew(self, decoys: Decoys, may_ingest: MayIngest) -> None:
+        self._table = None if self.source is None else self.source.table
+        credentials = () if self._table is None else self._table.mapping.auth
+        self._authenticator = Authenticator(credentials, self._tokens, may_ingest, decoys)
+
+
+class AuthenticatedSources:
+    """The sources by their names."""
+
+    def __init__(self, sources: Sequence[tuple[Source, Sequence[str]]], may_ingest: MayIngest) -> None:
+        """``sources`` come with their tokens."""
+        self._may_ingest = may_ingest
+        self._sources = {source.name: AuthenticatedSource(self, source, tokens) for source, tokens in sources}
+        self._nobody = AuthenticatedSource(self, None, ())
+        self._most_tokens = max((len(tokens) for _, tokens in sources), default=1)
+        self.renew()
+
+    def __getitem__(self, name: str) -> AuthenticatedSource:
+        """That of a name; every name has one."""
+        return self._sources.get(name, self._nobody)
+
+    def renew(self) -> None:
+        """Take up the present tables, all at once: each works on the credentials of the others, too."""
+        sources = [authenticated.source for authenticated in self._sources.values() if authenticated.source is not None]
+        credentials = [credential for source in sources for credential in source.table.mapping.auth]
+        decoys = Decoys(credentials, self._most_tokens)
+        for authenticated in (*self._sources.values(), self._nobody):
+            authenticated._renew(decoys, self._may_ingest)
