@@ -365,7 +365,7 @@ _RFC3339 = re.compile(
 
 
 def _moment(parameter: str, value: str) -> int:
-    """Epoch milliseconds; of a finer moment the next whole one, so that ``from`` and ``to`` stay exact."""
+    """Epoch milliseconds; of a finer timestamp the next whole one, so that ``from`` and ``to`` stay exact."""
     if value.isascii() and value.isdecimal() and len(value) <= 15:
         return int(value)
     found = _RFC3339.fullmatch(value)
@@ -375,7 +375,7 @@ def _moment(parameter: str, value: str) -> int:
         zone = found["zone"].upper().replace("Z", "+00:00").replace(" ", "+")
         seconds = round(datetime.fromisoformat(f"{found['date']}T{found['clock']}{zone}").timestamp())
     except (ValueError, OverflowError):
-        right = "a moment with its zone, such as 2026-05-01T08:30:00Z, or epoch milliseconds"
+        right = "a timestamp with its zone, such as 2026-05-01T08:30:00Z, or epoch milliseconds"
         raise _Refused("Bad parameter", parameter, f"{parameter}={value!r} is not {right}") from None
     fraction = (found["fraction"] or "").ljust(3, "0")
     return max(0, seconds * 1000 + int(fraction[:3]) + (fraction[3:].strip("0") != ""))

@@ -243,7 +243,7 @@ def _typed_words(text: str) -> list[str]:
 
 
 def _looks_generated(word: str) -> bool:
-    # Ten or thirteen digits that begin with 1 are a moment of this age, in seconds or milliseconds.
+    # Ten or thirteen digits that begin with 1 are a timestamp of this age, in seconds or milliseconds.
     if word.isdecimal():
         return len(word) > 15 or (len(word) in (10, 13) and word[0] == "1")
     return len(word) > 30 or _RANDOM.search(word) is not None

@@ -78,8 +78,8 @@ class Comparisons:
                 Permission.MAPPINGS,
                 [
                     PROVIDER,
-                    Parameter("received_from", "Stored raw events that arrived at or after this moment"),
-                    Parameter("received_to", "Only those that arrived before this moment"),
+                    Parameter("received_from", "Stored raw events that arrived at or after this timestamp"),
+                    Parameter("received_to", "Only those that arrived before this timestamp"),
                 ],
                 (JSON,),
             ),
@@ -87,7 +87,7 @@ class Comparisons:
 
     async def diff(self, request: web.Request) -> web.StreamResponse:
         given = {name: request.query.getall(name) for name in _MOMENTS if name in request.query}
-        moments = Filter.parse(given, self._tables.catalogue)
+        timestamps = Filter.parse(given, self._tables.catalogue)
         if given:
             authorize(request, Permission.READ)
         with self._trials.place():
@@ -98,14 +98,14 @@ class Comparisons:
             old = table_in_use(self._tables, tried.provider)
             async with streamed(request, NDJSON[0]) as stream:
                 if given:
-                    found.stored = await self._stored(stream, old.provider, old.texts, compared.texts, moments)
+                    found.stored = await self._stored(stream, old.provider, old.texts, compared.texts, timestamps)
                 await stream.write(_line("result", found))
             return stream.response
 
-    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, moments: Filter) -> StoredChanges:
-        since, until = moments.received_from, moments.received_to
+    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, timestamps: Filter) -> StoredChanges:
+        since, until = timestamps.received_from, timestamps.received_to
         begin = 0 if since is None else await self._log.position_at(since)
-        # Arrivals are not in order: what is behind the last one in question is left out by its own moment.
+        # Arrivals are not in order: what is behind the last one in question is left out by its own timestamp.
         end = self._log.head
         sources = {name: source for name, source in self._sources.items() if source.provider == provider}
         comparison = StoredComparison(

@@ -62,10 +62,10 @@ _MEANING = {
     "session": "The provider's session id",
     "id": "The provider's own id of the event",
     "q": "Words that all occur; a * at a word's end stands for any ending",
-    "from": "Happened at or after this moment",
-    "to": "Happened before this moment",
-    "received_from": "Arrived at or after this moment",
-    "received_to": "Arrived before this moment",
+    "from": "Happened at or after this timestamp",
+    "to": "Happened before this timestamp",
+    "received_from": "Arrived at or after this timestamp",
+    "received_to": "Arrived before this timestamp",
 }
 
 _MOMENT: Mapping[str, Any] = {

@@ -49,7 +49,7 @@ class RenormalizationPages:
             Operation(
                 "POST", "/renormalization", self.start,
                 f"Read stored raw events again by the present tables; of a JSON object: {known} "
-                "(types and moments as in the feed; quarantined among the types is what has no event)",
+                "(types and timestamps as in the feed; quarantined among the types is what has no event)",
                 {202: Answer("It is under way.", model=Started)}, Permission.RENORMALIZE, (), (JSON,),
             ),
             Operation(

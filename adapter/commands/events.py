@@ -19,9 +19,9 @@ from rich.text import Text
 from adapter.api.feed import HINTS
 from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
 from adapter.commands.columns import Column, fitted
-from adapter.commands.moment import read_moment
 from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
+from adapter.commands.timestamps import read_timestamp
 from adapter.filter import PARAMETERS
 from adapter.formats.text import harmless, laid_out
 
@@ -287,7 +287,9 @@ def _query(
         for value in values or ()
     ]
     now = datetime.now(UTC)
-    query += [(name, read_moment(f"--{name}", value, now)) for name, value in (("from", since), ("to", until)) if value]
+    query += [
+        (name, read_timestamp(f"--{name}", value, now)) for name, value in (("from", since), ("to", until)) if value
+    ]
     if words:
         query.append(("q", words))
     for one in where or ():

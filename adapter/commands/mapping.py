@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 
 from adapter.commands.client import run
-from adapter.commands.moment import read_moment
 from adapter.commands.output import say, shown, write_json
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
+from adapter.commands.timestamps import read_timestamp
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import counted
 from adapter.mapping.apply import apply_records, records_of
@@ -268,9 +268,9 @@ def diff(
         other_keys = 0
         if since is not None or until is not None:
             now = datetime.now(UTC)
-            query = [("received_from", "0" if since is None else read_moment("--since", since, now))]
+            query = [("received_from", "0" if since is None else read_timestamp("--since", since, now))]
             if until is not None:
-                query.append(("received_to", read_moment("--until", until, now)))
+                query.append(("received_to", read_timestamp("--until", until, now)))
             text = newfile.read_text(encoding="utf-8")
             stored = run(lambda client: stored_changes(client, old.provider, text, query), config, data)
             for line in told_changes(stored):

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, run, tell
-from adapter.commands.moment import read_moment
 from adapter.commands.output import say, write_json
+from adapter.commands.timestamps import read_timestamp
 
 #: Between two looks at how far it is, seconds.
 LOOKING = 0.25
@@ -76,8 +76,8 @@ def renormalize(
         "provider": provider,
         "type": types,
         "native_type": native_types,
-        "received_from": None if since is None else read_moment("--since", since, now),
-        "received_to": None if until is None else read_moment("--until", until, now),
+        "received_from": None if since is None else read_timestamp("--since", since, now),
+        "received_to": None if until is None else read_timestamp("--until", until, now),
         "rate": rate,
         "dry_run": dry_run or None,
     }

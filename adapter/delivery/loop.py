@@ -173,8 +173,8 @@ async def open_delivery(
                 cursor = 0
             case "now":
                 cursor = log.head
-            case datetime() as moment:
-                cursor = await log.position_at(int(moment.timestamp() * 1000))
+            case datetime() as begin:
+                cursor = await log.position_at(int(begin.timestamp() * 1000))
     else:
         cursor = progress.cursor
     progress = await log.begin(reader, cursor, selection.text)

@@ -286,7 +286,7 @@ auth:
 """,
     ),
     Timestamp: (
-        "The moment of signing",
+        "the time of signing",
         """\
 auth:
   - hmac:
@@ -345,7 +345,7 @@ _KNOWN = {
     language.JwtCredential: "credential",
     language.HeaderCredential: "credential",
     language.Hmac: "signature",
-    language.Timestamp: "moment",
+    language.Timestamp: "timestamp",
     language.Jwt: "signed token",
 }
 
@@ -404,16 +404,16 @@ _CONVERSIONS = {
     Conversion.UPPER: "Text in upper case.",
     Conversion.IP: "An address; a port or zone is taken off.",
     Conversion.JSON: "Anything, an object or list too, as JSON text; text stays as it is.",
-    Conversion.RFC3339: "A moment like `2026-05-01T08:30:00Z`; without a zone it is taken as UTC.",
-    Conversion.SECONDS: "A moment in epoch seconds.",
-    Conversion.MILLISECONDS: "A moment in epoch milliseconds.",
-    Conversion.EPOCH: "A moment in epoch seconds, milliseconds, microseconds or nanoseconds, told apart by size.",
+    Conversion.RFC3339: "A timestamp like `2026-05-01T08:30:00Z`; without a zone it is taken as UTC.",
+    Conversion.SECONDS: "A timestamp in epoch seconds.",
+    Conversion.MILLISECONDS: "A timestamp in epoch milliseconds.",
+    Conversion.EPOCH: "A timestamp in epoch seconds, milliseconds, microseconds or nanoseconds, told apart by size.",
 }
 
 
 def _conversions() -> str:
     rows = [(code(one.value), _CONVERSIONS[one]) for one in Conversion]
     return (
-        f"Conversions:\n\n{table(['as', 'what it makes'], rows)}\nA moment before 2000 or after 2100 counts as absent. "
-        "An event whose time is absent gets the time of its arrival, and `details.time_problem` says so.\n\n"
+        f"Conversions:\n\n{table(['as', 'what it makes'], rows)}\nA timestamp before 2000 or after 2100 counts as "
+        "absent. An event whose time is absent gets the time of its arrival, and `details.time_problem` says so.\n\n"
     )

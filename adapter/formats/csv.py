@@ -86,7 +86,7 @@ def _cell(value: Any) -> str:
 
 def _timestamp(time: int) -> str:
     try:
-        moment = _EPOCH + timedelta(milliseconds=time)
+        timestamp = _EPOCH + timedelta(milliseconds=time)
     except OverflowError:
         return ""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

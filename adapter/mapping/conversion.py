@@ -13,7 +13,7 @@ from adapter.mapping.exact import write_json
 from adapter.mapping.language import Conversion
 from adapter.mapping.paths import scalar_text
 
-#: Moments outside are taken for a mistake of the sender: 2000-01-01 to 2100-01-01, epoch milliseconds.
+#: Timestamps outside are taken for a mistake of the sender: 2000-01-01 to 2100-01-01, epoch milliseconds.
 EARLIEST = 946_684_800_000
 LATEST = 4_102_444_800_000
 
@@ -81,15 +81,15 @@ def epoch(value: Any) -> int | None:
 
 
 def rfc3339(value: Any) -> int | None:
-    """A moment in RFC 3339 (ISO 8601) as epoch milliseconds; without a zone it is taken as UTC."""
+    """A timestamp in RFC 3339 (ISO 8601) as epoch milliseconds; without a zone it is taken as UTC."""
     if value.__class__ is not str:
         return None
     try:
-        moment = datetime.fromisoformat(value.strip().replace(",", "."))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
+        timestamp = datetime.fromisoformat(value.strip().replace(",", "."))
+        if timestamp.tzinfo is None:
+            timestamp = timestamp.replace(tzinfo=UTC)
         # Whole numbers throughout: a float of seconds would lose the last millisecond now and then.
-        since = moment - _EPOCH
+        since = timestamp - _EPOCH
     except (ValueError, OverflowError):
         return None
     return _plausible(since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000)
@@ -118,9 +118,9 @@ def _number(value: Any) -> int | float | None:
     return None
 
 
-def _plausible(moment: int | float) -> int | None:
+def _plausible(timestamp: int | float) -> int | None:
     try:
-        whole = int(moment)
+        whole = int(timestamp)
     except (ValueError, OverflowError):
         return None
     return whole if EARLIEST <= whole < LATEST else None

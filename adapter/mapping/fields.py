@@ -40,13 +40,13 @@ def write_details(expressions: Expressions, code: Code, value: Any) -> None:
 
 
 def write_time(expressions: Expressions, code: Code, value: Any) -> None:
-    """``t``: the first candidate that can be read as a moment, else ``None``; ``told``: what could not be read."""
+    """``t``: the first candidate that can be read as a timestamp, else ``None``; ``told``: what could not be read."""
     code.add("t = told = None")
     for one in value if isinstance(value, list) else [value]:
         lookup = one if isinstance(one, Lookup) else Lookup(path=one, **{"as": Conversion.EPOCH})
         convert = lookup.as_ if lookup.as_ in conversion.TIMES else Conversion.EPOCH
         function = expressions.constant(convert.value, conversion.TIMES[convert])
-        # A moment is converted from what was sent, number or text; only what is looked up further is text.
+        # A timestamp is converted from what was sent, number or text; only what is looked up further is text.
         plain = lookup.path is not None and lookup == Lookup(path=lookup.path, **{"as": lookup.as_})
         paths = lookup.path if isinstance(lookup.path, list) else [lookup.path]
         for path in paths if plain else [None]:

@@ -330,7 +330,7 @@ class Framing(_Word):
     answer: dict[str, Path] = Field(
         default_factory=dict,
         description="Of an envelope: the JSON object that its sender wants to be told with status 200, each key with "
-        "a path into the envelope; @now is the moment of the answer, epoch milliseconds",
+        "a path into the envelope; @now is the time of the answer, epoch milliseconds",
     )
     media: str | None = Field(None, description="Media type of bodies that are not JSON, such as text/plain")
     form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
@@ -360,7 +360,7 @@ class Hmac(_Word):
     bare: bool = Field(False, description="Signatures without the prefix are taken too")
     part: str | None = Field(None, description="Of a header like t=1,v1=ab: the name of the part that is the signature")
     signs: str = Field("{body}", description="What is signed: text with {body} and {timestamp} in it")
-    timestamp: Timestamp | None = Field(None, description="Where the moment of signing stands; old ones are refused")
+    timestamp: Timestamp | None = Field(None, description="Where the time of signing stands; old ones are refused")
 
     @model_validator(mode="after")
     def _whole(self) -> Hmac:
@@ -376,7 +376,7 @@ class Hmac(_Word):
 
 
 class Timestamp(_Word):
-    """The moment of signing, in epoch seconds or milliseconds."""
+    """the time of signing, in epoch seconds or milliseconds."""
 
     header: str | None = Field(None, description="A header of its own")
     part: str | None = Field(None, description="Or a part of the signature's header, such as t")

@@ -47,8 +47,8 @@ class Question(BaseModel):
         (), description="Types or globs as in the feed, or quarantined for what has no event; none: everything"
     )
     native_type: tuple[str, ...] = Field((), description="Native types; none: all")
-    received_from: int | None = Field(None, ge=0, description="Arrived at or after this moment, epoch milliseconds")
-    received_to: int | None = Field(None, ge=0, description="Arrived before this moment, epoch milliseconds")
+    received_from: int | None = Field(None, ge=0, description="Arrived at or after this timestamp, epoch milliseconds")
+    received_to: int | None = Field(None, ge=0, description="Arrived before this timestamp, epoch milliseconds")
     rate: int = Field(RATE, ge=0, description="Entries a second; 0: as fast as it goes")
     dry_run: bool = Field(False, description="Append nothing, and show what would be different")
 

@@ -152,17 +152,17 @@ class Walk:
     async def _take(self, step: _Step) -> bool:
         """Append what is new, and move on; whether nobody else was faster."""
         job = self.job.moved(step.position, step.counts, step.problems, step.samples)
-        moment = time.monotonic()
-        if step.revisions or moment - self._kept >= KEEPING or job.position >= job.end:
+        now = time.monotonic()
+        if step.revisions or now - self._kept >= KEEPING or job.position >= job.end:
             if await self._append(step.revisions, job.note()) is None:
                 return False
-            self._kept = moment
+            self._kept = now
         self.job = job
         if not job.question.dry_run:
             self._counts.update(step.counts)
-        if moment - self._reported >= REPORTING:
+        if now - self._reported >= REPORTING:
             _log.info("renormalization_under_way", position=job.position, end=job.end, **job.counts.model_dump())
-            self._reported = moment
+            self._reported = now
         return True
 
     async def _append(self, revisions: list[Revision], note: Note) -> list[int] | None:

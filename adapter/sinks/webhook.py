@@ -143,12 +143,12 @@ def read_retry_after(text: str | None, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return min(float(text[:10]), RETRY_AFTER)
     try:
-        moment = email.utils.parsedate_to_datetime(text)
+        timestamp = email.utils.parsedate_to_datetime(text)
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(moment.timestamp() - now, 0.0), RETRY_AFTER)
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    return min(max(timestamp.timestamp() - now, 0.0), RETRY_AFTER)
 
 
 class Webhook:

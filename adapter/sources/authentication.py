@@ -272,14 +272,14 @@ def _claims(rule: Jwt, value: str, token: bytes) -> Mapping[str, object] | None:
 
 
 def _is_valid(claims: Mapping[str, object], now: float) -> bool:
-    """Whether the moments in a signed token allow it now; one that is there and is no number does not."""
+    """Whether the timestamps in a signed token allow it now; one that is there and is no number does not."""
     for name in ("exp", "nbf", "iat"):
-        moment = claims.get(name, now)
-        if isinstance(moment, bool) or not isinstance(moment, int | float):
+        timestamp = claims.get(name, now)
+        if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
             return False
-        if isinstance(moment, float) and not math.isfinite(moment):
+        if isinstance(timestamp, float) and not math.isfinite(timestamp):
             return False
-        if moment <= now - _LEEWAY if name == "exp" else moment > now + _LEEWAY:
+        if timestamp <= now - _LEEWAY if name == "exp" else timestamp > now + _LEEWAY:
             return False
     return True
 
@@ -298,12 +298,12 @@ def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Sig
     stamp = ""
     if rule.timestamp is not None:
         if rule.timestamp.header is not None:
-            moment = _only(headers, rule.timestamp.header)
+            timestamp = _only(headers, rule.timestamp.header)
         else:
-            moment = next((text for name, text in parts if name == rule.timestamp.part), None)
-        if moment is None or not _is_recent(moment, now, rule.timestamp.tolerance):
+            timestamp = next((text for name, text in parts if name == rule.timestamp.part), None)
+        if timestamp is None or not _is_recent(timestamp, now, rule.timestamp.tolerance):
             return None
-        stamp = moment
+        stamp = timestamp
     given = [one.encode("utf-8", "surrogateescape") for one in presented]
     if rule.signs == "{body}":
         return Signature(rule, given, b"", b"", counts)
@@ -317,10 +317,10 @@ def _only(headers: Headers, name: str) -> str | None:
     return values[0] if len(values) == 1 else None
 
 
-def _is_recent(moment: str, now: float, tolerance: float) -> bool:
-    if not (moment.isascii() and moment.isdigit() and len(moment) <= 16):
+def _is_recent(timestamp: str, now: float, tolerance: float) -> bool:
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 16):
         return False
-    seconds = int(moment) / 1000 if len(moment) > 11 else int(moment)
+    seconds = int(timestamp) / 1000 if len(timestamp) > 11 else int(timestamp)
     return abs(now - seconds) <= tolerance
 
 

@@ -256,7 +256,7 @@ def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
         said |= {"@native", *value_paths(shape.type)}
         telling = [value for value in identity.weak if not value_paths(value) <= said]
         fits = compile_condition(table.mapping, shape.when, shape.actor)
-        moments = []
+        timestamps = []
         for raw in values:
             if not fits(raw):
                 continue
@@ -267,8 +267,8 @@ def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
                 continue
             if any(compile_value(table.mapping, value)(raw) is not None for value in telling):
                 continue
-            moments.append(result.event["time"] % 1000)
-        if moments and not any(moments):
+            timestamps.append(result.event["time"] % 1000)
+        if timestamps and not any(timestamps):
             own = table.mapping.shapes.get(name)
             place: list[str | int] = ["identity", "weak"]
             if own is not None and own.identity is not None:

@@ -333,14 +333,14 @@ def _rank(what: str, path: str) -> int | None:
         # Two letters are in many a word; what counts up is called so, and nothing more: a phone has a number, too.
         if what != "number" and (last.endswith(word) if len(word) < 3 else word in last):
             return _PART + rank
-    # Moments and addresses speak for themselves, whatever their name; and what comes again in every event may well be
-    # its type, unless its name speaks for something else.
+    # Timestamps and addresses speak for themselves, whatever their name; and what comes again in every event may well
+    # be its type, unless its name speaks for something else.
     others = (word for other in _FIELDS for word in _WORDS[other])
     return _NONE if what in ("time", "ip") or (what == "type" and last not in others) else None
 
 
 def _time(value: Any) -> str | None:
-    """The conversion that reads a value as a moment."""
+    """The conversion that reads a value as a timestamp."""
     if rfc3339(value) is not None:
         return Conversion.RFC3339.value
     return Conversion.EPOCH.value if not isinstance(value, bool) and epoch(value) is not None else None

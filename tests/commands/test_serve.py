@@ -199,8 +199,11 @@ def test_events_are_exported_to_a_file(folder: Path) -> None:
     [
         (["events", "list", "--outcome", "maybe"], "outcome='maybe' is not one of failure, success, unknown"),
         (["events", "list", "--where", "colour=red"], "--where colour=red: write NAME=VALUE; names are type, "),
-        (["events", "list", "--from", "yesterday"], "--from yesterday: is no moment; write a moment with its zone"),
-        (["events", "renormalize", "--until", "2026-05-01"], "--until 2026-05-01: is no moment; "),
+        (
+            ["events", "list", "--from", "yesterday"],
+            "--from yesterday: not a timestamp; write a timestamp with",
+        ),
+        (["events", "renormalize", "--until", "2026-05-01"], "--until 2026-05-01: not a timestamp; "),
         (["events", "show", "nonsense"], "Not found: There is no event with this uid, "),
         (["events", "export", "-o", "nowhere/out.csv"], "nowhere/out.csv: cannot be written: No such file"),
     ],
@@ -284,9 +287,14 @@ def test_after_a_kill_the_folder_is_free_and_holds_what_was_answered(tmp_path: P
 
 def test_with_examples_every_provider_has_something_to_look_at(tmp_path: Path) -> None:
     with serving(tmp_path, "--examples"):
+        sources = json.loads((tmp_path / "data" / "tokens.json").read_text())["sources"]
+        # They are posted one after the other.
+        for _ in range(1200):
+            if (tmp_path / "out").read_text().count("Examples of ") == len(sources):
+                break
+            time.sleep(0.05)
         listed = run("events", "list", "--data", "data", "--json", "-n", "1000", folder=tmp_path)
         providers = {json.loads(line)["source"]["provider"] for line in listed.stdout.splitlines()}
-        sources = json.loads((tmp_path / "data" / "tokens.json").read_text())["sources"]
         assert providers == set(sources)
 
 

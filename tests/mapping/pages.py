@@ -59,7 +59,7 @@ KEYCLOAK_ERRORS = """
     missing_required_destination invalid_saml_document unsupported_nameid_format invalid_permission_ticket
     access_denied invalid_oauth2_device_code expired_oauth2_device_code invalid_oauth2_user_code slow_down
     generic_authentication_error credential_not_found missing_credential_id delete_credential_failed
-    invalid_dpop_credential invalid_authentication_session email_already_verified token_introspection_failed
+    invalid_dpop_proof invalid_authentication_session email_already_verified token_introspection_failed
     org_not_found user_org_member_already already_logged_in invalid_user
 """.split()
 
