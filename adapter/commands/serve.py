@@ -122,6 +122,10 @@ def _hangup(service: Service, stop: asyncio.Event) -> Callable[[], None]:
     return hang_up
 
 
+#: Times that an example is posted, a second apart, while the disk does not answer.
+_TRIES = 30
+
+
 async def _post_examples(service: Service) -> None:
     """Post every example of the sources' tables, as their providers would."""
     async with ClientSession(service.url) as session:
@@ -130,8 +134,12 @@ async def _post_examples(service: Service) -> None:
             for placed in read_examples(service.tables[source.provider].folder):
                 headers = {"Authorization": f"Bearer {service.admin_token}", "Content-Type": placed.example.media}
                 url = f"/ingest/{source.name}"
-                async with session.post(url, data=placed.example.body, headers=headers) as response:
-                    receipts = await response.json(content_type=None)
+                for _ in range(_TRIES):
+                    async with session.post(url, data=placed.example.body, headers=headers) as response:
+                        receipts = await response.json(content_type=None)
+                    if response.status != 503:
+                        break
+                    await asyncio.sleep(1)
                 for name in ("accepted", "duplicates", "quarantined", "ignored"):
                     counts[name] = counts.get(name, 0) + receipts.get(name, 0)
             said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
