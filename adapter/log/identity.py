@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
 from msgspec import MsgspecError, Struct
@@ -23,7 +23,9 @@ from adapter.model import identity_key, numbered_key
 
 #: Groups of one weak key that a newcomer is held against; beyond, only an exact copy is known. One sender can make as
 #: many as there are events.
-GROUPS = 16
+GROUPS = 8
+#: Events whose contents are remembered within a commit: large ones are 1 MiB each.
+_REMEMBERED = 100
 #: Events of one weak key in a log of an older version that are told apart.
 _FORMER_EVENTS = 1_000
 #: Seconds by which the time of an event may lie behind the arrival of the last entry of an older version.
@@ -98,6 +100,9 @@ class Identities:
         self._known = known
         self._look_up = look_up
         self._contents = contents
+        #: Of some events, by position: what tells them from others, and the hash of their native bytes.
+        self._told: dict[int, dict[str, str] | None] = {}
+        self._hashes: dict[int, bytes | None] = {}
         #: Of each group, how many of its copies without a strong key the request brought that is being resolved.
         self._seen: dict[bytes, int] = {}
         #: Keys to store, and what under them: new ones, and those whose numbers changed.
@@ -112,6 +117,9 @@ class Identities:
         now on, and the uid by which it is known."""
         uid = entry.uid
         strong, weak, former_strong, former_weak = keys
+        # The newcomer before may have been a copy, and has left its position to this one.
+        self._told.pop(position, None)
+        self._hashes.pop(position, None)
         if strong is not None:
             known = self._known.get(strong)
             if known is None and former_strong is not None:
@@ -177,20 +185,36 @@ class Identities:
     def _agreement(self, one: int, other: int) -> int | None:
         """In how much two events agree that may be one: `agreement`. What is quarantined tells no more than its
         bytes."""
-        first, second = self._contents.event(one), self._contents.event(other)
+        first, second = self._told_at(one), self._told_at(other)
         if first is not None and second is not None:
-            return agreement(told(first), told(second))
-        sent, stored = self._contents.raw(one), self._contents.raw(other)
+            return agreement(first, second)
+        sent, stored = self._hash_at(one), self._hash_at(other)
         if sent is None or stored is None:
             return 0
         return _ALL if sent == stored else None
 
     def _fingerprint(self, position: int) -> bytes:
         """Bytes that are the same for events that agree in everything."""
-        event = self._contents.event(position)
-        if event is None:
-            return hashlib.sha256(self._contents.raw(position) or b"").digest()
-        return hashlib.sha256(repr(sorted(told(event).items())).encode("utf-8", "surrogatepass")).digest()
+        told = self._told_at(position)
+        if told is None:
+            return self._hash_at(position) or b"unknown"
+        return hashlib.sha256(repr(sorted(told.items())).encode("utf-8", "surrogatepass")).digest()
+
+    def _told_at(self, position: int) -> dict[str, str] | None:
+        if position not in self._told:
+            if len(self._told) >= _REMEMBERED:
+                self._told.clear()
+            event = self._contents.event(position)
+            self._told[position] = None if event is None else told(event)
+        return self._told[position]
+
+    def _hash_at(self, position: int) -> bytes | None:
+        if position not in self._hashes:
+            if len(self._hashes) >= _REMEMBERED:
+                self._hashes.clear()
+            raw = self._contents.raw(position)
+            self._hashes[position] = None if raw is None else hashlib.sha256(raw).digest()
+        return self._hashes[position]
 
     def _take_over(self, weak: bytes, former: bytes) -> None:
         """The events that a log of an older version numbered under one weak key get the keys of this version."""
@@ -224,6 +248,7 @@ class Identities:
         return known
 
 
+@lru_cache(maxsize=256)
 def group_key(weak: bytes, number: int) -> bytes:
     """The key of the ``number``-th group (from 0) of the events that share a weak key."""
     return weak if number == 0 else numbered_key(weak, b"group %d" % number)

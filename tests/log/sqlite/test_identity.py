@@ -6,10 +6,13 @@ import itertools
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapter.log.identity import Former, Identities, keys_of
 from adapter.log.protocol import NewEntry, Receipt
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.files import Files
@@ -72,6 +75,38 @@ def test_copies_with_and_without_an_id_in_any_order_and_grouping_are_one_entry(
     uids = {entry.uid for entry in entries}
     assert {receipt.uid for answer in answers for receipt in answer} == uids
     assert sum(receipt.position is not None for answer in answers for receipt in answer) == len(events)
+
+
+class CountedContents:
+    """The contents of new entries; counts how often they are read."""
+
+    def __init__(self) -> None:
+        self.new: list[NewEntry] = []
+        self.read = 0
+
+    def event(self, position: int) -> bytes | None:
+        self.read += 1
+        return self.new[position - 1].event
+
+    def raw(self, position: int) -> bytes | None:
+        self.read += 1
+        return self.new[position - 1].raw
+
+
+@pytest.mark.parametrize("is_event", [True, False])
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_events_of_one_weak_key_cost_no_more_however_many_there_are(has_ids: bool, is_event: bool) -> None:
+    count = 3000
+    contents = CountedContents()
+    identities = Identities({}, lambda key: None, contents)
+    more: dict[str, Any] = {} if is_event else {"type": None, "event": None, "problem": "no row"}
+    for number in range(count):
+        entry = new_entry(f"{number}" if has_ids else None, "w", session=f"{number}", **more)
+        contents.new.append(entry)
+        (keys,) = keys_of([entry], Former(0))
+        assert identities.resolve(entry, keys, number + 1).position == number + 1
+    # Each is read once, and what it is held against stays in memory, or nearly.
+    assert contents.read < 2 * count * (1 if is_event else 2)
 
 
 @settings(max_examples=40, deadline=None)
