@@ -106,7 +106,8 @@ def _records(table: Table, body: bytes, media: str) -> list[Record]:
 
 def _read(table: Table, record: Record) -> bytes | None:
     """The event of a record as it would be stored; ``None``: there is none."""
-    event, native, strong, weak, problem = read_record(table, record, NOW)
+    event, native, strong, weak, seconds, problem = read_record(table, record, NOW)
+    assert 0 <= seconds < 1 << 32
     assert problem is None or isinstance(problem, str)
     assert problem is None or not problem.startswith("the table failed"), problem
     for values in (strong, weak):
