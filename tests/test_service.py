@@ -146,7 +146,7 @@ async def test_requests_that_are_refused_are_counted_and_the_log_says_why(servic
     assert told[:4] == [
         ("keycloak", 401, "its Authorization is not that of the source"),
         ("keycloak", 401, "its X-Keycloak-Signature is no signature of this body by the source's token"),
-        ("okta", 401, "it brings none of the proofs that the source's table names"),
+        ("okta", 401, "it brings none of the credentials that the source's table names"),
         ("(none)", 401, "its Authorization is not that of the source"),
     ]
     assert [line[1] for line in told[4:]] == [400, 413]
