@@ -8,6 +8,8 @@
         ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
         │   ├── StoreUnanswered   no answer came: all of the request is stored, or nothing
         │   └── StoreDamaged      its files are damaged: until they are recovered, nothing is stored
+        ├── NoteChanged       somebody else has kept a note since it was read
+        ├── ClaimLost         somebody else does now what this was written for
         └── StoreMismatch     the data was written by a newer version, or is not ours
 
 A message says where, what is wrong, and what would be right. A thing that is not found is ``None``, not an error.
@@ -100,6 +102,14 @@ class StoreUnanswered(StoreUnavailable):
 class StoreDamaged(StoreUnavailable):
     """The store's files are damaged, or not the ones that were opened. It says so until the service is started again.
     Whether the call that met it is stored is unknown."""
+
+
+class NoteChanged(StoreError):
+    """The note that was to be replaced is not the latest one: whoever keeps it reads it again."""
+
+
+class ClaimLost(StoreError):
+    """Somebody else has claimed what this was written for; they go on with it."""
 
 
 class StoreMismatch(StoreError):

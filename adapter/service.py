@@ -47,7 +47,7 @@ from adapter.errors import ConfigError
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
-from adapter.log.protocol import Log
+from adapter.log.protocol import Store
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
@@ -235,7 +235,7 @@ def _warnings(tables: Tables) -> list[str]:
 
 @asynccontextmanager
 async def _open_deliveries(
-    settings: Settings, log: Log, catalogue: Catalogue, hints: Hints
+    settings: Settings, log: Store, catalogue: Catalogue, hints: Hints
 ) -> AsyncIterator[list[Delivery]]:
     """A delivery for each sink. They end side by side: one receiver that hangs holds up no other."""
     selections = []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel, Field
 
-from adapter.log.protocol import Arrivals, Log
+from adapter.log.protocol import Arrivals, Summaries
 from adapter.mapping.table import Table
 from adapter.workbench.coverage import rows_of
 
@@ -29,7 +29,9 @@ class Arrived(BaseModel):
 class ArrivalCounts:
     """Counts the log, and remembers the last count for a moment."""
 
-    def __init__(self, log: Log, providers: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, log: Summaries, providers: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """``providers``: of each configured source, by name."""
         self._log = log
         self._providers = providers

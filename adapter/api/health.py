@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from adapter.api.operation import Answer, Operation, json_answer
-from adapter.log.protocol import Log
+from adapter.log.protocol import Condition
 from adapter.problem import MEDIA_TYPE, RETRY_AFTER, problem
 
 #: Seconds for which one trial of the store answers all who ask, so that asking costs no disk.
@@ -26,7 +26,7 @@ class Health:
     """
 
     def __init__(
-        self, log: Log, warnings: Callable[[], Sequence[str]] = tuple, lifetime: float = TRIAL_LIFETIME
+        self, log: Condition, warnings: Callable[[], Sequence[str]] = tuple, lifetime: float = TRIAL_LIFETIME
     ) -> None:
         self._log = log
         self._warnings = warnings

@@ -16,7 +16,7 @@ from adapter.counts import Commits, Counts, Histogram
 from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery
 from adapter.formats.text import harmless
-from adapter.log.protocol import Log
+from adapter.log.protocol import Store
 from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.job import State as JobState
 from adapter.renormalization.renormalizing import Renormalization
@@ -89,7 +89,7 @@ def read_counts(counts: Counts) -> Iterator[Metric]:
     yield unanswered
 
 
-def read_log(log: Log, search: Search) -> Iterator[Metric]:
+def read_log(log: Store, search: Search) -> Iterator[Metric]:
     """How much is kept, and how far behind the search is."""
     yield GaugeMetricFamily("idp_adapter_log_position", "Position of the last entry in the log", value=log.head)
     yield GaugeMetricFamily(

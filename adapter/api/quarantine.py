@@ -17,7 +17,7 @@ from adapter.api.stream import sent_json
 from adapter.errors import RequestError
 from adapter.filter import Term
 from adapter.hints import Hints
-from adapter.log.protocol import Log, QuarantineGroup
+from adapter.log.protocol import QuarantineGroup, Store
 from adapter.model import uid_text
 from adapter.search.turns import Turns
 from adapter.settings import Feed, Permission
@@ -73,7 +73,7 @@ class QuarantinePages:
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         providers: Mapping[str, str],
         hints: Hints,
         lookup: Lookup,

@@ -12,7 +12,7 @@ from adapter.delivery.line import Line
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import Settler
-from adapter.log.protocol import Log
+from adapter.log.protocol import Store
 
 #: While entries come all the time, those of this long are read together, seconds.
 GATHER = 0.01
@@ -26,7 +26,7 @@ class Fetcher:
     def __init__(
         self,
         reader: str,
-        log: Log,
+        log: Store,
         selection: Selection,
         ledger: Ledger,
         line: Line,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapter.log.protocol import Held, Progress, Settlement
+from adapter.log.protocol import Held, ReaderState, Settlement
 from adapter.model import Entry
 
 
@@ -62,7 +62,7 @@ class Counts:
 class Ledger:
     """The progress of one sink, with what is not settled yet."""
 
-    def __init__(self, reader: str, progress: Progress) -> None:
+    def __init__(self, reader: str, progress: ReaderState) -> None:
         #: As of the last settlement that was made, on disk or on its way there.
         self.cursor = progress.cursor
         self.held = progress.held

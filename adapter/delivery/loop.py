@@ -27,7 +27,7 @@ from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
 from adapter.errors import StoreError
-from adapter.log.protocol import Log, Progress
+from adapter.log.protocol import ReaderState, Store
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings
 
@@ -60,9 +60,9 @@ class Delivery:
         self,
         settings: SinkSettings,
         sink: Sink,
-        log: Log,
+        log: Store,
         selection: Selection,
-        progress: Progress,
+        progress: ReaderState,
         *,
         probe: float,
         clock: Callable[[], float],
@@ -149,7 +149,7 @@ def reader_name(sink: str) -> str:
 async def open_delivery(
     settings: SinkSettings,
     sink: Sink,
-    log: Log,
+    log: Store,
     selection: Selection,
     *,
     patience: float = 10.0,

@@ -11,7 +11,7 @@ import structlog
 from adapter.delivery.ledger import Ledger
 from adapter.delivery.line import Line
 from adapter.errors import StoreError
-from adapter.log.protocol import Log
+from adapter.log.protocol import Progress
 
 #: Answers are settled within this time, seconds.
 SETTLE = 0.05
@@ -28,7 +28,9 @@ _log = structlog.get_logger(__name__)
 class Settler:
     """Settles one sink's ledger. Others note what there is to settle; one task calls `settle` again and again."""
 
-    def __init__(self, name: str, log: Log, ledger: Ledger, line: Line, *, window: int, now: Callable[[], int]) -> None:
+    def __init__(
+        self, name: str, log: Progress, ledger: Ledger, line: Line, *, window: int, now: Callable[[], int]
+    ) -> None:
         #: Set when held rows were written or ended.
         self.rows_moved = asyncio.Event()
         self._name = name

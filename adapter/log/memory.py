@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from adapter.errors import StoreError
+from adapter.counts import Commits
+from adapter.errors import ClaimLost, NoteChanged, StoreError
 from adapter.log.identity import Former, Identities, Keys, Known, keys_of
 from adapter.log.protocol import (
+    CLAIM_SECONDS,
     READ_SIZE,
     TOLD_LENGTH,
     Arrivals,
+    Claim,
     Held,
     NewEntry,
     Note,
-    Progress,
     Quarantine,
     QuarantineGroup,
+    ReaderState,
     Receipt,
     Revision,
     Settlement,
@@ -29,8 +33,16 @@ from adapter.model import Entry, renamed, uid_text
 
 @dataclass(slots=True)
 class _Reader:
-    progress: Progress
+    progress: ReaderState
     held: dict[int, Held] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Claimed:
+    token: int
+    owner: str
+    #: When it ends, seconds of the clock.
+    until: float
 
 
 @dataclass(slots=True)
@@ -43,8 +55,16 @@ class Memory:
     #: Positions of later entries, by that of the first one.
     revisions: dict[int, list[int]] = field(default_factory=dict)
     known: dict[bytes, Known] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Note] = field(default_factory=dict)
+    claims: dict[str, _Claimed] = field(default_factory=dict)
     readers: dict[str, _Reader] = field(default_factory=dict)
+    #: Set, and replaced, when entries are added.
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def show(self) -> None:
+        """Let readers see what was appended."""
+        self.moved.set()
+        self.moved = asyncio.Event()
 
 
 class _Contents:
@@ -67,21 +87,24 @@ class _Contents:
 
 
 class MemoryLog:
-    """`adapter.log.protocol.Log` in memory; made by `open_memory_log`."""
+    """`adapter.log.protocol.Store` in memory; made by `open_memory_log`."""
 
     #: Nothing damages it.
     damaged: str | None = None
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, claim_seconds: float, clock: Callable[[], float]) -> None:
+        self.commits = Commits()
         self._memory = memory
-        self._moved = asyncio.Event()
+        self._claim_seconds = claim_seconds
+        self._clock = clock
 
     @property
     def head(self) -> int:
         return len(self._memory.entries)
 
-    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
+    async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
         memory = self._memory
+        self._check_note(note)
         contents = _Contents(memory)
         for entry in entries:
             _check_texts(entry.source, entry.type, entry.native_type, entry.problem)
@@ -117,12 +140,14 @@ class MemoryLog:
                     _text(new.native_type),
                 )
             )
-        self._show()
+        self._keep_note(note)
+        memory.show()
         await _turn()
         return receipts
 
     async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
         memory = self._memory
+        self._check_note(note)
         for one in revisions:
             if not 0 < one.first <= self.head:
                 raise StoreError("a revision speaks of an entry that is not in the log")
@@ -150,15 +175,10 @@ class MemoryLog:
             )
             memory.revisions.setdefault(one.first, []).append(position)
             positions.append(position)
-        if note is not None:
-            memory.notes[note.name] = note.text
-        self._show()
+        self._keep_note(note)
+        memory.show()
         await _turn()
         return positions
-
-    async def noted(self, name: str) -> str | None:
-        await _turn()
-        return self._memory.notes.get(name)
 
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
         await _turn()
@@ -184,18 +204,15 @@ class MemoryLog:
     async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
         if not 0 < position <= self.head:
             return None
-        first = await self.find(self._memory.entries[position - 1].uid)
+        first = self._first(self._memory.entries[position - 1].uid)
         assert first is not None
+        await _turn()
         raw, media = self._memory.raws[first]
         return raw[:size], media
 
-    async def find(self, uid: bytes) -> int | None:
-        await _turn()
-        known = self._memory.known.get(uid)
-        return known.position if known is not None and known.uid == uid else None
-
     async def latest(self, uid: bytes) -> int | None:
-        first = await self.find(uid)
+        await _turn()
+        first = self._first(uid)
         return None if first is None else self._latest(first)
 
     async def quarantine(
@@ -257,7 +274,7 @@ class MemoryLog:
         try:
             async with asyncio.timeout(timeout):
                 while self.head <= after:
-                    await self._moved.wait()
+                    await self._memory.moved.wait()
         except TimeoutError:
             pass
         return self.head
@@ -265,24 +282,25 @@ class MemoryLog:
     async def writable(self) -> str | None:
         return None
 
-    async def progress(self, reader: str) -> Progress | None:
+    async def progress(self, reader: str) -> ReaderState | None:
         await _turn()
         return self._progress(reader)
 
-    def _progress(self, reader: str) -> Progress | None:
+    def _progress(self, reader: str) -> ReaderState | None:
         known = self._memory.readers.get(reader)
         if known is None:
             return None
         dead = sum(one.due_at is None for one in known.held.values())
         return replace(known.progress, held=len(known.held) - dead, dead=dead)
 
-    async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
+    async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
+        self._check_token(reader, token)
         progress = self._progress(reader)
         if progress is None:
-            self._memory.readers[reader] = _Reader(Progress(cursor, 1, filter))
+            self._memory.readers[reader] = _Reader(ReaderState(cursor, 1, filter))
         elif progress.filter != filter:
             matched = progress.held + progress.dead
-            begun = Progress(progress.cursor, progress.epoch + 1, filter, matched)
+            begun = ReaderState(progress.cursor, progress.epoch + 1, filter, matched)
             self._memory.readers[reader].progress = begun
         progress = self._progress(reader)
         assert progress is not None
@@ -290,6 +308,7 @@ class MemoryLog:
         return progress
 
     async def settle(self, settlement: Settlement) -> None:
+        self._check_token(settlement.reader, settlement.token)
         known = self._memory.readers.get(settlement.reader)
         if known is None:
             raise StoreError(f"reader {settlement.reader!r} is not known to the log; begin it first")
@@ -309,7 +328,7 @@ class MemoryLog:
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         await _turn()
-        known = self._memory.readers.get(reader, _Reader(Progress(0, 0, "")))
+        known = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, "")))
         found = [
             one for one in known.held.values() if due_at is None or (one.due_at is not None and one.due_at <= due_at)
         ]
@@ -318,19 +337,71 @@ class MemoryLog:
     async def next_due(self, reader: str) -> int | None:
         return min((one.due_at for one in await self.held(reader) if one.due_at is not None), default=None)
 
+    async def noted(self, name: str) -> Note | None:
+        await _turn()
+        return self._memory.notes.get(name)
+
+    async def keep(self, note: Note) -> None:
+        self._check_note(note)
+        self._keep_note(note)
+        await _turn()
+
+    async def claim(self, name: str, owner: str) -> Claim | None:
+        await _turn()
+        now, claimed = self._clock(), self._memory.claims.get(name)
+        if claimed is None or claimed.owner != owner:
+            if claimed is not None and claimed.until > now:
+                return None
+            token = 1 if claimed is None else claimed.token + 1
+            claimed = self._memory.claims[name] = _Claimed(token, owner, now)
+        claimed.until = now + self._claim_seconds
+        return Claim(name, claimed.token, self._claim_seconds)
+
+    async def release(self, claim: Claim) -> None:
+        await _turn()
+        claimed = self._memory.claims.get(claim.name)
+        if claimed is not None and claimed.token == claim.token:
+            claimed.owner, claimed.until = "", self._clock()
+
+    def _first(self, uid: bytes) -> int | None:
+        """Position of the first entry of an event."""
+        known = self._memory.known.get(uid)
+        return known.position if known is not None and known.uid == uid else None
+
     def _latest(self, first: int) -> int:
         return self._memory.revisions.get(first, [first])[-1]
 
-    def _show(self) -> None:
-        """Let readers see what was appended."""
-        self._moved.set()
-        self._moved = asyncio.Event()
+    def _check_note(self, note: Note | None) -> None:
+        """
+        Raises:
+            NoteChanged: it does not follow the one that is kept.
+        """
+        if note is not None:
+            before = self._memory.notes.get(note.name)
+            if note.version != (1 if before is None else before.version + 1):
+                raise NoteChanged(f"note {note.name!r} has changed")
+
+    def _keep_note(self, note: Note | None) -> None:
+        if note is not None:
+            self._memory.notes[note.name] = note
+
+    def _check_token(self, reader: str, token: int) -> None:
+        """
+        Raises:
+            ClaimLost: it is not that of the latest claim.
+        """
+        claimed = self._memory.claims.get(reader)
+        if token != (0 if claimed is None else claimed.token):
+            raise ClaimLost(f"somebody else has claimed {reader!r}")
 
 
 @asynccontextmanager
-async def open_memory_log(memory: Memory | None = None) -> AsyncIterator[MemoryLog]:
-    """A log in memory: a new one, or what a log of before left in ``memory``."""
-    yield MemoryLog(Memory() if memory is None else memory)
+async def open_memory_log(
+    memory: Memory | None = None, *, claim_seconds: float = CLAIM_SECONDS, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[MemoryLog]:
+    """A log in memory: a new one, or the one that lies in ``memory``, which may be opened several times at once. Claims
+    last ``claim_seconds`` of the ``clock``."""
+    yield MemoryLog(Memory() if memory is None else memory, claim_seconds, clock)
 
 
 async def _turn() -> None:

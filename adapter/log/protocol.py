@@ -1,6 +1,7 @@
-"""The log, at the level of meaning: append, read from a place, settle a reader's progress.
+"""The log, at the level of meaning, as small protocols by who needs them: append and read (`Log`), settle a reader's
+progress (`Progress`), keep a text (`Notes`), be the only one who does something (`Claims`).
 
-``tests/log/conformance.py`` defines what an implementation must do; every implementation runs it.
+An engine implements all of them (`Store`). ``tests/log/conformance.py`` defines what it must do; every engine runs it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from adapter.counts import Commits
 from adapter.model import Entry
 
 #: Most bytes of events that one read gives back, one entry aside. Bytes.
 READ_SIZE = 8 * 1024 * 1024
 
+
+#: How long a claim lasts that is not renewed, seconds, where several programs may have the log open.
+CLAIM_SECONDS = 6.0
 
 #: Characters of a native type, and of a problem, by which what is quarantined is told apart: a sender may have made
 #: them long.
@@ -84,6 +89,18 @@ class Note(NamedTuple):
 
     name: str
     text: str
+    #: One more than that of the note whose place it takes; 1 for the first one.
+    version: int
+
+
+class Claim(NamedTuple):
+    """The right to be the only one who does something."""
+
+    name: str
+    #: Greater than that of every claim of this name before.
+    token: int
+    #: For how long it lasts from when it was asked for, seconds; ``None``: until the log is closed.
+    seconds: float | None
 
 
 class Stored(NamedTuple):
@@ -152,7 +169,7 @@ class Held:
 
 
 @dataclass(slots=True, frozen=True)
-class Progress:
+class ReaderState:
     """How far a reader is. ``matched = delivered + in flight + held + dead + skipped`` over its epoch."""
 
     #: Everything up to here is done, the held ones aside.
@@ -185,17 +202,20 @@ class Settlement:
     hold: Sequence[Held] = field(default_factory=tuple)
     #: Positions whose held rows end (delivered at last, or skipped).
     release: Sequence[int] = field(default_factory=tuple)
+    #: Token of the latest claim of the reader's name; 0 where there was none.
+    token: int = 0
 
 
 class Log(Protocol):
-    """An append-only log. All methods may be called from many tasks at once."""
+    """An append-only log. All methods of it, and of the protocols below, may be called from many tasks at once."""
 
     @property
     def head(self) -> int:
         """Position of the last entry that is durable and visible; 0 for an empty log."""
 
-    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
-        """Store the entries of one request, all or none; one receipt each, in order.
+    async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
+        """Store the entries of one request, and keep a note with them: all or none. One receipt for each entry, in
+        order.
 
         When this returns, the entries are on disk and every later read sees them. Calls made at the same time share
         one commit. Cancelling the caller cancels nothing that was handed over.
@@ -206,6 +226,7 @@ class Log(Protocol):
         event of its own. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
 
         Raises:
+            NoteChanged: a note of that version, or of another, is there already; nothing was stored.
             StoreUnanswered: all of this request was stored, or nothing, and which is unknown. To append it again
                 settles it for entries with keys; one without keys may then be stored twice.
             StoreDamaged: the log is damaged. The request that met it may be stored, all of it, or not.
@@ -221,13 +242,12 @@ class Log(Protocol):
         When this returns, they are on disk and every later read sees them. Shares commits with appends.
 
         Raises:
-            StoreUnanswered: all of this was stored, or nothing. If it was, the same call finds later entries: ``None``.
+            NoteChanged: a note of that version, or of another, is there already; nothing was stored.
+            StoreUnanswered: all of this was stored, or nothing. If it was, the same call finds later entries, or the
+                note.
             StoreUnavailable: nothing of this was stored; it may succeed later.
             StoreError: nothing of this was stored.
         """
-
-    async def noted(self, name: str) -> str | None:
-        """The text of the note that is kept under this name."""
 
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
         """Entries with ``after < position <= until`` (``until`` defaults to the head), ascending, at most ``limit``
@@ -245,11 +265,18 @@ class Log(Protocol):
         """What the provider sent for the event of this entry, unchanged, and its media type; ``None`` if not kept.
         With ``size`` no more than so many bytes of its beginning."""
 
-    async def find(self, uid: bytes) -> int | None:
-        """Position of the first entry of this event."""
-
     async def latest(self, uid: bytes) -> int | None:
         """Position of the latest entry of this event."""
+
+    async def position_at(self, received_at: int) -> int:
+        """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""
+
+    async def wait(self, after: int, timeout: float | None = None) -> int:
+        """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
+
+
+class Summaries(Protocol):
+    """What lies in the log, in groups."""
 
     async def quarantine(
         self,
@@ -271,30 +298,20 @@ class Log(Protocol):
         Each event counts once, as what it is now; beyond some thousand native types the others count together. All
         entries are looked at, in the background."""
 
-    async def position_at(self, received_at: int) -> int:
-        """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""
 
-    async def wait(self, after: int, timeout: float | None = None) -> int:
-        """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
+class Progress(Protocol):
+    """How far those are who read the log and are to remember it."""
 
-    async def writable(self) -> str | None:
-        """Try a durable write; ``None`` if it worked, else what is wrong, for people. Answers within some 2 s, whatever
-        the disk does."""
-
-    @property
-    def damaged(self) -> str | None:
-        """What is wrong with the log's files, with the name of the file, once anybody has met it: while reading, while
-        writing, or in the background. Stays until the log is opened again; nothing is stored meanwhile."""
-
-    async def progress(self, reader: str) -> Progress | None:
+    async def progress(self, reader: str) -> ReaderState | None:
         """How far a reader is; ``None`` if it was never seen."""
 
-    async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
+    async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
         """Make a reader known at ``cursor``, or begin a new epoch of one whose filter changed (its cursor and held
         rows stay, its counters start anew with the held ones as matched). A reader whose filter is unchanged is
         returned as it is.
 
         Raises:
+            ClaimLost: ``token`` is not that of the latest claim of the reader's name.
             StoreUnanswered: it was stored, or not; to begin again settles it.
             StoreUnavailable: nothing of it was stored.
         """
@@ -304,6 +321,7 @@ class Log(Protocol):
         again changes nothing.
 
         Raises:
+            ClaimLost: its token is not that of the latest claim of the reader's name; nothing was stored.
             StoreUnanswered: all of it was stored, or nothing.
             StoreUnavailable: nothing of it was stored.
         """
@@ -314,3 +332,60 @@ class Log(Protocol):
 
     async def next_due(self, reader: str) -> int | None:
         """When the soonest held row of a reader is due, epoch milliseconds."""
+
+
+class Notes(Protocol):
+    """Texts that parts of the service keep for themselves."""
+
+    async def noted(self, name: str) -> Note | None:
+        """The note that is kept under this name."""
+
+    async def keep(self, note: Note) -> None:
+        """Keep a note in the place of the one before it.
+
+        Raises:
+            NoteChanged: a note of that version, or of another, is there already; nothing was stored.
+            StoreUnanswered: it was stored, or not.
+            StoreUnavailable: it was not stored; it may be later.
+        """
+
+
+class Claims(Protocol):
+    """Who does what only one may do at a time, of several programs that have the log open. A claim ends with its time.
+    What somebody writes who has lost it is refused: all that is written under a claim carries its token."""
+
+    async def claim(self, name: str, owner: str) -> Claim | None:
+        """Become the only one who does something, or stay it: its present owner gets the same token for another while.
+        ``None`` while somebody else's claim lasts. ``owner`` tells the programs apart that have the log open.
+
+        Raises:
+            StoreUnavailable: the store cannot answer now. Claims go on for as long as they last.
+        """
+
+    async def release(self, claim: Claim) -> None:
+        """End a claim before its time; nothing happens if it is lost already.
+
+        Raises:
+            StoreUnavailable: it was not ended; its time will end it.
+        """
+
+
+class Condition(Protocol):
+    """How it stands with the disk or the database below."""
+
+    async def writable(self) -> str | None:
+        """Try a durable write; ``None`` if it worked, else what is wrong, for people. Answers within some 2 s, whatever
+        the disk does."""
+
+    @property
+    def damaged(self) -> str | None:
+        """What is wrong with the log's files, with the name of the file, once anybody has met it: while reading, while
+        writing, or in the background. Stays until the log is opened again; nothing is stored meanwhile."""
+
+
+class Store(Log, Summaries, Progress, Notes, Claims, Condition, Protocol):
+    """All that an engine does. Opened by `adapter.log.opening.open_store`."""
+
+    @property
+    def commits(self) -> Commits:
+        """How the commits went, for metrics."""

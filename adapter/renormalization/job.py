@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapter.log.protocol import Note
+from adapter.log.protocol import Note, Notes
 from adapter.renormalization.rereading import Verdict
 
 #: Under which name the log keeps how far the job is.
@@ -112,6 +112,41 @@ class Job(BaseModel):
         changed = {"position": position, "counts": Tally(**tally), "problems": told, "samples": shown, "problem": None}
         return self.model_copy(update=changed)
 
-    def note(self) -> Note:
-        """As the log keeps it."""
-        return Note(NOTE, self.model_dump_json())
+
+class KeptJob:
+    """The job as the log keeps it: in a note, of which each version takes the place of the one before."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._version = 0
+
+    async def read(self) -> Job | None:
+        """The job as it is kept; ``None`` if there never was one.
+
+        Raises:
+            ValidationError: it cannot be read.
+        """
+        note = await self._notes.noted(NOTE)
+        if note is None:
+            return None
+        self._version = note.version
+        return Job.model_validate_json(note.text)
+
+    def next(self, job: Job) -> Note:
+        """The job as the note that follows the kept one; `take` says that it was stored."""
+        return Note(NOTE, job.model_dump_json(), self._version + 1)
+
+    def take(self, note: Note) -> None:
+        """This one is kept now."""
+        self._version = note.version
+
+    async def keep(self, job: Job) -> None:
+        """Keep the job.
+
+        Raises:
+            NoteChanged: somebody else has kept one since this was read.
+            StoreError: as `adapter.log.protocol.Notes.keep`.
+        """
+        note = self.next(job)
+        await self._notes.keep(note)
+        self.take(note)

@@ -18,11 +18,11 @@ import structlog
 from pydantic import ValidationError
 
 from adapter.errors import RequestError, StoreError, StoreUnavailable
-from adapter.log.protocol import Log
+from adapter.log.protocol import Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.renormalization.choice import Choice
-from adapter.renormalization.job import NOTE, Job, Question, State
+from adapter.renormalization.job import Job, KeptJob, Question, State
 from adapter.renormalization.rereading import Rereader, Verdict
 from adapter.renormalization.walk import Walk
 from adapter.sources.intake import Source
@@ -38,7 +38,7 @@ class Renormalization:
 
     def __init__(
         self,
-        log: Log,
+        log: Store,
         rereader: Rereader,
         providers: Mapping[str, str],
         catalogue: Callable[[], Catalogue],
@@ -48,6 +48,7 @@ class Renormalization:
         #: What it came to since the service started, by verdict, dry runs aside; for metrics.
         self.counts: Counter[Verdict] = Counter()
         self._log = log
+        self._kept = KeptJob(log)
         self._rereader = rereader
         self._providers = providers
         self._catalogue = catalogue
@@ -92,7 +93,7 @@ class Renormalization:
                 position=begin,
                 started_at=self._now(),
             )
-            await self._keep(job)
+            await self._kept.keep(job)
             return self._go_on(job)
 
     async def cancel(self) -> Job | None:
@@ -106,13 +107,12 @@ class Renormalization:
 
     async def look(self, *, go_on: bool) -> None:
         """See whether a job was broken off; with ``go_on`` continue it."""
-        kept = await self._log.noted(NOTE)
-        if kept is None:
-            return
         try:
-            self._left = job = Job.model_validate_json(kept)
-        except ValidationError:
-            _log.error("renormalization_unreadable", kept=kept)
+            self._left = job = await self._kept.read()
+        except ValidationError as error:
+            _log.error("renormalization_unreadable", problem=str(error))
+            return
+        if job is None:
             return
         if job.state is not State.RUNNING:
             return
@@ -131,6 +131,7 @@ class Renormalization:
         _log.info("renormalization_runs", position=job.position, end=job.end, **asked)
         self._walk = Walk(
             self._log,
+            self._kept,
             self._rereader,
             Choice(job.question, self._providers, self._catalogue()),
             job,
@@ -143,7 +144,9 @@ class Renormalization:
 
     async def _run(self, walk: Walk) -> None:
         try:
-            await walk.run()
+            if not await walk.run():
+                self._left, self._walk = walk.job, None
+                return None
             while True:
                 try:
                     return await self._end(State.DONE)
@@ -164,12 +167,9 @@ class Renormalization:
     async def _end(self, state: State, problem: str | None = None) -> None:
         assert self.job is not None
         job = self.job.model_copy(update={"state": state, "ended_at": self._now(), "problem": problem})
-        await self._keep(job)
+        await self._kept.keep(job)
         self._left, self._walk = job, None
         _log.info("renormalization_ended", state=str(state), **job.counts.model_dump())
-
-    async def _keep(self, job: Job) -> None:
-        await self._log.revise([], job.note())
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
@@ -177,7 +177,7 @@ class Renormalization:
 
 @asynccontextmanager
 async def open_renormalization(
-    log: Log,
+    log: Store,
     sources: Mapping[str, Source],
     tables: Mapping[str, Table],
     catalogue: Callable[[], Catalogue],

@@ -13,14 +13,14 @@ from typing import Any
 import orjson
 import structlog
 
-from adapter.errors import StoreError, StoreUnavailable
+from adapter.errors import NoteChanged, StoreError, StoreUnavailable
 from adapter.formats.text import shortened
 from adapter.log.protocol import Log, Note, Revision, Stored
 from adapter.mapping.body import LONG
 from adapter.memory import uncollected
 from adapter.model import Entry, uid_text
 from adapter.renormalization.choice import Choice
-from adapter.renormalization.job import SAMPLES, Job, Sample
+from adapter.renormalization.job import SAMPLES, Job, KeptJob, Sample, State
 from adapter.renormalization.rereading import Rereader, Rereading, Verdict
 from adapter.workbench.examples import differing
 
@@ -50,6 +50,7 @@ class Walk:
     def __init__(
         self,
         log: Log,
+        kept: KeptJob,
         rereader: Rereader,
         choice: Choice,
         job: Job,
@@ -63,6 +64,7 @@ class Walk:
         #: How far it is.
         self.job = job
         self._log = log
+        self._kept = kept
         self._rereader = rereader
         self._choice = choice
         self._counts = counts
@@ -70,19 +72,27 @@ class Walk:
         self._store_wait = store_wait
         self._rate = job.question.rate
         self._stretch = min(STRETCH, max(1, int(self._rate * PACE))) if self._rate else STRETCH
-        self._kept = self._reported = self._began = time.monotonic()
+        self._kept_at = self._reported = self._began = time.monotonic()
         #: Entries that were paid for, by the rate.
         self._spent = 0.0
 
-    async def run(self) -> None:
-        """Go to the end; failures of the store are waited out."""
+    async def run(self) -> bool:
+        """Go to the end; failures of the store are waited out. ``False`` if somebody else has ended the job."""
         while self.job.position < self.job.end:
             try:
                 await self._go_through()
+            except NoteChanged:
+                # By a step of ours whose answer was lost, or by somebody who has ended the job.
+                kept = await self._kept.read()
+                is_ours = kept is not None and kept.started_at == self.job.started_at
+                self.job = kept or self.job
+                if not is_ours or self.job.state is not State.RUNNING:
+                    return False
             except StoreUnavailable as error:
                 _log.warning("renormalization_waits", problem=str(error))
                 self.job = self.job.model_copy(update={"problem": str(error)})
                 await asyncio.sleep(self._store_wait)
+        return True
 
     async def _go_through(self) -> None:
         """Go on until the end, or until somebody else has appended to one of the events: they are read again.
@@ -153,10 +163,12 @@ class Walk:
         """Append what is new, and move on; whether nobody else was faster."""
         job = self.job.moved(step.position, step.counts, step.problems, step.samples)
         now = time.monotonic()
-        if step.revisions or now - self._kept >= KEEPING or job.position >= job.end:
-            if await self._append(step.revisions, job.note()) is None:
+        if step.revisions or now - self._kept_at >= KEEPING or job.position >= job.end:
+            note = self._kept.next(job)
+            if await self._append(step.revisions, note) is None:
                 return False
-            self._kept = now
+            self._kept.take(note)
+            self._kept_at = now
         self.job = job
         if not job.question.dry_run:
             self._counts.update(step.counts)
@@ -165,20 +177,20 @@ class Walk:
             self._reported = now
         return True
 
-    async def _append(self, revisions: list[Revision], note: Note) -> list[int] | None:
+    async def _append(self, revisions: list[Revision], note: Note | None) -> list[int] | None:
         try:
             return await self._log.revise(revisions, note)
-        except StoreUnavailable:
+        except (StoreUnavailable, NoteChanged):
             raise
         except StoreError as error:
             if len(revisions) < 2:
                 _log.error("renormalization_left_one_out", problem=str(error))
-                return await self._log.revise([], note)
+                return [] if note is None else await self._log.revise([], note)
             # One of them cannot be stored: each is tried alone.
             for revision in revisions:
-                if await self._append([revision], note) is None:
+                if await self._append([revision], None) is None:
                     return None
-            return []
+            return await self._log.revise([], note)
 
     async def _keep_to_the_rate(self) -> None:
         if self._rate:

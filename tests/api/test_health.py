@@ -13,7 +13,7 @@ from adapter.api.app import make_app
 from adapter.api.health import Health
 from adapter.api.operation import BodyReading
 from adapter.errors import StoreDamaged
-from adapter.log.protocol import Log
+from adapter.log.protocol import Store
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.sources.budget import Budget
 from tests.log.entries import new_entry
@@ -24,13 +24,13 @@ BODIES = BodyReading(Budget(10_000), 1000, 60)
 
 
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[Log]:
+async def log(tmp_path: Path) -> AsyncIterator[Store]:
     async with open_sqlite_log(tmp_path / "log.sqlite", busy_timeout=0.01) as log:
         yield log
 
 
 async def test_ready_means_that_the_store_can_write(
-    log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+    log: Store, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
     client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
@@ -51,7 +51,7 @@ async def test_ready_means_that_the_store_can_write(
 
 
 async def test_one_trial_answers_all_who_ask_within_its_lifetime(
-    log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+    log: Store, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
     client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
@@ -62,7 +62,7 @@ async def test_one_trial_answers_all_who_ask_within_its_lifetime(
 
 
 async def test_a_damaged_log_is_not_ready_and_names_its_file(
-    log: Log, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
+    log: Store, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
     # Damage is believed at once, however long ago the store was tried.
     client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), BODIES))

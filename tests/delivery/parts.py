@@ -14,7 +14,7 @@ import orjson
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
-from adapter.log.protocol import Log, NewEntry
+from adapter.log.protocol import NewEntry, Store
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer
@@ -62,7 +62,7 @@ def numbers(first: int, last: int) -> list[int]:
     return list(range(first, last + 1))
 
 
-async def append(log: Log, count: int, first: int = 1) -> None:
+async def append(log: Store, count: int, first: int = 1) -> None:
     await log.append([new_entry(number) for number in range(first, first + count)])
 
 
@@ -98,7 +98,7 @@ class Told:
 
 @asynccontextmanager
 async def delivering(
-    log: Log,
+    log: Store,
     sink: Told,
     *,
     name: str = "soc",
@@ -124,7 +124,7 @@ def check_law(delivery: Delivery) -> None:
     assert min(parts) >= 0, counts
 
 
-async def check_settled_law(log: Log, name: str = "soc") -> None:
+async def check_settled_law(log: Store, name: str = "soc") -> None:
     progress = await log.progress(reader_name(name))
     assert progress is not None
     assert progress.matched == progress.delivered + progress.held + progress.dead + progress.skipped, progress

@@ -6,13 +6,13 @@ import pytest
 
 from adapter.delivery.ledger import Flight, Ledger
 from adapter.delivery.line import Line
-from adapter.log.protocol import Progress
+from adapter.log.protocol import ReaderState
 from tests.delivery.parts import numbers
 from tests.sinks.entries import make_entries, make_entry
 
 
 def make_line(*fresh: int, window: int = 2, batch: int = 1) -> tuple[Line, Ledger]:
-    ledger = Ledger("sink:soc", Progress(0, 1, ""))
+    ledger = Ledger("sink:soc", ReaderState(0, 1, ""))
     line = Line(ledger, window=window, batch=batch, read_to=0)
     line.add_fresh([make_entry(position) for position in fresh], max(fresh, default=0))
     return line, ledger

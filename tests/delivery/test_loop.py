@@ -11,7 +11,7 @@ import pytest
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
 from adapter.errors import StoreUnanswered, StoreUnavailable
-from adapter.log.protocol import Held, Log, Revision, Settlement
+from adapter.log.protocol import Held, Revision, Settlement, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never, Stop
 from tests.delivery.parts import (
@@ -34,7 +34,7 @@ REFUSED = Later("the receiver answered 400")
 class Watched:
     """A log that shows the settlements made, and can hold them back or fail them."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Store) -> None:
         self._log = log
         self.settlements: list[Settlement] = []
         self.gate = asyncio.Event()
@@ -61,7 +61,7 @@ class Watched:
 # What is sent
 
 
-async def test_every_event_is_sent_once(log: Log) -> None:
+async def test_every_event_is_sent_once(log: Store) -> None:
     await append(log, 300)
     sink = Told()
     async with delivering(log, sink) as delivery:
@@ -73,7 +73,7 @@ async def test_every_event_is_sent_once(log: Log) -> None:
     await check_settled_law(log)
 
 
-async def test_one_send_at_a_time_keeps_the_order_of_the_log(log: Log) -> None:
+async def test_one_send_at_a_time_keeps_the_order_of_the_log(log: Store) -> None:
     await append(log, 100)
     sink = Told(window=1)
     async with delivering(log, sink) as delivery:
@@ -81,7 +81,7 @@ async def test_one_send_at_a_time_keeps_the_order_of_the_log(log: Log) -> None:
     assert sink.sent == numbers(1, 100)
 
 
-async def test_a_batch_sink_gets_many_at_once_in_order(log: Log) -> None:
+async def test_a_batch_sink_gets_many_at_once_in_order(log: Store) -> None:
     await append(log, 100)
     sink = Told(window=1, batch=30)
     async with delivering(log, sink) as delivery:
@@ -90,7 +90,7 @@ async def test_a_batch_sink_gets_many_at_once_in_order(log: Log) -> None:
     assert max(map(len, sink.sends)) == 30
 
 
-async def test_only_what_the_filter_takes_is_sent_and_counted(log: Log) -> None:
+async def test_only_what_the_filter_takes_is_sent_and_counted(log: Store) -> None:
     types = ["access.LOGIN", "access.LOGIN_ERROR", "admin.USER-CREATE"]
     await log.append([new_entry(number, types[number % 3]) for number in numbers(1, 9)])
     sink = Told()
@@ -101,7 +101,7 @@ async def test_only_what_the_filter_takes_is_sent_and_counted(log: Log) -> None:
     assert counts.matched == 3
 
 
-async def test_a_filter_may_look_into_events(log: Log) -> None:
+async def test_a_filter_may_look_into_events(log: Store) -> None:
     await append(log, 600)
     sink = Told()
     async with delivering(log, sink, filter={"actor": ["u-7", "u-555"]}) as delivery:
@@ -109,7 +109,7 @@ async def test_a_filter_may_look_into_events(log: Log) -> None:
     assert sorted(sink.sent) == [7, 555]
 
 
-async def test_what_was_quarantined_is_sent_once_it_is_an_event_and_corrections_only_to_who_asks(log: Log) -> None:
+async def test_what_was_quarantined_is_sent_once_it_is_an_event_and_corrections_only_to_who_asks(log: Store) -> None:
     await log.append([new_entry(1), new_entry(2, None)])
     plain, asking = Told(), Told()
     async with delivering(log, plain) as one, delivering(log, asking, name="all", revisions=True) as other:
@@ -123,13 +123,13 @@ async def test_what_was_quarantined_is_sent_once_it_is_an_event_and_corrections_
     assert sorted(asking.sent) == [1, 3, 4, 5]
 
 
-async def test_to_ask_for_corrections_begins_a_new_epoch(log: Log) -> None:
+async def test_to_ask_for_corrections_begins_a_new_epoch(log: Store) -> None:
     for epoch, revisions in ((1, False), (2, True), (2, True), (3, False)):
         async with delivering(log, Told(), revisions=revisions) as delivery:
             assert delivery.snapshot().epoch == epoch
 
 
-async def test_system_events_go_only_to_sinks_that_ask(log: Log) -> None:
+async def test_system_events_go_only_to_sinks_that_ask(log: Store) -> None:
     await log.append([new_entry(1, "system.SINK-STOPPED"), new_entry(2)])
     everything, asking = Told(), Told()
     async with (
@@ -142,7 +142,7 @@ async def test_system_events_go_only_to_sinks_that_ask(log: Log) -> None:
     assert asking.sent == [1]
 
 
-async def test_quarantined_entries_are_passed_over(log: Log) -> None:
+async def test_quarantined_entries_are_passed_over(log: Store) -> None:
     await log.append([new_entry(1), new_entry(2, None), new_entry(3)])
     sink = Told()
     async with delivering(log, sink) as delivery:
@@ -162,7 +162,7 @@ async def test_quarantined_entries_are_passed_over(log: Log) -> None:
         (datetime.fromtimestamp(FIRST_AT / 1000 + 2, UTC), [2, 3, 4]),
     ],
 )
-async def test_a_new_sink_begins_where_it_is_told(log: Log, begin: object, sent: list[int]) -> None:
+async def test_a_new_sink_begins_where_it_is_told(log: Store, begin: object, sent: list[int]) -> None:
     await append(log, 3)
     sink = Told()
     async with delivering(log, sink, begin=begin) as delivery:
@@ -171,7 +171,7 @@ async def test_a_new_sink_begins_where_it_is_told(log: Log, begin: object, sent:
     assert sorted(sink.sent) == sent
 
 
-async def test_now_is_fixed_when_the_sink_is_first_seen(log: Log) -> None:
+async def test_now_is_fixed_when_the_sink_is_first_seen(log: Store) -> None:
     await append(log, 3)
     async with delivering(log, Told(), begin="now"):
         pass
@@ -182,7 +182,7 @@ async def test_now_is_fixed_when_the_sink_is_first_seen(log: Log) -> None:
     assert sorted(sink.sent) == [4, 5, 6]
 
 
-async def test_after_a_restart_nothing_is_sent_again(log: Log) -> None:
+async def test_after_a_restart_nothing_is_sent_again(log: Store) -> None:
     await append(log, 100)
     sink = Told()
     async with delivering(log, sink):
@@ -193,7 +193,7 @@ async def test_after_a_restart_nothing_is_sent_again(log: Log) -> None:
     assert sorted(sink.sent) == numbers(1, 100)
 
 
-async def test_a_changed_filter_begins_a_new_epoch(log: Log) -> None:
+async def test_a_changed_filter_begins_a_new_epoch(log: Store) -> None:
     await append(log, 10)
     sink = Told(lambda entry: REFUSED if entry.position == 3 else DELIVERED)
     async with delivering(log, sink, retry=[3600]) as delivery:
@@ -213,7 +213,7 @@ async def test_a_changed_filter_begins_a_new_epoch(log: Log) -> None:
 # What an answer does
 
 
-async def test_a_slow_answer_holds_up_only_itself(log: Log) -> None:
+async def test_a_slow_answer_holds_up_only_itself(log: Store) -> None:
     await append(log, 200)
     slow = asyncio.Event()
 
@@ -241,7 +241,7 @@ async def test_a_slow_answer_holds_up_only_itself(log: Log) -> None:
     await check_settled_law(log)
 
 
-async def test_a_refused_message_is_tried_again_by_its_schedule(log: Log) -> None:
+async def test_a_refused_message_is_tried_again_by_its_schedule(log: Store) -> None:
     await append(log, 20)
     tries: Counter[int] = Counter()
 
@@ -259,7 +259,7 @@ async def test_a_refused_message_is_tried_again_by_its_schedule(log: Log) -> Non
 
 
 @pytest.mark.parametrize("window", [1, 4])
-async def test_what_a_sink_does_not_answer_is_sent_again(log: Log, window: int) -> None:
+async def test_what_a_sink_does_not_answer_is_sent_again(log: Store, window: int) -> None:
     await append(log, 20)
     tries: Counter[int] = Counter()
 
@@ -274,7 +274,7 @@ async def test_what_a_sink_does_not_answer_is_sent_again(log: Log, window: int) 
     await check_settled_law(log)
 
 
-async def test_a_message_refused_to_the_end_is_dead_and_kept(log: Log) -> None:
+async def test_a_message_refused_to_the_end_is_dead_and_kept(log: Store) -> None:
     await append(log, 20)
     sink = Told(lambda entry: REFUSED if entry.position == 3 else DELIVERED)
     async with delivering(log, sink, retry=[0.001, 0.001]) as delivery:
@@ -287,7 +287,7 @@ async def test_a_message_refused_to_the_end_is_dead_and_kept(log: Log) -> None:
     await check_settled_law(log)
 
 
-async def test_never_is_final_at_once(log: Log) -> None:
+async def test_never_is_final_at_once(log: Store) -> None:
     await append(log, 3)
     sink = Told(lambda entry: Never("too odd") if entry.position == 2 else DELIVERED)
     async with delivering(log, sink) as delivery:
@@ -296,7 +296,7 @@ async def test_never_is_final_at_once(log: Log) -> None:
     assert sink.sent.count(2) == 1
 
 
-async def test_a_held_message_waits_over_a_restart(log: Log) -> None:
+async def test_a_held_message_waits_over_a_restart(log: Store) -> None:
     await append(log, 5)
     async with delivering(log, Told(lambda entry: REFUSED), retry=[0.2]) as delivery:
         await until(lambda: delivery.snapshot().counts.held == 5)
@@ -307,7 +307,7 @@ async def test_a_held_message_waits_over_a_restart(log: Log) -> None:
     assert sorted(sink.sent) == numbers(1, 5)
 
 
-async def test_held_messages_that_end_while_they_are_looked_up_are_not_sent_again(log: Log) -> None:
+async def test_held_messages_that_end_while_they_are_looked_up_are_not_sent_again(log: Store) -> None:
     class Slow(Watched):
         async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
             rows = await self._log.held(reader, due_at=due_at, limit=limit)
@@ -328,7 +328,7 @@ async def test_held_messages_that_end_while_they_are_looked_up_are_not_sent_agai
     assert sum(tries.values()) == 43
 
 
-async def test_a_batch_answered_in_part_is_settled_in_part(log: Log) -> None:
+async def test_a_batch_answered_in_part_is_settled_in_part(log: Store) -> None:
     await append(log, 50)
     tries: Counter[int] = Counter()
 
@@ -346,7 +346,7 @@ async def test_a_batch_answered_in_part_is_settled_in_part(log: Log) -> None:
     await check_settled_law(log)
 
 
-async def test_a_failure_of_our_own_loses_nothing(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_of_our_own_loses_nothing(log: Store, caplog: pytest.LogCaptureFixture) -> None:
     await append(log, 10)
     tries: Counter[int] = Counter()
 
@@ -362,7 +362,7 @@ async def test_a_failure_of_our_own_loses_nothing(log: Log, caplog: pytest.LogCa
         assert delivery.snapshot().counts.delivered == 10
 
 
-async def test_gone_stops_the_sink_and_its_cursor(log: Log) -> None:
+async def test_gone_stops_the_sink_and_its_cursor(log: Store) -> None:
     await append(log, 100)
     sink = Told(lambda entry: Stop("the receiver answered 410") if entry.position > 10 else DELIVERED)
     async with delivering(log, sink) as delivery:
@@ -383,7 +383,7 @@ async def test_gone_stops_the_sink_and_its_cursor(log: Log) -> None:
 # The receiver is down
 
 
-async def test_a_receiver_that_is_down_costs_no_tries_and_the_cursor_stands(log: Log) -> None:
+async def test_a_receiver_that_is_down_costs_no_tries_and_the_cursor_stands(log: Store) -> None:
     await append(log, 200)
     up = False
     sink = Told(lambda _: DELIVERED if up else DOWN)
@@ -403,7 +403,7 @@ async def test_a_receiver_that_is_down_costs_no_tries_and_the_cursor_stands(log:
     assert list(await log.held(reader_name("soc"))) == []
 
 
-async def test_one_send_at_a_time_keeps_order_over_an_outage(log: Log) -> None:
+async def test_one_send_at_a_time_keeps_order_over_an_outage(log: Store) -> None:
     await append(log, 50)
     outage = iter([False] * 10 + [True] * 3)
     sink = Told(lambda _: DOWN if next(outage, False) else DELIVERED, window=1)
@@ -412,7 +412,7 @@ async def test_one_send_at_a_time_keeps_order_over_an_outage(log: Log) -> None:
     assert sink.delivered == numbers(1, 50)
 
 
-async def test_after_a_restart_in_an_outage_nothing_is_lost(log: Log) -> None:
+async def test_after_a_restart_in_an_outage_nothing_is_lost(log: Store) -> None:
     await append(log, 50)
     sink = Told(lambda entry: DELIVERED if entry.position % 7 == 0 else DOWN)
     for _ in range(3):
@@ -425,7 +425,7 @@ async def test_after_a_restart_in_an_outage_nothing_is_lost(log: Log) -> None:
     assert set(sink.delivered) | {row.position for row in held} == set(numbers(1, 50))
 
 
-async def test_held_messages_wait_for_the_receiver_too(log: Log) -> None:
+async def test_held_messages_wait_for_the_receiver_too(log: Store) -> None:
     await append(log, 5)
     replies = [REFUSED] * 5 + [DOWN] * 5
     sink = Told(lambda _: replies.pop(0) if replies else DELIVERED)
@@ -436,7 +436,7 @@ async def test_held_messages_wait_for_the_receiver_too(log: Log) -> None:
 
 
 @pytest.mark.parametrize("window", [2, 64])
-async def test_a_message_that_alone_brings_the_receiver_down_spends_its_tries(log: Log, window: int) -> None:
+async def test_a_message_that_alone_brings_the_receiver_down_spends_its_tries(log: Store, window: int) -> None:
     await append(log, 300)
     sink = Told(lambda entry: DOWN if entry.position == 3 else DELIVERED, window=window)
     async with delivering(log, sink, retry=[0.001]) as delivery:
@@ -450,7 +450,7 @@ async def test_a_message_that_alone_brings_the_receiver_down_spends_its_tries(lo
     assert sorted(sink.delivered) == [position for position in numbers(1, 310) if position != 3]
 
 
-async def test_a_hanging_sink_delays_no_other(log: Log) -> None:
+async def test_a_hanging_sink_delays_no_other(log: Store) -> None:
     await append(log, 100)
     never = asyncio.Event()
 
@@ -471,7 +471,7 @@ async def test_a_hanging_sink_delays_no_other(log: Log) -> None:
 
 
 @pytest.mark.parametrize(("window", "batch"), [(1, 1), (8, 1), (1, 20), (3, 5)])
-async def test_at_most_two_windows_are_sent_without_being_settled(log: Log, window: int, batch: int) -> None:
+async def test_at_most_two_windows_are_sent_without_being_settled(log: Store, window: int, batch: int) -> None:
     await append(log, 500)
     watched = Watched(log)
     watched.gate.clear()
@@ -484,7 +484,7 @@ async def test_at_most_two_windows_are_sent_without_being_settled(log: Log, wind
     assert sorted(sink.sent) == numbers(1, 500)
 
 
-async def test_settlements_are_shared_by_many_answers(log: Log) -> None:
+async def test_settlements_are_shared_by_many_answers(log: Store) -> None:
     await append(log, 640)
     watched = Watched(log)
     sink = Told(window=64)
@@ -493,7 +493,7 @@ async def test_settlements_are_shared_by_many_answers(log: Log) -> None:
     assert len(watched.settlements) <= 640 / 32 + 2
 
 
-async def test_a_healthy_sink_writes_no_held_rows(log: Log) -> None:
+async def test_a_healthy_sink_writes_no_held_rows(log: Store) -> None:
     await append(log, 1000)
     watched = Watched(log)
     async with delivering(watched, Told(window=16)) as delivery:
@@ -501,7 +501,7 @@ async def test_a_healthy_sink_writes_no_held_rows(log: Log) -> None:
     assert all(not settlement.hold for settlement in watched.settlements)
 
 
-async def test_a_sink_whose_filter_takes_nothing_settles_rarely(log: Log) -> None:
+async def test_a_sink_whose_filter_takes_nothing_settles_rarely(log: Store) -> None:
     watched = Watched(log)
     async with delivering(watched, Told(), filter={"type": ["custom.*"]}):
         for number in numbers(1, 50):
@@ -514,7 +514,7 @@ async def test_a_sink_whose_filter_takes_nothing_settles_rarely(log: Log) -> Non
     assert (progress.cursor, progress.matched) == (50, 0)
 
 
-async def test_a_settlement_whose_answer_was_lost_counts_once(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_settlement_whose_answer_was_lost_counts_once(log: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapter.delivery.settling.STORE_WAIT", 0.01)
     await append(log, 100)
     watched = Watched(log)
@@ -530,7 +530,7 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(log: Log, monkeypa
     assert (progress.matched, progress.delivered) == (100, 100)
 
 
-async def test_a_full_disk_stops_sending_and_loses_nothing(log: Log) -> None:
+async def test_a_full_disk_stops_sending_and_loses_nothing(log: Store) -> None:
     await append(log, 100)
     watched = Watched(log)
     watched.failures = 1
@@ -543,7 +543,7 @@ async def test_a_full_disk_stops_sending_and_loses_nothing(log: Log) -> None:
     assert sorted(sink.sent) == numbers(1, 100)
 
 
-async def test_a_stop_waits_for_answers_on_their_way(log: Log) -> None:
+async def test_a_stop_waits_for_answers_on_their_way(log: Store) -> None:
     await append(log, 100)
 
     async def reply(entry: Entry) -> Answer:
@@ -558,7 +558,7 @@ async def test_a_stop_waits_for_answers_on_their_way(log: Log) -> None:
     assert sorted(sink.delivered) == sorted(sink.sent) == numbers(1, progress.cursor)
 
 
-async def test_whatever_the_answers_the_counters_add_up_and_every_event_is_accounted_for(log: Log) -> None:
+async def test_whatever_the_answers_the_counters_add_up_and_every_event_is_accounted_for(log: Store) -> None:
     chance = random.Random(7)
     total = 0
     sink = Told(window=8)
@@ -608,14 +608,14 @@ class Clock:
         return self.now
 
 
-async def refused_once(log: Log, clock: Clock, retry: float) -> None:
+async def refused_once(log: Store, clock: Clock, retry: float) -> None:
     """One event, refused, and to be tried again in ``retry`` seconds or a little later."""
     await append(log, 1)
     async with delivering(log, Told(lambda _: REFUSED), retry=[retry], clock=clock) as delivery:
         await until(lambda: delivery.snapshot().counts.held == 1, delivery)
 
 
-async def test_what_is_held_does_not_wait_a_day_longer_when_the_clock_is_set_back_by_one(log: Log) -> None:
+async def test_what_is_held_does_not_wait_a_day_longer_when_the_clock_is_set_back_by_one(log: Store) -> None:
     clock = Clock()
     await refused_once(log, clock, retry=5.0)
     clock.now -= DAY
@@ -625,7 +625,7 @@ async def test_what_is_held_does_not_wait_a_day_longer_when_the_clock_is_set_bac
     assert sink.delivered == [1]
 
 
-async def test_a_clock_that_is_set_back_while_a_sink_runs_makes_no_wait_longer(log: Log) -> None:
+async def test_a_clock_that_is_set_back_while_a_sink_runs_makes_no_wait_longer(log: Store) -> None:
     clock = Clock()
     await append(log, 1)
     sink = Told(lambda _: REFUSED)
@@ -638,7 +638,7 @@ async def test_a_clock_that_is_set_back_while_a_sink_runs_makes_no_wait_longer(l
         await until(lambda: sink.delivered == [1], delivery)
 
 
-async def test_a_clock_that_is_set_back_a_little_shortens_no_wait(log: Log) -> None:
+async def test_a_clock_that_is_set_back_a_little_shortens_no_wait(log: Store) -> None:
     clock = Clock()
     await refused_once(log, clock, retry=5.0)
     clock.now -= 600
@@ -650,7 +650,7 @@ async def test_a_clock_that_is_set_back_a_little_shortens_no_wait(log: Log) -> N
     assert sink.sent == [2]
 
 
-async def test_after_the_clock_is_set_forward_what_is_held_is_due(log: Log) -> None:
+async def test_after_the_clock_is_set_forward_what_is_held_is_due(log: Store) -> None:
     clock = Clock()
     await refused_once(log, clock, retry=7200.0)
     clock.now += DAY

@@ -6,23 +6,26 @@ import asyncio
 import uuid
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Protocol
 
 import orjson
 import pytest
 
-from adapter.errors import StoreError
+from adapter.errors import ClaimLost, NoteChanged, StoreError
 from adapter.log.protocol import (
     Arrivals,
+    Claim,
     Held,
     Log,
     NewEntry,
     Note,
-    Progress,
     QuarantineGroup,
+    ReaderState,
     Receipt,
     Revision,
     Settlement,
+    Store,
     Stored,
 )
 from adapter.model import Entry, uid_text
@@ -32,8 +35,9 @@ from tests.log.entries import SECONDS, new_entry, quarantined_entry, strong_key,
 class Place(Protocol):
     """Where one log lies."""
 
-    def open(self) -> AbstractAsyncContextManager[Log]:
-        """The log that lies here; a new one at first. Not to be opened twice at once."""
+    def open(self, *, claim_seconds: float = 60.0) -> AbstractAsyncContextManager[Store]:
+        """The log that lies here; a new one at first. Claims last so long, if they end at all. To be opened twice at
+        once only in `SharedLogConformance`."""
 
 
 async def read_all(log: Log, *, limit: int = 1000) -> list[Entry]:
@@ -187,7 +191,7 @@ class LogConformance:
                 assert log.head >= receipt.position
                 (entry,) = await log.read(receipt.position - 1, limit=1)
                 assert entry.uid == receipt.uid
-                assert await log.find(entry.uid) == receipt.position
+                assert await log.latest(entry.uid) == receipt.position
 
             await asyncio.gather(*(append(number) for number in range(50)))
 
@@ -259,13 +263,13 @@ class LogConformance:
         async with place.open() as log:
             entries = [new_entry(weak="w"), new_entry("s", "w"), new_entry(), new_entry("t", "u")]
             await log.append(entries)
-            assert await log.find(weak_key("w")) == 1
+            assert await log.latest(weak_key("w")) == 1
             # Known to be the first one's, but not its uid.
-            assert await log.find(strong_key("s")) is None
-            assert await log.find(entries[2].uid) == 2
-            assert await log.find(strong_key("t")) == 3
-            assert await log.find(weak_key("u")) is None
-            assert await log.find(uuid.uuid4().bytes) is None
+            assert await log.latest(strong_key("s")) is None
+            assert await log.latest(entries[2].uid) == 2
+            assert await log.latest(strong_key("t")) == 3
+            assert await log.latest(weak_key("u")) is None
+            assert await log.latest(uuid.uuid4().bytes) is None
 
     async def test_a_position_is_found_by_time_of_arrival(self, place: Place) -> None:
         async with place.open() as log:
@@ -308,7 +312,7 @@ class LogConformance:
                 Entry(3, first.uid, 0, 500, "prod", "access.LOGIN", event, None, "LOGIN"),
             ]
             assert (await log.read(0))[0].event is None
-            assert (await log.find(first.uid), await log.latest(first.uid)) == (1, 3)
+            assert await log.latest(first.uid) == 3
             assert log.head == 3
 
     async def test_corrections_are_numbered(self, place: Place) -> None:
@@ -340,10 +344,10 @@ class LogConformance:
     ) -> None:
         async with place.open() as log:
             await log.append([new_entry("a"), new_entry("b")])
-            assert await log.revise([revision(1, 1)], Note("job", "at 1")) == [3]
-            assert await log.revise([revision(2, 2), revision(1, 1)], Note("job", "at 2")) is None
+            assert await log.revise([revision(1, 1)], Note("job", "at 1", 1)) == [3]
+            assert await log.revise([revision(2, 2), revision(1, 1)], Note("job", "at 2", 2)) is None
             assert await log.revise([revision(2, 2), revision(2, 2)]) is None
-            assert (log.head, await log.noted("job")) == (3, "at 1")
+            assert (log.head, await log.noted("job")) == (3, Note("job", "at 1", 1))
             answers = await asyncio.gather(*(log.revise([revision(2, 2)]) for _ in range(5)))
             assert sorted(answers, key=bool) == [None] * 4 + [[4]]
 
@@ -383,12 +387,16 @@ class LogConformance:
     async def test_revisions_and_notes_outlive_closing(self, place: Place) -> None:
         async with place.open() as log:
             await log.append([quarantined_entry(), new_entry("a")])
-            await log.revise([revision(1, 1), revision(2, 2)], Note("job", "☃"))
-            await log.revise([], Note("other", ""))
+            await log.revise([revision(1, 1), revision(2, 2)], Note("job", "☃", 1))
+            await log.revise([], Note("other", "", 1))
             before = await read_all(log)
         async with place.open() as log:
             assert await read_all(log) == before
-            assert (await log.noted("job"), await log.noted("other"), await log.noted("none")) == ("☃", "", None)
+            assert [await log.noted(name) for name in ("job", "other", "none")] == [
+                Note("job", "☃", 1),
+                Note("other", "", 1),
+                None,
+            ]
             assert await log.revise([revision(1, 1)]) is None
             assert await log.revise([revision(1, 3)]) == [5]
 
@@ -576,7 +584,7 @@ class LogConformance:
                 Receipt(strong_key("a", 0), 3),
             ]
             assert (await log.append([new_entry("a", seconds=SECONDS + 1)]))[0].position is None
-            assert await log.find(strong_key("a", 0)) == 3
+            assert await log.latest(strong_key("a", 0)) == 3
 
     @pytest.mark.parametrize("ways", [(False, False), (True, False), (False, True), (True, True)])
     async def test_events_of_one_weak_key_are_told_apart_by_their_session(
@@ -655,8 +663,8 @@ class LogConformance:
 
     async def test_a_reader_begins_once(self, place: Place) -> None:
         async with place.open() as log:
-            assert await log.begin("sink", 7, "f") == Progress(cursor=7, epoch=1, filter="f")
-            assert await log.begin("sink", 99, "f") == Progress(cursor=7, epoch=1, filter="f")
+            assert await log.begin("sink", 7, "f") == ReaderState(cursor=7, epoch=1, filter="f")
+            assert await log.begin("sink", 99, "f") == ReaderState(cursor=7, epoch=1, filter="f")
             assert await log.progress("other") is None
 
     async def test_settlements_move_progress_on(self, place: Place) -> None:
@@ -665,8 +673,8 @@ class LogConformance:
             await log.begin("other", 0, "f")
             await log.settle(Settlement("sink", 1, 10, matched=5, delivered=3, hold=[held(2), held(4)]))
             await log.settle(Settlement("sink", 1, 20, matched=7, delivered=4, skipped=2, release=[4]))
-            assert await log.progress("sink") == Progress(20, 1, "f", matched=7, delivered=4, skipped=2, held=1)
-            assert await log.progress("other") == Progress(0, 1, "f")
+            assert await log.progress("sink") == ReaderState(20, 1, "f", matched=7, delivered=4, skipped=2, held=1)
+            assert await log.progress("other") == ReaderState(0, 1, "f")
 
     async def test_a_settlement_that_is_stored_twice_counts_once(self, place: Place) -> None:
         async with place.open() as log:
@@ -675,7 +683,7 @@ class LogConformance:
             second = Settlement("sink", 1, 12, matched=7, delivered=6, skipped=1, hold=[held(2, tries=2)], release=[4])
             for settlement in (first, first, second, second):
                 await log.settle(settlement)
-            assert await log.progress("sink") == Progress(12, 1, "f", matched=7, delivered=6, skipped=1, held=1)
+            assert await log.progress("sink") == ReaderState(12, 1, "f", matched=7, delivered=6, skipped=1, held=1)
             assert await log.held("sink") == [held(2, tries=2)]
 
     async def test_progress_never_goes_back(self, place: Place) -> None:
@@ -683,7 +691,7 @@ class LogConformance:
             await log.begin("sink", 5, "f")
             await log.settle(Settlement("sink", 1, 7, matched=2, delivered=2))
             await log.settle(Settlement("sink", 1, 3, matched=1))
-            assert await log.progress("sink") == Progress(7, 1, "f", matched=2, delivered=2)
+            assert await log.progress("sink") == ReaderState(7, 1, "f", matched=2, delivered=2)
 
     async def test_held_rows_come_soonest_due_first_and_the_dead_last(self, place: Place) -> None:
         async with place.open() as log:
@@ -711,7 +719,7 @@ class LogConformance:
             await log.begin("sink", 0, "f")
             rows = [held(2), held(3, due_at=None)]
             await log.settle(Settlement("sink", 1, 9, matched=6, delivered=3, skipped=1, hold=rows))
-            expected = Progress(9, 2, "g", matched=2, held=1, dead=1)
+            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1)
             assert await log.begin("sink", 0, "g") == expected
             # The last settlement of the former epoch comes late: no counter of this one is touched.
             await log.settle(Settlement("sink", 1, 9, matched=4, delivered=4))
@@ -727,7 +735,7 @@ class LogConformance:
             assert isinstance(refusal, StoreError)
             assert "'nobody'" in str(refusal)
             assert (receipts, done) == ([Receipt((await log.read(0))[0].uid, 1)], None)
-            assert await log.progress("sink") == Progress(3, 1, "f", matched=1)
+            assert await log.progress("sink") == ReaderState(3, 1, "f", matched=1)
 
     async def test_appends_and_settlements_go_on_together(self, place: Place) -> None:
         async with place.open() as log:
@@ -737,7 +745,128 @@ class LogConformance:
                 *(log.settle(Settlement("sink", 1, number, matched=number, delivered=number)) for number in range(50)),
             )
             assert log.head == 50
-            assert await log.progress("sink") == Progress(49, 1, "f", matched=49, delivered=49)
+            assert await log.progress("sink") == ReaderState(49, 1, "f", matched=49, delivered=49)
+
+    # Notes
+
+    async def test_a_note_takes_the_place_of_the_one_it_was_made_after(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.noted("place") is None
+            await log.keep(Note("place", "1 ☃", 1))
+            await log.keep(Note("place", "", 2))
+            await log.keep(Note("other", "x" * 100_000, 1))
+            assert await log.noted("place") == Note("place", "", 2)
+        async with place.open() as log:
+            assert await log.noted("place") == Note("place", "", 2)
+            assert await log.noted("other") == Note("other", "x" * 100_000, 1)
+
+    @pytest.mark.parametrize("version", [0, 1, 2, 4])
+    async def test_a_note_that_was_made_after_another_one_is_refused(self, place: Place, version: int) -> None:
+        async with place.open() as log:
+            for number in (1, 2):
+                await log.keep(Note("place", str(number), number))
+            late = Note("place", "late", version)
+            with pytest.raises(NoteChanged):
+                await log.keep(late)
+            with pytest.raises(NoteChanged):
+                await log.append([new_entry("a")], late)
+            with pytest.raises(NoteChanged):
+                await log.append([], late)
+            await log.append([new_entry("b")])
+            with pytest.raises(NoteChanged):
+                await log.revise([Revision(1, 1, None, "access.LOGIN", b"{}")], late)
+            assert [entry.uid for entry in await read_all(log)] == [strong_key("b")]
+            assert await log.noted("place") == Note("place", "2", 2)
+
+    async def test_a_first_note_is_refused_as_a_later_one(self, place: Place) -> None:
+        async with place.open() as log:
+            with pytest.raises(NoteChanged):
+                await log.keep(Note("place", "", 2))
+
+    async def test_of_those_who_keep_a_note_at_once_one_does(self, place: Place) -> None:
+        async with place.open() as log:
+            notes = [Note("place", str(number), 1) for number in range(20)]
+            answers = await asyncio.gather(*(log.keep(note) for note in notes), return_exceptions=True)
+            assert sum(isinstance(answer, NoteChanged) for answer in answers) == 19
+            assert await log.noted("place") == notes[answers.index(None)]
+
+    async def test_entries_are_stored_with_their_note(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry("b")], Note("place", "at 2", 1))
+            await log.append([new_entry("a")], Note("place", "at 3", 2))
+            await log.append([], Note("place", "at 4", 3))
+            assert (log.head, await log.noted("place")) == (2, Note("place", "at 4", 3))
+
+    async def test_many_entries_are_stored_with_their_note(self, place: Place) -> None:
+        async with place.open() as log:
+            many = [new_entry(str(number), raw=b"x" * 10_000) for number in range(600)]
+            await log.append(many, Note("place", "at 600", 1))
+            assert (log.head, await log.noted("place")) == (600, Note("place", "at 600", 1))
+            with pytest.raises(NoteChanged):
+                await log.append(
+                    [one._replace(uid=strong_key(one.uid.hex()), strong=None) for one in many], Note("place", "", 1)
+                )
+            assert log.head == 600
+
+    # Claims
+
+    async def test_of_two_owners_one_has_the_claim_until_it_is_released(self, place: Place) -> None:
+        async with place.open() as log:
+            claim = await log.claim("sink", "a")
+            assert claim is not None
+            assert (claim.name, await log.claim("sink", "b"), await log.claim("sink", "a")) == ("sink", None, claim)
+            assert await log.claim("other", "b") is not None
+            await log.release(claim)
+            later = await log.claim("sink", "b")
+            assert later is not None
+            assert later.token > claim.token
+            await log.release(claim)
+            assert await log.claim("sink", "a") is None
+
+    async def test_of_those_who_claim_at_once_one_gets_it(self, place: Place) -> None:
+        async with place.open() as log:
+            claims = await asyncio.gather(*(log.claim("sink", str(number)) for number in range(20)))
+            assert sum(claim is not None for claim in claims) == 1
+
+    async def test_a_token_is_greater_than_those_before_the_log_was_closed(self, place: Place) -> None:
+        async with place.open(claim_seconds=0.1) as log:
+            claim = await claimed(log, "sink", "a")
+        async with place.open(claim_seconds=0.1) as log:
+            later = await claimed(log, "sink", "b")
+            assert later.token > claim.token
+
+    async def test_who_has_lost_the_claim_settles_nothing(self, place: Place) -> None:
+        async with place.open() as log:
+            first = await claimed(log, "sink", "a")
+            await log.append([new_entry() for _ in range(5)])
+            await log.begin("sink", 0, "f", first.token)
+            await log.settle(Settlement("sink", 1, 2, matched=2, delivered=2, token=first.token))
+            await log.release(first)
+            second = await claimed(log, "sink", "b")
+            before = await log.progress("sink")
+            late = Settlement("sink", 1, 5, matched=5, delivered=5, hold=[Held(3, 1, 5, "503")], token=first.token)
+            with pytest.raises(ClaimLost):
+                await log.settle(late)
+            with pytest.raises(ClaimLost):
+                await log.settle(replace(late, token=0))
+            with pytest.raises(ClaimLost):
+                await log.begin("sink", 0, "g", first.token)
+            assert (await log.progress("sink"), await log.held("sink")) == (before, [])
+            await log.settle(replace(late, token=second.token))
+            assert [held.position for held in await log.held("sink")] == [3]
+
+    async def test_a_settlement_that_is_refused_hurts_no_neighbour(self, place: Place) -> None:
+        async with place.open() as log:
+            await claimed(log, "sink", "a")
+            await log.begin("other", 0, "")
+            late = Settlement("sink", 1, 5)
+            answers = await asyncio.gather(
+                log.append([new_entry("a")]), log.settle(late), log.settle(Settlement("other", 1, 1)),
+                return_exceptions=True,
+            )  # fmt: skip
+            assert isinstance(answers[1], ClaimLost)
+            assert log.head == 1
+            assert await log.progress("other") == ReaderState(1, 1, "")
 
 
 def revision(first: int, latest: int) -> Revision:
@@ -747,3 +876,84 @@ def revision(first: int, latest: int) -> Revision:
 
 def held(position: int, *, tries: int = 1, due_at: int | None = 1000) -> Held:
     return Held(position, tries, due_at, "503")
+
+
+async def claimed(log: Store, name: str, owner: str) -> Claim:
+    """The claim, once nobody else has it."""
+    async with asyncio.timeout(20):
+        while True:
+            claim = await log.claim(name, owner)
+            if claim is not None:
+                return claim
+            await asyncio.sleep(0.02)
+
+
+class SharedLogConformance(LogConformance):
+    """What a log must do, too, that several programs may have open at once."""
+
+    async def test_what_one_appends_the_other_reads_at_once(self, place: Place) -> None:
+        async with place.open() as one, place.open() as other:
+            await one.append([new_entry("a")])
+            assert await other.wait(0, 20) == 1
+            assert [entry.uid for entry in await other.read(0)] == [strong_key("a")]
+            assert await other.append([new_entry("a"), new_entry("b")]) == [
+                Receipt(strong_key("a"), None),
+                Receipt(strong_key("b"), 2),
+            ]
+            assert await one.wait(1, 20) == 2
+
+    async def test_copies_that_come_to_both_are_one_event(self, place: Place) -> None:
+        async with place.open() as one, place.open() as other:
+            names = [str(number) for number in range(50)]
+            answers = await asyncio.gather(
+                *(log.append([new_entry(name)]) for name in names for log in (one, other)),
+                *(log.append([new_entry(name) for name in reversed(names)]) for log in (one, other)),
+            )
+            assert sum(receipt.position is not None for receipts in answers for receipt in receipts) == 50
+            await one.wait(49, 20)
+            assert [entry.position for entry in await read_all(one)] == list(range(1, 51))
+
+    async def test_readers_miss_no_entry_while_both_append(self, place: Place) -> None:
+        async with place.open() as one, place.open() as other:
+            total = 600
+
+            async def write(log: Store, name: str) -> None:
+                for number in range(0, total // 2, 3):
+                    await log.append([new_entry(f"{name} {number + part}") for part in range(3)])
+
+            async def follow(log: Store) -> list[int]:
+                seen: list[int] = []
+                while len(seen) < total:
+                    await log.wait(len(seen), 20)
+                    seen += [entry.position for entry in await log.read(len(seen))]
+                return seen
+
+            appending = asyncio.gather(write(one, "a"), write(other, "b"))
+            first, second = await asyncio.gather(follow(one), follow(other))
+            await appending
+            assert first == second == list(range(1, total + 1))
+
+    async def test_of_two_who_revise_one_event_one_does(self, place: Place) -> None:
+        async with place.open() as one, place.open() as other:
+            await one.append([new_entry("a")])
+            await other.wait(0, 20)
+            revision = Revision(1, 1, None, "access.LOGIN", b"{}")
+            answers = await asyncio.gather(one.revise([revision]), other.revise([revision]))
+            assert sorted(map(str, answers)) == ["None", "[2]"]
+
+    async def test_a_claim_that_is_not_renewed_is_taken_over(self, place: Place) -> None:
+        async with place.open(claim_seconds=0.2) as one, place.open(claim_seconds=0.2) as other:
+            first = await claimed(one, "sink", "a")
+            await one.begin("sink", 0, "f", first.token)
+            second = await claimed(other, "sink", "b")
+            assert second.token > first.token
+            with pytest.raises(ClaimLost):
+                await one.settle(Settlement("sink", 1, 1, token=first.token))
+
+    async def test_a_claim_that_is_renewed_stays(self, place: Place) -> None:
+        async with place.open(claim_seconds=0.5) as one, place.open(claim_seconds=0.5) as other:
+            claim = await claimed(one, "sink", "a")
+            for _ in range(10):
+                await asyncio.sleep(0.1)
+                assert await one.claim("sink", "a") == claim
+                assert await other.claim("sink", "b") is None

@@ -7,15 +7,15 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from adapter.log.memory import Memory, MemoryLog, open_memory_log
-from tests.log.conformance import LogConformance
+from tests.log.conformance import SharedLogConformance
 
 
 class MemoryPlace:
     def __init__(self) -> None:
         self._memory = Memory()
 
-    def open(self) -> AbstractAsyncContextManager[MemoryLog]:
-        return open_memory_log(self._memory)
+    def open(self, *, claim_seconds: float = 60.0) -> AbstractAsyncContextManager[MemoryLog]:
+        return open_memory_log(self._memory, claim_seconds=claim_seconds)
 
 
 @pytest.fixture
@@ -23,5 +23,5 @@ def place() -> MemoryPlace:
     return MemoryPlace()
 
 
-class TestMemoryLog(LogConformance):
+class TestMemoryLog(SharedLogConformance):
     pass

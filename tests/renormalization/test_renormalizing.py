@@ -12,13 +12,13 @@ import orjson
 import pytest
 
 from adapter.counts import Counts
-from adapter.errors import RequestError, StoreUnavailable
+from adapter.errors import RequestError, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import open_memory_log
-from adapter.log.protocol import Log, Note, Revision
+from adapter.log.protocol import Note, Revision, Store
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
-from adapter.renormalization.job import Job, Question, State
+from adapter.renormalization.job import NOTE, Job, Question, State
 from adapter.renormalization.renormalizing import Renormalization, open_renormalization
 from adapter.renormalization.rereading import Verdict
 from adapter.sources.intake import Intake, Source
@@ -44,7 +44,7 @@ AT = 1_700_000_000_000
 class Bench:
     """A log, a source, and a table that can be fixed."""
 
-    def __init__(self, folder: Path, log: Log) -> None:
+    def __init__(self, folder: Path, log: Store) -> None:
         self.log = log
         self.folder = folder
         self.tables: dict[str, Table] = {}
@@ -65,7 +65,7 @@ class Bench:
         return [uid for uid in receipts.uids if uid is not None]
 
     def open(
-        self, *, go_on: bool = True, sources: Mapping[str, Source] | None = None, log: Log | None = None
+        self, *, go_on: bool = True, sources: Mapping[str, Source] | None = None, log: Store | None = None
     ) -> AbstractAsyncContextManager[Renormalization]:
         sources = {"prod": self.source} if sources is None else sources
         return open_renormalization(
@@ -82,6 +82,11 @@ class Bench:
         async with self.open(sources=sources) as whole:
             await whole.start(Question(**{"rate": 0, **question}))
             return await ended(whole)
+
+    async def keep(self, text: str) -> None:
+        """Keep a job as somebody else would."""
+        kept = await self.log.noted(NOTE)
+        await self.log.keep(Note(NOTE, text, 1 if kept is None else kept.version + 1))
 
     async def entries(self) -> list[Entry]:
         return await self.log.read(0, limit=100_000)
@@ -420,11 +425,11 @@ async def test_whoever_asks_alike_goes_on_with_what_waits_and_another_may_cancel
     waiting = Job(
         state=State.RUNNING, question=Question(rate=0), begin=0, end=1, position=0, started_at=7
     )  # fmt: skip
-    await bench.log.revise([], Note("renormalization", waiting.model_dump_json()))
+    await bench.keep(waiting.model_dump_json())
     async with bench.open(go_on=False) as whole:
         assert (await whole.start(Question(rate=0))).started_at == 7
         assert counts(await ended(whole)) == {"looked_at": 1, "recovered": 1}
-    await bench.log.revise([], Note("renormalization", waiting.model_dump_json()))
+    await bench.keep(waiting.model_dump_json())
     async with bench.open(go_on=False) as whole:
         job = await whole.cancel()
         assert job is not None
@@ -436,7 +441,7 @@ async def test_whoever_asks_alike_goes_on_with_what_waits_and_another_may_cancel
 class Overtaking:
     """A log in which somebody else is faster once, and whose disk is full once."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Store) -> None:
         self._log = log
         self.todo: list[str] = ["full", "overtake"]
 
@@ -474,6 +479,17 @@ class Full(Overtaking):
         return await self._log.revise(revisions, note)
 
 
+class Unanswered(Overtaking):
+    """A log that stores the first revisions, and whose answer is lost."""
+
+    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int] | None:
+        positions = await self._log.revise(revisions, note)
+        if revisions and self.todo:
+            self.todo.clear()
+            raise StoreUnanswered("no answer")
+        return positions
+
+
 async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(10)))
     bench.fix(FIXED)
@@ -494,8 +510,35 @@ async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> 
         assert whole.job.problem == "the disk is full"
 
 
+async def test_a_job_that_somebody_else_has_ended_appends_nothing_more(bench: Bench) -> None:
+    await bench.take(*(event("out", n) for n in range(300)))
+    bench.fix(FIXED)
+    async with bench.open() as whole, bench.open(go_on=False) as other:
+        await whole.start(Question(rate=100))
+        while whole.job is None or whole.job.counts.looked_at < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        await other.look(go_on=False)
+        cancelled = await other.cancel()
+        assert cancelled is not None
+        assert cancelled.state is State.CANCELLED
+        job = await ended(whole)
+        assert job == cancelled
+        assert bench.log.head < 600
+
+
+async def test_a_step_whose_answer_is_lost_is_not_taken_twice(bench: Bench) -> None:
+    await bench.take(*(event("out", n) for n in range(20)))
+    bench.fix(FIXED)
+    log: Any = Unanswered(bench.log)
+    async with bench.open(log=log) as whole:
+        await whole.start(Question(rate=0))
+        assert counts(await ended(whole)) == {"looked_at": 20, "recovered": 20}
+    assert log.todo == []
+    assert bench.log.head == 40
+
+
 async def test_a_note_that_nobody_can_read_keeps_nothing_from_starting(bench: Bench) -> None:
-    await bench.log.revise([], Note("renormalization", '{"state": "resting"}'))
+    await bench.keep('{"state": "resting"}')
     async with bench.open() as whole:
         assert whole.job is None
 

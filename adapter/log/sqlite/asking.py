@@ -7,20 +7,20 @@ import sqlite3
 import aiosqlite
 import orjson
 
-from adapter.log.protocol import Held, Progress
+from adapter.log.protocol import Held, ReaderState
 from adapter.log.sqlite.progress import PROGRESS
 
 
-async def ask_progress(connection: aiosqlite.Connection, reader: str) -> Progress | None:
+async def ask_progress(connection: aiosqlite.Connection, reader: str) -> ReaderState | None:
     """`read_progress`, without holding up the event loop."""
     row = await _one(connection, PROGRESS, (reader,))
-    return None if row is None else Progress(*row)
+    return None if row is None else ReaderState(*row)
 
 
 async def ask_held(
     connection: aiosqlite.Connection, reader: str, *, due_at: int | None = None, limit: int = 1000
 ) -> list[Held]:
-    """Held rows of a reader, as `adapter.log.protocol.Log.held`."""
+    """Held rows of a reader, as `adapter.log.protocol.Progress.held`."""
     due = "" if due_at is None else "AND due_at <= ?3"
     row = await _one(
         connection,

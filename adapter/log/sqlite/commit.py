@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
+from adapter.log.protocol import Receipt
 from adapter.log.sqlite.append import Appender
 from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.files import Files
@@ -16,19 +17,22 @@ from adapter.log.sqlite.messages import (
     Append,
     Begin,
     Begun,
+    Claimed,
     Committed,
     Done,
+    Keep,
     Receipts,
     Refused,
     Revise,
     Revised,
     Settle,
+    TakeClaim,
     TryWrite,
     Work,
 )
+from adapter.log.sqlite.notes import keep_note, take_claim
 from adapter.log.sqlite.packing import Packed
 from adapter.log.sqlite.progress import begin, settle
-from adapter.log.sqlite.revising import keep_note
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
 
 
@@ -100,14 +104,21 @@ class Committer:
         self._connection.execute("BEGIN IMMEDIATE")
         requests = [work.entries for work in works if type(work) is Append]
         receipts = iter(self._appender.append(requests) if requests else [])
-        answers = [Receipts(next(receipts)) if type(work) is Append else self._do(work) for work in works]
+        answers = [self._answer(work, receipts) if type(work) is Append else self._do(work) for work in works]
         self._connection.execute("COMMIT")
         self._appender.commit()
         return answers
 
+    def _answer(self, request: Append, receipts: Iterator[list[Receipt]]) -> Answer:
+        if request.note is not None:
+            keep_note(self._connection, request.note)
+        return Receipts(next(receipts))
+
     def _do(self, work: Work | Packed) -> Answer:
         match work:
             case Packed():
+                if work.note is not None:
+                    keep_note(self._connection, work.note)
                 return Receipts(self._appender.append_packed(work))
             case Revise(revisions, note):
                 positions = self._appender.revise(revisions)
@@ -116,8 +127,12 @@ class Committer:
                 return Revised(positions)
             case Settle(settlement):
                 settle(self._connection, settlement)
-            case Begin(reader, cursor, filter):
-                return Begun(begin(self._connection, reader, cursor, filter))
+            case Begin(reader, cursor, filter, token):
+                return Begun(begin(self._connection, reader, cursor, filter, token))
+            case Keep(note):
+                keep_note(self._connection, note)
+            case TakeClaim(name):
+                return Claimed(take_claim(self._connection, name))
             case TryWrite():
                 # Rewrites the first page with what it has: as durable as any other write, and needs no table.
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")

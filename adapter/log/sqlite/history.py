@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import orjson
 
-from adapter.log.protocol import READ_SIZE, Stored
+from adapter.log.protocol import READ_SIZE, Note, Stored
 from adapter.log.sqlite.reading import FITTING, READ, Reader, find_position, make_entries
 
 #: Parameters: after, until. Of a stretch: bytes of its events; its runs of native bytes, each with first position,
@@ -76,10 +76,10 @@ def find_before(reader: Reader, uid: bytes, position: int) -> int | None:
     return first if found is None else int(found)
 
 
-def read_note(reader: Reader, name: str) -> str | None:
-    """The text that was kept under a name."""
-    row = reader.execute("SELECT text FROM note WHERE name = ?", (name,)).fetchone()
-    return None if row is None else str(row[0])
+def read_note(reader: Reader, name: str) -> Note | None:
+    """The note that is kept under a name."""
+    row = reader.execute("SELECT name, text, version FROM note WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Note(*row)
 
 
 def _fitting(runs: list[_Run], after: int, last: int) -> int:

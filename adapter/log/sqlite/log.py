@@ -23,11 +23,12 @@ from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.protocol import (
     READ_SIZE,
     Arrivals,
+    Claim,
     Held,
     NewEntry,
     Note,
-    Progress,
     Quarantine,
+    ReaderState,
     Receipt,
     Revision,
     Settlement,
@@ -43,11 +44,14 @@ from adapter.log.sqlite.messages import (
     Append,
     Begin,
     Begun,
+    Claimed,
+    Keep,
     Options,
     Receipts,
     Revise,
     Revised,
     Settle,
+    TakeClaim,
     TryWrite,
 )
 from adapter.log.sqlite.quarantine import read_quarantine
@@ -85,7 +89,7 @@ Result = TypeVar("Result")
 
 
 class SqliteLog:
-    """`adapter.log.protocol.Log` on SQLite; made by `open_sqlite_log`."""
+    """`adapter.log.protocol.Store` on SQLite; made by `open_sqlite_log`."""
 
     def __init__(
         self, path: Path, writing: Writing, reader: Reader, progress: aiosqlite.Connection, damage: Damage
@@ -98,6 +102,9 @@ class SqliteLog:
         self._reader = reader
         #: Answers how far readers are.
         self._progress = progress
+        #: By name, with the owner.
+        self._claims: dict[str, tuple[str, Claim]] = {}
+        self._claiming = asyncio.Lock()
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reading")
 
     @property
@@ -118,10 +125,10 @@ class SqliteLog:
         """Process id of the writer, while one runs."""
         return self._writing.process_id
 
-    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
-        if not entries:
+    async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
+        if not entries and note is None:
             return []
-        answer = await self._writing.call(Append(list(entries)))
+        answer = await self._writing.call(Append(list(entries), note))
         assert type(answer) is Receipts
         return answer.receipts
 
@@ -129,9 +136,6 @@ class SqliteLog:
         answer = await self._writing.call(Revise(list(revisions), note))
         assert type(answer) is Revised
         return answer.positions
-
-    async def noted(self, name: str) -> str | None:
-        return await self._read(read_note, name)
 
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
         last = self.head if until is None else min(until, self.head)
@@ -150,9 +154,6 @@ class SqliteLog:
 
     async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
         return await self._read(read_raw, position, size=size)
-
-    async def find(self, uid: bytes) -> int | None:
-        return await self._read(find_position, uid)
 
     async def latest(self, uid: bytes) -> int | None:
         return await self._read(find_latest, uid)
@@ -201,11 +202,11 @@ class SqliteLog:
         """A problem without the folder, for those who may not know where the log lies."""
         return problem.replace(f"{self._path.parent}/", "")
 
-    async def progress(self, reader: str) -> Progress | None:
+    async def progress(self, reader: str) -> ReaderState | None:
         return await self._ask(ask_progress(self._progress, reader))
 
-    async def begin(self, reader: str, cursor: int, filter: str) -> Progress:
-        answer = await self._writing.call(Begin(reader, cursor, filter))
+    async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
+        answer = await self._writing.call(Begin(reader, cursor, filter, token))
         assert type(answer) is Begun
         return answer.progress
 
@@ -217,6 +218,26 @@ class SqliteLog:
 
     async def next_due(self, reader: str) -> int | None:
         return await self._ask(ask_next_due(self._progress, reader))
+
+    async def noted(self, name: str) -> Note | None:
+        return await self._read(read_note, name)
+
+    async def keep(self, note: Note) -> None:
+        await self._writing.call(Keep(note))
+
+    async def claim(self, name: str, owner: str) -> Claim | None:
+        """As nobody else may have the log open, a claim lasts as long as this has."""
+        async with self._claiming:
+            claimed = self._claims.get(name)
+            if claimed is None:
+                answer = await self._writing.call(TakeClaim(name))
+                assert type(answer) is Claimed
+                claimed = self._claims[name] = owner, Claim(name, answer.token, None)
+        return claimed[1] if claimed[0] == owner else None
+
+    async def release(self, claim: Claim) -> None:
+        if self._claims.get(claim.name, ("", None))[1] == claim:
+            del self._claims[claim.name]
 
     async def close(self) -> None:
         """Answer what was asked to be read, and end the thread that reads."""

@@ -15,8 +15,17 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from adapter.errors import AdapterError, StoreDamaged, StoreError, StoreMismatch, StoreUnanswered, StoreUnavailable
-from adapter.log.protocol import NewEntry, Note, Progress, Receipt, Revision, Settlement
+from adapter.errors import (
+    AdapterError,
+    ClaimLost,
+    NoteChanged,
+    StoreDamaged,
+    StoreError,
+    StoreMismatch,
+    StoreUnanswered,
+    StoreUnavailable,
+)
+from adapter.log.protocol import NewEntry, Note, ReaderState, Receipt, Revision, Settlement
 from adapter.log.sqlite.files import Identity
 
 #: Longest message, bytes.
@@ -41,9 +50,10 @@ class Options(msgspec.Struct, array_like=True):
 
 
 class Append(msgspec.Struct, array_like=True, tag=True):
-    """Store the entries of one request; answered with `Receipts`."""
+    """Store the entries of one request, and keep a note with them; answered with `Receipts`."""
 
     entries: list[NewEntry]
+    note: Note | None = None
 
 
 class Part(msgspec.Struct, array_like=True, tag=True):
@@ -54,6 +64,8 @@ class Part(msgspec.Struct, array_like=True, tag=True):
 
 class AppendParts(msgspec.Struct, array_like=True, tag=True):
     """The parts that came are a whole request: as `Append`."""
+
+    note: Note | None = None
 
 
 class DropParts(msgspec.Struct, array_like=True, tag=True):
@@ -79,6 +91,19 @@ class Begin(msgspec.Struct, array_like=True, tag=True):
     reader: str
     cursor: int
     filter: str
+    token: int
+
+
+class Keep(msgspec.Struct, array_like=True, tag=True):
+    """Keep a note; answered with `Done`."""
+
+    note: Note
+
+
+class TakeClaim(msgspec.Struct, array_like=True, tag=True):
+    """Count one more claim of this name; answered with `Claimed`."""
+
+    name: str
 
 
 class TryWrite(msgspec.Struct, array_like=True, tag=True):
@@ -86,7 +111,7 @@ class TryWrite(msgspec.Struct, array_like=True, tag=True):
 
 
 #: What a transaction is made of.
-Work = Append | Revise | Settle | Begin | TryWrite
+Work = Append | Revise | Settle | Begin | Keep | TakeClaim | TryWrite
 #: What the service says.
 Told = Work | Part | AppendParts | DropParts
 
@@ -132,7 +157,13 @@ class Revised(msgspec.Struct, array_like=True, tag=True):
 class Begun(msgspec.Struct, array_like=True, tag=True):
     """How far the reader is."""
 
-    progress: Progress
+    progress: ReaderState
+
+
+class Claimed(msgspec.Struct, array_like=True, tag=True):
+    """Token of the claim."""
+
+    token: int
 
 
 class Done(msgspec.Struct, array_like=True, tag=True):
@@ -155,10 +186,19 @@ class Refused(msgspec.Struct, array_like=True, tag=True):
 
 
 _ERRORS = {
-    error.__name__: error for error in (StoreError, StoreUnavailable, StoreUnanswered, StoreDamaged, StoreMismatch)
+    error.__name__: error
+    for error in (
+        StoreError,
+        StoreUnavailable,
+        StoreUnanswered,
+        StoreDamaged,
+        StoreMismatch,
+        NoteChanged,
+        ClaimLost,
+    )
 }
 
-Answer = Receipts | Revised | Begun | Done | Refused
+Answer = Receipts | Revised | Begun | Claimed | Done | Refused
 
 
 class Committed(msgspec.Struct, array_like=True):

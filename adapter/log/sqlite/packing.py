@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from adapter.log.protocol import NewEntry
+from adapter.log.protocol import NewEntry, Note
 from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.storing import cut
 from adapter.model import renamed
@@ -36,6 +36,8 @@ class Packed:
     #: ``raw`` is empty, and so is ``event`` where there is one.
     entries: list[NewEntry] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    #: To be kept with them.
+    note: Note | None = None
     #: The last run that was looked into: its first entry, events and native bytes.
     _unpacked: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
 

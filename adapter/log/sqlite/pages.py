@@ -34,7 +34,7 @@ _TABLES = {
     "NT": "source",
     "NTIITIII": "reader",
 }
-_WITHOUT_ROWID = {"BIII": "identity", "IIIiT": "held", "TT": "note"}
+_WITHOUT_ROWID = {"BIII": "identity", "IIIiT": "held", "TT": "note", "TTI": "note"}
 
 
 class Row(NamedTuple):

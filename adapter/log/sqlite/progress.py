@@ -7,9 +7,10 @@ import sqlite3
 import orjson
 
 from adapter.errors import StoreError
-from adapter.log.protocol import Progress, Settlement
+from adapter.log.protocol import ReaderState, Settlement
+from adapter.log.sqlite.notes import check_token
 
-#: Parameter: the reader's name. The columns of `Progress`, in order.
+#: Parameter: the reader's name. The columns of `ReaderState`, in order.
 PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NOT NULL),
@@ -29,14 +30,19 @@ AND position IN (SELECT value FROM json_each(?2))
 """
 
 
-def read_progress(connection: sqlite3.Connection, reader: str) -> Progress | None:
+def read_progress(connection: sqlite3.Connection, reader: str) -> ReaderState | None:
     """How far a reader is; ``None`` if it was never seen."""
     row = connection.execute(PROGRESS, (reader,)).fetchone()
-    return None if row is None else Progress(*row)
+    return None if row is None else ReaderState(*row)
 
 
-def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str) -> Progress:
-    """Make a reader known, or begin a new epoch of one whose filter changed, as `adapter.log.protocol.Log.begin`."""
+def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str, token: int) -> ReaderState:
+    """Make a reader known, or begin a new epoch of one whose filter changed, as `adapter.log.protocol.Progress.begin`.
+
+    Raises:
+        ClaimLost: ``token`` is not that of the latest claim.
+    """
+    check_token(connection, reader, token)
     known = read_progress(connection, reader)
     if known is None:
         row = (reader, cursor, filter)
@@ -58,9 +64,11 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
     for nothing, but its cursor and held rows hold.
 
     Raises:
+        ClaimLost: its token is not that of the latest claim; nothing was stored.
         StoreError: the reader was never begun; nothing was stored.
     """
     name = settlement.reader
+    check_token(connection, name, settlement.token)
     updated = connection.execute(
         "UPDATE reader SET cursor = max(cursor, ?2), matched = max(matched, iif(epoch = ?3, ?4, 0)),"
         " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0))"

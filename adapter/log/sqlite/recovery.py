@@ -390,8 +390,9 @@ class _Writing:
             self._connection.execute("INSERT OR IGNORE INTO reader VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
         held = [row.values for row in self._found.rows("held") if row.values[0] in known]
         self._connection.executemany("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", held)
-        notes = [row.values for row in self._found.rows("note")]
-        self._connection.executemany("INSERT OR IGNORE INTO note VALUES (?, ?)", notes)
+        # Of version 3 and older they have no version of their own.
+        notes = [(*row.values, 1)[:3] for row in self._found.rows("note")]
+        self._connection.executemany("INSERT OR IGNORE INTO note VALUES (?, ?, ?)", notes)
 
 
 class _Ordered:

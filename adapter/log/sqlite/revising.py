@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from adapter.errors import StoreError
-from adapter.log.protocol import Note, Revision
+from adapter.log.protocol import Revision
 from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.storing import Row, store_contents, store_entries
 
@@ -24,7 +24,6 @@ CROSS JOIN entry AS latest ON latest.position = coalesce(
 )
 """
 _INSERT_REVISIONS = "INSERT INTO revision (first, position) SELECT value, ?2 + key FROM json_each(?1)"
-_KEEP = "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
 
 
 class Standing(NamedTuple):
@@ -79,8 +78,3 @@ def store_revisions(
     store_entries(connection, position, bytes.fromhex("".join([one.uid for one in standing])), rows)
     connection.execute(_INSERT_REVISIONS, (orjson.dumps([one.first for one in revisions]).decode(), position))
     store_contents(connection, compression, position, [one.event for one in revisions])
-
-
-def keep_note(connection: sqlite3.Connection, note: Note) -> None:
-    """Keep a note in the place of the one before it."""
-    connection.execute(_KEEP, note)

@@ -9,7 +9,8 @@ that is part of the log, since nothing is readable without it. ``identity`` is t
 found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
 
 ``revision`` says of events that were read again where their later entries stand, and ``quarantined`` finds what has no
-event, without costing the others anything. ``note`` has texts that parts of the service keep for themselves.
+event, without costing the others anything. ``note`` has texts that parts of the service keep for themselves, and
+``claim`` the tokens of those who do what only one may do.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from adapter.errors import StoreDamaged, StoreError, StoreMismatch, StoreUnavail
 #: "IdPa": how a file is known to be ours.
 APPLICATION = 0x49645061
 #: Raised with every change of the tables; an older file is taken from step to step by `STEPS`.
-VERSION = 3
+VERSION = 4
 
 _TABLES_2 = """
 CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, position)) WITHOUT ROWID;
@@ -39,6 +40,11 @@ CREATE INDEX quarantined ON entry (source, native_type, problem, received_at, si
 _TABLES_3 = """
 -- Arrival of the last entry that was stored by an older version, epoch seconds; no row: there is none.
 CREATE TABLE former (until INTEGER NOT NULL);
+"""
+
+_TABLES_4 = """
+-- How often something was claimed. A claim itself lasts as long as the log is open.
+CREATE TABLE claim (name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 # Keys that were on their way into identity get there, the later ones last.
@@ -58,7 +64,7 @@ SELECT max(latest) / 1000 FROM (
 """
 
 #: What a file needs to be of the next version, by the version that it has.
-STEPS = {1: _TABLES_2, 2: _TO_3}
+STEPS = {1: _TABLES_2, 2: _TO_3, 3: f"ALTER TABLE note ADD COLUMN version INTEGER NOT NULL DEFAULT 1;\n{_TABLES_4}"}
 
 TABLES = f"""
 CREATE TABLE dictionary (content BLOB NOT NULL);
@@ -115,7 +121,9 @@ CREATE TABLE held (
   PRIMARY KEY (reader, position)
 ) WITHOUT ROWID;
 CREATE INDEX held_due ON held (reader, due_at);
-{_TABLES_2}{_TABLES_3}"""
+{_TABLES_2}{_TABLES_3}{_TABLES_4}
+ALTER TABLE note ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+"""
 
 
 class UnreadableRow(Exception):

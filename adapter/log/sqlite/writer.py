@@ -88,7 +88,8 @@ class Inbox:
                         compressed = True
                     case DropParts():
                         self._arriving = Packed()
-                    case AppendParts():
+                    case AppendParts(note):
+                        self._arriving.note = note
                         self._add(self._arriving, COMMIT_WEIGHT)
                         self._arriving = Packed()
                     case _:

@@ -192,7 +192,7 @@ class Writing:
         if weight <= WHOLE or type(work) is not Append:
             self._hand(work, answer, weight, budget)
             return await answer
-        task = self._loop.create_task(self._hand_parts(work.entries, answer, weight, budget))
+        task = self._loop.create_task(self._hand_parts(work, answer, weight, budget))
         self._partings.add(task)
         task.add_done_callback(self._partings.discard)
         # Its time begins with the first part.
@@ -277,15 +277,13 @@ class Writing:
         if frames and self._line is not None:
             self._line.write(frames)
 
-    async def _hand_parts(
-        self, entries: list[NewEntry], answer: asyncio.Future[Answer], weight: int, budget: Budget
-    ) -> None:
+    async def _hand_parts(self, request: Append, answer: asyncio.Future[Answer], weight: int, budget: Budget) -> None:
         """A large request goes in parts, each when the one before is gone; others' works go in between."""
         try:
             async with self._parting:
                 line = self._line
                 try:
-                    for part in _parts(entries):
+                    for part in _parts(request.entries):
                         if line is None or line.transport.is_closing() or answer.done():
                             raise StoreUnavailable("the process that writes the log ended, or was too late")
                         frame = bytearray()
@@ -299,7 +297,7 @@ class Writing:
                     if line is not None and self._line is line:
                         self._tell(DropParts())
                     raise
-                self._hand(AppendParts(), answer, weight, budget)
+                self._hand(AppendParts(request.note), answer, weight, budget)
         except (Exception, MemoryError) as error:
             if not answer.done():
                 answer.set_exception(error if isinstance(error, StoreError) else StoreUnavailable(str(error)))

@@ -88,7 +88,7 @@ async def test_every_event_is_known_whichever_way_it_comes_again(path: Path, mak
             entries = await log.read(0)
             assert len(entries) == 164
             uids = {uid_text(entry.uid) for entry in entries}
-            assert [await log.find(entry.uid) for entry in entries] == list(range(1, 165))
+            assert [await log.latest(entry.uid) for entry in entries] == list(range(1, 165))
             sender = Sender(log)
             for way in ("rest", "http", "webhook"):
                 for body in bodies(way):

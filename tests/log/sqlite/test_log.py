@@ -29,7 +29,8 @@ class SqlitePlace:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "log.sqlite"
 
-    def open(self, **settings: float) -> AbstractAsyncContextManager[SqliteLog]:
+    def open(self, *, claim_seconds: float = 60.0, **settings: float) -> AbstractAsyncContextManager[SqliteLog]:
+        """Its claims last until it is closed."""
         return open_sqlite_log(self.path, dictionary=b'{"unified": }', **settings)  # type: ignore[arg-type]
 
 
@@ -49,8 +50,8 @@ async def test_a_log_of_a_newer_version_is_refused(place: SqlitePlace) -> None:
     async with place.open():
         pass
     with alone(place.path) as connection:
-        connection.execute("PRAGMA user_version = 4")
-    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 4 of the log, .* up to 3; run the newer program"):
+        connection.execute("PRAGMA user_version = 5")
+    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 5 of the log, .* up to 4; run the newer program"):
         async with place.open():
             pass
 

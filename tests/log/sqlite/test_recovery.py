@@ -48,7 +48,7 @@ async def fill(path: Path, entries: list[NewEntry]) -> None:
         for life in range(8):
             await log.append([new_entry(f"{life}-{number}", f"{life}-{number}") for number in range(2500)])
         corrected = orjson.dumps({"uid": uid_text(entries[9].uid), "corrected": 1})
-        await log.revise([Revision(10, 10, "LOGIN", "access.LOGOUT", corrected)], Note("job", "a note"))
+        await log.revise([Revision(10, 10, "LOGIN", "access.LOGOUT", corrected)], Note("job", "a note", 1))
         await log.begin("sink:soc", 0, "f")
         rows = [Held(5, 1, None, "gone"), Held(7, 2, 9, "503")]
         await log.settle(Settlement("sink:soc", 1, 4000, matched=4000, delivered=3998, hold=rows))
@@ -126,7 +126,7 @@ async def test_of_a_log_in_order_nothing_is_lost(
         assert progress is not None
         assert (progress.cursor, progress.matched, progress.held, progress.dead) == (4000, 4000, 1, 1)
         assert await log.held("sink:soc") == [Held(7, 2, 9, "503"), Held(5, 1, None, "gone")]
-        assert await log.noted("job") == "a note"
+        assert await log.noted("job") == Note("job", "a note", 1)
         assert await log.latest(entries[9].uid) == len(before)
         assert await log.position_at(before[3000].entry.received_at) == 3000
         # Known by all their keys, and the log goes on.
@@ -192,7 +192,7 @@ async def test_pages_anywhere(
         for start in range(0, 6000, 1000):
             await log.append(made[1][start : start + 1000])
         for one in made[1][:6000:13]:
-            assert await log.find(one.uid) is not None
+            assert await log.latest(one.uid) is not None
 
 
 def header_gone(path: Path) -> None:
