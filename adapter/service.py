@@ -7,10 +7,13 @@ stop finishes the requests that are being answered, settles what sinks have sent
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -41,22 +44,24 @@ from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.slots import Slots
 from adapter.counts import Counts
-from adapter.delivery.loop import Delivery, open_delivery
+from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.errors import ConfigError
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
-from adapter.log.protocol import Store
+from adapter.log.protocol import Claim, Store
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
+from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings, SourceSettings
-from adapter.sinks.settings import open_sink
+from adapter.sinks.protocol import Sink
+from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
@@ -128,8 +133,10 @@ async def open_service(
         opening_search = open_search(search_file, log, log_file, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
-        delivering = _open_deliveries(settings, log, tables.catalogue, hints)
-        deliveries = await stack.enter_async_context(delivering) if sinks else []
+        # Tells it apart from others that have the log open.
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
+        deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
         counts = Counts()
         server = settings.server
@@ -235,9 +242,10 @@ def _warnings(tables: Tables) -> list[str]:
 
 @asynccontextmanager
 async def _open_deliveries(
-    settings: Settings, log: Store, catalogue: Catalogue, hints: Hints
-) -> AsyncIterator[list[Delivery]]:
-    """A delivery for each sink. They end side by side: one receiver that hangs holds up no other."""
+    settings: Settings, log: Store, catalogue: Catalogue, hints: Hints, owner: str
+) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
+    """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
+    up no other."""
     selections = []
     for one in settings.sinks:
         filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
@@ -245,18 +253,25 @@ async def _open_deliveries(
         for hint in hints.of(filter.terms):
             _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
     stacks: list[AsyncExitStack] = []
-    deliveries: list[Delivery] = []
+    deliveries: dict[str, Ownership[Delivery]] = {}
     try:
         for one, selection in zip(settings.sinks, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
             sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
-            opened = open_delivery(one, sink, log, selection, patience=settings.server.drain)
-            deliveries.append(await stack.enter_async_context(opened))
+            deliver = partial(_deliver, one, sink, log, selection, patience=settings.server.drain)
+            opened = open_ownership(log, reader_name(one.name), owner, deliver)
+            deliveries[one.name] = await stack.enter_async_context(opened)
         yield deliveries
     finally:
         for error in await asyncio.gather(*(stack.aclose() for stack in stacks), return_exceptions=True):
             if error is not None:
                 _log.error("sink_end_failed", exc_info=error)
+
+
+def _deliver(
+    settings: SinkSettings, sink: Sink, log: Store, selection: Selection, claim: Claim, *, patience: float
+) -> AbstractAsyncContextManager[Delivery]:
+    return open_delivery(settings, sink, log, selection, token=claim.token, patience=patience)
 
 
 async def _listen(stack: AsyncExitStack, runner: Runner, host: str, port: int) -> int:

@@ -17,6 +17,7 @@ from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery
 from adapter.formats.text import harmless
 from adapter.log.protocol import Store
+from adapter.ownership import Ownership
 from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.job import State as JobState
 from adapter.renormalization.renormalizing import Renormalization
@@ -106,8 +107,9 @@ def read_commits(commits: Commits) -> Iterator[Metric]:
     yield _histogram("commit_seconds", "Seconds that one commit of the log took, sync included", commits.seconds)
 
 
-def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
-    """How it stands with each sink."""
+def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric]:
+    """How it stands with each sink; of those to which another service delivers, that alone."""
+    owned = GaugeMetricFamily("idp_adapter_sink_owned", "1 if this service delivers to it", labels=["sink"])
     matched = CounterMetricFamily("idp_adapter_sink_matched", "Events that the filter took", labels=["sink"])
     delivered = CounterMetricFamily("idp_adapter_sink_delivered", "Events that the receiver has", labels=["sink"])
     now = {
@@ -121,7 +123,11 @@ def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
         )
     }
     state = GaugeMetricFamily("idp_adapter_sink_state", "1 for what the sink is doing", labels=["sink", "state"])
-    for delivery in deliveries:
+    for sink, ownership in deliveries.items():
+        delivery = ownership.present
+        owned.add_metric([sink], delivery is not None)
+        if delivery is None:
+            continue
         shot = delivery.snapshot()
         matched.add_metric([shot.name], shot.counts.matched)
         delivered.add_metric([shot.name], shot.counts.delivered)
@@ -130,7 +136,7 @@ def read_sinks(deliveries: Iterable[Delivery]) -> Iterator[Metric]:
         now["lag"].add_metric([shot.name], shot.lag)
         for one in State:
             state.add_metric([shot.name, one], one == shot.state)
-    yield from (matched, delivered, *now.values(), state)
+    yield from (owned, matched, delivered, *now.values(), state)
 
 
 def read_mappings(tables: Tables) -> Iterator[Metric]:

@@ -62,7 +62,8 @@ class Counts:
 class Ledger:
     """The progress of one sink, with what is not settled yet."""
 
-    def __init__(self, reader: str, progress: ReaderState) -> None:
+    def __init__(self, reader: str, progress: ReaderState, token: int = 0) -> None:
+        """``token``: of the claim under which it settles."""
         #: As of the last settlement that was made, on disk or on its way there.
         self.cursor = progress.cursor
         self.held = progress.held
@@ -72,6 +73,7 @@ class Ledger:
         #: Positions whose held rows are not to be tried now: on their way, or their end is not on disk yet.
         self.busy: set[int] = set()
         self._reader = reader
+        self._token = token
         self._epoch = progress.epoch
         self._matched = progress.matched
         self._delivered = progress.delivered
@@ -167,6 +169,7 @@ class Ledger:
             skipped=self._skipped,
             hold=hold + again,
             release=ended,
+            token=self._token,
         )
 
     def commit(self) -> None:

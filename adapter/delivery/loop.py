@@ -26,7 +26,7 @@ from adapter.delivery.line import Line
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
-from adapter.errors import StoreError
+from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import ReaderState, Store
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings
@@ -63,6 +63,7 @@ class Delivery:
         log: Store,
         selection: Selection,
         progress: ReaderState,
+        token: int,
         *,
         probe: float,
         clock: Callable[[], float],
@@ -77,7 +78,7 @@ class Delivery:
         self._epoch = progress.epoch
         self._window = window
         self._log = log
-        self._ledger = ledger = Ledger(reader, progress)
+        self._ledger = ledger = Ledger(reader, progress, token)
         self._health = Health(name, window=window, probe=probe, now=now, random_source=random_source)
         line = Line(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
         policy = AnswerPolicy(name, settings.retry, now=now, random_source=random_source)
@@ -104,12 +105,15 @@ class Delivery:
     @asynccontextmanager
     async def run(self, patience: float) -> AsyncIterator[None]:
         """Read and send; at the end send nothing more, wait up to ``patience`` seconds for answers, and settle what is
-        known then."""
+        known then. Left with `ClaimLost` it waits for nothing."""
         settling = self._start(self._settle)
         others = [self._start(job) for job in [self._fetcher.read_on, self._fetcher.take_up]]
         others += [self._start(self._sender.work) for _ in range(self._window)]
         try:
             yield
+        except ClaimLost:
+            patience = 0
+            raise
         finally:
             await self._sender.close(patience)
             for task in others:
@@ -152,6 +156,7 @@ async def open_delivery(
     log: Store,
     selection: Selection,
     *,
+    token: int = 0,
     patience: float = 10.0,
     probe: float = PROBE,
     clock: Callable[[], float] = time.time,
@@ -159,10 +164,12 @@ async def open_delivery(
 ) -> AsyncIterator[Delivery]:
     """Deliver to a sink while the context lasts; at its end wait up to ``patience`` seconds for answers.
 
+    ``token`` is that of the claim of `reader_name`, under which all progress is stored; 0 where it was never claimed.
     ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,
     ``random_source`` a number from 0 to 1.
 
     Raises:
+        ClaimLost: somebody else delivers to it.
         StoreError: the sink's progress cannot be read or begun.
     """
     reader = reader_name(settings.name)
@@ -177,7 +184,9 @@ async def open_delivery(
                 cursor = await log.position_at(int(begin.timestamp() * 1000))
     else:
         cursor = progress.cursor
-    progress = await log.begin(reader, cursor, selection.text)
-    delivery = Delivery(settings, sink, log, selection, progress, probe=probe, clock=clock, random_source=random_source)
+    progress = await log.begin(reader, cursor, selection.text, token)
+    delivery = Delivery(
+        settings, sink, log, selection, progress, token, probe=probe, clock=clock, random_source=random_source
+    )
     async with delivery.run(patience):
         yield delivery

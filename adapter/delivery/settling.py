@@ -10,7 +10,7 @@ import structlog
 
 from adapter.delivery.ledger import Ledger
 from adapter.delivery.line import Line
-from adapter.errors import StoreError
+from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import Progress
 
 #: Answers are settled within this time, seconds.
@@ -82,6 +82,10 @@ class Settler:
                 try:
                     await self._log.settle(settlement)
                     break
+                except ClaimLost as error:
+                    # Whoever delivers now knows what was settled, and sends the rest again.
+                    _log.warning("sink_claim_lost", sink=self._name, problem=str(error))
+                    return False
                 except StoreError as error:
                     _log.warning("sink_store_failed", sink=self._name, problem=str(error))
                     await asyncio.sleep(STORE_WAIT)

@@ -109,10 +109,12 @@ async def delivering(
     patience: float = 1.0,
     probe: float = 0.01,
     clock: Callable[[], float] = time.time,
+    token: int = 0,
 ) -> AsyncIterator[Delivery]:
     settings = SinkSettings.model_validate({"name": name, "kind": "told", "from": begin, "retry": retry})
     selection = Selection(Filter.from_settings(filter or {}, CATALOGUE), revisions=revisions)
-    async with open_delivery(settings, sink, log, selection, patience=patience, probe=probe, clock=clock) as delivery:
+    opened = open_delivery(settings, sink, log, selection, token=token, patience=patience, probe=probe, clock=clock)
+    async with opened as delivery:
         yield delivery
     check_law(delivery)
 

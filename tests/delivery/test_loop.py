@@ -10,7 +10,8 @@ import pytest
 
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
-from adapter.errors import StoreUnanswered, StoreUnavailable
+from adapter.errors import ClaimLost, StoreUnanswered, StoreUnavailable
+from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Held, Revision, Settlement, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never, Stop
@@ -658,3 +659,33 @@ async def test_after_the_clock_is_set_forward_what_is_held_is_due(log: Store) ->
     async with delivering(log, sink, retry=[7200.0], clock=clock) as delivery:
         await caught_up(delivery)
     assert sink.delivered == [1]
+
+
+async def test_a_delivery_whose_claim_is_lost_ends_and_the_next_one_sends_what_was_not_settled() -> None:
+    memory = Memory()
+    async with open_memory_log(memory) as log, open_memory_log(memory) as other:
+        await append(log, 50)
+        first = await log.claim("sink:soc", "a")
+        assert first is not None
+        answered = asyncio.Event()
+
+        async def wait(_: Entry) -> Answer:
+            await answered.wait()
+            return DELIVERED
+
+        slow, quick = Told(wait), Told()
+        with pytest.raises(ClaimLost):
+            async with delivering(log, slow, token=first.token) as delivery:
+                await until(lambda: len(slow.sent) == slow.window)
+                await log.release(first)
+                second = await other.claim("sink:soc", "b")
+                assert second is not None
+                answered.set()
+                await until(lambda: len(slow.delivered) >= slow.window, delivery)
+                raise ClaimLost("sink:soc")
+        assert second is not None
+        async with delivering(other, quick, token=second.token) as delivery:
+            await until(lambda: quick.delivered == numbers(1, 50), delivery)
+        await check_settled_law(other)
+        # What the first one had in flight came twice, no more.
+        assert len(slow.delivered) <= 2 * slow.window
