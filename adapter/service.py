@@ -50,8 +50,8 @@ from adapter.errors import ConfigError
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
+from adapter.log.opening import file_of, file_url, open_store
 from adapter.log.protocol import Claim, Store
-from adapter.log.sqlite.log import open_sqlite_log
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.ownership import Ownership, open_ownership
@@ -123,14 +123,15 @@ async def open_service(
         admin_token, admin_generated = _admin_token(folder, settings)
         access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
 
-        log_file, search_file = folder / "log.sqlite", folder / "search.sqlite"
-        if not new_log:
+        stored_at = settings.store.url
+        log_url = file_url(folder / "log.sqlite") if stored_at is None else stored_at.get_secret_value()
+        log_file, search_file = file_of(log_url), folder / "search.sqlite"
+        if log_file is not None and not new_log:
             refuse_lost_log(log_file, search_file)
-        # A log keeps the dictionary it was made with.
-        dictionary = b"" if log_file.exists() else make_dictionary(tables.values())
-        opening = open_sqlite_log(log_file, dictionary=dictionary, commit_timeout=settings.data.commit_timeout)
+        timeout = settings.data.commit_timeout
+        opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
         log = await stack.enter_async_context(opening)
-        opening_search = open_search(search_file, log, log_file, timeout=settings.feed.question_timeout)
+        opening_search = open_search(search_file, log, log_url, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
         # Tells it apart from others that have the log open.

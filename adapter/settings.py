@@ -13,7 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +32,7 @@ from pydantic_settings import (
 )
 
 from adapter.errors import ConfigError
+from adapter.log.opening import check_url
 from adapter.section import Section
 from adapter.sinks.settings import AnySinkSettings, OutgoingSettings, SinkSettings
 
@@ -155,6 +165,26 @@ class Data(Section):
     )
 
 
+class StoreSettings(Section):
+    """Where the log lies."""
+
+    url: SecretStr | None = Field(
+        None,
+        description="sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/DATABASE, over which several services may run; "
+        "default: a file of the data folder",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            try:
+                check_url(url.get_secret_value())
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return url
+
+
 class Auth(Section):
     """The administrator, who may do everything."""
 
@@ -247,6 +277,7 @@ class Settings(BaseSettings):
 
     server: Server = Server()
     data: Data = Data()
+    store: StoreSettings = StoreSettings()
     auth: Auth = Auth()
     keys: tuple[KeySettings, ...] = ()
     mappings: Mappings = Mappings()

@@ -199,3 +199,13 @@ def test_a_wrong_setting_of_a_sink_is_named_by_its_place() -> None:
     assert complaint('[[sinks]]\nname = "soc"\nkind = "pigeon"\n') == (
         "adapter.toml: sinks[1]: no kind of sink is called 'pigeon'; there are: file, webhook"
     )
+
+
+def test_the_address_of_the_log_is_checked_and_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "adapter.toml"
+    file.write_text('[store]\nurl = "mysql://root:hunter2@db/x"\n')
+    with pytest.raises(ConfigError, match=r"store\.url: .* begins with sqlite:/// or postgresql://") as refused:
+        load_settings(file)
+    assert "hunter2" not in str(refused.value)
+    file.write_text('[store]\nurl = "postgresql://root:hunter2@db/x"\n')
+    assert "hunter2" not in repr(load_settings(file))

@@ -6,7 +6,7 @@ An engine implements all of them (`Store`). ``tests/log/conformance.py`` defines
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -82,6 +82,16 @@ class Revision(NamedTuple):
     #: Unified type and event (JSON bytes).
     type: str
     event: bytes
+
+
+class EventRow(NamedTuple):
+    """What of an `Entry` those need who read nothing but events."""
+
+    position: int
+    uid: bytes
+    revision: int
+    received_at: int
+    event: bytes | None
 
 
 class Note(NamedTuple):
@@ -381,6 +391,21 @@ class Condition(Protocol):
     def damaged(self) -> str | None:
         """What is wrong with the log's files, with the name of the file, once anybody has met it: while reading, while
         writing, or in the background. Stays until the log is opened again; nothing is stored meanwhile."""
+
+
+class Events(Protocol):
+    """The events of a log, for a process beside the service: without an event loop, and for reading alone."""
+
+    def each(self, after: int, until: int) -> Iterator[EventRow]:
+        """Entries with ``after < position <= until``, ascending, up to about 8 MiB of events; few of them are in memory
+        at a time.
+
+        Raises:
+            StoreError: they cannot be read now.
+        """
+
+    def before(self, uid: bytes, position: int) -> int | None:
+        """Position of the entry of an event that stood for it before the one at ``position``."""
 
 
 class Store(Log, Summaries, Progress, Notes, Claims, Condition, Protocol):

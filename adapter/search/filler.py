@@ -1,6 +1,7 @@
-"""The process that fills the search database from the log: ``python -m adapter.search.filler SEARCH LOG``.
+"""The process that fills the search database from the log: ``python -m adapter.search.filler SEARCH``.
 
-It reads heads of the log from standard input, one a line, and fills that far. On standard output it answers with the
+On standard input it gets the address of the log in one line, since that may hold a password; then heads of the log, one
+a line, and it fills that far. On standard output it answers with the
 position it reached, first on opening and then after each commit, or with ``!`` and the reason when the search
 database is to be thrown away; then it ends. It ends, too, when its input does: with the service that started it.
 """
@@ -12,9 +13,10 @@ import os
 import select
 import sys
 from pathlib import Path
+from typing import IO
 
-from adapter.log.sqlite.history import find_before
-from adapter.log.sqlite.reading import Reader, each_event, open_reader
+from adapter.log.opening import open_events
+from adapter.log.protocol import Events
 from adapter.search.store import Store, Unusable
 from adapter.subprocesses import begin, run
 
@@ -24,7 +26,7 @@ BATCH = 10_000
 NICENESS = 15
 
 
-def check_origin(store: Store, log: Reader) -> None:
+def check_origin(store: Store, log: Events) -> None:
     """See that the search database was filled from this log.
 
     Raises:
@@ -32,12 +34,12 @@ def check_origin(store: Store, log: Reader) -> None:
     """
     if store.position == 0:
         return
-    last = next(each_event(log, store.position - 1, store.position), None)
+    last = next(log.each(store.position - 1, store.position), None)
     if last is None or (last.uid, last.received_at) != (store.uid, store.received_at):
         raise Unusable("filled from another log")
 
 
-def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
+def fill(store: Store, log: Events, head: int, *, batch: int = BATCH) -> bool:
     """Take in the next batch of entries up to ``head``; whether there was any.
 
     Raises:
@@ -47,8 +49,7 @@ def fill(store: Store, log: Reader, head: int, *, batch: int = BATCH) -> bool:
     """
     if store.position >= head:
         return False
-    entries = each_event(log, store.position, min(head, store.position + batch))
-    store.add(entries, lambda uid, position: find_before(log, uid, position))
+    store.add(log.each(store.position, min(head, store.position + batch)), log.before)
     return True
 
 
@@ -65,22 +66,30 @@ def main() -> None:
     begin()
     _step_back()
     gc.disable()  # a batch is many objects and no cycles
-    search, log_path = (Path(argument) for argument in sys.argv[1:])
+    search = Path(sys.argv[1])
     # Unbuffered, so that nothing lies unseen when select is asked.
-    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads, open_reader(log_path, cache=256) as log:
-        try:
-            store = Store(search)
-            check_origin(store, log)
-            _answer(str(store.position))
-            while line := heads.readline():
-                head = int(line)
-                while fill(store, log, head):
-                    _answer(str(store.position))
-                    if select.select([heads], [], [], 0)[0]:
-                        break  # a farther head, or the end
-            store.close()
-        except Unusable as reason:
-            _answer(f"! {reason}")
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads:
+        url = heads.readline().decode().rstrip("\n")
+        if not url:
+            return
+        with open_events(url) as log:
+            _fill_as_told(search, log, heads)
+
+
+def _fill_as_told(search: Path, log: Events, heads: IO[bytes]) -> None:
+    try:
+        store = Store(search)
+        check_origin(store, log)
+        _answer(str(store.position))
+        while line := heads.readline():
+            head = int(line)
+            while fill(store, log, head):
+                _answer(str(store.position))
+                if select.select([heads], [], [], 0)[0]:
+                    break  # a farther head, or the end
+        store.close()
+    except Unusable as reason:
+        _answer(f"! {reason}")
 
 
 def _answer(text: str) -> None:

@@ -29,10 +29,10 @@ REPORTING = 5.0
 class Filling:
     """The search database's way from behind the log to its head."""
 
-    def __init__(self, path: Path, log: Log, log_path: Path) -> None:
+    def __init__(self, path: Path, log: Log, log_url: str) -> None:
         self._path = path
         self._log = log
-        self._log_path = log_path
+        self._log_url = log_url
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._asked = asyncio.Event()
@@ -98,7 +98,7 @@ class Filling:
 
     async def _run_filler(self) -> int:
         """Run one filler to its end; its exit code."""
-        async with _open_filler(self._path, self._log_path) as process:
+        async with _open_filler(self._path, self._log_url) as process:
             self._process = process
             telling = asyncio.create_task(self._tell(process))
             try:
@@ -155,16 +155,17 @@ class Filling:
 
 
 @contextlib.asynccontextmanager
-async def _open_filler(path: Path, log_path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _open_filler(path: Path, log_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A running filler; it is ended by the end of its input, or killed if that takes too long."""
     process = await asyncio.create_subprocess_exec(
-        *command("adapter.search.filler", str(path), str(log_path)),
+        *command("adapter.search.filler", str(path)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=environment(),
     )
     assert process.stdin is not None
     try:
+        process.stdin.write(f"{log_url}\n".encode())
         yield process
     finally:
         process.stdin.close()

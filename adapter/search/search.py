@@ -228,12 +228,12 @@ class Search:
 
 @contextlib.asynccontextmanager
 async def open_search(
-    path: Path, log: Log, log_path: Path, *, timeout: float = TIMEOUT, readers: int = READERS
+    path: Path, log: Log, log_url: str, *, timeout: float = TIMEOUT, readers: int = READERS
 ) -> AsyncIterator[Search]:
-    """Search over the log, kept in the file ``path`` and filled by a process of its own from the log's file
-    ``log_path``. The file may be removed at any time while this is closed; whatever is wrong with it, it is built
+    """Search over the log, kept in the file ``path`` and filled by a process of its own from the log at
+    ``log_url``. The file may be removed at any time while this is closed; whatever is wrong with it, it is built
     again. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time, each by another caller."""
-    filling = Filling(path, log, log_path)
+    filling = Filling(path, log, log_url)
     running = asyncio.create_task(filling.run())
     search = Search(path, log, filling, timeout=timeout, readers=readers)
     try:

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from adapter.log.sqlite.reading import EventRow
+from adapter.log.protocol import EventRow
 from adapter.search_fields import MAPPED, SYSTEM, address_bytes, search_fields
 
 APPLICATION_ID = 0x69647073  # "idps"

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from adapter.log.sqlite.reading import EventRow
+from adapter.log.protocol import EventRow
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
 from adapter.model import EventDict
 

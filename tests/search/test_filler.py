@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from adapter.log.opening import file_url
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.subprocesses import command, environment
 from tests.delivery.parts import append
@@ -29,8 +30,12 @@ async def log_file(tmp_path: Path) -> AsyncIterator[Path]:
 
 def filler(search: Path, log: Path) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    arguments = command("adapter.search.filler", str(search), str(log))
-    return subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment())
+    arguments = command("adapter.search.filler", str(search))
+    process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment())
+    assert process.stdin is not None
+    process.stdin.write(f"{file_url(log)}\n".encode())
+    process.stdin.flush()
+    return process
 
 
 def complaint(process: subprocess.Popen[bytes], said: bytes = b"") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter.filter import Filter
-from adapter.log.sqlite.reading import EventRow
+from adapter.log.protocol import EventRow
 from adapter.model import EventDict
 from adapter.search import store
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest

@@ -18,6 +18,7 @@ import pytest
 
 from adapter.errors import RequestError
 from adapter.filter import Filter
+from adapter.log.opening import file_url
 from adapter.log.protocol import Log, NewEntry
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.cursor import Order
@@ -42,7 +43,7 @@ class Place:
     async def open(self, *, timeout: float = 30.0) -> AsyncIterator[tuple[Log, Search]]:
         async with (
             open_sqlite_log(self.log_path, dictionary=b"") as log,
-            open_search(self.search_path, log, self.log_path, timeout=timeout) as search,
+            open_search(self.search_path, log, file_url(self.log_path), timeout=timeout) as search,
         ):
             yield log, search
 
@@ -257,13 +258,14 @@ async def test_the_filler_ends_when_its_input_ends(place: Place) -> None:
 
 _A_SERVICE = """
 import asyncio, pathlib, sys
+from adapter.log.opening import file_url
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.search import open_search
 
 async def main(folder):
     async with (
         open_sqlite_log(folder / "log.sqlite") as log,
-        open_search(folder / "search.sqlite", log, folder / "log.sqlite") as search,
+        open_search(folder / "search.sqlite", log, file_url(folder / "log.sqlite")) as search,
     ):
         await search.wait(log.head)
         print(search.filler, flush=True)

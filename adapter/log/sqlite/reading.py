@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 
-from adapter.log.protocol import READ_SIZE
+from adapter.log.protocol import READ_SIZE, EventRow
 from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.index import FIND_UID
 from adapter.log.sqlite.schema import READ_ERRORS, UnreadableRow, check_version, reading_uri, store_error
@@ -91,16 +90,6 @@ _STRETCH_RUNS = """
 SELECT position, lengths, content FROM event
 WHERE position >= (SELECT max(position) FROM event WHERE position <= ?) AND position <= ? ORDER BY position
 """
-
-
-class EventRow(NamedTuple):
-    """What of an `Entry` those need who read nothing but events."""
-
-    position: int
-    uid: bytes
-    revision: int
-    received_at: int
-    event: bytes | None
 
 
 def make_entries(compression: Compression, row: tuple[str | bytes | None, ...]) -> list[Entry]:

@@ -1,0 +1,78 @@
+"""Where a log lies, and the engine that opens it there.
+
+The address of a log is a URL. Its scheme names the engine: a folder beside this file, with an ``opening.py`` that holds
+``open_store`` and ``open_events`` as here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote, unquote
+
+from adapter.errors import ConfigError
+from adapter.log.protocol import Events, Store
+
+#: The engine of each scheme.
+_ENGINES = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+#: What the address of a file begins with.
+_FILE = "sqlite:///"
+
+
+def file_url(path: Path) -> str:
+    """The address of a log in a file."""
+    return _FILE + quote(str(path.absolute()))
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a log; ``None`` if it lies in no file."""
+    return Path(unquote(url.removeprefix(_FILE))) if url.startswith(_FILE) else None
+
+
+def check_url(url: str) -> None:
+    """
+    Raises:
+        ConfigError: this is no address of a log. The text does not repeat it, since it may hold a password.
+    """
+    scheme = url.partition("://")[0]
+    if "://" not in url or scheme not in _ENGINES:
+        raise ConfigError("no address of a log; one begins with sqlite:/// or postgresql://")
+    if _ENGINES[scheme] == "sqlite" and not (url.startswith(_FILE) and url.removeprefix(_FILE).strip("/")):
+        raise ConfigError("no file; one is named as sqlite:///folder/log.sqlite, or sqlite:////srv/folder/log.sqlite")
+
+
+def open_store(
+    url: str, *, dictionary: Callable[[], bytes], commit_timeout: float
+) -> AbstractAsyncContextManager[Store]:
+    """Open a log; make it if there is none. ``dictionary`` gives text like that of the events to come (bytes of their
+    JSON), by which they are compressed better; a log keeps the one it was made with. ``commit_timeout``: seconds after
+    which a commit without an answer is given up on.
+
+    Raises:
+        ConfigError: this is no address of a log.
+        StoreMismatch: what lies there is not a log, or of a newer version.
+        StoreUnavailable: it cannot be opened now.
+        StoreError: it is damaged.
+    """
+    opened: AbstractAsyncContextManager[Store] = _engine(url).open_store(
+        url, dictionary=dictionary, commit_timeout=commit_timeout
+    )
+    return opened
+
+
+def open_events(url: str) -> AbstractContextManager[Events]:
+    """Open the log for a process without an event loop that reads its events.
+
+    Raises:
+        ConfigError, StoreMismatch, StoreUnavailable, StoreError: as `open_store`; or there is none.
+    """
+    opened: AbstractContextManager[Events] = _engine(url).open_events(url)
+    return opened
+
+
+def _engine(url: str) -> ModuleType:
+    check_url(url)
+    return import_module(f"adapter.log.{_ENGINES[url.partition('://')[0]]}.opening")
