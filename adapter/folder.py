@@ -5,28 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.errors import ConfigError
+from adapter.tokens import Tokens, tokens_from_json
 
 _LOCK = "lock"
 _TOKENS = "tokens.json"
 _SERVICE = "service.json"
-
-
-@dataclass(slots=True, frozen=True)
-class Tokens:
-    """The tokens that were generated, because none were set."""
-
-    #: The administrator's; ``None`` if it is set elsewhere.
-    admin: str | None
-    #: By the key of the source.
-    sources: dict[str, str]
 
 
 @contextmanager
@@ -93,11 +82,10 @@ def read_tokens(folder: Path) -> Tokens:
     Raises:
         ConfigError: the file is not what this program wrote.
     """
-    stored = _read(folder / _TOKENS)
-    admin, sources = stored.get("admin"), stored.get("sources", {})
-    if not isinstance(sources, dict) or not isinstance(admin, str | None):
-        raise ConfigError(f"{folder / _TOKENS}: does not hold tokens; remove it to have new ones made")
-    return Tokens(admin, {str(key): str(token) for key, token in sources.items()})
+    try:
+        return tokens_from_json(_read(folder / _TOKENS))
+    except ValueError as error:
+        raise ConfigError(f"{folder / _TOKENS}: {error}; remove it to have new ones made") from None
 
 
 def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
@@ -108,14 +96,11 @@ def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
         ConfigError: the file is not what this program wrote, or cannot be written.
     """
     known = read_tokens(folder)
-    tokens = Tokens(
-        admin=known.admin or (secrets.token_urlsafe(24) if admin else None),
-        sources=known.sources | {key: secrets.token_urlsafe(24) for key in sources if key not in known.sources},
-    )
+    tokens = known.with_missing(admin=admin, sources=sources)
     file = folder / _TOKENS
     try:
         if tokens != known:
-            _write(file, {"admin": tokens.admin, "sources": tokens.sources})
+            _write(file, tokens.as_json())
         elif file.exists():
             file.chmod(0o600)
     except OSError as error:

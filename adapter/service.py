@@ -54,6 +54,7 @@ from adapter.log.opening import file_of, file_url, open_store
 from adapter.log.protocol import Claim, Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
+from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
@@ -68,6 +69,7 @@ from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.tables.in_use import Tables
 from adapter.tables.watch import open_tables
+from adapter.tokens import Tokens, make_shared_tokens
 from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
 
@@ -119,10 +121,7 @@ async def open_service(
                 raise ConfigError(f"mappings.path: {place}: there is no such folder")
         tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
         configured = settings.sources or tuple(SourceSettings(name=name, provider=name) for name in tables)
-        sources = _open_sources(folder, configured, tables)
-        admin_token, admin_generated = _admin_token(folder, settings)
-        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
-
+        _check_providers(configured, tables)
         stored_at = settings.store.url
         log_url = file_url(folder / "log.sqlite") if stored_at is None else stored_at.get_secret_value()
         log_file, search_file = file_of(log_url), folder / "search.sqlite"
@@ -131,6 +130,17 @@ async def open_service(
         timeout = settings.data.commit_timeout
         opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
         log = await stack.enter_async_context(opening)
+        # Of services over one log each takes the tokens that any of them made.
+        is_shared = log_file is None
+        is_admin_set = settings.auth.admin_token is not None
+        missing = [source.key for source in configured if not source.token]
+        if is_shared:
+            generated = await make_shared_tokens(log, admin=not is_admin_set, sources=missing)
+        else:
+            generated = make_tokens(folder, admin=not is_admin_set, sources=missing)
+        sources = [_open_source(source, generated) for source in configured]
+        admin_token = _admin_token(settings, generated)
+        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
         opening_search = open_search(search_file, log, log_url, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
@@ -166,6 +176,7 @@ async def open_service(
         lookup = Lookup(log, search, lambda: tables.catalogue)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
+        neighbours: Neighbours | None = None
         operations = [
             ingest_operation(ingest_handler(intake, authenticated_sources, budget, limits, counts)),
             challenge_operation(challenge_handler(authenticated_sources)),
@@ -175,7 +186,7 @@ async def open_service(
             *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
-            *Health(log, lambda: _warnings(tables)).operations(),
+            *Health(log, lambda: _warnings(tables, neighbours)).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
@@ -189,14 +200,16 @@ async def open_service(
         stack.push_async_callback(trials.close)
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         stack.enter_context(announced(folder, url))
+        if is_shared:
+            announcing = open_neighbours(log, owner, url, lambda: {one: table.version for one, table in tables.items()})
+            neighbours = await stack.enter_async_context(announcing)
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
-        yield Service(url, folder, admin_token, admin_generated, sources, tables)
+        yield Service(url, folder, admin_token, not is_admin_set, sources, tables)
         _log.info("stopping", head=log.head)
 
 
-def _open_sources(folder: Path, configured: Sequence[SourceSettings], tables: Mapping[str, Table]) -> list[OpenSource]:
-    """The sources with their tokens; one is made for each that has none.
-
+def _check_providers(configured: Sequence[SourceSettings], tables: Mapping[str, Table]) -> None:
+    """
     Raises:
         ConfigError: there is no table for a source.
     """
@@ -205,27 +218,22 @@ def _open_sources(folder: Path, configured: Sequence[SourceSettings], tables: Ma
             raise ConfigError(
                 f"sources: {source.name}: no table for the provider {source.provider!r}; there are {', '.join(tables)}"
             )
-    generated = make_tokens(
-        folder, admin=False, sources=[source.key for source in configured if not source.token]
-    ).sources
-    return [
-        OpenSource(
-            source.name,
-            source.provider,
-            tuple(token.get_secret_value() for token in source.token) or (generated[source.key],),
-            generated=not source.token,
-        )
-        for source in configured
-    ]
 
 
-def _admin_token(folder: Path, settings: Settings) -> tuple[str, bool]:
-    """The administrator's token, and whether it was generated."""
+def _open_source(source: SourceSettings, generated: Tokens) -> OpenSource:
+    """A source with its tokens: those that are set, or the one that was made."""
+    given = tuple(token.get_secret_value() for token in source.token)
+    return OpenSource(
+        source.name, source.provider, given or (generated.sources[source.key],), generated=not source.token
+    )
+
+
+def _admin_token(settings: Settings, generated: Tokens) -> str:
+    """The administrator's token: the one that is set, or the one that was made."""
     if settings.auth.admin_token is not None:
-        return settings.auth.admin_token.get_secret_value(), False
-    token = make_tokens(folder, admin=True, sources=()).admin
-    assert token is not None
-    return token, True
+        return settings.auth.admin_token.get_secret_value()
+    assert generated.admin is not None
+    return generated.admin
 
 
 def _principals(settings: Settings) -> Iterator[tuple[str, Principal]]:
@@ -233,12 +241,13 @@ def _principals(settings: Settings) -> Iterator[tuple[str, Principal]]:
         yield key.token.get_secret_value(), Principal(key.name, key.permissions)
 
 
-def _warnings(tables: Tables) -> list[str]:
+def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:
     """What somebody should look at although events are taken."""
-    return [
+    refused = [
         f"mappings: {provider}: its files were refused as they are now; GET /mappings/{provider} says why"
         for provider in sorted(tables.refused)
     ]
+    return [*refused, *(neighbours.warnings() if neighbours is not None else [])]
 
 
 @asynccontextmanager

@@ -7,10 +7,10 @@ TOP = Path(__file__).parent.parent
 
 LEVELS = [
     {"subprocesses", "errors", "memory", "model", "resources"},
-    {"event", "search_fields", "formats", "counts", "folder", "section", "problem", "trials"},
+    {"event", "search_fields", "formats", "counts", "section", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
-    {"workbench", "ownership"},
-    {"tables"},
+    {"workbench", "ownership", "neighbours", "tokens"},
+    {"tables", "folder"},
     {"filter", "settings", "schemas"},
     {"sources", "delivery", "search", "access", "hints"},
     {"renormalization"},

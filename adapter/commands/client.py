@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -19,12 +19,20 @@ from adapter.commands.output import shown
 from adapter.errors import AdapterError, ConfigError
 from adapter.folder import in_use, read_tokens, service_url
 from adapter.formats.text import harmless
+from adapter.log.opening import file_of, open_store
 from adapter.logs import configure_logs
+from adapter.mapping.table import load_tables
+from adapter.neighbours import read_announcements
+from adapter.resources import mappings_path
 from adapter.service import open_service
 from adapter.settings import Settings, load_settings
+from adapter.tokens import read_shared_tokens
+from adapter.workbench.dictionary import make_dictionary
 
 #: Seconds that a service which is just starting gets to say where it listens.
 START_TIMEOUT = 5.0
+#: Seconds within which one of several services has to answer.
+ANSWERS = 2.0
 #: Bytes of an answer, or of one line of an answer that is read line by line. Exports have no bound.
 ANSWER_SIZE = 64 * 1024 * 1024
 
@@ -100,11 +108,15 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
     folder = settings.data.folder.absolute()
     async with AsyncExitStack() as stack:
         own = False
-        if in_use(folder):
+        stored_at = settings.store.url
+        shared = None if stored_at is None or file_of(stored_at.get_secret_value()) else stored_at.get_secret_value()
+        if shared is not None and (found := await _any_over(shared, settings)) is not None:
+            url, token = found
+        elif in_use(folder):
             url = await _running(folder)
             configured = settings.auth.admin_token
             token = configured.get_secret_value() if configured else read_tokens(folder).admin
-        elif folder.is_dir():
+        elif folder.is_dir() or shared is not None:
             configure_logs("warning", "console")
             service = await stack.enter_async_context(open_service(settings, port=0, sinks=False))
             url, token, own = service.url, service.admin_token, True
@@ -146,6 +158,26 @@ def fail(message: str) -> NoReturn:
     """Say what went wrong, and end the command."""
     _errors.print(shown(message), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+async def _any_over(log_url: str, settings: Settings) -> tuple[str, str | None] | None:
+    """Where one of the services over a shared log answers, and the administrator's token; ``None`` if none does."""
+    folders = [*settings.mappings.path, mappings_path()]
+
+    def dictionary() -> bytes:
+        return make_dictionary(load_tables(folders).values())
+
+    async with open_store(log_url, dictionary=dictionary, commit_timeout=settings.data.commit_timeout) as log:
+        announced, _ = await read_announcements(log)
+        configured = settings.auth.admin_token
+        token = configured.get_secret_value() if configured else (await read_shared_tokens(log)).admin
+    async with ClientSession(timeout=ClientTimeout(total=ANSWERS)) as session:
+        for one in announced.values():
+            with suppress(ClientError, TimeoutError, ValueError):
+                async with session.get(f"{one.url}/healthz") as response:
+                    if response.status == 200:
+                        return one.url, token
+    return None
 
 
 async def _running(folder: Path) -> str:

@@ -22,6 +22,8 @@ GATHERING = 0.5
 ENOUGH = 5_000
 #: Waits before the filler is started again, seconds: the first, and the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
+#: How long a filler may take to end when its input does, seconds.
+ENDING = 5.0
 #: How often a long filling reports, seconds.
 REPORTING = 5.0
 
@@ -146,7 +148,9 @@ class Filling:
             if not self._waiting and self._log.head - self.position < ENOUGH:
                 self._asked.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._asked.wait(), GATHERING)
+                    # asyncio.wait_for may lose the cancellation that ends this task (Python 3.11).
+                    async with asyncio.timeout(GATHERING):
+                        await self._asked.wait()
 
     async def _answered_to(self, head: int) -> None:
         while self.position < head:
@@ -170,7 +174,8 @@ async def _open_filler(path: Path, log_url: str) -> AsyncIterator[asyncio.subpro
     finally:
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 5.0)
+            async with asyncio.timeout(ENDING):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
