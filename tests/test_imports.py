@@ -6,8 +6,8 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
-    {"subprocesses", "errors", "memory", "model", "resources"},
-    {"event", "search_fields", "formats", "counts", "folder", "section", "problem", "trials"},
+    {"subprocesses", "errors", "memory", "model", "resources", "section"},
+    {"event", "search_fields", "formats", "counts", "folder", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"workbench", "ownership"},
     {"tables"},

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from adapter.docs.markdown import code, sentence, table, type_words
+from adapter.formats.settings import FormatSettings, format_names, read_format_settings
 from adapter.settings import PREFIX, Settings
 from adapter.sinks.settings import RETRY, SinkSettings, kinds
 
@@ -26,6 +27,7 @@ _KNOWN = {
     IPv4Network: "network (CIDR)",
     IPv6Network: "network (CIDR)",
     AwareDatetime: "time",
+    FormatSettings: "[format](#formats)",
 }
 
 _INTRODUCTION = f"""\
@@ -52,7 +54,7 @@ def settings_page() -> str:
     parts = [_INTRODUCTION]
     for name, field in Settings.model_fields.items():
         if name == "sinks":
-            parts.append(_sinks())
+            parts += [_sinks(), _formats()]
             continue
         model = _section(field)
         title = f"[[{name}]]" if name in _SEVERAL else f"[{name}]"
@@ -66,7 +68,8 @@ def fields() -> list[tuple[str, str]]:
     for name, field in Settings.model_fields.items():
         if name == "sinks":
             found += [(name, _key(one, info)) for one, info in SinkSettings.model_fields.items()]
-            found += [(f"{name}.{kind}", key) for kind in kinds() for key in _own(_kind(kind))]
+            found += [(f"{name}.{kind}", key) for kind in kinds() for key in _own(_kind(kind), SinkSettings)]
+            found += [(f"formats.{one}", key) for one in format_names() for key in _own(_format(one), FormatSettings)]
         else:
             model = _section(field)
             found += [(name, _key(one, info)) for one, info in model.model_fields.items()]
@@ -77,7 +80,7 @@ def _sinks() -> str:
     text = f"## `[[sinks]]`\n\n{_told(SinkSettings)}\n\n{_table(SinkSettings, SinkSettings.model_fields)}\n"
     for kind in kinds():
         model = _kind(kind)
-        text += f'### `kind = "{kind}"`\n\nWhat a {kind} has besides:\n\n{_table(model, _own(model))}\n'
+        text += f'### `kind = "{kind}"`\n\nWhat a {kind} has besides:\n\n{_table(model, _own(model, SinkSettings))}\n'
     return text
 
 
@@ -86,8 +89,36 @@ def _kind(kind: str) -> type[SinkSettings]:
     return model
 
 
-def _own(model: type[SinkSettings]) -> dict[str, FieldInfo]:
-    return {name: field for name, field in model.model_fields.items() if name not in SinkSettings.model_fields}
+def _formats() -> str:
+    """The formats, and the settings that some have."""
+    rows = [
+        (code(name), _introduced(_format(name)), ", ".join(map(code, _own(_format(name), FormatSettings))))
+        for name in format_names()
+    ]
+    text = (
+        '## Formats\n\nWhat events are written as: `format = "NAME"`, or a table of the name and the settings that '
+        f'the format has, `format = {{ name = "NAME", … }}`.\n\n{table(["name", "what", "settings"], rows)}\n'
+    )
+    for name in format_names():
+        model = _format(name)
+        if own := _own(model, FormatSettings):
+            text += f'### `format = {{ name = "{name}", … }}`\n\n{_table(model, own)}\n'
+    return text
+
+
+def _format(name: str) -> type[FormatSettings]:
+    return type(read_format_settings(name))
+
+
+def _introduced(model: type[BaseModel]) -> str:
+    """The first sentence of the file in which a model stands."""
+    told = import_module(model.__module__).__doc__ or ""
+    return sentence(told.partition("\n\n")[0].replace("\n", " ").replace("``", "`").strip())
+
+
+def _own(model: type[BaseModel], general: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of one kind that not every kind has."""
+    return {name: field for name, field in model.model_fields.items() if name not in general.model_fields}
 
 
 def _table(model: type[BaseModel], fields: dict[str, FieldInfo]) -> str:
