@@ -33,8 +33,9 @@ from pydantic_settings import (
 
 from adapter.errors import ConfigError
 from adapter.log.opening import check_url
+from adapter.outgoing.settings import OutgoingSettings
 from adapter.section import Section
-from adapter.sinks.settings import AnySinkSettings, OutgoingSettings, SinkSettings
+from adapter.sinks.settings import AnySinkSettings, SinkSettings
 
 PREFIX = "IDP_ADAPTER_"
 

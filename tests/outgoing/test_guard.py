@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from adapter.sinks.answer import AnswerTooLong
-from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
-from adapter.sinks.resolver import LOOKUPS, Resolver
+from adapter.outgoing.answer import AnswerTooLong
+from adapter.outgoing.guard import AddressRefused, Guard, open_connector
+from adapter.outgoing.resolver import LOOKUPS, Resolver
 
 REFUSED = """
 0.0.0.0 10.0.0.1 100.64.0.1 100.127.255.254 100.100.100.200 127.0.0.1 127.255.255.255 169.254.169.254
