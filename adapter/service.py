@@ -10,7 +10,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -53,36 +54,25 @@ from adapter.hints import Hints
 from adapter.log.opening import file_of, file_url, open_store
 from adapter.log.protocol import Claim, Store
 from adapter.mapping.catalogue import Catalogue
-from adapter.mapping.table import Table
 from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
-from adapter.settings import Permission, Settings, SourceSettings
+from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
+from adapter.sources.opening import OpenSource, configured_sources, open_sources
 from adapter.tables.in_use import Tables
 from adapter.tables.watch import open_tables
 from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
 
 _log = structlog.get_logger("adapter.service")
-
-
-@dataclass(slots=True, frozen=True)
-class OpenSource:
-    """A source, and what whoever sets it up has to know."""
-
-    name: str
-    provider: str
-    tokens: tuple[str, ...]
-    #: Whether its token was generated, and may be shown.
-    generated: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -103,8 +93,8 @@ async def open_service(
     settings: Settings, *, port: int | None = None, sinks: bool = True, new_log: bool = False
 ) -> AsyncIterator[Service]:
     """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
-    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with. ``new_log``
-    begins a new log also where one has been lost.
+    without ``sinks`` nothing is sent out or fetched, and a renormalization that was broken off is not gone on with.
+    ``new_log`` begins a new log also where one has been lost.
 
     Raises:
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
@@ -118,8 +108,7 @@ async def open_service(
             if not place.is_dir():
                 raise ConfigError(f"mappings.path: {place}: there is no such folder")
         tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
-        configured = settings.sources or tuple(SourceSettings(name=name, provider=name) for name in tables)
-        sources = _open_sources(folder, configured, tables)
+        configured = configured_sources(settings.sources, tables)
         admin_token, admin_generated = _admin_token(folder, settings)
         access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
 
@@ -133,7 +122,7 @@ async def open_service(
         log = await stack.enter_async_context(opening)
         opening_search = open_search(search_file, log, log_url, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
-        hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
+        hints = Hints(lambda: tables.catalogue, [source.name for source in configured], tables)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
@@ -142,14 +131,14 @@ async def open_service(
         counts = Counts()
         server = settings.server
         intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
-        present = {
-            source.name: Source(source.name, source.provider, setting.key, tables)
-            for setting, source in zip(configured, sources, strict=True)
-        }
-        authenticated_sources = AuthenticatedSources(
-            [(present[source.name], source.tokens) for source in sources],
-            lambda token: access.may(token, Permission.INGEST),
-        )
+        present = {one.name: Source(one.name, one.provider, one.key, tables) for one in configured}
+        receiving = AuthenticatedSources(lambda token: access.may(token, Permission.INGEST))
+        opening_sources = open_sources(
+            configured, present, receiving, intake, log, settings.outgoing,
+            owner=owner, make_token=lambda key: make_tokens(folder, admin=False, sources=[key]).sources[key],
+            now=lambda: time.time_ns() // 1_000_000, pulls=sinks,
+        )  # fmt: skip
+        sources = await stack.enter_async_context(opening_sources)
         budget = Budget(server.in_flight_limit)
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
         providers = {name: source.provider for name, source in present.items()}
@@ -167,8 +156,8 @@ async def open_service(
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         operations = [
-            ingest_operation(ingest_handler(intake, authenticated_sources, budget, limits, counts)),
-            challenge_operation(challenge_handler(authenticated_sources)),
+            ingest_operation(ingest_handler(intake, receiving, budget, limits, counts)),
+            challenge_operation(challenge_handler(receiving)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
@@ -192,31 +181,6 @@ async def open_service(
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
         yield Service(url, folder, admin_token, admin_generated, sources, tables)
         _log.info("stopping", head=log.head)
-
-
-def _open_sources(folder: Path, configured: Sequence[SourceSettings], tables: Mapping[str, Table]) -> list[OpenSource]:
-    """The sources with their tokens; one is made for each that has none.
-
-    Raises:
-        ConfigError: there is no table for a source.
-    """
-    for source in configured:
-        if source.provider not in tables:
-            raise ConfigError(
-                f"sources: {source.name}: no table for the provider {source.provider!r}; there are {', '.join(tables)}"
-            )
-    generated = make_tokens(
-        folder, admin=False, sources=[source.key for source in configured if not source.token]
-    ).sources
-    return [
-        OpenSource(
-            source.name,
-            source.provider,
-            tuple(token.get_secret_value() for token in source.token) or (generated[source.key],),
-            generated=not source.token,
-        )
-        for source in configured
-    ]
 
 
 def _admin_token(folder: Path, settings: Settings) -> tuple[str, bool]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field, SerializeAsAny, WrapValidator
 
 from adapter.formats.protocol import Format
-from adapter.section import Section
+from adapter.section import Section, read_kind
 
 #: What is written where nothing else is asked for.
 DEFAULT = "unified"
@@ -53,7 +53,7 @@ def read_format_settings(value: Any) -> FormatSettings:
     if not isinstance(name, str):
         raise ValueError(f"should be the name of a format, or a table with its name; there are: {_all()}")
     model: type[FormatSettings] = _load(name).Settings
-    return model.model_validate(value)
+    return read_kind(model, value)
 
 
 def make_format(settings: FormatSettings) -> Format:

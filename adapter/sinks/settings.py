@@ -26,7 +26,7 @@ from pydantic import (
 
 from adapter.errors import ConfigError
 from adapter.outgoing.settings import OutgoingSettings
-from adapter.section import Section
+from adapter.section import Section, read_kind
 from adapter.sinks.protocol import Sink
 
 #: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
@@ -98,7 +98,7 @@ def read_sink_settings(values: Any) -> SinkSettings:
     if not isinstance(kind, str):
         raise ValueError(f"a sink says its kind; there are: {', '.join(kinds())}")
     model: type[SinkSettings] = _load(kind).Settings
-    return model.model_validate(values)
+    return read_kind(model, values)
 
 
 #: One of ``[[sinks]]`` in a settings model: read by the model of its kind, errors keep their places.
