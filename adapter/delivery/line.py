@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from operator import attrgetter
+from operator import itemgetter
 from typing import cast
 
 from adapter.delivery.ledger import Flight, Ledger
@@ -19,7 +19,8 @@ from adapter.log.protocol import READ_SIZE
 from adapter.model import Entry
 from adapter.sinks.protocol import Batch
 
-_event = attrgetter("event")
+#: By its place, which takes half the time of its name: it is asked for of every entry that waits.
+_event = itemgetter(Entry._fields.index("event"))
 
 
 class Line:
@@ -62,10 +63,10 @@ class Line:
     @property
     def flights(self) -> int:
         """How many flights there may be to take now, at most."""
-        entries, size = self._batch.entries, self._batch.bytes
-        fresh = -(-max(0, min(len(self._fresh), self._most - self._ledger.exposed)) // entries)
-        if fresh and entries > 1 and self._fresh_bytes > size:
-            fresh = max(fresh, 2 * -(-self._fresh_bytes // size))  # no two neighbours fit into one batch
+        batch = self._batch
+        fresh = -(-max(0, min(len(self._fresh), self._most - self._ledger.exposed)) // batch.entries)
+        if fresh and batch.entries > 1 and self._fresh_bytes > batch.bytes:
+            fresh = max(fresh, 2 * -(-self._fresh_bytes // batch.bytes))  # any two neighbours are more than a batch
         return len(self._again) + len(self._due) + fresh
 
     async def wait_until_short(self) -> None:
@@ -141,7 +142,10 @@ class Line:
             size = fitting
         if batch.wait and not is_full and fresh[0].position > self._ripe_to:
             return None
-        if size == len(fresh):
+        if size == 1:
+            entries = [fresh.popleft()]
+            self._fresh_bytes -= len(_event(entries[0]))
+        elif size == len(fresh):
             entries = list(fresh)
             fresh.clear()
             self._fresh_bytes = 0

@@ -128,8 +128,9 @@ def _introduced(model: type[BaseModel]) -> str:
 
 
 def _own(model: type[BaseModel], general: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of one kind that not every kind has."""
-    return {name: field for name, field in model.model_fields.items() if name not in general.model_fields}
+    """The fields of one kind that not every kind has; those first that no other model has either."""
+    fields = {name: field for name, field in model.model_fields.items() if name not in general.model_fields}
+    return dict(sorted(fields.items(), key=lambda one: one[0] not in model.__annotations__))
 
 
 def _table(model: type[BaseModel], fields: dict[str, FieldInfo]) -> str:

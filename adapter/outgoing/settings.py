@@ -30,13 +30,13 @@ class HttpSettings(Section):
     and those of a proxy."""
 
     ca_file: Path | None = Field(
-        None, description="PEM file of the authorities that certificates must come from; default: the system's"
+        None, description="PEM file of the authorities that certificates must come from, in the place of the system's"
     )
     certificate_file: Path | None = Field(
         None, description="PEM file of the certificate, and its chain, that is shown to who asks for one"
     )
     key_file: Path | None = Field(
-        None, description="PEM file of the certificate's private key; default: it stands in certificate_file"
+        None, description="PEM file of its private key, if that does not stand in certificate_file"
     )
     key_password: SecretStr | None = Field(None, description="What the private key is encrypted with")
     proxy: str | None = Field(None, description="Proxy for all requests: http://host:port; an empty text: none")

@@ -223,20 +223,20 @@ async def test_a_service_fetches_and_nobody_can_post_to_such_a_source(tmp_path: 
     fetched = {"name": "log", "provider": "keycloak", "kind": "lines", "path": str(file)}
     pushed = {"name": "hook", "provider": "keycloak", "token": "hook-token"}
     async with opened(tmp_path / "data", sources=[fetched, pushed]) as service:
-        found: list[Any] = []
 
-        async def has(count: int) -> bool:
-            nonlocal found
-            _, page = await service.get("/events", order="log")
-            found = page["events"]
-            return len(found) >= count
+        async def found(count: int) -> list[Any]:
+            """The events, when there are so many."""
+            async with asyncio.timeout(60):
+                while True:
+                    status, page = await service.get("/events", order="log")
+                    if status == 200 and len(page["events"]) >= count:
+                        events: list[Any] = page["events"]
+                        return events
+                    await asyncio.sleep(0.01)
 
-        async with asyncio.timeout(20):
-            while not await has(3):  # noqa: ASYNC110 (what is found is asked for)
-                await asyncio.sleep(0.01)
-        assert {event["source"]["name"] for event in found} == {"log"}
+        assert {event["source"]["name"] for event in await found(3)} == {"log"}
         async with service.session.post("/ingest/log", json=login(4)) as response:
             assert response.status == 401
         await service.post(login(1), "hook")
-        assert await has(4)
+        assert len(await found(4)) == 4
         assert [source.tokens for source in service.service.sources] == [(), ("hook-token",)]
