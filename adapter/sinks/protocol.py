@@ -67,7 +67,7 @@ DELIVERED = Delivered()
 
 @dataclass(slots=True, frozen=True)
 class Batch:
-    """How much a sink wants in one `send`."""
+    """How much a sink wants in one `send`. What still waits when the service stops, is sent after its next start."""
 
     #: The most entries; 1 for a plain webhook, thousands for a file.
     entries: int = 1
