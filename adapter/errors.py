@@ -4,6 +4,7 @@
     ├── ConfigError           the operator: a setting, a mapping file, a data folder
     │   └── MappingError      the author of a mapping file; carries file and line
     ├── RequestError          the caller of the HTTP interface; carries the status
+    ├── NoReply               nobody: whom we asked over HTTP did not answer; it is asked again
     └── StoreError            the disk or database
         ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
         │   ├── StoreUnanswered   no answer came: all of the request is stored, or nothing
@@ -83,6 +84,11 @@ def _request_error(
     status: int, title: str, detail: str, headers: dict[str, str], extra: dict[str, object]
 ) -> RequestError:
     return RequestError(status, title, detail, headers=headers, **extra)
+
+
+class NoReply(AdapterError):
+    """A request that we made got no answer, or not the whole of it; the text says why, and holds nothing of the answer
+    and no secret."""
 
 
 class StoreError(AdapterError):

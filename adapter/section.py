@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+#: The name of something that is configured.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+def valid_token(shortest: int) -> AfterValidator:
+    """A validator for a token that can be written in a header, of so many characters at least."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        text = secret.get_secret_value()
+        if not text.isascii() or not text.isprintable() or " " in text or len(text) < shortest:
+            raise ValueError(f"a token has {shortest} or more printable ASCII characters and no blanks")
+        return secret
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -41,3 +58,33 @@ class Section(BaseModel):
                 raise ValueError(f"{key}: {path} must hold one secret, and holds {len(secrets) or 'none'}")
             read[name] = secrets if several else secrets[0]
         return read
+
+
+_Kind = TypeVar("_Kind", bound=Section)
+
+
+def read_kind(model: type[_Kind], values: Any) -> _Kind:
+    """One of several kinds of a section, each with a model of its own.
+
+    Raises:
+        ValidationError: a field is wrong; a key that there is not is told with those that there are.
+    """
+    if isinstance(values, Mapping):
+        names = keys(model)
+        unknown = [key for key in values if key not in names and key not in model.model_fields]
+        if unknown:
+            told = {"keys": ", ".join(names)}
+            wrong = PydanticCustomError("no_such_key", "there is no such key; there are {keys}", told)
+            details = [InitErrorDetails(type=wrong, loc=(str(key),), input=None) for key in unknown]
+            raise ValidationError.from_exception_data(model.__name__, details, hide_input=True)
+    return model.model_validate(values)
+
+
+def keys(model: type[BaseModel]) -> list[str]:
+    """The keys that a section may have, those for files of secrets included."""
+    names = []
+    for name, field in model.model_fields.items():
+        names.append(field.alias or name)
+        if SecretStr.__name__ in str(field.annotation):
+            names.append(f"{name}_file")
+    return names

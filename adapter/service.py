@@ -10,7 +10,8 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -51,22 +52,22 @@ from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
 from adapter.log.opening import file_of, file_url, open_store
-from adapter.log.protocol import Claim, Store
+from adapter.log.protocol import Claim, Notes, Store
 from adapter.mapping.catalogue import Catalogue
-from adapter.mapping.table import Table
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
-from adapter.settings import Permission, Settings, SourceSettings
+from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
+from adapter.sources.opening import OpenSource, configured_sources, open_sources
 from adapter.tables.in_use import Tables
 from adapter.tables.watch import open_tables
 from adapter.tokens import Tokens, make_shared_tokens
@@ -74,17 +75,6 @@ from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
 
 _log = structlog.get_logger("adapter.service")
-
-
-@dataclass(slots=True, frozen=True)
-class OpenSource:
-    """A source, and what whoever sets it up has to know."""
-
-    name: str
-    provider: str
-    tokens: tuple[str, ...]
-    #: Whether its token was generated, and may be shown.
-    generated: bool
 
 
 @dataclass(slots=True, frozen=True)
@@ -105,8 +95,8 @@ async def open_service(
     settings: Settings, *, port: int | None = None, sinks: bool = True, new_log: bool = False
 ) -> AsyncIterator[Service]:
     """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
-    without ``sinks`` nothing is sent out, and a renormalization that was broken off is not gone on with. ``new_log``
-    begins a new log also where one has been lost.
+    without ``sinks`` nothing is sent out or fetched, and a renormalization that was broken off is not gone on with.
+    ``new_log`` begins a new log also where one has been lost.
 
     Raises:
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
@@ -120,8 +110,7 @@ async def open_service(
             if not place.is_dir():
                 raise ConfigError(f"mappings.path: {place}: there is no such folder")
         tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
-        configured = settings.sources or tuple(SourceSettings(name=name, provider=name) for name in tables)
-        _check_providers(configured, tables)
+        configured = configured_sources(settings.sources, tables)
         stored_at = settings.store.url
         log_url = file_url(folder / "log.sqlite") if stored_at is None else stored_at.get_secret_value()
         log_file, search_file = file_of(log_url), folder / "search.sqlite"
@@ -130,20 +119,14 @@ async def open_service(
         timeout = settings.data.commit_timeout
         opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
         log = await stack.enter_async_context(opening)
-        # Of services over one log each takes the tokens that any of them made.
-        is_shared = log_file is None
         is_admin_set = settings.auth.admin_token is not None
-        missing = [source.key for source in configured if not source.token]
-        if is_shared:
-            generated = await make_shared_tokens(log, admin=not is_admin_set, sources=missing)
-        else:
-            generated = make_tokens(folder, admin=not is_admin_set, sources=missing)
-        sources = [_open_source(source, generated) for source in configured]
+        tokens = partial(_make_tokens, log if log_file is None else None, folder)
+        generated = await tokens(admin=not is_admin_set, sources=())
         admin_token = _admin_token(settings, generated)
         access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
         opening_search = open_search(search_file, log, log_url, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
-        hints = Hints(lambda: tables.catalogue, [source.name for source in sources], tables)
+        hints = Hints(lambda: tables.catalogue, [source.name for source in configured], tables)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
@@ -152,14 +135,17 @@ async def open_service(
         counts = Counts()
         server = settings.server
         intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
-        present = {
-            source.name: Source(source.name, source.provider, setting.key, tables)
-            for setting, source in zip(configured, sources, strict=True)
-        }
-        authenticated_sources = AuthenticatedSources(
-            [(present[source.name], source.tokens) for source in sources],
-            lambda token: access.may(token, Permission.INGEST),
-        )
+        present = {one.name: Source(one.name, one.provider, one.key, tables) for one in configured}
+        receiving = AuthenticatedSources(lambda token: access.may(token, Permission.INGEST))
+
+        async def make_token(key: str) -> str:
+            return (await tokens(admin=False, sources=[key])).sources[key]
+
+        opening_sources = open_sources(
+            configured, present, receiving, intake, log, settings.outgoing,
+            owner=owner, make_token=make_token, now=lambda: time.time_ns() // 1_000_000, pulls=sinks,
+        )  # fmt: skip
+        sources = await stack.enter_async_context(opening_sources)
         budget = Budget(server.in_flight_limit)
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
         providers = {name: source.provider for name, source in present.items()}
@@ -178,8 +164,8 @@ async def open_service(
         questions = Slots("questions", each=settings.feed.questions_limit)
         neighbours: Neighbours | None = None
         operations = [
-            ingest_operation(ingest_handler(intake, authenticated_sources, budget, limits, counts)),
-            challenge_operation(challenge_handler(authenticated_sources)),
+            ingest_operation(ingest_handler(intake, receiving, budget, limits, counts)),
+            challenge_operation(challenge_handler(receiving)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
@@ -200,7 +186,7 @@ async def open_service(
         stack.push_async_callback(trials.close)
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
         stack.enter_context(announced(folder, url))
-        if is_shared:
+        if log_file is None:
             announcing = open_neighbours(log, owner, url, lambda: {one: table.version for one, table in tables.items()})
             neighbours = await stack.enter_async_context(announcing)
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
@@ -208,24 +194,12 @@ async def open_service(
         _log.info("stopping", head=log.head)
 
 
-def _check_providers(configured: Sequence[SourceSettings], tables: Mapping[str, Table]) -> None:
-    """
-    Raises:
-        ConfigError: there is no table for a source.
-    """
-    for source in configured:
-        if source.provider not in tables:
-            raise ConfigError(
-                f"sources: {source.name}: no table for the provider {source.provider!r}; there are {', '.join(tables)}"
-            )
-
-
-def _open_source(source: SourceSettings, generated: Tokens) -> OpenSource:
-    """A source with its tokens: those that are set, or the one that was made."""
-    given = tuple(token.get_secret_value() for token in source.token)
-    return OpenSource(
-        source.name, source.provider, given or (generated.sources[source.key],), generated=not source.token
-    )
+async def _make_tokens(shared: Notes | None, folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
+    """The generated tokens, with those that are missing made. Of services over one log each takes those that any of
+    them made."""
+    if shared is not None:
+        return await make_shared_tokens(shared, admin=admin, sources=sources)
+    return make_tokens(folder, admin=admin, sources=sources)
 
 
 def _admin_token(settings: Settings, generated: Tokens) -> str:

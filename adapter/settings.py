@@ -13,16 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -33,8 +24,10 @@ from pydantic_settings import (
 
 from adapter.errors import ConfigError
 from adapter.log.opening import check_url
-from adapter.section import Section
-from adapter.sinks.settings import AnySinkSettings, OutgoingSettings, SinkSettings
+from adapter.outgoing.settings import OutgoingSettings
+from adapter.section import Name, Section, keys, valid_token
+from adapter.sinks.settings import AnySinkSettings
+from adapter.sources.settings import AnySourceSettings
 
 PREFIX = "IDP_ADAPTER_"
 
@@ -71,24 +64,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _one_or_several(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _token(shortest: int) -> AfterValidator:
-    def check(secret: SecretStr) -> SecretStr:
-        text = secret.get_secret_value()
-        if not text.isascii() or not text.isprintable() or " " in text or len(text) < shortest:
-            raise ValueError(f"a token has {shortest} or more printable ASCII characters and no blanks")
-        return secret
-
-    return AfterValidator(check)
-
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Token = Annotated[SecretStr, _token(8)]
-#: A source's may be short: it was often chosen where the events come from.
-Tokens = Annotated[tuple[Annotated[SecretStr, _token(1)], ...], BeforeValidator(_one_or_several)]
+Token = Annotated[SecretStr, valid_token(8)]
 
 
 class Server(Section):
@@ -218,30 +194,6 @@ class Mappings(Section):
     )
 
 
-class SourceSettings(Section):
-    """One instance of a provider."""
-
-    name: Name = Field(description="Its name: POST /ingest/NAME")
-    provider: Name = Field(description="The table that reads its events")
-    token: Tokens = Field(
-        (),
-        description="One or several: bearer token, basic password and HMAC secret alike; generated into the data "
-        "folder when there is none",
-    )
-    key: Name = Field(
-        "",
-        description="What the identities of its events are made with; default: its name. A source that is renamed "
-        "keeps its first name here",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _key_is_the_first_name(cls, given: Any) -> Any:
-        if isinstance(given, dict) and not given.get("key") and "name" in given:
-            return {**given, "key": given["name"]}
-        return given
-
-
 class Feed(Section):
     """What readers may ask at the same time, and how long it may take."""
 
@@ -282,7 +234,7 @@ class Settings(BaseSettings):
     keys: tuple[KeySettings, ...] = ()
     mappings: Mappings = Mappings()
     #: Empty: one source for each provider, named like it.
-    sources: tuple[SourceSettings, ...] = ()
+    sources: tuple[AnySourceSettings, ...] = ()
     sinks: tuple[AnySinkSettings, ...] = ()
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
@@ -360,10 +312,7 @@ def _explain(problem: Any, file: Path | None) -> str:
     if problem["type"] in ("tuple_type", "list_type"):
         message = "should be a list: [...]"
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        message = (
-            f"there is no such key; there are {', '.join(known)}" if known else "a sink of this kind has no such key"
-        )
+        message = f"there is no such key; there are {', '.join(_known_keys(location[:-1]))}"
     return f"{_place(location, file)}: {message}" if location else f"{file or 'settings'}: {message}"
 
 
@@ -385,19 +334,12 @@ def _dotted(location: list[Any]) -> str:
 
 
 def _known_keys(location: list[Any]) -> list[str]:
-    """The keys that may stand at a place, those for files of secrets included; empty where that depends on a kind."""
+    """The keys that may stand at a place."""
     model: type[BaseModel] = Settings
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             model = _model(model.model_fields[part].annotation) or model
-    if issubclass(model, SinkSettings):
-        return []
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(name)
-        if SecretStr.__name__ in str(field.annotation):
-            keys.append(f"{name}_file")
-    return keys
+    return keys(model)
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

@@ -6,13 +6,13 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
-    {"subprocesses", "errors", "memory", "model", "resources"},
-    {"event", "search_fields", "formats", "counts", "section", "problem", "trials"},
+    {"subprocesses", "errors", "memory", "model", "resources", "section"},
+    {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"workbench", "ownership", "neighbours", "tokens"},
-    {"tables", "folder"},
+    {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},
-    {"sources", "delivery", "search", "access", "hints"},
+    {"delivery", "search", "access", "hints"},
     {"renormalization"},
     {"api"},
     {"service"},

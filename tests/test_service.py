@@ -49,6 +49,13 @@ def settings(folder: Path, **given: Any) -> Settings:
     return Settings.model_validate({"data": {"folder": folder}, **given})
 
 
+async def test_metrics_tell_what_a_sink_is_and_promises(service: Opened) -> None:
+    async with service.session.get("/metrics", headers={"Authorization": "Bearer scraper-token"}) as response:
+        text = await response.text()
+    info = next(one for one in text_string_to_metric_families(text) if one.name == "idp_adapter_sink_info")
+    assert [one.labels for one in info.samples] == [{"sink": "copy", "kind": "file", "promise": "durable"}]
+
+
 async def test_health_is_told_to_everybody(service: Opened) -> None:
     for path, body in (("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})):
         assert await service.get(path, token="nobody") == (200, body)

@@ -4,6 +4,7 @@ import pytest
 
 from adapter.errors import ConfigError
 from adapter.settings import Permission, Settings, load_settings
+from adapter.sources import push
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +15,13 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def written(text: str) -> Settings:
     Path("adapter.toml").write_text(text)
     return load_settings()
+
+
+def tokens(settings: Settings) -> list[str]:
+    """Those of the first source."""
+    source = settings.sources[0]
+    assert isinstance(source, push.Settings)
+    return [token.get_secret_value() for token in source.token]
 
 
 def complaint(text: str = "") -> str:
@@ -32,7 +40,7 @@ def test_without_any_configuration_there_are_settings_that_work() -> None:
 def test_the_file_in_the_current_folder_is_read() -> None:
     settings = written('[server]\nport = 9000\n[[sources]]\nname = "one"\nprovider = "keycloak"\ntoken = "12345678"\n')
     assert settings.server.port == 9000
-    assert settings.sources[0].token[0].get_secret_value() == "12345678"
+    assert tokens(settings) == ["12345678"]
 
 
 def test_the_environment_beats_the_file_and_flags_beat_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +65,7 @@ def test_lists_are_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     )
     monkeypatch.setenv("IDP_ADAPTER_OUTGOING__ALLOW", '["10.0.0.0/8"]')
     settings = load_settings()
-    assert [token.get_secret_value() for token in settings.sources[0].token] == ["first-token", "second-token"]
+    assert tokens(settings) == ["first-token", "second-token"]
     assert [str(network) for network in settings.outgoing.allow] == ["10.0.0.0/8"]
 
 
@@ -72,7 +80,7 @@ def test_a_secret_is_read_from_its_file_without_the_line_break(monkeypatch: pyte
 def test_a_file_may_hold_several_tokens_of_a_source() -> None:
     Path("secret").write_text("first-token\nsecond-token\n")
     settings = written('[[sources]]\nname = "a"\nprovider = "keycloak"\ntoken_file = "secret"\n')
-    assert [token.get_secret_value() for token in settings.sources[0].token] == ["first-token", "second-token"]
+    assert tokens(settings) == ["first-token", "second-token"]
 
 
 def test_secrets_do_not_show_in_the_settings_text() -> None:
@@ -114,7 +122,7 @@ def test_a_wrong_value_in_the_environment_is_named_by_its_variable(monkeypatch: 
 def test_an_unknown_key_is_named_with_the_known_ones() -> None:
     text = complaint('[[sources]]\nname = "a"\nprovider = "keycloak"\ntocken = "x"\n')
     assert text == (
-        "adapter.toml: sources[1].tocken: there is no such key; there are name, provider, token, token_file, key"
+        "adapter.toml: sources[1].tocken: there is no such key; there are name, kind, provider, key, token, token_file"
     )
 
 
@@ -167,7 +175,7 @@ def test_an_error_never_shows_the_secret() -> None:
 
 def test_a_source_may_have_a_short_secret_that_was_chosen_elsewhere() -> None:
     text = '[[sources]]\nname = "kc"\nprovider = "keycloak"\ntoken = "{}"\n'
-    assert [token.get_secret_value() for token in written(text.format("s3cr3t")).sources[0].token] == ["s3cr3t"]
+    assert tokens(written(text.format("s3cr3t"))) == ["s3cr3t"]
     assert "a token has 1 or more printable ASCII characters" in complaint(text.format(""))
 
 
@@ -194,7 +202,11 @@ def test_a_sink_is_read_by_the_model_of_its_kind() -> None:
 
 def test_a_wrong_setting_of_a_sink_is_named_by_its_place() -> None:
     assert complaint('[[sinks]]\nname = "soc"\nkind = "file"\npath = "x"\ncolour = "red"\n') == (
-        "adapter.toml: sinks[1].colour: a sink of this kind has no such key"
+        "adapter.toml: sinks[1].colour: there is no such key; there are name, kind, filter, revisions, from, retry, "
+        "path, format"
+    )
+    assert complaint('[[sources]]\nname = "a"\nprovider = "keycloak"\nkind = "pigeon"\n') == (
+        "adapter.toml: sources[1]: no kind of source is called 'pigeon'; there are: push"
     )
     assert complaint('[[sinks]]\nname = "soc"\nkind = "pigeon"\n') == (
         "adapter.toml: sinks[1]: no kind of sink is called 'pigeon'; there are: file, webhook"

@@ -9,7 +9,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -24,7 +23,8 @@ from adapter.api.stream import Stream, sent_json, streamed
 from adapter.errors import RequestError
 from adapter.event import Event
 from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
-from adapter.formats import csv, unified
+from adapter.formats.protocol import Format
+from adapter.formats.settings import DEFAULT, format_names, make_format, read_format_settings
 from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
@@ -36,14 +36,13 @@ from adapter.settings import Permission
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
-#: Header of an export: the hints that a page has in its body, as JSON.
-HINTS = "X-Hints"
+#: Headers of events that are written in a format: what a page has beside them in its body. The hints, as JSON; the
+#: cursor of the next page, if there is one.
+HINTS, NEXT = "X-Hints", "X-Next"
 #: Bytes of events that are in memory at once for one answer, one event aside.
 STRETCH = 512 * 1024
 #: Events that an export writes before others get their turn.
 TURN = 200
-
-FORMATS: Mapping[str, ModuleType] = {"ndjson": unified, "csv": csv}
 
 _MEANING = {
     "type": "Type, alias or glob such as access.*_ERROR (access. may be left out where the catalogue knows the rest); "
@@ -144,6 +143,7 @@ class Feed:
         self._catalogue = catalogue
         self._hints = hints
         self._lookup = lookup
+        self._formats = {name: make_format(read_format_settings(name)) for name in format_names()}
 
     def operations(self) -> list[Operation]:
         filters = filter_parameters(self._catalogue())
@@ -155,12 +155,16 @@ class Feed:
             Parameter("cursor", "The place after the page before: its next"),
             _REVISIONS,
         ]
-        form = Parameter("format", "What it is written as", {"type": "string", "enum": list(FORMATS)})
-        media = [one.MEDIA_TYPE.partition(";")[0] for one in FORMATS.values()]
+        formats = {"type": "string", "enum": list(self._formats)}
+        form = Parameter("format", f"What it is written as; default: what Accept names, or {DEFAULT}", formats)
+        page_form = Parameter("format", "What the events are written as, without a page around them", formats)
+        media = sorted({_media_type(one.media_type) for one in self._formats.values()})
         return [
             Operation(
-                "GET", "/events", self.find, "Events, by filter", {200: Answer("A page.", model=EventPage)},
-                Permission.READ, page,
+                "GET", "/events", self.find, "Events, by filter",
+                {200: Answer(f"A page; in a format the events alone, and next in the header {NEXT}.",
+                             model=EventPage, others=media)},
+                Permission.READ, [*page, page_form],
             ),
             Operation(
                 "GET", "/events/export", self.export, "All events that a filter matches, as a file",
@@ -178,6 +182,7 @@ class Feed:
     async def find(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
         limit = read_limit(request.query.get("limit"))
+        chosen = self._format(request)
         who = caller(request)
         with self._questions.taken(who):
             cursor = request.query.get("cursor")
@@ -186,7 +191,10 @@ class Feed:
             )
             hints = self._hints.of(filter.terms)
             async with aclosing(self._stretches(page.positions)) as stretches:
-                events, done = await anext(stretches)
+                entries, done = await anext(stretches)
+                if chosen is not None:
+                    return await self._formatted(request, chosen, entries, page.after(done), hints)
+                events = _events(entries)
                 begin, end = b'{"events":[%s' % b",".join(events), _end(page, done, hints)
                 if done == len(page.positions) or len(begin) >= self._page_limit:
                     return await sent_json(request, begin + end, reading_timeout=self._reading_timeout)
@@ -194,12 +202,24 @@ class Feed:
                 async with self._streamed(request, "application/json") as stream:
                     await stream.write(begin)
                     while size < self._page_limit and done < len(page.positions):
-                        events, done = await anext(stretches)
+                        entries, done = await anext(stretches)
+                        events = _events(entries)
                         piece = b"".join([b",%s" % event for event in events])
                         await stream.write(piece)
                         size += len(piece)
                     await stream.write(_end(page, done, hints))
                 return stream.response
+
+    async def _formatted(
+        self, request: web.Request, form: Format, entries: Sequence[Entry], after: str | None, hints: list[str]
+    ) -> web.StreamResponse:
+        """A page in a format: what is in memory at once, so that the place of the next page can be said before it."""
+        headers = _headers(hints) if after is None else {**_headers(hints), NEXT: after}
+        async with self._streamed(request, form.media_type, headers) as stream:
+            await stream.write(form.header)
+            await _write(stream, form, entries)
+            await stream.write(form.footer)
+        return stream.response
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         with_raw = read_switch(request, "raw")
@@ -233,45 +253,63 @@ class Feed:
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
-        name = request.query.get("format", "ndjson")
-        form = FORMATS.get(name)
-        if form is None:
-            raise _refused("format", name, "one of " + ", ".join(FORMATS))
+        form = self._format(request) or self._formats[DEFAULT]
         who = caller(request)
         with self._exports.taken(who):
             async with aclosing(self._pages(filter, order, revisions, who)) as pages:
                 # The first page is asked for before the answer begins, so that what is wrong can still be said.
-                events = await anext(pages, None)
-                headers = {"Content-Disposition": f'attachment; filename="events.{name}"'}
-                if hints := self._hints.of(filter.terms):
-                    headers[HINTS] = json.dumps(hints)  # in ASCII, as a header must be
-                async with self._streamed(request, form.MEDIA_TYPE, headers) as stream:
+                entries = await anext(pages, None)
+                headers = {"Content-Disposition": f'attachment; filename="events.{form.ending}"'}
+                headers |= _headers(self._hints.of(filter.terms))
+                async with self._streamed(request, form.media_type, headers) as stream:
                     if request.method == "HEAD":
                         return stream.response
-                    await stream.write(form.HEAD)
-                    while events is not None:
-                        for start in range(0, len(events), TURN):
-                            await stream.write(form.lines(events[start : start + TURN]))
-                            await asyncio.sleep(0)
-                        events = await anext(pages, None)
+                    await stream.write(form.header)
+                    while entries is not None:
+                        await _write(stream, form, entries)
+                        entries = await anext(pages, None)
+                    await stream.write(form.footer)
                 return stream.response
+
+    def _format(self, request: web.Request) -> Format | None:
+        """The format that is asked for, if one is: by name, or else by the first media type in Accept that is the
+        default's or one format's alone.
+
+        Raises:
+            RequestError: 400, there is no such format.
+        """
+        name = request.query.get("format")
+        if name is not None:
+            if name not in self._formats:
+                raise _refused("format", name, "one of " + ", ".join(self._formats))
+            return self._formats[name]
+        accepted = [_media_type(one) for one in ",".join(request.headers.getall("Accept", ())).split(",")]
+        media = [_media_type(one.media_type) for one in self._formats.values()]
+        for wanted in accepted:
+            if wanted in ("*/*", "application/json"):
+                return None
+            if wanted == _media_type(self._formats[DEFAULT].media_type):
+                return self._formats[DEFAULT]
+            if media.count(wanted) == 1:
+                return [*self._formats.values()][media.index(wanted)]
+        return None
 
     async def _pages(
         self, filter: Filter, order: Order, revisions: bool, who: str
-    ) -> AsyncGenerator[list[bytes], None]:
+    ) -> AsyncGenerator[list[Entry], None]:
         """All events that match, a stretch in memory at a time."""
         async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions, caller=who):
-            async for events, _ in self._stretches(positions):
-                yield events
+            async for entries, _ in self._stretches(positions):
+                yield entries
 
-    async def _stretches(self, positions: Sequence[int]) -> AsyncGenerator[tuple[list[bytes], int], None]:
-        """The events at some positions, a stretch in memory at a time and at least one, each with the number of
+    async def _stretches(self, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:
+        """The entries at some positions, a stretch in memory at a time and at least one, each with the number of
         positions that are done then."""
         done = 0
         while True:
             entries = await self._events.fetch(positions[done:], size=STRETCH) if positions else []
             done = len(positions) if not entries else positions.index(entries[-1].position, done) + 1
-            yield [entry.event for entry in entries if entry.event is not None], done
+            yield entries, done
             if done == len(positions):
                 return
 
@@ -292,6 +330,28 @@ class Feed:
             raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
         filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
         return Filter.parse(filters, self._catalogue()), order, revisions
+
+
+def _events(entries: Sequence[Entry]) -> list[bytes]:
+    return [entry.event for entry in entries if entry.event is not None]
+
+
+async def _write(stream: Stream, form: Format, entries: Sequence[Entry]) -> None:
+    """Entries as records of a document; others have their turns meanwhile."""
+    end = form.record_end
+    for start in range(0, len(entries), TURN):
+        records = form.write(entries[start : start + TURN])
+        await stream.write(b"".join([part for record in records for part in (record, end)]))
+        await asyncio.sleep(0)
+
+
+def _headers(hints: list[str]) -> dict[str, str]:
+    return {HINTS: json.dumps(hints)} if hints else {}  # in ASCII, as a header must be
+
+
+def _media_type(text: str) -> str:
+    """A media type without its parameters."""
+    return text.partition(";")[0].strip().lower()
 
 
 def _end(page: Page, done: int, hints: list[str]) -> bytes:

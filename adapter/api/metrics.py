@@ -123,12 +123,18 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
         )
     }
     state = GaugeMetricFamily("idp_adapter_sink_state", "1 for what the sink is doing", labels=["sink", "state"])
+    info = GaugeMetricFamily(
+        "idp_adapter_sink_info",
+        "1; what the sink is, and how safe a delivered event is",
+        labels=["sink", "kind", "promise"],
+    )
     for sink, ownership in deliveries.items():
         delivery = ownership.present
         owned.add_metric([sink], delivery is not None)
         if delivery is None:
             continue
         shot = delivery.snapshot()
+        info.add_metric([shot.name, shot.kind, shot.promise], 1)
         matched.add_metric([shot.name], shot.counts.matched)
         delivered.add_metric([shot.name], shot.counts.delivered)
         for name in ("in_flight", "held", "dead", "skipped"):
@@ -136,7 +142,7 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
         now["lag"].add_metric([shot.name], shot.lag)
         for one in State:
             state.add_metric([shot.name, one], one == shot.state)
-    yield from (owned, matched, delivered, *now.values(), state)
+    yield from (owned, matched, delivered, *now.values(), state, info)
 
 
 def read_mappings(tables: Tables) -> Iterator[Metric]:

@@ -102,5 +102,8 @@ def _response(answer: Answer) -> dict[str, Any]:
         schema = {"$ref": _REFERENCE.format(model=Problem.__name__)}
     return {
         "description": answer.description,
-        "content": {media: {"schema": dict(schema)} if schema else {} for media in answer.media},
+        "content": {
+            **{media: {"schema": dict(schema)} if schema else {} for media in answer.media},
+            **{media: {} for media in answer.others},
+        },
     }

@@ -62,6 +62,8 @@ class Answer:
     description: str
     media: Sequence[str] = ("application/json",)
     model: type[BaseModel] | None = None
+    #: Further media types, in which it has another form.
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
 from adapter.commands.timestamps import read_timestamp
 from adapter.filter import PARAMETERS
+from adapter.formats.settings import DEFAULT, format_names
 from adapter.formats.text import harmless, laid_out
 
 app = typer.Typer(
@@ -37,13 +38,6 @@ class Order(StrEnum):
 
     TIME = "time"
     LOG = "log"
-
-
-class Format(StrEnum):
-    """What an export is written as."""
-
-    NDJSON = "ndjson"
-    CSV = "csv"
 
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
@@ -165,7 +159,9 @@ def show(
 
 @app.command()
 def export(
-    format: Annotated[Format, typer.Option("--format", "-f", help="ndjson or csv.")] = Format.NDJSON,
+    format: Annotated[
+        str, typer.Option("--format", "-f", help=f"What it is written as: {', '.join(format_names())}.")
+    ] = DEFAULT,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
     ] = None,

@@ -22,9 +22,10 @@ from adapter.commands.client import fail
 from adapter.errors import AdapterError
 from adapter.logs import configure_logs
 from adapter.memory import return_large_blocks
-from adapter.service import OpenSource, Service, open_service
+from adapter.service import Service, open_service
 from adapter.settings import Settings, load_settings
 from adapter.sources.authentication import said
+from adapter.sources.opening import OpenSource
 from adapter.workbench.examples import read_examples
 
 _out = Console(highlight=False)
@@ -129,7 +130,7 @@ _TRIES = 30
 async def _post_examples(service: Service) -> None:
     """Post every example of the sources' tables, as their providers would."""
     async with ClientSession(service.url) as session:
-        for source in service.sources:
+        for source in filter(_is_posted_to, service.sources):
             counts: dict[str, int] = {}
             for placed in read_examples(service.tables[source.provider].folder):
                 headers = {"Authorization": f"Bearer {service.admin_token}", "Content-Type": placed.example.media}
@@ -151,8 +152,9 @@ def _say_what_next(service: Service) -> None:
     admin = service.admin_token if service.admin_generated else "$TOKEN"
     folder = service.folder.absolute()
     lines = ["", f"IdP Event Adapter listens on {url} and keeps its data in {folder}.", "", "Post events to"]
-    width = max((len(source.name) for source in service.sources), default=0)
-    for source in service.sources:
+    sources = [*filter(_is_posted_to, service.sources)]
+    width = max((len(source.name) for source in sources), default=0)
+    for source in sources:
         lines.append(f"  {url}/ingest/{source.name:<{width}}  token {_shown(source)}")
         credentials = [said(credential) for credential in service.tables[source.provider].mapping.auth]
         lines.append(
@@ -169,12 +171,16 @@ def _say_what_next(service: Service) -> None:
         "What else there is:",
         f'  curl -H "Authorization: Bearer {admin}" {url}/openapi.json',
     ]
-    for source in service.sources:
+    for source in sources:
         if source.provider == "keycloak":
             lines += ["", *_keycloak(url, source)]
             break
     lines += ["", "Ctrl-C ends it."]
     _out.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _is_posted_to(source: OpenSource) -> bool:
+    return bool(source.tokens)
 
 
 def _keycloak(url: str, source: OpenSource) -> list[str]:

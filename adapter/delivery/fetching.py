@@ -21,7 +21,7 @@ LONGEST_WAIT = 60.0
 
 
 class Fetcher:
-    """Brings one sink's line what it can send. Its two methods run as tasks, for ever."""
+    """Brings one sink's line what it can send. Its methods run as tasks, for ever."""
 
     def __init__(
         self,
@@ -35,7 +35,9 @@ class Fetcher:
         *,
         schedule: Sequence[float],
         now: Callable[[], int],
+        wait: float = 0.0,
     ) -> None:
+        """``schedule``: waits after failed tries, ``wait``: for less than a full batch, seconds."""
         self._reader = reader
         self._log = log
         self._selection = selection
@@ -45,6 +47,9 @@ class Fetcher:
         self._sender = sender
         self._schedule = schedule
         self._now = now
+        self._wait = wait
+        #: Set when something was read that the sink gets.
+        self._brought = asyncio.Event()
 
     async def read_on(self) -> None:
         """Keep a stretch of entries ready to be sent."""
@@ -62,12 +67,26 @@ class Fetcher:
             for begin in range(0, len(entries), selection.stretch):
                 part = entries[begin : begin + selection.stretch]
                 chosen = selection.select(part)
-                line.add_fresh(chosen, part[-1].position)
+                line.add_fresh(chosen, part[-1].position, waits_until=loop.time() + self._wait)
                 if chosen:
+                    self._brought.set()
                     self._sender.wake()
                 if len(part) < len(entries):
                     await asyncio.sleep(0)
             self._settler.note_read()
+
+    async def ripen(self) -> None:
+        """Let less than a full batch go when it has waited for more long enough."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._brought.clear()
+            due = self._line.ripe_at()
+            if due is None:
+                await self._brought.wait()
+                continue
+            await asyncio.sleep(due - loop.time())
+            self._line.ripen(due)
+            self._sender.wake()
 
     async def take_up(self) -> None:
         """Make flights of held rows when they are due; they never take more than half of the room."""

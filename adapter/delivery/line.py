@@ -1,27 +1,39 @@
 """What waits to be sent to one sink, and in which order it goes: flights to be sent again, then held rows that are due,
 then what was read of the log. No task and no clock.
 
-Nothing goes for the first time while too much is exposed: sent, and its outcome not on disk.
+Nothing goes for the first time while too much is exposed: sent, and its outcome not on disk. Less than a full batch of
+new entries goes only when it has waited for more for as long as the sink wants.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import cast
 
 from adapter.delivery.ledger import Flight, Ledger
+from adapter.log.protocol import READ_SIZE
 from adapter.model import Entry
+from adapter.sinks.protocol import Batch
+
+#: By its place, which takes half the time of its name: it is asked for of every entry that waits.
+_event = itemgetter(Entry._fields.index("event"))
 
 
 class Line:
     """The entries and flights that wait. Workers take from it; what goes for the first time is noted in the ledger."""
 
-    def __init__(self, ledger: Ledger, *, window: int, batch: int, read_to: int) -> None:
+    def __init__(self, ledger: Ledger, *, window: int, batch: Batch, read_to: int) -> None:
         #: Entries that may be in flight at once.
-        self.room = window * batch
-        #: How many entries of the log are read at a time; less than half of it makes the line run short.
-        self.stretch = max(1000, min(batch, 10_000))
+        self.room = window * batch.entries
+        #: How many entries of the log are read at a time.
+        self.stretch = max(1000, min(batch.entries, 10_000))
+        #: The line runs short with no more entries than this, or fewer bytes of events than a batch or a read has.
+        self._few = max(self.stretch // 2, batch.entries - 1)
+        self._few_bytes = max(batch.bytes, READ_SIZE)
         #: How far the log was read.
         self.read_to = read_to
         self._ledger = ledger
@@ -29,8 +41,13 @@ class Line:
         self._in_order = window == 1
         #: How many entries may be exposed.
         self._most = 2 * self.room
-        #: Read, taken by the filter, never sent.
+        #: Read, taken by the filter, never sent; and the bytes of their events.
         self._fresh: deque[Entry] = deque()
+        self._fresh_bytes = 0
+        #: Of the stretches of `_fresh` that wait for more: position of the last entry, and until when.
+        self._waiting: deque[tuple[int, float]] = deque()
+        #: Up to this position new entries do not wait for more.
+        self._ripe_to = 0
         #: Made of held rows that were due.
         self._due: deque[Flight] = deque()
         #: To be sent again without a try being spent.
@@ -45,25 +62,43 @@ class Line:
 
     @property
     def flights(self) -> int:
-        """How many flights there may be to take now."""
-        fresh = max(0, min(len(self._fresh), self._most - self._ledger.exposed))
-        return len(self._again) + len(self._due) + -(-fresh // self._batch)
+        """How many flights there may be to take now, at most."""
+        batch = self._batch
+        fresh = -(-max(0, min(len(self._fresh), self._most - self._ledger.exposed)) // batch.entries)
+        if fresh and batch.entries > 1 and self._fresh_bytes > batch.bytes:
+            fresh = max(fresh, 2 * -(-self._fresh_bytes // batch.bytes))  # any two neighbours are more than a batch
+        return len(self._again) + len(self._due) + fresh
 
     async def wait_until_short(self) -> None:
         """Return as soon as so little is left that the log should be read on."""
-        while len(self._fresh) > self.stretch // 2:
+        while not self._is_short():
             self._short.clear()
             await self._short.wait()
 
-    def add_fresh(self, entries: Sequence[Entry], read_to: int) -> None:
-        """The log was read up to ``read_to``, and there the sink gets these entries."""
+    def add_fresh(self, entries: Sequence[Entry], read_to: int, *, waits_until: float = 0.0) -> None:
+        """The log was read up to ``read_to``, and there the sink gets these entries. Where they are less than a batch,
+        they may wait for more until the time that is later given to `ripen`."""
         self._fresh.extend(entries)
+        self._fresh_bytes += _size(entries)
         self.read_to = read_to
+        if entries and self._batch.wait:
+            self._waiting.append((entries[-1].position, waits_until))
+
+    def ripe_at(self) -> float | None:
+        """Until when the first of those waits that wait for more; ``None`` if none does."""
+        waiting = self._waiting
+        while waiting and (not self._fresh or waiting[0][0] < self._fresh[0].position):
+            waiting.popleft()
+        return waiting[0][1] if waiting else None
+
+    def ripen(self, time: float) -> None:
+        """Those that were to wait until this time have waited long enough."""
+        while self._waiting and self._waiting[0][1] <= time:
+            self._ripe_to, _ = self._waiting.popleft()
 
     def add_due(self, entries: Sequence[Entry], tries: Mapping[int, int]) -> None:
         """The held rows of these entries are due, after so many tries by position."""
-        for begin in range(0, len(entries), self._batch):
-            part = entries[begin : begin + self._batch]
+        for part in _batches(entries, self._batch):
             self._due.append(Flight(part, tries={e.position: tries[e.position] for e in part}, has_rows=True))
 
     def put_back(self, flight: Flight) -> None:
@@ -96,19 +131,58 @@ class Line:
         return flight
 
     def _take_fresh(self) -> Flight | None:
-        fresh = self._fresh
-        size = min(len(fresh), self._batch, self._most - self._ledger.exposed)
+        fresh, batch = self._fresh, self._batch
+        size = min(len(fresh), batch.entries, self._most - self._ledger.exposed)
         if size <= 0:
+            return None
+        is_full = size == batch.entries
+        if size > 1 and self._fresh_bytes > batch.bytes:
+            fitting = _fitting(fresh, size, batch.bytes)
+            is_full = is_full or fitting < size
+            size = fitting
+        if batch.wait and not is_full and fresh[0].position > self._ripe_to:
             return None
         if size == 1:
             entries = [fresh.popleft()]
+            self._fresh_bytes -= len(_event(entries[0]))
         elif size == len(fresh):
             entries = list(fresh)
             fresh.clear()
+            self._fresh_bytes = 0
         else:
             entries = [fresh.popleft() for _ in range(size)]
-        if len(fresh) <= self.stretch // 2:
+            self._fresh_bytes -= _size(entries)
+        if self._is_short():
             self._short.set()
         flight = Flight(entries)
         self._ledger.add(flight)
         return flight
+
+    def _is_short(self) -> bool:
+        return len(self._fresh) <= self._few and self._fresh_bytes < self._few_bytes
+
+
+def _size(entries: Iterable[Entry]) -> int:
+    """Bytes of their events, which all of them have."""
+    return sum(map(len, map(_event, entries)))
+
+
+def _fitting(entries: Iterable[Entry], most: int, size: int) -> int:
+    """How many of the first ``most`` entries have together no more than ``size`` bytes, but at least one."""
+    count = 0
+    for entry in islice(entries, most):
+        size -= len(cast(bytes, entry.event))
+        if size < 0:
+            break
+        count += 1
+    return max(count, 1)
+
+
+def _batches(entries: Sequence[Entry], batch: Batch) -> Iterator[Sequence[Entry]]:
+    """The entries in their order, as much in each part as a batch takes."""
+    begin = 0
+    while begin < len(entries):
+        part = entries[begin : begin + batch.entries]
+        part = part[: _fitting(part, batch.entries, batch.bytes)]
+        yield part
+        begin += len(part)

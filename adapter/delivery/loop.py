@@ -28,7 +28,7 @@ from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import ReaderState, Store
-from adapter.sinks.protocol import Sink
+from adapter.sinks.protocol import Promise, Sink
 from adapter.sinks.settings import SinkSettings
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +40,7 @@ class Snapshot:
 
     name: str
     kind: str
+    promise: Promise
     state: State
     #: Since when the state lasts, epoch milliseconds.
     since: int
@@ -75,6 +76,7 @@ class Delivery:
         name, reader, window = settings.name, reader_name(settings.name), sink.window
         self._name = name
         self._kind = settings.kind
+        self._promise = sink.promise
         self._epoch = progress.epoch
         self._window = window
         self._log = log
@@ -85,14 +87,16 @@ class Delivery:
         self._settler = Settler(name, log, ledger, line, window=window, now=now)
         self._sender = Sender(name, sink, line, self._health, ledger, policy, self._settler)
         self._fetcher = Fetcher(
-            reader, log, selection, ledger, line, self._settler, self._sender, schedule=settings.retry, now=now
-        )
+            reader, log, selection, ledger, line, self._settler, self._sender,
+            schedule=settings.retry, now=now, wait=sink.batch.wait,
+        )  # fmt: skip
 
     def snapshot(self) -> Snapshot:
         """How it stands now."""
         return Snapshot(
             name=self._name,
             kind=self._kind,
+            promise=self._promise,
             state=self._health.state,
             since=self._health.since,
             answer=self._health.answer,
@@ -107,7 +111,8 @@ class Delivery:
         """Read and send; at the end send nothing more, wait up to ``patience`` seconds for answers, and settle what is
         known then. Left with `ClaimLost` it waits for nothing."""
         settling = self._start(self._settle)
-        others = [self._start(job) for job in [self._fetcher.read_on, self._fetcher.take_up]]
+        fetcher = self._fetcher
+        others = [self._start(job) for job in [fetcher.read_on, fetcher.ripen, fetcher.take_up]]
         others += [self._start(self._sender.work) for _ in range(self._window)]
         try:
             yield

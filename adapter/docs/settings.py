@@ -13,8 +13,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from adapter.docs.markdown import code, sentence, table, type_words
+from adapter.formats.settings import FormatSettings, format_names, read_format_settings
+from adapter.section import Section
 from adapter.settings import PREFIX, Settings
-from adapter.sinks.settings import RETRY, SinkSettings, kinds
+from adapter.sinks import settings as sinks
+from adapter.sinks.settings import RETRY, SinkSettings
+from adapter.sources import settings as sources
+from adapter.sources.settings import SourceSettings
 
 _KNOWN = {
     str: "text",
@@ -26,6 +31,7 @@ _KNOWN = {
     IPv4Network: "network (CIDR)",
     IPv6Network: "network (CIDR)",
     AwareDatetime: "time",
+    FormatSettings: "[format](#formats)",
 }
 
 _INTRODUCTION = f"""\
@@ -45,14 +51,17 @@ right. Settings are read at the start; a change needs a restart.
 
 #: Repeatable sections: what stands above their tables.
 _SEVERAL = {"keys", "sources", "sinks"}
+#: Of these, those that have kinds with settings of their own.
+_OF_KINDS = {"sources", "sinks"}
 
 
 def settings_page() -> str:
     """The page."""
     parts = [_INTRODUCTION]
     for name, field in Settings.model_fields.items():
-        if name == "sinks":
-            parts.append(_sinks())
+        if name in _OF_KINDS:
+            parts.append(_several_kinds(name))
+            parts += [_formats()] if name == "sinks" else []
             continue
         model = _section(field)
         title = f"[[{name}]]" if name in _SEVERAL else f"[{name}]"
@@ -64,30 +73,64 @@ def fields() -> list[tuple[str, str]]:
     """Every setting there is: section (``sinks.webhook`` for the fields of a kind), key."""
     found = []
     for name, field in Settings.model_fields.items():
+        if name in _OF_KINDS:
+            general, kinds = _kinds_of(name)
+            found += [(name, _key(one, info)) for one, info in general.model_fields.items()]
+            found += [(f"{name}.{kind}", key) for kind, model in kinds.items() for key in _own(model, general)]
         if name == "sinks":
-            found += [(name, _key(one, info)) for one, info in SinkSettings.model_fields.items()]
-            found += [(f"{name}.{kind}", key) for kind in kinds() for key in _own(_kind(kind))]
-        else:
+            found += [(f"formats.{one}", key) for one in format_names() for key in _own(_format(one), FormatSettings)]
+        elif name not in _OF_KINDS:
             model = _section(field)
             found += [(name, _key(one, info)) for one, info in model.model_fields.items()]
     return found
 
 
-def _sinks() -> str:
-    text = f"## `[[sinks]]`\n\n{_told(SinkSettings)}\n\n{_table(SinkSettings, SinkSettings.model_fields)}\n"
-    for kind in kinds():
-        model = _kind(kind)
-        text += f'### `kind = "{kind}"`\n\nWhat a {kind} has besides:\n\n{_table(model, _own(model))}\n'
+def _kinds_of(section: str) -> tuple[type[Section], dict[str, type[Section]]]:
+    """The model of what every kind of sinks or sources has, and that of each kind."""
+    general: type[Section] = SinkSettings if section == "sinks" else SourceSettings
+    found = sinks.kinds() if section == "sinks" else sources.kinds()
+    return general, {kind: import_module(f"adapter.{section}.{kind}").Settings for kind in found}
+
+
+def _several_kinds(section: str) -> str:
+    general, kinds = _kinds_of(section)
+    text = f"## `[[{section}]]`\n\n{_told(general)}\n\n{_table(general, general.model_fields)}\n"
+    for kind, model in kinds.items():
+        text += f'### `kind = "{kind}"`\n\n{_introduced(model)} Besides:\n\n{_table(model, _own(model, general))}\n'
     return text
 
 
-def _kind(kind: str) -> type[SinkSettings]:
-    model: type[SinkSettings] = import_module(f"adapter.sinks.{kind}").Settings
-    return model
+def _formats() -> str:
+    """The formats, and the settings that some have."""
+    rows = [
+        (code(name), _introduced(_format(name)), ", ".join(map(code, _own(_format(name), FormatSettings))))
+        for name in format_names()
+    ]
+    text = (
+        '## Formats\n\nWhat events are written as: `format = "NAME"`, or a table of the name and the settings that '
+        f'the format has, `format = {{ name = "NAME", … }}`.\n\n{table(["name", "what", "settings"], rows)}\n'
+    )
+    for name in format_names():
+        model = _format(name)
+        if own := _own(model, FormatSettings):
+            text += f'### `format = {{ name = "{name}", … }}`\n\n{_table(model, own)}\n'
+    return text
 
 
-def _own(model: type[SinkSettings]) -> dict[str, FieldInfo]:
-    return {name: field for name, field in model.model_fields.items() if name not in SinkSettings.model_fields}
+def _format(name: str) -> type[FormatSettings]:
+    return type(read_format_settings(name))
+
+
+def _introduced(model: type[BaseModel]) -> str:
+    """The first sentence of the file in which a model stands."""
+    told = import_module(model.__module__).__doc__ or ""
+    return sentence(told.partition("\n\n")[0].replace("\n", " ").replace("``", "`").strip())
+
+
+def _own(model: type[BaseModel], general: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of one kind that not every kind has; those first that no other model has either."""
+    fields = {name: field for name, field in model.model_fields.items() if name not in general.model_fields}
+    return dict(sorted(fields.items(), key=lambda one: one[0] not in model.__annotations__))
 
 
 def _table(model: type[BaseModel], fields: dict[str, FieldInfo]) -> str:

@@ -6,15 +6,17 @@ column of JSON, since any event may bring new ones. ``timestamp`` is ``time`` fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import orjson
 
+from adapter.formats.settings import FormatSettings
 from adapter.formats.text import harmless
-
-MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
+from adapter.model import Entry
 
 #: Where each column finds its value in the event.
 _COLUMNS: tuple[tuple[str, ...], ...] = (
@@ -53,15 +55,43 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-HEAD = b",".join([b'"%s"' % ".".join(column).encode() for column in _COLUMNS]) + b"\r\n"
+
+class Settings(FormatSettings):
+    """``format = "csv"``."""
+
+    name: Literal["csv"] = "csv"
 
 
-def lines(events: Iterable[bytes]) -> bytes:
-    """The events, one row each."""
-    return "".join([_row(orjson.loads(event)) for event in events]).encode()
+class Csv:
+    """Rows under one header. Every cell is quoted, since other separators than a comma are usual in some locales."""
+
+    media_type = "text/csv; charset=utf-8; header=present"
+    record_media_type = "text/csv; charset=utf-8; header=absent"
+    ending = "csv"
+    footer = b""
+    record_end = b"\r\n"
+    one_line = True
+
+    def __init__(self) -> None:
+        (header,) = _quoted([[".".join(column) for column in _COLUMNS]])
+        self.header = header + self.record_end
+
+    def write(self, entries: Sequence[Entry]) -> list[bytes]:
+        return _quoted([_cells(orjson.loads(entry.event)) for entry in entries if entry.event is not None])
 
 
-def _row(event: dict[str, Any]) -> str:
+def make_format(settings: Settings) -> Csv:
+    return Csv()
+
+
+def _quoted(rows: Sequence[Sequence[str]]) -> list[bytes]:
+    lines: list[str] = []
+    # The writer calls `write` once for each row.
+    csv.writer(SimpleNamespace(write=lines.append), quoting=csv.QUOTE_ALL, lineterminator="").writerows(rows)
+    return [line.encode() for line in lines]
+
+
+def _cells(event: dict[str, Any]) -> list[str]:
     event["timestamp"] = _timestamp(event["time"])
     cells = []
     for column in _COLUMNS:
@@ -69,19 +99,18 @@ def _row(event: dict[str, Any]) -> str:
         for name in column:
             value = value.get(name) if isinstance(value, dict) else None
         cells.append(_cell(value))
-    return ",".join(cells) + "\r\n"
+    return cells
 
 
 def _cell(value: Any) -> str:
-    """A quoted cell; every one is quoted, since other separators than a comma are usual in some locales."""
     if value is None or value == {}:
-        return '""'
+        return ""
     if isinstance(value, int):
-        return f'"{value}"'
+        return str(value)
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA):
         text = "'" + text
-    return '"' + harmless(text).replace('"', '""') + '"'
+    return harmless(text)
 
 
 def _timestamp(time: int) -> str:

@@ -1,15 +1,33 @@
-"""The unified event as it is stored: JSON, one event a line."""
+"""The unified event as it is stored: JSON (``schemas/event.schema.json``), one event a line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Literal
 
-MEDIA_TYPE = "application/x-ndjson"
-
-#: Text in front of the first event.
-HEAD = b""
+from adapter.formats.settings import FormatSettings
+from adapter.model import Entry
 
 
-def lines(events: Iterable[bytes]) -> bytes:
-    """The events, one a line; they are JSON without line breaks already."""
-    return b"".join([part for event in events for part in (event, b"\n")])
+class Settings(FormatSettings):
+    """``format = "unified"``."""
+
+    name: Literal["unified"] = "unified"
+
+
+class Unified:
+    """The stored bytes; orjson wrote them without line breaks."""
+
+    media_type = "application/x-ndjson"
+    record_media_type = "application/json"
+    ending = "ndjson"
+    header = footer = b""
+    record_end = b"\n"
+    one_line = True
+
+    def write(self, entries: Sequence[Entry]) -> list[bytes]:
+        return [entry.event for entry in entries if entry.event is not None]
+
+
+def make_format(settings: Settings) -> Unified:
+    return Unified()

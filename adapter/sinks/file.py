@@ -1,4 +1,4 @@
-"""Events into a local file: NDJSON, one unified event a line."""
+"""Events into a local file, one a line, in a format of the operator's choice."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from adapter.formats.protocol import Format, is_appendable
+from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
-from adapter.sinks.protocol import DELIVERED, Answer, Later
-from adapter.sinks.settings import OutgoingSettings, SinkSettings
+from adapter.outgoing.settings import OutgoingSettings
+from adapter.sinks.protocol import DELIVERED, Answer, Batch, Later, Promise
+from adapter.sinks.settings import SinkSettings
 
 
 class Settings(SinkSettings):
@@ -24,6 +27,9 @@ class Settings(SinkSettings):
 
     kind: Literal["file"] = "file"
     path: Path = Field(description="The file; made if it is not there, with mode 0600. May be rotated by renaming")
+    format: Annotated[AnyFormat, AfterValidator(fitting(is_appendable, "is no format of one line for each event"))] = (
+        Field(DEFAULT, validate_default=True, description="What events are written as")
+    )
 
 
 class File:
@@ -31,10 +37,12 @@ class File:
 
     #: Lines keep the order of the log.
     window = 1
-    batch = 5000
+    batch = Batch(5000)
+    promise = Promise.DURABLE
 
-    def __init__(self, path: Path, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, format: Format, thread: ThreadPoolExecutor) -> None:
         self._path = path
+        self._format = format
         self._thread = thread
         self._file: int | None = None
 
@@ -48,15 +56,16 @@ class File:
             self._file = None
 
     def _append(self, entries: Sequence[Entry]) -> Answer:
-        """Write one line for each entry. When this returns `DELIVERED`, they are on disk; else none of them is, or
+        """Write one record for each entry. When this returns `DELIVERED`, they are on disk; else none of them is, or
         they are cut off when the file is opened next."""
-        lines = [entry.event for entry in entries if entry.event is not None]
-        lines.append(b"")
+        form = self._format
+        records = form.write(entries)
+        records.append(b"")
         try:
             if self._file is None or not _names(self._path, self._file):
                 self.close()
-                self._file = _open(self._path)
-            _write(self._file, b"\n".join(lines))
+                self._file = _open(self._path, form.header)
+            _write(self._file, form.record_end.join(records), form.header)
         except OSError as error:
             self.close()
             return Later(f"{self._path}: {error.strerror or error}", receiver_down=True)
@@ -71,11 +80,12 @@ def _names(path: Path, file: int) -> bool:
         return False
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, header: bytes) -> int:
     """The file at the path, ours alone, its end after a whole line; its name is on disk too.
 
     Raises:
-        OSError: it cannot be opened, is no regular file, or another process writes to it.
+        OSError: it cannot be opened, is no regular file, does not begin with the header, or another process writes to
+            it.
     """
     # Not blocking, so that a pipe without a reader is an error and no wait.
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
@@ -87,6 +97,8 @@ def _open(path: Path) -> int:
         except BlockingIOError:
             raise OSError("another process, or another sink, writes to this file") from None
         _cut_torn_line(file)
+        if os.fstat(file).st_size and os.pread(file, len(header), 0) != header:
+            raise OSError("begins otherwise than files of this format; rename it, or write to another one")
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
@@ -114,15 +126,16 @@ def _cut_torn_line(file: int) -> None:
         os.fsync(file)
 
 
-def _write(file: int, data: bytes) -> None:
-    """Append all of it and wait for the disk; if that fails, take back what was written.
+def _write(file: int, data: bytes, header: bytes) -> None:
+    """Append all of it, in an empty file behind the header, and wait for the disk; if that fails, take back what was
+    written.
 
     Raises:
         OSError: it is not on disk.
     """
     size = os.fstat(file).st_size
     try:
-        rest = memoryview(data)
+        rest = memoryview(data if size else header + data)
         while rest:
             rest = rest[os.write(file, rest) :]
         os.fdatasync(file)
@@ -137,7 +150,7 @@ async def open_sink(settings: Settings, outgoing: OutgoingSettings) -> AsyncIter
     """The file that the settings name. Nothing is opened yet: a file that cannot be, holds up this sink alone."""
     # A thread of its own: a disk that hangs holds up no lookup of a name.
     with ThreadPoolExecutor(1, thread_name_prefix=f"sink-{settings.name}") as thread:
-        file = File(settings.path, thread)
+        file = File(settings.path, make_format(settings.format), thread)
         try:
             yield file
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from adapter.model import Entry, uid_text
@@ -64,17 +65,47 @@ Answer = Delivered | Later | Never | Stop
 DELIVERED = Delivered()
 
 
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """How much a sink wants in one `send`. What still waits when the service stops, is sent after its next start."""
+
+    #: The most entries; 1 for a plain webhook, thousands for a file.
+    entries: int = 1
+    #: The most bytes of events as they are stored, one entry aside: an event that is larger comes alone.
+    bytes: int = 8 * 1024 * 1024
+    #: How long less than a full batch may wait for more, seconds. 0: it is sent at once.
+    wait: float = 0.0
+
+
+class Promise(StrEnum):
+    """What `Delivered` says of an event: how safe it is with the receiver."""
+
+    #: On the receiver's disk (fsync, a commit): a crash there does not lose it.
+    DURABLE = "durable"
+    #: The receiver answered that it has taken it (2xx); what it does with it then is its own.
+    ACKNOWLEDGED = "acknowledged"
+    #: Handed to the network, which gives no answer: a connection that breaks loses what is on its way.
+    SENT = "sent"
+
+
 class Sink(Protocol):
     """One configured receiver. Opened by the ``open_sink`` of its kind, closed when the service stops."""
 
-    #: How many `send` calls may be in flight at once; 1 for a sink that must keep order.
-    window: int
-    #: The most entries it takes in one `send`; 1 for a plain webhook, thousands for a file.
-    batch: int
+    @property
+    def window(self) -> int:
+        """How many `send` calls may be in flight at once; 1 for a sink that must keep order."""
+
+    @property
+    def batch(self) -> Batch:
+        """What one `send` gets."""
+
+    @property
+    def promise(self) -> Promise:
+        """What its `Delivered` says."""
 
     async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
-        """Hand over at most ``batch`` entries, all with an event; one answer each, in order.
+        """Hand over at most a ``batch``, all with an event; one answer each, in order.
 
-        `Delivered` is answered only when the receiver has the event for good (a 2xx, an fsync). Never raises for
-        what a receiver does; an exception is our bug, and the loop treats it as `Later`.
+        `Delivered` is answered only when ``promise`` is kept for the event. Never raises for what a receiver does; an
+        exception is our bug, and the loop treats it as `Later`.
         """

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -25,7 +24,9 @@ from pydantic import (
     WrapValidator,
 )
 
-from adapter.section import Section
+from adapter.errors import ConfigError
+from adapter.outgoing.settings import OutgoingSettings
+from adapter.section import Section, read_kind
 from adapter.sinks.protocol import Sink
 
 #: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
@@ -33,7 +34,7 @@ from adapter.sinks.protocol import Sink
 RETRY = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
 #: Files of this folder that are no kind of sink.
-_NO_KIND = {"answer", "outgoing", "protocol", "resolver", "settings"}
+_NO_KIND = {"protocol", "settings"}
 
 
 def _listed(value: object) -> object:
@@ -42,14 +43,6 @@ def _listed(value: object) -> object:
 
 #: One value or a list of them; always read as a list.
 OneOrMore = BeforeValidator(_listed)
-
-
-class OutgoingSettings(Section):
-    """Where the service may send to: the section ``[outgoing]``."""
-
-    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description="Networks (CIDR) of receivers on addresses that are refused by default"
-    )
 
 
 class SinkSettings(Section):
@@ -105,7 +98,7 @@ def read_sink_settings(values: Any) -> SinkSettings:
     if not isinstance(kind, str):
         raise ValueError(f"a sink says its kind; there are: {', '.join(kinds())}")
     model: type[SinkSettings] = _load(kind).Settings
-    return model.model_validate(values)
+    return read_kind(model, values)
 
 
 #: One of ``[[sinks]]`` in a settings model: read by the model of its kind, errors keep their places.
@@ -122,5 +115,9 @@ async def open_sink(settings: SinkSettings, outgoing: OutgoingSettings) -> Async
         ConfigError: it cannot be opened as it is set; the text begins with its name.
     """
     opened: AbstractAsyncContextManager[Sink] = _load(settings.kind).open_sink(settings, outgoing)
-    async with opened as sink:
+    async with AsyncExitStack() as stack:
+        try:
+            sink = await stack.enter_async_context(opened)
+        except ConfigError as error:
+            raise ConfigError(f"sinks: {settings.name}: {error}") from None
         yield sink

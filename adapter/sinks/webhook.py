@@ -1,37 +1,32 @@
-"""Events to an HTTP receiver: one POST each, the unified event as body, signed."""
+"""Events to an HTTP receiver: one POST each, signed, in a format of the operator's choice."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import email.utils
 import hmac
-import io
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC
 from typing import Annotated, Literal, Self
 
-import aiohttp
-from pydantic import Field, PositiveFloat, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
 from yarl import URL
 
-from adapter import __version__
+from adapter.errors import NoReply
+from adapter.formats.protocol import Format, is_whole
+from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
-from adapter.sinks.answer import AnswerTooLong
-from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
-from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Later, Stop, message_id
-from adapter.sinks.settings import OneOrMore, OutgoingSettings, SinkSettings
-
-#: Bodies up to this size are sent in one piece, bytes.
-PIECE = 1 << 20
+from adapter.outgoing.client import Client, open_client, read_retry_after
+from adapter.outgoing.settings import HttpSettings, OutgoingSettings
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Promise, Stop, message_id
+from adapter.sinks.settings import OneOrMore, SinkSettings
 
 #: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
 Signer = Callable[[str, int, bytes], dict[str, str]]
 
 
-class Settings(SinkSettings):
+class Settings(HttpSettings, SinkSettings):
     """``[[sinks]]`` with ``kind = "webhook"``."""
 
     kind: Literal["webhook"] = "webhook"
@@ -41,6 +36,9 @@ class Settings(SinkSettings):
     )
     signature: Literal["standard", "phasetwo-sha256", "phasetwo-sha1"] = Field(
         "standard", description="Standard Webhooks (secrets whsec_…), or Phase Two's X-Keycloak-Signature (one secret)"
+    )
+    format: Annotated[AnyFormat, AfterValidator(fitting(is_whole, "makes no body of one event alone"))] = Field(
+        DEFAULT, validate_default=True, description="What each event is written as"
     )
     window: int = Field(64, ge=1, le=1024, description="Requests in flight; 1 keeps the order of the log")
     timeout: PositiveFloat = Field(15.0, le=300.0, description="Seconds that a request may take, answer body included")
@@ -124,7 +122,7 @@ def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
     if 300 <= status < 400:
         location = headers.get("Location", "")[:200]
         return Later(f"the receiver answered {status}, redirects are not followed; it named {location!r}")
-    after = read_retry_after(headers.get("Retry-After"), now)
+    after = read_retry_after(headers.get("Retry-After"), now, RETRY_AFTER)
     if status in (401, 403):
         return Later(f"the receiver answered {status}: it refuses our credentials", after, receiver_down=True)
     # One message that alone gets such an answer is told apart by the loop, from the others that pass.
@@ -132,111 +130,52 @@ def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
     return Later(f"the receiver answered {status}", after, receiver_down=down)
 
 
-def read_retry_after(text: str | None, now: float) -> float | None:
-    """The wait in seconds that a ``Retry-After`` asks for, at most `RETRY_AFTER`; ``None`` if it cannot be read.
-
-    Both forms are read: seconds, and a date. ``now`` is in epoch seconds.
-    """
-    if text is None:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:10]), RETRY_AFTER)
-    try:
-        timestamp = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if timestamp.tzinfo is None:
-        timestamp = timestamp.replace(tzinfo=UTC)
-    return min(max(timestamp.timestamp() - now, 0.0), RETRY_AFTER)
-
-
 class Webhook:
     """One receiver. A POST is made once; every repeat is the loop's."""
 
-    batch = 1
+    batch = Batch()
+    promise = Promise.ACKNOWLEDGED
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        url: str,
-        *,
-        sign: Signer,
-        window: int,
-        timeout: float,
-        clock: Callable[[], float],
+        self, client: Client, url: str, *, format: Format, sign: Signer, window: int, clock: Callable[[], float]
     ) -> None:
         self.window = window
-        self._session = session
+        self._client = client
         self._url = URL(url)
+        self._format = format
         self._sign = sign
-        self._timeout = timeout
         self._clock = clock
 
     async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
-        return [await self._post(entry) for entry in entries]
+        bodies = self._format.write(entries)
+        return [await self._post(entry, body) for entry, body in zip(entries, bodies, strict=True)]
 
-    async def _post(self, entry: Entry) -> Answer:
-        body = entry.event
-        assert body is not None
+    async def _post(self, entry: Entry, body: bytes) -> Answer:
         now = self._clock()
+        headers = self._sign(message_id(entry), int(now), body)
         try:
-            async with self._session.post(
-                self._url,
-                # A large body goes out piece by piece, so that others get their turn between.
-                data=body if len(body) <= PIECE else io.BytesIO(body),
-                headers=self._sign(message_id(entry), int(now), body),
-                allow_redirects=False,
-            ) as response:
-                answer = read_answer(response.status, response.headers, now)
-                await _drain(response)
-                return answer
-        except TimeoutError:
-            reason = f"no answer within {self._timeout:g} s"
-        except aiohttp.ClientConnectorError as error:
-            refused = isinstance(error.os_error, AddressRefused)
-            reason = str(error.os_error) if refused else f"cannot connect: {error.os_error.strerror or error.os_error}"
-        except AnswerTooLong as error:
-            reason = str(error)
-        except aiohttp.ServerDisconnectedError:
-            reason = "the receiver closed the connection without an answer"
-        except aiohttp.ClientResponseError:
-            # The status in this error is the client library's own, not the receiver's.
-            reason = "the answer is not valid HTTP"
-        except (aiohttp.ClientError, OSError) as error:
-            reason = f"the connection failed: {type(error).__name__}"
-        return Later(reason, receiver_down=True)
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read the rest of an answer, so that its connection can serve again; give it up if it breaks off.
-
-    The status line was the answer: what happens to the body changes nothing about it. How much there is to read is
-    bounded by the connector, how long by the session.
-    """
-    try:
-        async for _ in response.content.iter_any():
-            pass
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        response.close()
+            reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False)
+        except NoReply as failure:
+            return Later(str(failure), receiver_down=True)
+        return read_answer(reply.status, reply.headers, now)
 
 
 @asynccontextmanager
 async def open_sink(
     settings: Settings, outgoing: OutgoingSettings, *, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Webhook]:
-    """The receiver that the settings describe. ``clock`` gives epoch seconds."""
+    """The receiver that the settings describe. ``clock`` gives epoch seconds.
+
+    Raises:
+        ConfigError: a file that the settings name cannot be used.
+    """
     sign = make_signer(settings.signature, settings.secrets())
-    async with aiohttp.ClientSession(
-        connector=open_connector(Guard(outgoing.allow), settings.window),
-        timeout=aiohttp.ClientTimeout(total=settings.timeout),
-        headers={
-            "User-Agent": f"idp-event-adapter/{__version__}",
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-        },
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    ) as session:
-        yield Webhook(session, settings.url, sign=sign, window=settings.window, timeout=settings.timeout, clock=clock)
+    format = make_format(settings.format)
+    async with open_client(
+        outgoing,
+        settings,
+        connections=settings.window,
+        timeout=settings.timeout,
+        headers={"Content-Type": format.record_media_type},
+    ) as client:
+        yield Webhook(client, settings.url, format=format, sign=sign, window=settings.window, clock=clock)

@@ -34,24 +34,33 @@ class AuthenticatedSource:
 
 
 class AuthenticatedSources:
-    """The sources by their names."""
+    """The sources to which events are posted, by their names."""
 
-    def __init__(self, sources: Sequence[tuple[Source, Sequence[str]]], may_ingest: MayIngest) -> None:
-        """``sources`` come with their tokens."""
+    def __init__(self, may_ingest: MayIngest) -> None:
         self._may_ingest = may_ingest
-        self._sources = {source.name: AuthenticatedSource(self, source, tokens) for source, tokens in sources}
+        self._sources: dict[str, AuthenticatedSource] = {}
         self._nobody = AuthenticatedSource(self, None, ())
-        self._most_tokens = max((len(tokens) for _, tokens in sources), default=1)
         self.renew()
 
     def __getitem__(self, name: str) -> AuthenticatedSource:
         """That of a name; every name has one."""
         return self._sources.get(name, self._nobody)
 
+    def add(self, source: Source, tokens: Sequence[str]) -> None:
+        """Take what is posted to a source from now on."""
+        self._sources[source.name] = AuthenticatedSource(self, source, tokens)
+        self.renew()
+
+    def remove(self, source: Source) -> None:
+        """Take nothing more for it."""
+        del self._sources[source.name]
+        self.renew()
+
     def renew(self) -> None:
         """Take up the present tables, all at once: each works on the credentials of the others, too."""
+        most_tokens = max((len(authenticated._tokens) for authenticated in self._sources.values()), default=1)
         sources = [authenticated.source for authenticated in self._sources.values() if authenticated.source is not None]
         credentials = [credential for source in sources for credential in source.table.mapping.auth]
-        decoys = Decoys(credentials, self._most_tokens)
+        decoys = Decoys(credentials, most_tokens)
         for authenticated in (*self._sources.values(), self._nobody):
             authenticated._renew(decoys, self._may_ingest)

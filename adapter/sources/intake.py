@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from adapter.counts import Counts
-from adapter.log.protocol import Log, NewEntry, new_entry
+from adapter.log.protocol import Log, NewEntry, Note, new_entry
 from adapter.mapping.apply import origin
 from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
 from adapter.mapping.slices import Pause
@@ -195,12 +195,15 @@ class Intake:
         self._counts = counts
         self._random_uid = random_uid
 
-    async def take(self, source: Source, body: bytes, media: str, received_at: int) -> Receipts:
-        """Store every record of a body, and say what became of each once all are on disk.
+    async def take(
+        self, source: Source, body: bytes, media: str, received_at: int, note: Note | None = None
+    ) -> Receipts:
+        """Store every record of a body, and a note with them, and say what became of each once all are on disk.
 
         ``received_at`` is the arrival, epoch milliseconds.
 
         Raises:
+            NoteChanged: the note does not follow the one that is kept; nothing was stored.
             NotReadable: the body as a whole is not what ``media`` says; nothing was stored.
             UnknownMedia: the source's table does not take ``media``.
             TooManyEvents: it holds more than a request may bring.
@@ -217,8 +220,8 @@ class Intake:
         else:
             async with self._large:
                 await self._read_long(reading, iter(records))
-                return await self._keep(reading)
-        return await self._keep(reading)
+                return await self._keep(reading, note)
+        return await self._keep(reading, note)
 
     async def _read_long(self, reading: _Reading, records: Iterator[Record | Pause]) -> None:
         """Read a long body; others have their turns meanwhile."""
@@ -235,9 +238,9 @@ class Intake:
                 await asyncio.sleep(0)
             found = reading.step(records)
 
-    async def _keep(self, reading: _Reading) -> Receipts:
+    async def _keep(self, reading: _Reading, note: Note | None) -> Receipts:
         entries, uids, source = reading.entries, reading.uids, reading.source
-        receipts = await self._append(entries) if entries else []
+        receipts = await self._append(entries, note) if entries or note is not None else []
         accepted = duplicates = quarantined = 0
         at = 0
         for entry, receipt in zip(entries, receipts, strict=True):

@@ -14,7 +14,7 @@ import structlog
 
 from adapter.errors import RequestError
 from adapter.subprocesses import command, environment
-from adapter.trials.process import DONE, LAST, LENGTH, MEMORY, REFUSED
+from adapter.trials.process import ANSWER_SIZE, DONE, LAST, LENGTH, MEMORY, REFUSED
 
 #: Requests that may have a trial under way or wait for their turn.
 PLACES = 8
@@ -28,6 +28,10 @@ _log = structlog.get_logger("adapter.trials")
 
 class TrialFailed(Exception):
     """A work raised an error that is ours; its traceback is in the log."""
+
+
+class AnswerTooLarge(Exception):
+    """The process announced more than an answer may have: whatever runs in it, the service does not take it in."""
 
 
 class Trials:
@@ -76,8 +80,9 @@ class Trials:
             RequestError: as the function raised it; 422, it took too long or too much memory; 503, the service stops.
             TrialFailed: the function raised something else.
         """
-        call = pickle.dumps((self._timeout + _GRACE, work, arguments))
         async with self._turn:
+            # Not before its turn: of all that wait, one is held twice.
+            call = pickle.dumps((self._timeout + _GRACE, work, arguments))
             if self._idle is not None:
                 self._idle.cancel()
             try:
@@ -86,6 +91,8 @@ class Trials:
             except TimeoutError:
                 detail = f"not done within {self._timeout:g} s; try less at a time, or simpler patterns"
                 raise self._broken_off("Trial took too long", detail) from None
+            except AnswerTooLarge:
+                raise self._broken_off("Trial refused", "its process gave an answer that is too large") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 detail = f"its process ended; it may need more than {MEMORY >> 20} MiB of memory"
                 raise self._broken_off("Trial refused", detail) from None
@@ -121,7 +128,10 @@ class Trials:
         process.stdin.write(len(call).to_bytes(LENGTH) + call)
         await process.stdin.drain()
         head = await process.stdout.readexactly(1 + LENGTH)
-        return head[0], await process.stdout.readexactly(int.from_bytes(head[1:]))
+        size = int.from_bytes(head[1:])
+        if size > ANSWER_SIZE:
+            raise AnswerTooLarge
+        return head[0], await process.stdout.readexactly(size)
 
     async def _start(self) -> asyncio.subprocess.Process:
         if self._closed:

@@ -30,6 +30,9 @@ LARGE = 96 * 1024 * 1024
 #: Bytes of an answer.
 ANSWER_SIZE = 16 * 1024 * 1024
 
+#: Bytes of a traceback, whose end says most; a text of the caller's may stand in it.
+TRACEBACK_SIZE = 64 * 1024
+
 #: What an answer is: the bytes that the function gave; status, title and detail of a refusal, as JSON; the traceback of
 #: an error that is ours.
 DONE, REFUSED, FAILED = range(3)
@@ -70,7 +73,7 @@ def _answer(work: bytes) -> tuple[int, bytes]:
     except MemoryError:
         return REFUSED, refusal(422, "Trial refused", f"it needs more than {MEMORY >> 20} MiB of memory")
     except Exception:
-        return FAILED, traceback.format_exc().encode("utf-8", "backslashreplace")
+        return FAILED, traceback.format_exc().encode("utf-8", "backslashreplace")[-TRACEBACK_SIZE:]
     if len(answer) > ANSWER_SIZE:
         detail = f"the answer has {len(answer)} bytes; the limit is {ANSWER_SIZE}: send fewer events at a time"
         return REFUSED, refusal(422, "Answer too large", detail)

@@ -200,6 +200,48 @@ async def test_an_export_holds_every_event_once(service: Opened) -> None:
     ]
 
 
+async def test_the_media_type_that_is_accepted_chooses_the_format(service: Opened) -> None:
+    for accept, media in (
+        ("text/csv", "text/csv"),
+        ("text/html, text/csv;q=0.9, */*;q=0.1", "text/csv"),
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("text/html", "application/x-ndjson"),
+        ("*/*", "application/x-ndjson"),
+    ):
+        given = {"Accept": accept}
+        async with service.session.get("/events/export", params={"realm": "nowhere"}, headers=given) as response:
+            assert response.content_type == media, accept
+
+
+async def test_a_page_in_a_format_has_its_next_in_a_header(service: Opened) -> None:
+    params = {"realm": "many", "limit": "2", "format": "csv"}
+    times: list[str] = []
+    for _ in range(3):
+        async with service.session.get("/events", params=params) as response:
+            assert response.content_type == "text/csv"
+            times += [row["time"] for row in csv.DictReader(io.StringIO(await response.text()))]
+            params["cursor"] = response.headers["X-Next"]
+    assert times == [str(1_700_000_000_000 + number * 1000) for number in range(12_299, 12_293, -1)]
+
+
+async def test_the_last_page_in_a_format_has_no_next(service: Opened) -> None:
+    given = {"Accept": "application/x-ndjson"}
+    params = {"realm": "nowhere", "type": "access.NOBODY-KNOWS"}
+    async with service.session.get("/events", params=params, headers=given) as response:
+        assert response.content_type == "application/x-ndjson"
+        assert await response.text() == ""
+        assert "X-Next" not in response.headers
+        assert "NOBODY-KNOWS" in json.loads(response.headers["X-Hints"])[0]
+
+
+async def test_a_page_is_json_unless_something_else_is_asked_for(service: Opened) -> None:
+    for accept in ("*/*", "application/json", "text/html", "application/json, text/csv"):
+        async with service.session.get("/events", params={"limit": "1"}, headers={"Accept": accept}) as response:
+            assert response.content_type == "application/json"
+            assert len((await response.json())["events"]) == 1
+    assert (await service.get("/events", format="xml"))[0] == 400
+
+
 async def test_an_export_by_log_ends(service: Opened) -> None:
     async with service.session.get("/events/export", params={"realm": "many", "order": "log"}) as response:
         events = [json.loads(line) for line in (await response.text()).splitlines()]

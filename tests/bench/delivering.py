@@ -16,8 +16,9 @@ from adapter.log.sqlite.log import open_reader, open_sqlite_log, read_entries
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_tables
 from adapter.model import Entry
+from adapter.outgoing.settings import OutgoingSettings
 from adapter.resources import mappings_path
-from adapter.sinks.settings import OutgoingSettings, open_sink, read_sink_settings
+from adapter.sinks.settings import open_sink, read_sink_settings
 from adapter.sources.intake import Intake, Source
 from adapter.workbench.dictionary import make_dictionary
 from tests.bench.events import bodies

@@ -10,7 +10,8 @@ from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
 from adapter.log.sqlite.log import open_sqlite_log
-from adapter.sinks.settings import OutgoingSettings, open_sink, read_sink_settings
+from adapter.outgoing.settings import OutgoingSettings
+from adapter.sinks.settings import open_sink, read_sink_settings
 from tests.delivery.parts import CATALOGUE, append, caught_up
 
 WINDOW = 16

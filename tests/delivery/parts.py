@@ -17,7 +17,7 @@ from adapter.filter import Filter
 from adapter.log.protocol import NewEntry, Store
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
 from adapter.model import Entry
-from adapter.sinks.protocol import DELIVERED, Answer
+from adapter.sinks.protocol import DELIVERED, Answer, Batch, Promise
 from adapter.sinks.settings import SinkSettings
 
 CATALOGUE = Catalogue(CatalogueFile())
@@ -69,10 +69,12 @@ async def append(log: Store, count: int, first: int = 1) -> None:
 class Told:
     """A sink that answers each entry as ``reply`` says, and remembers what it was sent."""
 
-    def __init__(self, reply: Reply = lambda _: DELIVERED, *, window: int = 4, batch: int = 1) -> None:
+    promise = Promise.ACKNOWLEDGED
+
+    def __init__(self, reply: Reply = lambda _: DELIVERED, *, window: int = 4, batch: int | Batch = 1) -> None:
         self.reply = reply
         self.window = window
-        self.batch = batch
+        self.batch = Batch(batch) if isinstance(batch, int) else batch
         self.sends: list[list[int]] = []
         self.ids: dict[int, set[bytes]] = {}
         self.delivered: list[int] = []

@@ -6,14 +6,16 @@ import pytest
 
 from adapter.delivery.ledger import Flight, Ledger
 from adapter.delivery.line import Line
-from adapter.log.protocol import ReaderState
+from adapter.log.protocol import READ_SIZE, ReaderState
+from adapter.model import Entry
+from adapter.sinks.protocol import Batch
 from tests.delivery.parts import numbers
 from tests.sinks.entries import make_entries, make_entry
 
 
-def make_line(*fresh: int, window: int = 2, batch: int = 1) -> tuple[Line, Ledger]:
+def make_line(*fresh: int, window: int = 2, batch: int | Batch = 1) -> tuple[Line, Ledger]:
     ledger = Ledger("sink:soc", ReaderState(0, 1, ""))
-    line = Line(ledger, window=window, batch=batch, read_to=0)
+    line = Line(ledger, window=window, batch=Batch(batch) if isinstance(batch, int) else batch, read_to=0)
     line.add_fresh([make_entry(position) for position in fresh], max(fresh, default=0))
     return line, ledger
 
@@ -132,6 +134,85 @@ async def test_it_runs_short_when_half_a_stretch_is_left() -> None:
     reader = asyncio.create_task(line.wait_until_short())
     for _ in numbers(1, 499):
         take(line)
+    await asyncio.sleep(0)
+    assert not reader.done()
+    take(line)
+    async with asyncio.timeout(5):
+        await reader
+
+
+# Batches
+
+
+def sized(position: int, size: int) -> Entry:
+    """An entry whose event has so many bytes."""
+    return make_entry(position)._replace(event=b"x" * size)
+
+
+def test_a_flight_has_no_more_bytes_than_the_sink_takes() -> None:
+    line, _ = make_line(window=9, batch=Batch(5, bytes=100))
+    line.add_fresh([sized(number, size) for number, size in enumerate([60, 40, 1, 50, 50, 99, 2], 1)], 7)
+    assert take_all(line) == [[1, 2], [3, 4], [5], [6], [7]]
+
+
+def test_an_entry_that_is_larger_than_a_batch_goes_alone() -> None:
+    line, _ = make_line(window=9, batch=Batch(5, bytes=100))
+    line.add_fresh([sized(number, size) for number, size in enumerate([1, 500, 1, 1], 1)], 4)
+    assert take_all(line) == [[1], [2], [3, 4]]
+
+
+def test_held_rows_are_sent_in_batches_of_as_many_bytes() -> None:
+    line, _ = make_line(window=9, batch=Batch(3, bytes=100))
+    line.add_due([sized(number, 40) for number in numbers(1, 5)], dict.fromkeys(numbers(1, 5), 1))
+    assert take_all(line) == [[1, 2], [3, 4], [5]]
+
+
+@pytest.mark.parametrize("sizes", [[60] * 12, [1] * 12, [100, 1] * 6, [40, 40, 40] * 4])
+def test_no_fewer_flights_are_announced_than_can_be_taken(sizes: list[int]) -> None:
+    line, _ = make_line(window=99, batch=Batch(5, bytes=100))
+    line.add_fresh([sized(number, size) for number, size in enumerate(sizes, 1)], len(sizes))
+    announced = line.flights
+    assert announced >= len(take_all(line))
+    assert line.flights == 0
+
+
+def test_less_than_a_batch_waits_until_its_time_and_more_may_come_meanwhile() -> None:
+    line, _ = make_line(window=9, batch=Batch(5, wait=10))
+    line.add_fresh(make_entries(2), 2, waits_until=110)
+    line.add_fresh(make_entries(1, first=3), 3, waits_until=115)
+    assert line.take() is None
+    assert line.ripe_at() == 110
+    line.ripen(110)
+    assert take_all(line) == [[1, 2, 3]]
+    assert line.ripe_at() is None
+
+
+def test_a_full_batch_does_not_wait_and_what_is_left_keeps_its_own_time() -> None:
+    line, _ = make_line(window=9, batch=Batch(5, wait=10))
+    line.add_fresh(make_entries(2), 2, waits_until=110)
+    line.add_fresh(make_entries(5, first=3), 7, waits_until=115)
+    assert take_all(line) == [[1, 2, 3, 4, 5]]
+    assert line.ripe_at() == 115
+
+
+def test_a_batch_that_is_full_of_bytes_does_not_wait() -> None:
+    line, _ = make_line(window=9, batch=Batch(5, bytes=100, wait=10))
+    line.add_fresh([sized(number, 60) for number in numbers(1, 2)], 2, waits_until=110)
+    assert take_all(line) == [[1]]
+
+
+def test_what_failed_or_is_due_does_not_wait() -> None:
+    line, _ = make_line(window=9, batch=Batch(5, wait=10))
+    line.add_fresh(make_entries(6), 6, waits_until=110)
+    line.put_back(take(line))
+    line.add_due([make_entry(9)], {9: 1})
+    assert take_all(line) == [[1, 2, 3, 4, 5], [9]]
+
+
+async def test_the_log_is_not_read_on_while_many_bytes_wait() -> None:
+    line, _ = make_line(window=9, batch=Batch(100))
+    line.add_fresh([sized(number, READ_SIZE // 2) for number in numbers(1, 3)], 3)
+    reader = asyncio.create_task(line.wait_until_short())
     await asyncio.sleep(0)
     assert not reader.done()
     take(line)

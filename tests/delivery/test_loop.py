@@ -14,7 +14,7 @@ from adapter.errors import ClaimLost, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Held, Revision, Settlement, Store
 from adapter.model import Entry
-from adapter.sinks.protocol import DELIVERED, Answer, Later, Never, Stop
+from adapter.sinks.protocol import DELIVERED, Answer, Batch, Later, Never, Promise, Stop
 from tests.delivery.parts import (
     FIRST_AT,
     Told,
@@ -89,6 +89,41 @@ async def test_a_batch_sink_gets_many_at_once_in_order(log: Store) -> None:
         await caught_up(delivery)
     assert sink.sent == numbers(1, 100)
     assert max(map(len, sink.sends)) == 30
+
+
+async def test_no_send_is_larger_than_the_sink_wants(log: Store) -> None:
+    await log.append([new_entry(number, details={"text": "x" * number * 50}) for number in numbers(1, 40)])
+    sink = Told(window=2, batch=Batch(30, bytes=4000))
+    async with delivering(log, sink) as delivery:
+        await caught_up(delivery)
+    events = {entry.position: len(entry.event or b"") for entry in await log.read(0)}
+    assert sorted(sink.sent) == numbers(1, 40)
+    assert all(sum(events[one] for one in sent) <= 4000 for sent in sink.sends if len(sent) > 1)
+    assert max(map(len, sink.sends)) > 1
+
+
+async def test_few_entries_wait_for_more_and_a_full_batch_does_not(log: Store) -> None:
+    sink = Told(window=1, batch=Batch(10, wait=3600))
+    async with delivering(log, sink) as delivery:
+        await append(log, 9)
+        await append(log, 3, first=10)
+        await until(lambda: delivery.snapshot().counts.delivered == 10, delivery)
+    assert sink.sends == [numbers(1, 10)]
+
+
+async def test_few_entries_are_sent_together_when_they_have_waited(log: Store) -> None:
+    sink = Told(window=1, batch=Batch(1000, wait=1.0))
+    async with delivering(log, sink) as delivery:
+        for number in numbers(1, 5):
+            await append(log, 1, first=number)
+        await caught_up(delivery)
+    assert len(sink.sends) < 5
+    assert sink.sent == numbers(1, 5)
+
+
+async def test_what_a_sink_promises_is_shown(log: Store) -> None:
+    async with delivering(log, Told()) as delivery:
+        assert delivery.snapshot().promise is Promise.ACKNOWLEDGED
 
 
 async def test_only_what_the_filter_takes_is_sent_and_counted(log: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from adapter.sinks.protocol import DELIVERED, Later, Sink
+from adapter.sinks.protocol import DELIVERED, Later, Promise, Sink
 from tests.sinks.entries import make_entries, make_entry
 
 
@@ -35,7 +35,7 @@ class SinkConformance:
 
     async def test_there_is_one_answer_for_each_entry(self, receiver: Receiver) -> None:
         async with receiver.open() as sink:
-            entries = make_entries(sink.batch)
+            entries = make_entries(sink.batch.entries)
             answers = await sink.send(entries)
         assert list(answers) == [DELIVERED] * len(entries)
         assert receiver.received() == [entry.event for entry in entries]
@@ -43,7 +43,10 @@ class SinkConformance:
     async def test_it_says_how_much_it_takes(self, receiver: Receiver) -> None:
         async with receiver.open() as sink:
             assert sink.window >= 1
-            assert sink.batch >= 1
+            assert sink.batch.entries >= 1
+            assert sink.batch.bytes >= 1
+            assert sink.batch.wait >= 0
+            assert sink.promise in Promise
 
     async def test_a_large_event_arrives_whole(self, receiver: Receiver) -> None:
         entry = make_entry(1, representation="x" * 1_000_000)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import os
 import resource
 import subprocess
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from adapter.outgoing.settings import OutgoingSettings
 from adapter.sinks.file import File, Settings
 from adapter.sinks.file import open_sink as open_file
 from adapter.sinks.protocol import DELIVERED, Later, Sink
-from adapter.sinks.settings import OutgoingSettings
 from tests.sinks.conformance import SinkConformance
 from tests.sinks.entries import make_entries, make_entry
 
@@ -139,13 +140,58 @@ async def test_a_full_disk_leaves_no_part_of_a_batch(receiver: Folder) -> None:
     assert receiver.received() == [entry.event for entry in make_entries(11)]
 
 
+# Formats
+
+
+@asynccontextmanager
+async def csv_file(path: Path) -> AsyncIterator[File]:
+    settings = Settings.model_validate({"name": "out", "path": path, "format": "csv"})
+    async with open_file(settings, OutgoingSettings()) as sink:
+        yield sink
+
+
+def rows(path: Path) -> list[str]:
+    return [row["time"] for row in csv.DictReader(path.read_text().splitlines())]
+
+
+async def test_a_format_with_a_header_has_it_once_in_each_file(receiver: Folder) -> None:
+    old = receiver.path.with_suffix(".1")
+    async with csv_file(receiver.path) as sink:
+        await send(sink, 1)
+        await send(sink, 2)
+        receiver.path.rename(old)
+        await send(sink, 3)
+    async with csv_file(receiver.path) as sink:
+        await send(sink, 4)
+    assert rows(old) == ["1700000000001", "1700000000002"]
+    assert rows(receiver.path) == ["1700000000003", "1700000000004"]
+
+
+async def test_a_torn_header_is_written_anew(receiver: Folder) -> None:
+    receiver.path.write_bytes(b'"uid","ti')
+    async with csv_file(receiver.path) as sink:
+        await send(sink, 1)
+    assert rows(receiver.path) == ["1700000000001"]
+
+
+async def test_a_file_of_another_format_is_left_as_it_is(receiver: Folder) -> None:
+    async with receiver.open() as sink:
+        await send(sink, 1)
+    before = receiver.path.read_bytes()
+    async with csv_file(receiver.path) as sink:
+        (answer,) = await send(sink, 2)
+    assert isinstance(answer, Later)
+    assert "begins otherwise than files of this format" in answer.reason
+    assert receiver.path.read_bytes() == before
+
+
 @pytest.mark.crash
 async def test_what_was_answered_for_is_there_after_a_kill(receiver: Folder) -> None:
     child = """
 import asyncio, sys
 from pathlib import Path
 from adapter.sinks.file import Settings, open_sink
-from adapter.sinks.settings import OutgoingSettings
+from adapter.outgoing.settings import OutgoingSettings
 from tests.sinks.entries import make_entries
 
 async def main():

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from adapter.outgoing.settings import OutgoingSettings
 from adapter.sinks import file, webhook
-from adapter.sinks.settings import AnySinkSettings, OutgoingSettings, kinds, open_sink, read_sink_settings
+from adapter.sinks.settings import AnySinkSettings, kinds, open_sink, read_sink_settings
 
 
 class Whole(BaseModel):

@@ -5,8 +5,10 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -14,10 +16,14 @@ from aiohttp import web
 from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook as Judge
 
+from adapter.errors import ConfigError
 from adapter.model import uid_text
+from adapter.outgoing.settings import OutgoingSettings
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop
-from adapter.sinks.settings import OutgoingSettings
-from adapter.sinks.webhook import Settings, Webhook, make_signer, open_sink, read_answer, read_retry_after
+from adapter.sinks.settings import open_sink as open_any_sink
+from adapter.sinks.webhook import Settings, Webhook, make_signer, open_sink, read_answer
+from tests.outgoing.certificates import Authority
+from tests.outgoing.proxy import ForwardProxy
 from tests.sinks.conformance import SinkConformance
 from tests.sinks.entries import make_entries, make_entry
 
@@ -39,7 +45,8 @@ async def opened(url: str, **more: Any) -> AsyncIterator[Webhook]:
 class HttpReceiver:
     """A receiver that keeps what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.requests: list[tuple[str, Mapping[str, str], bytes]] = []
         self.status = 200
         self.headers: dict[str, str] = {}
@@ -58,7 +65,7 @@ class HttpReceiver:
     async def fix(self) -> None:
         self._runner = web.AppRunner(self._app(), shutdown_timeout=0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -190,28 +197,6 @@ def test_gone_stops_the_sink() -> None:
     assert isinstance(read_answer(410, {}, 0), Stop)
 
 
-@pytest.mark.parametrize(
-    ("text", "wait"),
-    [
-        ("120", 120),
-        (" 0 ", 0),
-        ("Fri, 31 Dec 1999 23:59:59 GMT", 59),
-        ("Fri, 31 Dec 1999 23:00:00 GMT", 0),
-        ("Fri, 31 Dec 2049 23:59:59 GMT", 3600),
-        ("99999999999999999999999", 3600),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("²", None),
-        ("Fri, 31 Dec 99999999 23:59:59 GMT", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_retry_after_is_read_in_both_forms(text: str | None, wait: float | None) -> None:
-    assert read_retry_after(text, now=946684740.0) == wait
-
-
 async def test_a_redirect_is_not_followed(receiver: HttpReceiver) -> None:
     receiver.status, receiver.headers = 307, {"Location": f"http://127.0.0.1:{receiver.port}/elsewhere"}
     async with receiver.open() as sink:
@@ -236,6 +221,32 @@ async def test_a_refused_address_says_how_to_allow_it(receiver: HttpReceiver) ->
     assert answer.receiver_down
     assert answer.reason == ("address not allowed: 127.0.0.1; if it is meant, list its network in [outgoing] allow")
     assert receiver.requests == []
+
+
+async def test_a_file_that_cannot_be_used_is_told_with_the_sinks_name() -> None:
+    with pytest.raises(ConfigError, match=r"sinks: soc: ca_file: gone\.pem: no PEM file of certificates"):
+        async with open_any_sink(settings("https://soc.example/", ca_file="gone.pem"), LOOPBACK):
+            pass
+
+
+async def test_tls_proxy_and_certificate_are_those_of_the_settings(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.sign("adapter")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.sign("soc.example"))
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(authority.file)
+    receiver = HttpReceiver(tls)
+    await receiver.fix()
+    async with ForwardProxy({"soc.example": "127.0.0.1"}) as proxy:
+        outgoing = OutgoingSettings.model_validate({"ca_file": authority.file, "proxy": proxy.url})
+        url = f"https://soc.example:{receiver.port}/hook"
+        async with open_sink(settings(url, certificate_file=certificate, key_file=key), outgoing) as sink:
+            assert list(await sink.send([make_entry(1)])) == [DELIVERED]
+            assert list(await sink.send([make_entry(2)])) == [DELIVERED]
+        assert proxy.lines == [f"CONNECT soc.example:{receiver.port} HTTP/1.1"]
+    await receiver.fail()
+    assert receiver.received() == [make_entry(1).event, make_entry(2).event]
 
 
 # Hostile receivers
@@ -503,6 +514,9 @@ async def test_connections_are_used_again_and_no_more_than_the_window() -> None:
         ({"timeout": 0}, "timeout", "greater than 0"),
         ({"from": "yesterday"}, "from", "beginning"),
         ({"retry": [5, -1]}, "retry", "greater than 0"),
+        ({"format": "csv"}, "format", "csv makes no body of one event alone; there are: unified"),
+        ({"format": "xml"}, "format", "no format is called 'xml'; there are: csv, unified"),
+        ({"proxy": "proxy.example"}, "proxy", "must be http://"),
         ({"name": "a/b"}, "name", "match pattern"),
         ({"colour": "red"}, "colour", "not permitted"),
     ],

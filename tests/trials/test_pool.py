@@ -9,11 +9,12 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import structlog.testing
 
 from adapter.errors import RequestError
 from adapter.subprocesses import command, environment
 from adapter.trials.pool import PLACES, TrialFailed, Trials
-from adapter.trials.process import ANSWER_SIZE, LARGE, MEMORY
+from adapter.trials.process import ANSWER_SIZE, LARGE, MEMORY, TRACEBACK_SIZE
 from tests.trials import works
 
 
@@ -78,6 +79,35 @@ async def test_a_process_that_dies_of_a_work_is_started_again(trials: Trials) ->
 async def test_an_answer_that_is_too_large_is_refused(trials: Trials) -> None:
     assert len(await trials.run(works.answer, ANSWER_SIZE)) == ANSWER_SIZE
     assert (await refusal(trials, works.answer, ANSWER_SIZE + 1)).title == "Answer too large"
+
+
+async def test_no_more_of_an_answer_is_taken_in_whatever_the_process_says(trials: Trials) -> None:
+    error = await refusal(trials, works.lie, 1 << 40)
+    assert (error.status, error.detail) == (422, "its process gave an answer that is too large")
+    assert await trials.run(works.echo, "on") == b"on"
+
+
+async def test_a_long_text_in_an_error_of_ours_is_cut(trials: Trials) -> None:
+    with structlog.testing.capture_logs() as logs, pytest.raises(TrialFailed):
+        await trials.run(works.fail_at_length, ANSWER_SIZE + 1)
+    [line] = logs
+    assert len(line["exception"]) <= TRACEBACK_SIZE
+
+
+async def test_works_that_wait_are_not_held_a_second_time(trials: Trials) -> None:
+    held: list[int] = []
+
+    class Watched:
+        def __reduce__(self) -> tuple[object, ...]:
+            held.append(len(held))
+            return str, ("on",)
+
+    first = asyncio.ensure_future(trials.run(works.echo, Watched()))
+    others = [asyncio.ensure_future(trials.run(works.echo, Watched())) for _ in range(5)]
+    await first
+    assert len(held) < 6
+    await asyncio.gather(*others)
+    assert len(held) == 6
 
 
 async def test_an_error_of_ours_is_no_answer_to_the_caller(trials: Trials) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import re2
 
@@ -53,6 +55,19 @@ def refuse() -> bytes:
 
 def fail() -> bytes:
     raise KeyError("ours")
+
+
+def fail_at_length(size: int) -> bytes:
+    raise KeyError("x" * size)
+
+
+def lie(size: int) -> bytes:
+    """Answers in the place of its process, and announces so many bytes."""
+    for file in range(3, 64):
+        with suppress(OSError):
+            if (Path("/proc/self/fd") / str(file)).readlink().name.startswith("pipe:"):
+                os.write(file, bytes([0]) + size.to_bytes(8))
+    return b"lied"
 
 
 def chatter() -> bytes:

@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -14,13 +13,11 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from adapter.sinks.answer import AnswerTooLong
-from adapter.sinks.outgoing import AddressRefused, Guard, open_connector
-from adapter.sinks.resolver import LOOKUPS, Resolver
+from adapter.outgoing.answer import AnswerTooLong
+from adapter.outgoing.guard import AddressRefused, Guard, open_connector
+from adapter.outgoing.resolver import LOOKUPS, Resolver
+from tests.outgoing.certificates import Authority
 
 REFUSED = """
 0.0.0.0 10.0.0.1 100.64.0.1 100.127.255.254 100.100.100.200 127.0.0.1 127.255.255.255 169.254.169.254
@@ -142,26 +139,9 @@ async def test_the_address_is_judged_when_the_socket_is_made_whatever_the_lookup
     assert isinstance(refusal.value.os_error, AddressRefused)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of localhost, with its key, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return file
+async def test_answers_over_tls_are_bounded_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
 
-
-async def test_answers_over_tls_are_bounded_too(certificate: Path) -> None:
     async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             await reader.readuntil(b"\r\n\r\n")
@@ -170,10 +150,10 @@ async def test_answers_over_tls_are_bounded_too(certificate: Path) -> None:
                 await writer.drain()
 
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(certificate)
+    serving.load_cert_chain(*authority.sign("localhost"))
     server = await asyncio.start_server(pour, "127.0.0.1", 0, ssl=serving)
     port = server.sockets[0].getsockname()[1]
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting = ssl.create_default_context(cafile=authority.file)
     connector = open_connector(Guard([ip_network("127.0.0.0/8")]), 1, Names(["127.0.0.1"]))
     async with server, aiohttp.ClientSession(connector=connector) as session:
         with pytest.raises(AnswerTooLong):

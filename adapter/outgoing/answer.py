@@ -21,12 +21,17 @@ ANSWER_LINES = 200
 class AnswerTooLong(aiohttp.ClientConnectionError):
     """The receiver sent more than is read of one answer, and no status in it."""
 
-    def __init__(self) -> None:
-        super().__init__(f"no answer within {ANSWER_SIZE // 1024} KiB and {ANSWER_LINES} lines")
+    def __init__(self, size: int = ANSWER_SIZE, lines: int = ANSWER_LINES) -> None:
+        super().__init__(f"no answer within {size // 1024} KiB and {lines} lines")
 
 
 class AnswerConnector(aiohttp.TCPConnector):
     """A pool of connections on which each answer is bounded; one that is longer loses its connection."""
+
+    def __init__(self, *, answer_size: int = ANSWER_SIZE, answer_lines: int = ANSWER_LINES, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._answer_size = answer_size
+        self._answer_lines = answer_lines
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         connection = await super().connect(*args, **kwargs)
@@ -35,23 +40,26 @@ class AnswerConnector(aiohttp.TCPConnector):
             if isinstance(protocol, _Bounded):
                 protocol.begin()
             else:
-                transport.set_protocol(_Bounded(transport, cast(asyncio.Protocol, protocol)))
+                inner = cast(asyncio.Protocol, protocol)
+                transport.set_protocol(_Bounded(transport, inner, self._answer_size, self._answer_lines))
         return connection
 
 
 class _Bounded(asyncio.Protocol):
     """Stands between a transport and the protocol of the HTTP client, and counts what arrives for it."""
 
-    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol, size: int, lines: int) -> None:
         self._transport = transport
         self._protocol = protocol
+        self._most_bytes = size
+        self._most_lines = lines
         self._refused: AnswerTooLong | None = None
         self.begin()
 
     def begin(self) -> None:
         """Another request begins."""
-        self._bytes = ANSWER_SIZE
-        self._lines = ANSWER_LINES
+        self._bytes = self._most_bytes
+        self._lines = self._most_lines
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
@@ -63,7 +71,7 @@ class _Bounded(asyncio.Protocol):
             self._protocol.data_received(data)
             return
         # A status that stands within the bounds is the answer, whatever follows it.
-        self._refused = AnswerTooLong()
+        self._refused = AnswerTooLong(self._most_bytes, self._most_lines)
         within = b"\n".join(data[: self._bytes].split(b"\n", self._lines + 1)[: self._lines + 1])
         self._protocol.data_received(within)
         self._transport.abort()

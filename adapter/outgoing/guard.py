@@ -7,6 +7,7 @@ because `ipaddress.is_global` differs between versions of Python and lets severa
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from adapter.sinks.answer import AnswerConnector
-from adapter.sinks.resolver import Resolver
+from adapter.outgoing.answer import ANSWER_LINES, ANSWER_SIZE, AnswerConnector
+from adapter.outgoing.resolver import Resolver
 
 _REFUSED_IPV4 = tuple(
     IPv4Network(network)
@@ -118,8 +119,17 @@ class _GuardedResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def open_connector(guard: Guard, limit: int, resolver: AbstractResolver | None = None) -> aiohttp.TCPConnector:
-    """A pool of at most ``limit`` connections that goes only where the guard allows, with bounded answers.
+def open_connector(
+    guard: Guard | None,
+    limit: int,
+    resolver: AbstractResolver | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    answer_size: int = ANSWER_SIZE,
+    answer_lines: int = ANSWER_LINES,
+) -> aiohttp.TCPConnector:
+    """A pool of at most ``limit`` connections that goes only where the guard allows, with bounded answers. ``None`` in
+    the place of a guard: all of them go to one proxy, whose address is allowed because it was named.
 
     The resolver sees no address that is written as a literal, so the last word is at the making of each socket.
     Must be called in a running event loop; whoever gets it closes it.
@@ -127,11 +137,16 @@ def open_connector(guard: Guard, limit: int, resolver: AbstractResolver | None =
 
     def make_socket(target: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, address = target
-        guard.check(address[0])
+        if guard is not None:
+            guard.check(address[0])
         return socket.socket(family, kind, protocol)
 
+    resolver = resolver or Resolver()
     return AnswerConnector(
         limit=limit,
-        resolver=_GuardedResolver(guard, resolver or Resolver()),
+        resolver=resolver if guard is None else _GuardedResolver(guard, resolver),
         socket_factory=make_socket,
+        ssl=True if tls is None else tls,
+        answer_size=answer_size,
+        answer_lines=answer_lines,
     )

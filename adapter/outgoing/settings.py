@@ -1,0 +1,89 @@
+"""What the HTTP client is told: in ``[outgoing]`` for all, and by a sink or a source for itself."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from yarl import URL
+
+from adapter.section import Section
+
+
+def _direct(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        if not re.fullmatch(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", text):
+            raise ValueError(
+                "should be a host such as soc.example, which stands for all below it too, or a network such as "
+                "10.0.0.0/8"
+            ) from None
+    return text
+
+
+class HttpSettings(Section):
+    """How requests are made. What is not set is as ``[outgoing]`` says; so are the fields of a certificate together,
+    and those of a proxy."""
+
+    ca_file: Path | None = Field(
+        None, description="PEM file of the authorities that certificates must come from, in the place of the system's"
+    )
+    certificate_file: Path | None = Field(
+        None, description="PEM file of the certificate, and its chain, that is shown to who asks for one"
+    )
+    key_file: Path | None = Field(
+        None, description="PEM file of its private key, if that does not stand in certificate_file"
+    )
+    key_password: SecretStr | None = Field(None, description="What the private key is encrypted with")
+    proxy: str | None = Field(None, description="Proxy for all requests: http://host:port; an empty text: none")
+    proxy_user: str | None = Field(None, description="User at the proxy")
+    proxy_password: SecretStr | None = Field(None, description="Password at the proxy")
+    no_proxy: tuple[Annotated[str, AfterValidator(_direct)], ...] = Field(
+        (), description="Hosts (and all below them) and networks that are asked without the proxy"
+    )
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, text: str | None) -> str | None:
+        if not text:
+            return text
+        try:
+            url = URL(text)
+        except ValueError:
+            url = URL()
+        if url.scheme != "http" or not url.host or url.path not in ("", "/") or url.query_string or url.fragment:
+            raise ValueError("must be http:// with a host and a port, such as http://proxy.example:3128")
+        if url.user is not None or url.password is not None:
+            raise ValueError("must not hold a user or password; set proxy_user and proxy_password")
+        return text
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.certificate_file is None and (self.key_file or self.key_password):
+            raise ValueError("key_file and key_password belong to a certificate_file, which is missing")
+        if not self.proxy and (self.proxy_user or self.proxy_password or self.no_proxy):
+            raise ValueError("proxy_user, proxy_password and no_proxy belong to a proxy, which is missing")
+        if (self.proxy_user is None) != (self.proxy_password is None):
+            raise ValueError("proxy_user and proxy_password belong together; one of them is missing")
+        return self
+
+
+class OutgoingSettings(HttpSettings):
+    """How the service makes requests, and where they may go: the section ``[outgoing]``."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Networks (CIDR) of receivers on addresses that are refused by default"
+    )
+
+    def overridden(self, own: HttpSettings | None) -> OutgoingSettings:
+        """These settings for somebody who has some of his own."""
+        if own is None:
+            return self
+        fields = [["ca_file"], ["certificate_file", "key_file", "key_password"]]
+        fields.append(["proxy", "proxy_user", "proxy_password", "no_proxy"])
+        own_fields = [group for group in fields if getattr(own, group[0]) is not None]
+        return self.model_copy(update={name: getattr(own, name) for group in own_fields for name in group})

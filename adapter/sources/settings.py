@@ -1,0 +1,94 @@
+"""What every source is told, whatever its kind, and how the settings of one kind are found.
+
+A kind is a file of this folder. It holds ``Settings`` (a `SourceSettings` with its own fields) and
+``open_source(settings, context)``, an async context manager that yields an `Opened`; nothing else knows of it.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import Field, SerializeAsAny, WrapValidator, model_validator
+
+import adapter.sources
+from adapter.section import Name, Section, read_kind
+
+#: The kind of a source that says none.
+DEFAULT = "push"
+
+#: Files of this folder that are no kind of source.
+_NO_KIND = {
+    "authenticated",
+    "authentication",
+    "budget",
+    "ingest",
+    "intake",
+    "opening",
+    "protocol",
+    "pulling",
+    "record",
+    "request_body",
+    "settings",
+}
+
+
+class SourceSettings(Section):
+    """One instance of a provider: the fields that every kind has."""
+
+    name: Name = Field(description="Its name")
+    kind: str = Field(DEFAULT, description="How its events come in: the name of a file in adapter/sources")
+    provider: Name = Field(description="The table that reads its events")
+    key: Name = Field(
+        "",
+        description="What the identities of its events are made with; default: its name. A source that is renamed "
+        "keeps its first name here",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _key_is_the_first_name(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not given.get("key") and "name" in given:
+            return {**given, "key": given["name"]}
+        return given
+
+
+def kinds() -> list[str]:
+    """Every kind of source there is."""
+    return sorted({file.name for file in iter_modules(adapter.sources.__path__)} - _NO_KIND)
+
+
+def load_kind(kind: str) -> ModuleType:
+    """The file of one kind.
+
+    Raises:
+        ValueError: there is no such kind; the text names those there are.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", kind) or kind not in kinds():
+        raise ValueError(f"no kind of source is called {kind!r}; there are: {', '.join(kinds())}")
+    return import_module(f"adapter.sources.{kind}")
+
+
+def read_source_settings(values: Any) -> SourceSettings:
+    """The settings of one source, as the model of its kind.
+
+    Raises:
+        ValueError: no such kind.
+        pydantic.ValidationError: a field is wrong; places are relative to ``values``.
+    """
+    if isinstance(values, SourceSettings):
+        return values
+    kind = values.get("kind", DEFAULT) if isinstance(values, dict) else DEFAULT
+    if not isinstance(kind, str):
+        raise ValueError(f"kind should be a text; there are: {', '.join(kinds())}")
+    model: type[SourceSettings] = load_kind(kind).Settings
+    return read_kind(model, values)
+
+
+#: One of ``[[sources]]`` in a settings model: read by the model of its kind, errors keep their places.
+AnySourceSettings = Annotated[
+    SerializeAsAny[SourceSettings], WrapValidator(lambda values, _default: read_source_settings(values))
+]
