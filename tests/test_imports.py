@@ -9,6 +9,7 @@ LEVELS = [
     {"subprocesses", "errors", "memory", "model", "resources"},
     {"event", "search_fields", "formats", "counts", "folder", "section", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
+    {"normalize"},
     {"workbench", "ownership"},
     {"tables"},
     {"filter", "settings", "schemas"},

@@ -20,7 +20,6 @@ from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, 
 from adapter.commands.timestamps import read_timestamp
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import counted
-from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, overlooked_table, table_file
@@ -28,6 +27,7 @@ from adapter.resources import mappings_path
 from adapter.settings import load_settings
 from adapter.workbench.accept import changes as example_changes
 from adapter.workbench.accept import write as write_accepted
+from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import check_table, check_types, is_built_in
 from adapter.workbench.compare import table_changes
 from adapter.workbench.coverage import coverage as table_coverage

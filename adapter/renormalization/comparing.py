@@ -15,8 +15,8 @@ from adapter.log.protocol import Log, Stored
 from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
 from adapter.model import uid_text
+from adapter.normalize import is_known_by, read_raw
 from adapter.sources.intake import Source
-from adapter.sources.record import is_known_by, read_raw
 from adapter.trials.pool import Trials
 from adapter.workbench.compare import Change, compare
 from adapter.workbench.trial import Folders, Texts, table_of
@@ -167,4 +167,4 @@ def _both(stored: Stored, key: bytes, old: Table, new: Table) -> tuple[Result, R
 
 def _readings(stored: Stored, table: Table) -> list[Result]:
     assert stored.raw is not None
-    return [Result(*one) for one in read_raw(table, stored.raw, stored.media, stored.entry.received_at)]
+    return read_raw(table, stored.raw, stored.media, stored.entry.received_at)

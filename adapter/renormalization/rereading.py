@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 import structlog
 
 from adapter.log.protocol import Revision, Stored
-from adapter.mapping.apply import origin
+from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
 from adapter.model import Entry, EventDict, source_key, uid_text
+from adapter.normalize import is_known_by, origin, read_raw, unread
 from adapter.sources.intake import Source
-from adapter.sources.record import is_known_by, read_raw
 
 _log = structlog.get_logger("adapter.rereading")
 
@@ -94,8 +94,7 @@ class Rereader:
         marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)
         return Rereading(verdict, Revision(first.position, latest.position, native, event["type"], marked))
 
-    def _result(self, table: Table, stored: Stored, latest: Entry) -> tuple[Any, ...]:
-        """The members of `adapter.mapping.compile.Result`."""
+    def _result(self, table: Table, stored: Stored, latest: Entry) -> Result:
         assert stored.raw is not None
         first = stored.entry
         results = read_raw(table, stored.raw, stored.media, first.received_at)
@@ -106,8 +105,7 @@ class Rereader:
         several = f"it reads as {len(results)} events now, and none of them is this one"
         if latest.event is None:
             several += "; posted again, they are new events"
-        none = (None, None, None, None, 0, several)
-        return next((one for one in results if is_known_by(first.uid, key, one)), none)
+        return next((one for one in results if is_known_by(first.uid, key, one)), unread(several))
 
 
 def _provider(latest: Entry) -> str | None:

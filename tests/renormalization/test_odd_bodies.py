@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapter.log.protocol import Stored
-from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON, NDJSON, NotReadable, UnknownMedia
 from adapter.model import Entry
 from adapter.renormalization.comparing import look_at
 from adapter.renormalization.rereading import Rereader, Verdict
 from adapter.sources.intake import Source
+from adapter.workbench.apply import apply
 from adapter.workbench.examples import RECEIVED_AT
 from tests.mapping.built_in import PROVIDERS, cases, table
 
