@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from adapter.commands.client import run
+from adapter.commands.options import Config, Data
 from adapter.commands.output import say, shown, write_json
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.commands.timestamps import read_timestamp
@@ -39,11 +40,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Check mapping tables, and see what they make of raw events. No server is needed, but for what it has stored.",
 )
-
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Data folder, where the log is asked; default: as in the settings.")
-]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
 
 
 def table_folders(config: Path | None) -> list[Path]:

@@ -20,8 +20,8 @@ from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
 from adapter.renormalization.job import NOTE, Job, Question, State
 from adapter.renormalization.renormalizing import Renormalization, open_renormalization
-from adapter.renormalization.rereading import Verdict
 from adapter.sources.intake import Intake, Source
+from adapter.workbench.compare import Verdict
 from tests.mapping.acme import TYPES, write_table
 
 TABLE = """
@@ -301,7 +301,8 @@ async def test_a_dry_run_appends_nothing_and_shows_what_would_differ(bench: Benc
         (recovered, "recovered", "out", "access.LOGOUT"),
     ]
     assert job.samples[0].lines == ["details.by: absent becomes 'admin'"]
-    assert job.samples[1].lines[0].startswith("was quarantined: ")
+    assert job.samples[1].lines == ["type: quarantined (no row for 'out': add one to the table) becomes access.LOGOUT"]
+    assert job.fields == {"details.by": 1, "type": 1}
 
 
 async def test_a_dry_run_does_not_count_as_reading_again(bench: Bench) -> None:
