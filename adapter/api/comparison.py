@@ -22,7 +22,7 @@ from adapter.mapping.body import JSON, NDJSON
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.comparing import Comparer
 from adapter.renormalization.job import Job, Question, State
-from adapter.renormalization.step import Found
+from adapter.renormalization.step import Findings
 from adapter.renormalization.walk import Walk, stretch_of
 from adapter.settings import Permission
 from adapter.sources.intake import Source
@@ -45,7 +45,7 @@ class Comparison(BaseModel):
     identity: str | None = Field(
         description="Where one sees that events would be known by other keys; null if they would not"
     )
-    stored: Found | None = Field(description="What it would do to stored raw events, if that was asked")
+    stored: Findings | None = Field(description="What it would do to stored raw events, if that was asked")
 
 
 class Looked(BaseModel):
@@ -55,7 +55,7 @@ class Looked(BaseModel):
     all: int = Field(description="Entries that are asked for, other providers' among them")
 
 
-class Line(BaseModel):
+class DiffLine(BaseModel):
     """One line of the answer: the last one has the result, those before it say how far it is."""
 
     progress: Looked | None = None
@@ -78,7 +78,7 @@ class Comparisons:
                 "POST", "/mappings/{provider}/diff", self.diff,
                 'What a changed table would do, {"mapping": TEXT}: to the examples, and with received_from also to '
                 "stored raw events (this needs the permission read, too)",
-                {200: Answer("A line each time it gets on, and one with the result.", (NDJSON[0],), Line)},
+                {200: Answer("A line each time it gets on, and one with the result.", (NDJSON[0],), DiffLine)},
                 Permission.MAPPINGS,
                 [
                     PROVIDER,
@@ -106,7 +106,7 @@ class Comparisons:
                 await stream.write(_line("result", found))
             return stream.response
 
-    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, timestamps: Filter) -> Found:
+    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, timestamps: Filter) -> Findings:
         since, until = timestamps.received_from, timestamps.received_to
         question = Question(provider=provider, received_from=since, received_to=until, rate=0, dry_run=True)
         begin, end = await stretch_of(self._log, question)
@@ -124,7 +124,7 @@ class Comparisons:
         finally:
             going.cancel()
             await asyncio.wait([going])
-        return Found.model_validate(walk.job.model_dump(include=set(Found.model_fields)))
+        return Findings.model_validate(walk.job.model_dump(include=set(Findings.model_fields)))
 
 
 def _line(name: str, told: BaseModel) -> bytes:

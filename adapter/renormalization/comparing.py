@@ -24,8 +24,8 @@ _STEP = TypeAdapter(Step)
 
 class Comparer:
     """Reads stored entries by two tables of one provider, in the process of trials, and holds the changed one against
-    that in use, whatever was stored; a `Reader` that shows. It rests as long as it takes, so that events which arrive
-    meanwhile have half of the time."""
+    that in use, whatever was stored; a `StretchReader` that shows. It rests as long as it takes, so that events which
+    arrive meanwhile have half of the time."""
 
     stretch = 500
 
@@ -36,7 +36,7 @@ class Comparer:
         self._keys = {name: source.key for name, source in sources.items()}
 
     async def read(self, chosen: AsyncIterable[tuple[Stored, Entry]], now: int, *, show: bool) -> Step:
-        """See `Reader`.
+        """See `StretchReader`.
 
         Raises:
             RequestError: the tables take too long or too much memory for a stretch; says so.

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.log.protocol import Note, Notes
-from adapter.renormalization.step import Found, Step
+from adapter.renormalization.step import Findings, Step
 
 #: Under which name the log keeps how far the job is.
 NOTE = "renormalization"
@@ -45,7 +45,7 @@ class Question(BaseModel):
     dry_run: bool = Field(False, description="Append nothing, and show what would be different")
 
 
-class Job(Found):
+class Job(Findings):
     """A way through the log: what was asked, how far it is, and what it found."""
 
     state: State

@@ -37,7 +37,7 @@ class Rereading(NamedTuple):
 
 
 class Rereader:
-    """Reads stored entries by the tables that are in use at that moment; a `Reader`."""
+    """Reads stored entries by the tables that are in use at that moment; a `StretchReader`."""
 
     stretch = 1_000
 

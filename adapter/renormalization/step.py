@@ -46,7 +46,7 @@ class Sample(BaseModel):
     lines: list[str] = Field(description="What would be different: where, what it was, what it would be")
 
 
-class Found(BaseModel):
+class Findings(BaseModel):
     """What reading again came to, and what was found by it."""
 
     counts: Tally = Field(default_factory=Tally)
@@ -122,7 +122,7 @@ class Step:
         )
 
 
-class Reader(Protocol):
+class StretchReader(Protocol):
     """Reads stored entries again."""
 
     #: Entries that it takes at a time.

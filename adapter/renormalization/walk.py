@@ -16,7 +16,7 @@ from adapter.log.protocol import Log, Note, Revision, Stored
 from adapter.model import Entry
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.job import Job, KeptJob, Question, State
-from adapter.renormalization.step import Reader, Step
+from adapter.renormalization.step import Step, StretchReader
 from adapter.workbench.compare import Verdict
 
 #: Entries are read, and appended, together that come in this time, seconds, so that no commit of theirs holds others up
@@ -43,7 +43,7 @@ class Walk:
         self,
         log: Log,
         kept: KeptJob | None,
-        reader: Reader,
+        reader: StretchReader,
         choice: Choice,
         job: Job,
         counts: Counter[Verdict],
@@ -98,13 +98,13 @@ class Walk:
             while stored := await reading:
                 reading = self._read(stored[-1].entry.position)
                 step, position = await self._work(stored), stored[-1].entry.position
-                if appending is not None and not await _outcome(appending):
+                if appending is not None and not await _result_of(appending):
                     return
                 appending = asyncio.create_task(self._take(step, position))
                 appending.add_done_callback(_look_away)
                 await self._keep_to_the_rate()
             if appending is not None:
-                await _outcome(appending)
+                await _result_of(appending)
         finally:
             reading.cancel()
             if appending is not None:
@@ -187,7 +187,7 @@ async def stretch_of(log: Log, question: Question) -> tuple[int, int]:
     return (0 if since is None else min(await log.position_at(since), end)), end
 
 
-async def _outcome(appending: asyncio.Task[bool]) -> bool:
+async def _result_of(appending: asyncio.Task[bool]) -> bool:
     """What a task gives; to cancel this does not cancel the task."""
     await asyncio.wait([appending])
     return appending.result()
