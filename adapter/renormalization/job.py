@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,5 +98,13 @@ class KeptJob:
             StoreError: as `adapter.log.protocol.Notes.keep`.
         """
         note = self.next(job)
-        await self._notes.keep(note)
+        keeping = asyncio.ensure_future(self._notes.keep(note))
+        try:
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            # What was handed over is stored, whoever breaks off: the next one has to follow it.
+            await asyncio.wait([keeping])
+            if keeping.exception() is None:
+                self.take(note)
+            raise
         self.take(note)

@@ -69,7 +69,7 @@ def explain(table: Table, records: Sequence[Record], received_at: int) -> Iterat
             known_by=known_by(result) if keyed or keyless is None else f"nothing: {keyless}",
             shapes=[_tried(one) for one in trace.shapes],
             rows=[_tried(one) for one in trace.rows],
-            fields={} if result.event is None else dict(_origins(applied, trace.fields)),
+            fields={} if result.event is None else dict(_origins(result.event, trace.fields)),
         )
 
 

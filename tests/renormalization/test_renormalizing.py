@@ -511,6 +511,35 @@ async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> 
         assert whole.job.problem == "the disk is full"
 
 
+class Lingering(Overtaking):
+    """A log that has kept how a job ended, and has not said so yet."""
+
+    def __init__(self, log: Store) -> None:
+        super().__init__(log)
+        self.kept, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def keep(self, note: Note) -> None:
+        await self._log.keep(note)
+        if '"done"' in note.text:
+            self.kept.set()
+            await self.answers.wait()
+
+
+async def test_a_job_may_be_cancelled_while_its_end_is_kept(bench: Bench) -> None:
+    log: Any = Lingering(bench.log)
+    async with bench.open(log=log) as whole:
+        await whole.start(Question())
+        await log.kept.wait()
+        cancelling = asyncio.create_task(whole.cancel())
+        await asyncio.sleep(0)
+        log.answers.set()
+        job = await cancelling
+        assert job is not None
+        assert job.state is State.CANCELLED
+        await whole.start(Question())
+        assert (await ended(whole)).state is State.DONE
+
+
 async def test_a_job_that_somebody_else_has_ended_appends_nothing_more(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(300)))
     bench.fix(FIXED)

@@ -107,5 +107,7 @@ def test_an_explanation_has_the_event_that_apply_shows(make_table: Make) -> None
     raws = [{"kind": "in", "at": 1_767_225_600, "user": "u"}] * 2
     records = records_of(make_table(TABLE), orjson.dumps(raws))
     applied = list(apply_records(make_table(TABLE), records, 1_767_225_600_000))
-    assert [one.event for one in explained(make_table, *raws)] == applied
+    found = explained(make_table, *raws)
+    assert [one.event for one in found] == applied
+    assert {*found[0].fields} == {"time", "type", "outcome", "authDetails.userId"}
     assert applied[0]["uid"] != applied[1]["uid"]
