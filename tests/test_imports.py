@@ -9,6 +9,7 @@ LEVELS = [
     {"subprocesses", "errors", "memory", "model", "resources", "section"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
+    {"normalize"},
     {"workbench", "ownership", "neighbours", "tokens"},
     {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},

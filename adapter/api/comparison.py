@@ -5,9 +5,9 @@ The answer is JSON, a line at a time: how far it is, and at last the result.
 
 from __future__ import annotations
 
-import time
+import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from contextlib import aclosing
 
 import orjson
 from aiohttp import web
@@ -19,7 +19,11 @@ from adapter.api.trial import PROVIDER, read_trial, table_in_use
 from adapter.filter import Filter
 from adapter.log.protocol import Log
 from adapter.mapping.body import JSON, NDJSON
-from adapter.renormalization.comparing import StoredChanges, StoredComparison
+from adapter.renormalization.choice import Choice
+from adapter.renormalization.comparing import Comparer
+from adapter.renormalization.job import Job, Question, State
+from adapter.renormalization.step import Findings
+from adapter.renormalization.walk import Walk, stretch_of
 from adapter.settings import Permission
 from adapter.sources.intake import Source
 from adapter.tables.in_use import Tables
@@ -41,7 +45,7 @@ class Comparison(BaseModel):
     identity: str | None = Field(
         description="Where one sees that events would be known by other keys; null if they would not"
     )
-    stored: StoredChanges | None = Field(description="What it would do to stored raw events, if that was asked")
+    stored: Findings | None = Field(description="What it would do to stored raw events, if that was asked")
 
 
 class Looked(BaseModel):
@@ -51,7 +55,7 @@ class Looked(BaseModel):
     all: int = Field(description="Entries that are asked for, other providers' among them")
 
 
-class Line(BaseModel):
+class DiffLine(BaseModel):
     """One line of the answer: the last one has the result, those before it say how far it is."""
 
     progress: Looked | None = None
@@ -74,7 +78,7 @@ class Comparisons:
                 "POST", "/mappings/{provider}/diff", self.diff,
                 'What a changed table would do, {"mapping": TEXT}: to the examples, and with received_from also to '
                 "stored raw events (this needs the permission read, too)",
-                {200: Answer("A line each time it gets on, and one with the result.", (NDJSON[0],), Line)},
+                {200: Answer("A line each time it gets on, and one with the result.", (NDJSON[0],), DiffLine)},
                 Permission.MAPPINGS,
                 [
                     PROVIDER,
@@ -102,22 +106,25 @@ class Comparisons:
                 await stream.write(_line("result", found))
             return stream.response
 
-    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, timestamps: Filter) -> StoredChanges:
+    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, timestamps: Filter) -> Findings:
         since, until = timestamps.received_from, timestamps.received_to
-        begin = 0 if since is None else await self._log.position_at(since)
-        # Arrivals are not in order: what is behind the last one in question is left out by its own timestamp.
-        end = self._log.head
-        sources = {name: source for name, source in self._sources.items() if source.provider == provider}
-        comparison = StoredComparison(
-            self._log, self._trials, sources, self._tables.folders, old, new, since=since, until=until
-        )
-        told = time.monotonic()
-        async with aclosing(comparison.run(begin, end)) as positions:
-            async for position in positions:
-                if time.monotonic() - told >= TELLING:
-                    told = time.monotonic()
-                    await stream.write(_line("progress", Looked(done=position - begin, all=end - begin)))
-        return comparison.changes
+        question = Question(provider=provider, received_from=since, received_to=until, rate=0, dry_run=True)
+        begin, end = await stretch_of(self._log, question)
+        job = Job(state=State.RUNNING, question=question, begin=begin, end=end, position=begin, started_at=0)
+        providers = {name: source.provider for name, source in self._sources.items()}
+        choice = Choice(question, providers, self._tables.catalogue)
+        comparer = Comparer(self._trials, self._sources, self._tables.folders, old, new)
+        walk = Walk(self._log, None, comparer, choice, job, Counter(), now=lambda: 0)
+        going = asyncio.create_task(walk.run())
+        try:
+            while not going.done():
+                await asyncio.wait([going], timeout=TELLING)
+                await stream.write(_line("progress", Looked(done=walk.job.position - begin, all=end - begin)))
+            await going
+        finally:
+            going.cancel()
+            await asyncio.wait([going])
+        return Findings.model_validate(walk.job.model_dump(include=set(Findings.model_fields)))
 
 
 def _line(name: str, told: BaseModel) -> bytes:

@@ -21,10 +21,10 @@ from adapter.ownership import Ownership
 from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.job import State as JobState
 from adapter.renormalization.renormalizing import Renormalization
-from adapter.renormalization.rereading import Verdict
 from adapter.search.search import Search
 from adapter.settings import Permission
 from adapter.tables.in_use import Tables
+from adapter.workbench.compare import Verdict
 
 #: Gives metrics when asked.
 Reading = Callable[[], Iterable[Metric]]

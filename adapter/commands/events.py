@@ -19,6 +19,7 @@ from rich.text import Text
 from adapter.api.feed import HINTS
 from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
 from adapter.commands.columns import Column, fitted
+from adapter.commands.options import Config, Data
 from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
 from adapter.commands.timestamps import read_timestamp
@@ -40,8 +41,6 @@ class Order(StrEnum):
     LOG = "log"
 
 
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Data folder; default: as in the settings.")]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Type or glob, such as 'access.*_ERROR'. Repeatable.")]
 Outcomes = Annotated[list[str] | None, typer.Option("--outcome", help="success, failure or unknown. Repeatable.")]
 Users = Annotated[list[str] | None, typer.Option("--user", help="Who acted or was acted upon, id or name. Repeatable.")]

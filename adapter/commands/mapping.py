@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 
 from adapter.commands.client import run
+from adapter.commands.options import Config, Data
 from adapter.commands.output import say, shown, write_json
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.commands.timestamps import read_timestamp
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import counted
-from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, overlooked_table, table_file
@@ -28,6 +28,7 @@ from adapter.resources import mappings_path
 from adapter.settings import load_settings
 from adapter.workbench.accept import changes as example_changes
 from adapter.workbench.accept import write as write_accepted
+from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import check_table, check_types, is_built_in
 from adapter.workbench.compare import table_changes
 from adapter.workbench.coverage import coverage as table_coverage
@@ -39,11 +40,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Check mapping tables, and see what they make of raw events. No server is needed, but for what it has stored.",
 )
-
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Data folder, where the log is asked; default: as in the settings.")
-]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
 
 
 def table_folders(config: Path | None) -> list[Path]:

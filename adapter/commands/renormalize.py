@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -13,7 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, run, tell
+from adapter.commands.options import Config, Data
 from adapter.commands.output import say, write_json
+from adapter.commands.stored import WOULD, told_findings
 from adapter.commands.timestamps import read_timestamp
 
 #: Between two looks at how far it is, seconds.
@@ -28,14 +29,6 @@ _MEANING = {
     "unchanged": "",
     "quarantined": "still quarantined",
     "kept": "would be no event now; they stay as they are",
-}
-#: The same of a dry run.
-_WOULD = {
-    "recovered": "quarantined, would be events",
-    "corrected": "would read differently",
-    "unchanged": "",
-    "quarantined": "would still be quarantined",
-    "kept": "would be no event; they would stay as they are",
 }
 
 
@@ -61,10 +54,8 @@ def renormalize(
     watch: Annotated[bool, typer.Option("--watch", help="Start nothing, and follow the one under way.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Start nothing, and cancel the one under way.")] = False,
     json: Annotated[bool, typer.Option("--json", help="How it ended, as JSON.")] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Data folder; default: as in the settings.")] = None,
+    config: Config = None,
+    data: Data = None,
 ) -> None:
     """Read stored raw events again by the present tables: what was quarantined becomes an event, what reads
     differently gets a revision. Ctrl-C leaves it going.
@@ -142,20 +133,7 @@ def _tell(job: dict[str, Any]) -> None:
     dry = job["question"]["dry_run"]
     what = "dry run" if dry else "renormalization"
     say(f"{what} {job['state']}: looked at {counts['looked_at']} entries, up to position {job['position']}")
-    for name, meaning in (_WOULD if dry else _MEANING).items():
-        say(f"  {name:<11}  {counts[name]:>9}  {meaning}".rstrip())
-    if job["problems"]:
-        say("  quarantined or kept, because")
-    for problem, count in sorted(job["problems"].items(), key=lambda one: -one[1]):
-        say(f"  {count:>22}  {problem}")
+    for line in told_findings(job, WOULD if dry else _MEANING):
+        say(line)
     if job["problem"]:
         say(f"  {job['problem']}")
-    for sample in job["samples"]:
-        say(f"{sample['uid']} {sample['verdict']}: {_types(sample)}")
-        for line in sample["lines"]:
-            say(f"  {line}")
-
-
-def _types(sample: dict[str, Any]) -> str:
-    native = sample["native_type"] or "(unreadable)"
-    return native if sample["type"] is None else f"{native} -> {sample['type']}"

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from adapter.api.connections import raise_descriptor_limit
 from adapter.commands.client import fail
+from adapter.commands.options import Config
 from adapter.errors import AdapterError
 from adapter.logs import configure_logs
 from adapter.memory import return_large_blocks
@@ -32,9 +33,7 @@ _out = Console(highlight=False)
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")
-    ] = None,
+    config: Config = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on; default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; default: 8282.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Data folder; default: adapter-data.")] = None,

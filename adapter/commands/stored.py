@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,12 +17,13 @@ from adapter.formats.text import harmless
 #: Native types that are shown; a vendor has some hundred.
 SHOWN = 300
 
-_MEANING = {
-    "unchanged": "read as before",
-    "changed": "would read differently",
-    "gained": "have no event, and would be one",
-    "lost": "are events, and would be none",
-    "other_keys": "would be known by other keys",
+#: What a verdict means while nothing is appended.
+WOULD = {
+    "recovered": "without an event, would be events",
+    "corrected": "would read differently",
+    "unchanged": "",
+    "quarantined": "would still be without an event",
+    "kept": "would be no event; they would stay as they are",
 }
 
 
@@ -79,14 +80,26 @@ async def stored_changes(client: Client, provider: str, text: str, query: list[t
 
 def told_changes(found: dict[str, Any]) -> Iterator[str]:
     """The same for people."""
-    yield f"stored raw events: {found['looked_at']}"
-    for name, meaning in _MEANING.items():
-        if found[name] or name in ("unchanged", "changed"):
-            yield f"  {found[name]:>9}  {meaning}"
+    yield f"stored raw events: looked at {found['counts']['looked_at']} entries"
+    yield from told_findings(found, WOULD)
+
+
+def told_findings(found: dict[str, Any], meanings: Mapping[str, str]) -> Iterator[str]:
+    """What reading stored entries again came to, for people; ``meanings``: of the verdicts, in order."""
+    for name, meaning in meanings.items():
+        yield f"  {name:<11}  {found['counts'][name]:>9}  {meaning}".rstrip()
+    if found["other_keys"]:
+        yield f"  {'other keys':<11}  {found['other_keys']:>9}  would be known by other keys"
+    if found["problems"]:
+        yield "  without an event, because"
+    for problem, count in sorted(found["problems"].items(), key=lambda one: -one[1]):
+        yield f"  {count:>22}  {harmless(problem)}"
     if found["fields"]:
         most = sorted(found["fields"].items(), key=lambda one: -one[1])
         yield "  changes by field: " + harmless(", ".join(f"{place} {count}" for place, count in most[:20]))
     for sample in found["samples"]:
-        yield harmless(f"{sample['uid']} {sample['native_type'] or '(unreadable)'}: {sample['change']}")
+        native = sample["native_type"] or "(unreadable)"
+        types = native if sample["type"] is None else f"{native} -> {sample['type']}"
+        yield harmless(f"{sample['uid']} {sample['verdict']}: {types}")
         for line in sample["lines"]:
             yield f"  {harmless(line)}"

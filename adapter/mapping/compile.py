@@ -18,6 +18,7 @@ from adapter.mapping.language import Identity, Shape, Unknown
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.rows import Decision, Decisions
 from adapter.mapping.shapes import SHAPE, key_parts, merged_shapes
+from adapter.mapping.trace import ARRIVAL, ROW_DETAILS, RULE, TYPE, Trace, condition_text, suffix_text
 from adapter.model import EventDict, leading_seconds
 
 
@@ -40,25 +41,29 @@ class Result(NamedTuple):
 Read = Callable[[dict[str, Any], int], tuple[Any, ...]]
 
 
-def compile_mapping(mapping: MappingFile, catalogue: Catalogue) -> tuple[Read, str]:
-    """The function of a table that nothing refuses, and its source for the curious."""
-    return _Compiler(mapping, catalogue).compile()
+def compile_mapping(mapping: MappingFile, catalogue: Catalogue, trace: Trace | None = None) -> tuple[Read, str]:
+    """The function of a table that nothing refuses, and its source for the curious. With a trace, the same function
+    tells it what it does."""
+    return _Compiler(mapping, catalogue, trace).compile()
 
 
-#: The keys of an event, as a compiled table returns them.
+#: The keys of an event, as a compiled table returns them; the members of a `Decision`, as it takes them apart.
 _KEYS = "strong, weak, seconds"
+_MEMBERS = "kind, outcome, error, reason, extra, more, resource, operation, twin"
 
 
 class _Compiler:
-    def __init__(self, mapping: MappingFile, catalogue: Catalogue) -> None:
+    def __init__(self, mapping: MappingFile, catalogue: Catalogue, trace: Trace | None) -> None:
         self._mapping = mapping
-        self._expressions = Expressions(mapping)
+        self._expressions = Expressions(mapping, trace)
+        self._note = self._expressions.note
         self._decisions = Decisions(catalogue, self._expressions)
         self._functions: list[str] = []
         self._expressions.names["native_problem"] = _native_problem
 
     def compile(self) -> tuple[Read, str]:
         main = Code(["def read(r, now):"])
+        self._note(main, "trace.begin()")
         main.add("g = r.get")
         shapes = merged_shapes(self._mapping)
         functions = {name: self._shape(name, shape) for name, shape in shapes.items()}
@@ -67,13 +72,17 @@ class _Compiler:
             main.add(f"s = g({SHAPE!r})")
         for name in divided:
             main.add(f"if s == {name!r}:")
+            self._note(main, f"    trace.tried(trace.shapes, {name!r}, taken=True)")
             main.add(f"    return {functions[name]}(r, g, now)")
         for name, shape in shapes.items():
             if shape.when is None:
+                self._note(main, f"trace.tried(trace.shapes, {name!r}, taken=True)")
                 main.add(f"return {functions[name]}(r, g, now)")
                 break
             main.add(f"if {self._expressions.condition(shape.when, shape.actor)}:")
+            self._note(main, f"    trace.tried(trace.shapes, {name!r}, taken=True)")
             main.add(f"    return {functions[name]}(r, g, now)")
+            self._note(main, f"trace.tried(trace.shapes, {name!r}, taken=False)")
         else:
             main.add(f"return None, None, None, None, 0, {self._no_shape()!r}")
         source = "\n\n".join([*self._functions, "\n".join(main.lines)]) + "\n"
@@ -106,15 +115,18 @@ class _Compiler:
         code.add("        row = row(r, g)")
         code.add("        if row is None:")
         code.add(f"            return None, n, {_KEYS}, 'no row of ' + repr(n[:100]) + ' fits: add one that does'")
+        code.add(f"{_MEMBERS} = row")
         if shape.failed is not None:
-            code.add(f"if row[8] is not None and {self._expressions.condition(shape.failed, shape.actor)}:")
-            code.add("    row = row[8]")
-        code.add("kind, outcome, error, reason, extra, more, resource, operation, _ = row")
+            code.add(f"if twin is not None and {self._expressions.condition(shape.failed, shape.actor)}:")
+            code.add(f"    {_MEMBERS} = twin")
+            self._note(code, f"    trace.failure({'failed: ' + condition_text(shape.failed)!r})")
         code.add("if kind is None:")
         code.add(f"    return None, n, {_KEYS}, None")
         if shape.inconclusive is not None:
             code.add(f"if outcome == 'success' and {self._expressions.condition(shape.inconclusive, shape.actor)}:")
             code.add("    outcome = 'unknown'")
+            told = f"inconclusive: {condition_text(shape.inconclusive)}"
+            self._note(code, f"    trace.fields['outcome'] = {told!r}")
         self._fields(code, shape)
         code.add(f"return e, n, {_KEYS}, None")
         self._functions.append("\n".join(code.lines))
@@ -130,7 +142,7 @@ class _Compiler:
         if shape.identity == "none" or shape.identity is None:
             return
         if shape.identity.strong is not None:
-            self._expressions.value(code, shape.identity.strong, "v")
+            self._key_value(code, shape.identity.strong, "v")
             code.add("if v is not None:")
             code.add("    strong = ['id', v]")
         if shape.identity.weak:
@@ -141,13 +153,21 @@ class _Compiler:
                     parts.append("n")
                     continue
                 part = self._expressions.fresh("w")
-                self._expressions.value(code, value, part)
-                parts.append(part)
                 if value in key_parts(shape):
+                    self._key_value(code, value, part)
                     needed.append(part)
+                else:
+                    self._expressions.value(code, value, part)
+                parts.append(part)
             if needed:
                 code.add("if " + " or ".join(f"{part} is not None" for part in needed) + ":")
                 code.add(f"    weak = ['fields', {', '.join(parts)}]")
+
+    def _key_value(self, code: Code, value: Any, var: str) -> None:
+        """A value without which there is no key."""
+        self._note(code, "trace.absent = []")
+        self._expressions.value(code, value, var)
+        self._note(code, f"if {var} is None: trace.keyless += trace.absent")
 
     def _fields(self, code: Code, shape: Shape) -> None:
         """Everything between the row and the finished event ``e``."""
@@ -161,22 +181,27 @@ class _Compiler:
                 self._expressions.value(code, value, "v")
                 code.add("if v is not None:")
                 code.add(f"    a[{name.removeprefix('authDetails.')!r}] = v")
+                self._note(code, f"    trace.fields[{name!r}] = v_by")
             elif name.startswith("details."):
                 self._expressions.value(code, value, "v", deep=True)
                 code.add("if v is not None:")
                 code.add(f"    d[{name.removeprefix('details.')!r}] = v")
+                self._note(code, f"    trace.fields[{name!r}] = v_by")
         if "time" in fields:
-            write_arrival(code)
+            write_arrival(self._expressions, code)
         else:
             code.add("t = now")
+            self._note(code, f"t_by = {ARRIVAL!r}")
         code.add("e = {'uid': None}")
         write_field(self._expressions, code, fields, "id")
         code.add("e['time'] = t")
+        self._note(code, "trace.fields['time'] = t_by")
         write_field(self._expressions, code, fields, "realmId")
         write_field(self._expressions, code, fields, "realmName")
         code.add("e['type'] = kind")
         if "error" in fields:
             self._expressions.value(code, fields["error"], "told")
+            self._note(code, "trace.given = told_by")
             code.add("if told is not None or outcome == 'failure':")
             code.add("    outcome, reason = fail(r, e, d, kind, outcome, told, error, reason)")
         else:
@@ -189,11 +214,14 @@ class _Compiler:
                 self._expressions.value(code, fields[name], "v")
                 code.add("if v is None:")
                 code.add(f"    v = {fallback}")
+                self._note(code, f"    v_by = {TYPE!r}")
                 code.add("if v is not None:")
                 code.add(f"    e[{name!r}] = v")
+                self._note(code, f"    trace.fields[{name!r}] = v_by")
             else:
                 code.add(f"if {fallback} is not None:")
                 code.add(f"    e[{name!r}] = {fallback}")
+                self._note(code, f"    trace.fields[{name!r}] = {TYPE!r}")
         write_field(self._expressions, code, fields, "resourcePath")
         write_field(self._expressions, code, fields, "representation", deep=True)
         code.add("e['outcome'] = outcome")
@@ -201,11 +229,13 @@ class _Compiler:
         code.add("    e['reason'] = reason")
         code.add("if extra is not None:")
         code.add("    d.update(extra)")
+        self._note(code, f"    trace.fields.update({{'details.' + k: {ROW_DETAILS!r} for k in extra}})")
         code.add("if more is not None:")
         code.add("    more(r, g, e, a, d, now)")
 
     def _unknown(self, code: Code, name: str, shape: Shape) -> None:
         unknown: Unknown = shape.unknown or "quarantine"
+        self._note(code, f"        trace.tried(trace.rows, {f'unknown: {unknown}'!r}, taken=True)")
         if unknown == "quarantine":
             code.add(f"        return None, n, {_KEYS}, 'no row for ' + repr(n[:100]) + ': add one to the table'")
         elif unknown == "ignore":
@@ -215,6 +245,10 @@ class _Compiler:
             code.add(f"        row = {function}(n)")
             code.add("        if row is None:")
             code.add(f"            return None, n, {_KEYS}, native_problem(n)")
+            self._note(code, f"        trace.fields.update(type={RULE!r}, outcome={RULE!r})")
+            if shape.error_suffix is not None:
+                self._note(code, f"        if n.endswith({shape.error_suffix!r}):")
+                self._note(code, f"            trace.failure({suffix_text(shape.error_suffix)!r})")
 
     def _no_shape(self) -> str:
         return "no shape of the table fits; there are " + ", ".join(self._mapping.shapes)

@@ -17,6 +17,7 @@ from adapter.mapping.language import ActorRule, Condition, Conversion, Lookup, R
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, Step, follow, parse_path
 from adapter.mapping.pattern import compile_pattern, template_holes
+from adapter.mapping.trace import Trace, conversion_text, requirement_text, value_text
 
 
 def compile_condition(
@@ -54,9 +55,10 @@ class Code:
 
 
 class Expressions:
-    """Values and conditions of one table as Python, and the names that its source speaks of."""
+    """Values and conditions of one table as Python, and the names that its source speaks of. With a trace, the source
+    tells it what it does; ``x_by`` is then what gave the variable ``x``."""
 
-    def __init__(self, mapping: MappingFile) -> None:
+    def __init__(self, mapping: MappingFile, trace: Trace | None = None) -> None:
         absent = frozenset({*mapping.absent, ""})
         #: Constants and functions under the names by which the source knows them.
         self.names: dict[str, Any] = {
@@ -67,7 +69,15 @@ class Expressions:
             "ip": conversion.ip,
             "follow": follow,
         }
+        self.traced = trace is not None
+        if trace is not None:
+            self.names["trace"] = trace
         self._counter = 0
+
+    def note(self, code: Code, line: str) -> None:
+        """A line of traced source alone."""
+        if self.traced:
+            code.add(line)
 
     def value(self, code: Code, value: Any, var: str, *, deep: bool = False) -> None:
         """Lines that set ``var`` to the text of a value, or to ``None``. ``deep``: objects become JSON text."""
@@ -78,6 +88,8 @@ class Expressions:
                 self.raw(code, value, known)
                 self.to_text(code, known, deep)
             code.add(f"{var} = {known}")
+            self.note(code, f"{var}_by = {value!r}")
+            self.note(code, f"if {var} is None: trace.absent.append({value!r})")
         elif isinstance(value, list):
             for number, one in enumerate(value):
                 if number:
@@ -93,8 +105,10 @@ class Expressions:
     def _lookup(self, code: Code, lookup: Lookup, var: str, deep: bool) -> None:
         if lookup.value is not None:
             code.add(f"{var} = {self.names['text'](lookup.value)!r}")
+            self.note(code, f"{var}_by = {value_text(lookup)!r}")
         elif lookup.template is not None:
             self._template(code, lookup.template, var)
+            self.note(code, f"{var}_by = {value_text(lookup)!r}")
         elif lookup.json_path is not None:
             code.add(f"{var} = None")
             self.names["inside"] = inside
@@ -104,8 +118,11 @@ class Expressions:
                 self.raw(inner, path, var)
                 inner.add(f"{var} = inside({var}, {self.steps(lookup.json_path)})")
                 self.to_text(inner, var, deep or lookup.as_ is Conversion.JSON)
+                self.note(inner, f"{var}_by = {path + conversion_text(lookup)!r}")
+                self.note(inner, f"if {var} is None: trace.absent.append({path!r})")
         else:
             self.value(code, lookup.path, var, deep=deep or lookup.as_ is Conversion.JSON)
+            self.note(code, f"{var}_by += {conversion_text(lookup)!r}")
         if lookup.after is not None:
             prefix, length = lookup.after, len(lookup.after)
             code.add(
@@ -124,10 +141,12 @@ class Expressions:
             code.add(f"{var} = None if {var} is None else text({function}({var}))")
         if lookup.table is not None:
             table = self.constant("TABLE", dict(lookup.table))
+            self.note(code, f"if {var} not in {table}: {var}_by = {_default_of(lookup)!r}")
             code.add(f"{var} = {table}.get({var}, {lookup.default!r})")
         elif lookup.default is not None:
             code.add(f"if {var} is None:")
             code.add(f"    {var} = {lookup.default!r}")
+            self.note(code, f"    {var}_by = {_default_of(lookup)!r}")
 
     def _template(self, code: Code, template: str, var: str) -> None:
         parts, at = [], 0
@@ -174,11 +193,12 @@ class Expressions:
         code.add(f"if {var} is not None and ({var}.__class__ is not str or {var} in ABSENT):")
         code.add(f"    {var} = text(json_text({var}))" if deep else f"    {var} = text({var})")
 
-    def value_function(self, value: Any) -> Any:
-        """A value as a function ``(raw, raw.get) -> text | None``."""
+    def value_function(self, value: Any, *, told: str = "") -> Any:
+        """A value as a function ``(raw, raw.get) -> text | None``. ``told``: what a trace says before what gave it."""
         function = self.fresh("value")
         code = Code([f"def {function}(r, g):"])
         self.value(code, value, "v")
+        self.note(code, f"trace.given = {told!r} + v_by")
         code.add("return v")
         exec("\n".join(code.lines), self.names)  # noqa: S102 - see the module's text
         return self.names[function]
@@ -187,20 +207,29 @@ class Expressions:
 
     def condition(self, condition: Condition, actor: ActorRule | None) -> str:
         """A Python expression over ``r`` and ``g``."""
-        parts = [self._present(path) for path in condition.has or []]
-        parts += [self._absent(path) for path in condition.lacks or []]
+        parts = [self._unless(self._present(path), f"{path} is absent") for path in condition.has or []]
+        parts += [self._unless(self._absent(path), f"{path} is present") for path in condition.lacks or []]
         for path, wanted_value in condition.requirements.items():
-            parts.append(self._requirement(path, wanted_value))
+            part = self._requirement(path, wanted_value)
+            if self.traced:
+                part = f"({part} or trace.differs({path!r}, {self.at(path)}, {requirement_text(wanted_value)!r}))"
+            parts.append(part)
         if condition.actor is not None:
             wanted = (
                 [one.value for one in condition.actor] if isinstance(condition.actor, list) else [condition.actor.value]
             )
             if actor is None:
                 raise ValueError("a condition on `actor` needs the table's `actor`: who did it, and whom it is about")
-            parts.append(f"{self._actor(actor)}(r, g) in {tuple(wanted)!r}")
+            part = f"{self._actor(actor)}(r, g) in {tuple(wanted)!r}"
+            parts.append(self._unless(part, f"the actor is not {' or '.join(wanted)}"))
         if condition.any_:
-            parts.append("(" + " or ".join(f"({self.condition(one, actor)})" for one in condition.any_) + ")")
+            part = "(" + " or ".join(f"({self.condition(one, actor)})" for one in condition.any_) + ")"
+            parts.append(self._unless(part, "none of the conditions under any holds"))
         return " and ".join(parts) or "True"
+
+    def _unless(self, part: str, told: str) -> str:
+        """A part of a condition; a traced one says when it does not hold."""
+        return f"({part} or trace.unmet({told!r}))" if self.traced else part
 
     def _present(self, path: str) -> str:
         return f"((v := {self.at(path)}) is not None and (v.__class__ is not str or v not in ABSENT))"
@@ -270,6 +299,10 @@ class Expressions:
         """A name that nothing has yet."""
         self._counter += 1
         return f"{stem}_{self._counter}"
+
+
+def _default_of(lookup: Lookup) -> str:
+    return f"the default of {value_text(lookup.path if lookup.path is not None else lookup)}"
 
 
 def _plain_keys(steps: tuple[Step, ...]) -> tuple[str, ...] | None:

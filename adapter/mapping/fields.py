@@ -8,6 +8,7 @@ from typing import Any
 from adapter.mapping import conversion
 from adapter.mapping.expressions import Code, Expressions, entries, inside
 from adapter.mapping.language import Conversion, Lookup
+from adapter.mapping.trace import ARRIVAL, value_text
 
 
 def write_field(
@@ -18,6 +19,7 @@ def write_field(
         expressions.value(code, fields[name], "v", deep=deep)
         code.add("if v is not None:")
         code.add(f"    e[{name!r}] = v")
+        expressions.note(code, f"    trace.fields[{name!r}] = v_by")
 
 
 def write_details(expressions: Expressions, code: Code, value: Any) -> None:
@@ -37,6 +39,7 @@ def write_details(expressions: Expressions, code: Code, value: Any) -> None:
         code.add("            v = json_text(v)")
         code.add("        if v is not None and v not in ABSENT and k:")
         code.add("            d[k] = v")
+        expressions.note(code, f"            trace.fields['details.' + k] = {value_text(one) + '.'!r} + k")
 
 
 def write_time(expressions: Expressions, code: Code, value: Any) -> None:
@@ -58,11 +61,14 @@ def write_time(expressions: Expressions, code: Code, value: Any) -> None:
                 expressions.value(inner, lookup.model_copy(update={"as_": Conversion.TEXT}), "v")
             inner.add("if v is not None:")
             inner.add(f"    t = {function}(v)")
+            given = lookup if path is None else lookup.model_copy(update={"path": path})
+            expressions.note(inner, f"    t_by = {value_text(given if isinstance(one, Lookup) else path)!r}")
             inner.add("    told = v if t is None else None")
 
 
-def write_arrival(code: Code) -> None:
+def write_arrival(expressions: Expressions, code: Code) -> None:
     """An event without a time of its own has that of its arrival, with the problem noted."""
     code.add("if t is None:")
     code.add("    t = now")
+    expressions.note(code, f"    t_by = {ARRIVAL!r}")
     code.add("    d['time_problem'] = 'absent' if told is None else 'not a plausible time: ' + (text(told) or '')[:64]")

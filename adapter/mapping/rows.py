@@ -10,7 +10,8 @@ from adapter.mapping.expressions import Code, Expressions
 from adapter.mapping.fields import write_details, write_time
 from adapter.mapping.language import PassThrough, Row, Rows, Shape
 from adapter.mapping.pattern import compile_pattern
-from adapter.model import EventDict, Outcome
+from adapter.mapping.trace import ROW, TYPE, USUAL_ERROR, suffix_text
+from adapter.model import Outcome
 
 
 class Decision(NamedTuple):
@@ -42,9 +43,16 @@ def type_of_row(row: Row, catalogue: Catalogue) -> str:
 
 def outcome_of_row(row: Row, catalogue: Catalogue) -> Outcome:
     """The outcome of a row's events where no status says otherwise."""
+    return _outcome(row, catalogue)[0]
+
+
+def _outcome(row: Row, catalogue: Catalogue) -> tuple[Outcome, str]:
+    """The outcome, and what gives it."""
     type = type_of_row(row, catalogue)
     fails = type.endswith(ERROR) if type.startswith(ACCESS) else row.reason is not None or row.error is not None
-    return Outcome.FAILURE if fails else row.outcome or catalogue.outcome(type)
+    if fails:
+        return Outcome.FAILURE, ROW
+    return (catalogue.outcome(type), TYPE) if row.outcome is None else (row.outcome, ROW)
 
 
 class Decisions:
@@ -53,39 +61,52 @@ class Decisions:
     def __init__(self, catalogue: Catalogue, expressions: Expressions) -> None:
         self._catalogue = catalogue
         self._expressions = expressions
-        expressions.names["fail"] = self._failure
+        self._write_failure()
 
     def of(self, shape: Shape) -> dict[str, Any]:
         """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
         compiled: dict[str, Any] = {}
         for native, rows in shape.types.items():
-            compiled[native] = self._row_choice(rows, shape, failing=False)
+            compiled[native] = self._row_choice(native, rows, shape, failing=False)
         suffix = shape.error_suffix
         if suffix is not None:
             for native, rows in shape.types.items():
                 if native + suffix not in shape.types and not native.endswith(suffix):
-                    compiled[native + suffix] = self._row_choice(rows, shape, failing=True)
+                    compiled[native + suffix] = self._row_choice(native, rows, shape, failing=True)
         return compiled
 
-    def _row_choice(self, rows: Rows, shape: Shape, *, failing: bool) -> Any:
+    def _row_choice(self, native: str, rows: Rows, shape: Shape, *, failing: bool) -> Any:
         """A decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
         several = rows if isinstance(rows, list) else [rows]
-        if len(several) == 1 and several[0].when is None:
+        if len(several) == 1 and several[0].when is None and not self._expressions.traced:
             return self._row(several[0], shape, failing=failing)
         function = self._expressions.fresh("rows")
         code = Code([f"def {function}(r, g):"])
-        for row in several:
+        for number, row in enumerate(several):
             decision = self._expressions.constant("ROW", self._row(row, shape, failing=failing))
+            name = f"types.{native}.{number}" if isinstance(rows, list) else f"types.{native}"
+            taken = Code(code.lines, 1 if row.when is None else 2)
+            if row.when is not None:
+                code.add(f"if {self._expressions.condition(row.when, shape.actor)}:")
+            self._note(taken, row, name, shape.error_suffix if failing else None)
+            taken.add(f"return {decision}")
             if row.when is None:
-                code.add(f"return {decision}")
                 break
-            code.add(f"if {self._expressions.condition(row.when, shape.actor)}:")
-            code.add(f"    return {decision}")
+            self._expressions.note(code, f"trace.tried(trace.rows, {name!r}, {row.note!r}, taken=False)")
         else:
             code.add("return None")
         # Rows are constants of the table, so their functions are made before the source that uses them.
         exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
         return self._expressions.names[function]
+
+    def _note(self, code: Code, row: Row, name: str, suffix: str | None) -> None:
+        """That a row was taken, for events of its type or (with a suffix) for their failures."""
+        note = self._expressions.note
+        note(code, f"trace.tried(trace.rows, {name!r}, {row.note!r}, taken=True)")
+        if row.type is not None:
+            note(code, f"trace.fields.update(type={ROW!r}, outcome={_outcome(row, self._catalogue)[1]!r})")
+            if suffix is not None:
+                note(code, f"trace.failure({suffix_text(suffix)!r})")
 
     def _row(self, row: Row, shape: Shape, *, failing: bool) -> Decision:
         if row.ignore or row.type is None:
@@ -97,21 +118,29 @@ class Decisions:
             if access and not type.endswith(ERROR):
                 type += ERROR
         more = self._more(row, shape) if row.fields else None
-        if row.reason is None and row.error is None and shape.reason is not None:
-            row = row.model_copy(update={"reason": shape.reason})
-        decision = self._decision(type, outcome, row, more)
+        reason = self._reason(row, shape)
+        decision = self._decision(type, outcome, row, more, reason)
         if shape.failed is not None and row.failable and outcome is not Outcome.FAILURE:
             twin_type = type + ERROR if access else type
-            decision = decision._replace(twin=self._decision(twin_type, Outcome.FAILURE, row, more))
+            decision = decision._replace(twin=self._decision(twin_type, Outcome.FAILURE, row, more, reason))
         return decision
 
-    def _decision(self, type: str, outcome: Outcome, row: Row | None = None, more: Any = None) -> Decision:
+    def _reason(self, row: Row, shape: Shape) -> Any:
+        """A word, or a function that looks for one; of the table where the row gives none."""
+        if isinstance(row.reason, str):
+            return row.reason
+        if row.reason is not None:
+            return self._expressions.value_function(row.reason, told=f"{ROW}: ")
+        if row.error is not None or shape.reason is None:
+            return None
+        return self._expressions.value_function(shape.reason)
+
+    def _decision(
+        self, type: str, outcome: Outcome, row: Row | None = None, more: Any = None, reason: Any = None
+    ) -> Decision:
         resource = operation = None
         if type.startswith("admin.") and "-" in type:
             resource, _, operation = type.removeprefix("admin.").rpartition("-")
-        reason: Any = None
-        if row is not None and row.reason is not None:
-            reason = row.reason if isinstance(row.reason, str) else self._expressions.value_function(row.reason)
         return Decision(
             type=type,
             outcome=outcome.value,
@@ -154,7 +183,9 @@ class Decisions:
                 continue
             if name == "time":
                 write_time(self._expressions, code, value)
-                code.add("e['time'] = t")
+                code.add("if t is not None:")
+                code.add("    e['time'] = t")
+                self._expressions.note(code, "    trace.fields['time'] = t_by")
                 continue
             target, key = "e", name
             if name.startswith("authDetails."):
@@ -166,31 +197,39 @@ class Decisions:
             code.add(f"    {target}.pop({key!r}, None)")
             code.add("else:")
             code.add(f"    {target}[{key!r}] = v")
+            self._expressions.note(code, f"    trace.fields[{name!r}] = v_by")
         exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
         return self._expressions.names[function]
 
-    def _failure(
-        self,
-        raw: dict[str, Any],
-        event: EventDict,
-        details: dict[str, str],
-        kind: str,
-        outcome: str,
-        told: str | None,
-        error: str | None,
-        reason: Any,
-    ) -> tuple[str, str | None]:
-        """Error and reason of an event that failed, or that carries an error code though its type does not fail."""
-        if outcome != "failure" and kind.startswith(ACCESS):
-            if told is not None:
-                details.setdefault("error", told)
-            return outcome, None
-        if reason is not None and reason.__class__ is not str:
-            reason = reason(raw, raw.get)
-            if reason not in self._catalogue.reasons:
-                reason = None
-        code = told or error
-        if reason is None:
-            reason = UNSPECIFIED if code is None else self._catalogue.reason_of(code)
-        event["error"] = code or self._catalogue.error_of(reason)
-        return "failure", reason
+    def _write_failure(self) -> None:
+        """``fail``: error and reason of an event that failed, or that carries an error code (``told``) though its type
+        does not fail; returns outcome and reason."""
+        note, names = self._expressions.note, self._expressions.names
+        names.update(REASONS=frozenset(self._catalogue.reasons), reason_of=self._catalogue.reason_of)
+        names.update(error_of=self._catalogue.error_of)
+        code = Code(["def fail(r, e, d, kind, outcome, told, error, reason):"])
+        note(code, "told_by = trace.given")
+        code.add(f"if outcome != 'failure' and kind.startswith({ACCESS!r}):")
+        code.add("    if told is not None:")
+        code.add("        d.setdefault('error', told)")
+        note(code, "        trace.fields.setdefault('details.error', told_by)")
+        code.add("    return outcome, None")
+        note(code, "if outcome != 'failure': trace.fields['outcome'] = told_by")
+        note(code, f"reason_by = {ROW!r}")
+        code.add("if reason is not None and reason.__class__ is not str:")
+        code.add("    reason = reason(r, r.get)")
+        note(code, "    reason_by = trace.given")
+        code.add("    if reason not in REASONS:")
+        code.add("        reason = None")
+        code.add("code = told or error")
+        note(code, f"error_by = told_by if told else {ROW!r}")
+        code.add("if reason is None:")
+        code.add(f"    reason = {UNSPECIFIED!r} if code is None else reason_of(code)")
+        note(code, f"    reason_by = 'nothing says why' if reason == {UNSPECIFIED!r} else 'the error'")
+        code.add("if not code:")
+        code.add("    code = error_of(reason)")
+        note(code, f"    error_by = {USUAL_ERROR!r}")
+        code.add("e['error'] = code")
+        note(code, "trace.fields.update(error=error_by, reason=reason_by)")
+        code.add("return 'failure', reason")
+        exec("\n".join(code.lines), names)  # noqa: S102 - see `expressions`

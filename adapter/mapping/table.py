@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from copy import copy
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import structlog
 
 from adapter.errors import MappingError
 from adapter.mapping.body import EVENT_LIMIT, JSON, Record, Records, Splitter
@@ -15,7 +19,12 @@ from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
 from adapter.mapping.extend import extended
 from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.language import Shape
 from adapter.mapping.refusals import refusals, wrong_reasons, wrong_types
+from adapter.mapping.shapes import merged_shapes
+from adapter.mapping.trace import Trace
+
+_log = structlog.get_logger("adapter.mapping")
 
 
 class Table:
@@ -72,17 +81,44 @@ class Table:
         """What the sender of a body wants to be told; see `Splitter.answer`."""
         return self._splitter.answer(body, media, now)
 
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """The shapes by name, each with what stands at the top of the file filled in."""
+        return merged_shapes(self.mapping)
+
+    def traced(self, trace: Trace) -> Table:
+        """The same table, which tells a trace how it reads each raw event."""
+        table = copy(self)
+        table._read, table.source = compile_mapping(self.mapping, self.catalogue, trace)
+        return table
+
     def read(self, value: dict[str, Any], received_at: int) -> tuple[Any, ...]:
         """What one raw event means: a tuple with the members of `Result` (a plain one, for speed)."""
         return self._read(value, received_at)
 
-    def result(self, record: Record, received_at: int) -> Result:
-        """What one record means, whatever it is; for tools and tests."""
+    def read_record(self, record: Record, received_at: int) -> tuple[Any, ...]:
+        """What one record means, as the same plain tuple; neither event nor problem: the table ignores it.
+        ``received_at``: arrival, epoch milliseconds. Never raises, whatever a table does."""
         if record.ignored:
-            return Result(None, None, None, None, 0, None)
+            return _IGNORED
         if record.value is None:
-            return Result(None, None, None, None, 0, record.problem)
-        return Result(*self._read(record.value, received_at))
+            return (None, None, None, None, 0, record.problem)
+        try:
+            return self.read(record.value, received_at)
+        except Exception as error:
+            return (None, None, None, None, 0, self.failed(error))
+
+    def result(self, record: Record, received_at: int) -> Result:
+        """The same with names, where speed does not count."""
+        return Result(*self.read_record(record, received_at))
+
+    def failed(self, error: Exception) -> str:
+        """The problem of what this table raised on, which it should never do."""
+        _log.error("table_failed", provider=self.provider, mapping=self.name, exc_info=error)
+        return f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
+
+
+_IGNORED = (None, None, None, None, 0, None)
 
 
 def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = ()) -> Table:

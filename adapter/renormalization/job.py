@@ -1,15 +1,14 @@
-"""A renormalization as it is asked for, told and kept."""
+"""A way through the log as it is asked for, told and kept."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import asyncio
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.log.protocol import Note, Notes
-from adapter.renormalization.rereading import Verdict
+from adapter.renormalization.step import Findings, Step
 
 #: Under which name the log keeps how far the job is.
 NOTE = "renormalization"
@@ -17,12 +16,6 @@ NOTE = "renormalization"
 QUARANTINED = "quarantined"
 #: Entries a second, if nobody says otherwise: a tenth of what a core could do.
 RATE = 5_000
-#: Differences of each kind that a dry run shows.
-SAMPLES = 10
-#: Problems that are told apart; some hold what a provider sent.
-PROBLEMS = 20
-#: What all others are counted under.
-OTHERS = "(others)"
 
 
 class State(StrEnum):
@@ -53,29 +46,8 @@ class Question(BaseModel):
     dry_run: bool = Field(False, description="Append nothing, and show what would be different")
 
 
-class Tally(BaseModel):
-    """What reading again came to, so far."""
-
-    looked_at: int = Field(0, description="Entries that were read again")
-    recovered: int = Field(0, description="Quarantined until then, events now")
-    corrected: int = Field(0, description="Events that read differently now, and got a revision")
-    unchanged: int = Field(0, description="Events that read as before")
-    quarantined: int = Field(0, description="Still quarantined")
-    kept: int = Field(0, description="Events that would not become one now; they stay as they are")
-
-
-class Sample(BaseModel):
-    """One difference, of a dry run."""
-
-    uid: str
-    verdict: Verdict
-    native_type: str | None
-    type: str | None = Field(description="The type that it would have; null if it would have none")
-    lines: list[str] = Field(description="What would be different: where, what it was, what it would be")
-
-
-class Job(BaseModel):
-    """A renormalization: what was asked, and how far it is."""
+class Job(Findings):
+    """A way through the log: what was asked, how far it is, and what it found."""
 
     state: State
     question: Question
@@ -84,33 +56,11 @@ class Job(BaseModel):
     position: int = Field(description="It is done up to this position")
     started_at: int = Field(description="Epoch milliseconds")
     ended_at: int | None = Field(None, description="Epoch milliseconds; null while it is under way")
-    counts: Tally = Field(default_factory=Tally)
-    problems: Counter[str] = Field(
-        default_factory=Counter, description="Why entries stay quarantined, or are kept, and how many"
-    )
-    samples: list[Sample] = Field(default_factory=list, description="On a dry run, some of the differences")
     problem: str | None = Field(None, description="What holds it up, or ended it")
 
-    def moved(
-        self, position: int, counts: Mapping[Verdict, int], problems: Mapping[str, int], samples: Iterable[Sample]
-    ) -> Job:
-        """The job after one more stretch, up to ``position``: what its entries came to, why some are no events, and
-        what a dry run found."""
-        tally = self.counts.model_dump()
-        for verdict, count in counts.items():
-            tally[verdict] += count
-            tally["looked_at"] += count
-        told = Counter(self.problems)
-        for problem, count in problems.items():
-            told[problem if problem in told or len(told) < PROBLEMS else OTHERS] += count
-        shown = list(self.samples)
-        seen = Counter(one.verdict for one in shown)
-        for sample in samples:
-            seen[sample.verdict] += 1
-            if seen[sample.verdict] <= SAMPLES:
-                shown.append(sample)
-        changed = {"position": position, "counts": Tally(**tally), "problems": told, "samples": shown, "problem": None}
-        return self.model_copy(update=changed)
+    def moved(self, position: int, step: Step) -> Job:
+        """The job after one more stretch, up to ``position``."""
+        return self.with_step(step).model_copy(update={"position": position, "problem": None})
 
 
 class KeptJob:
@@ -148,5 +98,13 @@ class KeptJob:
             StoreError: as `adapter.log.protocol.Notes.keep`.
         """
         note = self.next(job)
-        await self._notes.keep(note)
+        keeping = asyncio.ensure_future(self._notes.keep(note))
+        try:
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            # What was handed over is stored, whoever breaks off: the next one has to follow it.
+            await asyncio.wait([keeping])
+            if keeping.exception() is None:
+                self.take(note)
+            raise
         self.take(note)

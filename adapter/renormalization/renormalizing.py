@@ -23,12 +23,10 @@ from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.job import Job, KeptJob, Question, State
-from adapter.renormalization.rereading import Rereader, Verdict
-from adapter.renormalization.walk import Walk
+from adapter.renormalization.rereading import Rereader
+from adapter.renormalization.walk import STORE_WAIT, Walk, stretch_of
 from adapter.sources.intake import Source
-
-#: Wait after a failure of the store, seconds.
-STORE_WAIT = 1.0
+from adapter.workbench.compare import Verdict
 
 _log = structlog.get_logger("adapter.renormalization")
 
@@ -83,8 +81,7 @@ class Renormalization:
                     f"{before.end}; wait for its end, or cancel it (DELETE /renormalization, or on the command line "
                     "events renormalize --cancel; --watch follows it)",
                 )
-            since, end = question.received_from, self._log.head
-            begin = 0 if since is None else min(await self._log.position_at(since), end)
+            begin, end = await stretch_of(self._log, question)
             job = Job(
                 state=State.RUNNING,
                 question=question,

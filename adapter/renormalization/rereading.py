@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import AsyncIterable, Mapping
+from typing import NamedTuple
 
 import orjson
 import structlog
 
 from adapter.log.protocol import Revision, Stored
-from adapter.mapping.apply import origin
+from adapter.mapping.body import LONG
+from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
+from adapter.memory import uncollected
 from adapter.model import Entry, EventDict, source_key, uid_text
+from adapter.normalize import is_known_by, origin, read_raw, unread
+from adapter.renormalization.step import Step
 from adapter.sources.intake import Source
-from adapter.sources.record import is_known_by, read_raw
+from adapter.workbench.compare import Verdict, compare
 
 _log = structlog.get_logger("adapter.rereading")
 
 #: Of ``source``: what tells nothing about the event itself.
 _READING = ("mapping", "receivedAt", "normalizedAt", "revision")
-
-
-class Verdict(StrEnum):
-    """What reading an entry again came to."""
-
-    #: It was quarantined, and is an event now.
-    RECOVERED = "recovered"
-    #: Its event reads differently now.
-    CORRECTED = "corrected"
-    UNCHANGED = "unchanged"
-    #: It has no event, and still cannot become one.
-    QUARANTINED = "quarantined"
-    #: It has an event, and would not become one now; it keeps it.
-    KEPT = "kept"
 
 
 class Rereading(NamedTuple):
@@ -47,14 +37,30 @@ class Rereading(NamedTuple):
 
 
 class Rereader:
-    """Reads stored entries by the tables that are in use at that moment."""
+    """Reads stored entries by the tables that are in use at that moment; a `StretchReader`."""
+
+    stretch = 1_000
 
     def __init__(self, sources: Mapping[str, Source], tables: Mapping[str, Table]) -> None:
         """``sources``: those that are configured, by name."""
         self._sources = sources
         self._tables = tables
 
-    def read(self, stored: Stored, latest: Entry, now: int) -> Rereading:
+    async def read(self, chosen: AsyncIterable[tuple[Stored, Entry]], now: int, *, show: bool) -> Step:
+        step = Step()
+        async for stored, latest in chosen:
+            if stored.raw is not None and len(stored.raw) > LONG:
+                again = await asyncio.to_thread(uncollected, self.read_one, stored, latest, now)
+            else:
+                again = self.read_one(stored, latest, now)
+            step.add(again.verdict, again.problem)
+            if show:
+                _show(step, latest, again)
+            elif again.revision is not None:
+                step.revisions.append(again.revision)
+        return step
+
+    def read_one(self, stored: Stored, latest: Entry, now: int) -> Rereading:
         """Read what a first entry was made of again; ``latest`` is what stands for its event until now. ``now``: epoch
         milliseconds. Never raises."""
         source = self._sources.get(stored.entry.source)
@@ -94,8 +100,7 @@ class Rereader:
         marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)
         return Rereading(verdict, Revision(first.position, latest.position, native, event["type"], marked))
 
-    def _result(self, table: Table, stored: Stored, latest: Entry) -> tuple[Any, ...]:
-        """The members of `adapter.mapping.compile.Result`."""
+    def _result(self, table: Table, stored: Stored, latest: Entry) -> Result:
         assert stored.raw is not None
         first = stored.entry
         results = read_raw(table, stored.raw, stored.media, first.received_at)
@@ -106,8 +111,18 @@ class Rereader:
         several = f"it reads as {len(results)} events now, and none of them is this one"
         if latest.event is None:
             several += "; posted again, they are new events"
-        none = (None, None, None, None, 0, several)
-        return next((one for one in results if is_known_by(first.uid, key, one)), none)
+        return next((one for one in results if is_known_by(first.uid, key, one)), unread(several))
+
+
+def _show(step: Step, latest: Entry, again: Rereading) -> None:
+    """Show what would be different, if anything would."""
+    revision = again.revision
+    if revision is None and again.verdict is not Verdict.KEPT:
+        return
+    before = Result(_facts_of(latest.event), latest.native_type, None, None, 0, latest.problem)
+    native, type, event = (latest.native_type, None, None) if revision is None else revision[2:5]
+    after = Result(_facts_of(event), native, None, None, 0, again.problem)
+    step.show(latest, again.verdict, native, type, compare(before, after).lines)
 
 
 def _provider(latest: Entry) -> str | None:
@@ -135,6 +150,10 @@ def _compare(before: bytes, made: bytes, table: Table) -> Verdict:
 
 _SOURCE = b',"source":{'
 _MAPPING = b',"mapping":"'
+
+
+def _facts_of(event: bytes | None) -> EventDict | None:
+    return None if event is None else _facts(orjson.loads(event))
 
 
 def _facts(event: EventDict) -> EventDict:

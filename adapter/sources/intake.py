@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from adapter.counts import Counts
-from adapter.log.protocol import Log, NewEntry, Note, new_entry
-from adapter.mapping.apply import origin
+from adapter.log.protocol import Log, NewEntry, Note
 from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
 from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
-from adapter.model import Outcome, identity_digest, identity_key, leading_seconds, source_key, uid_text, uuid5_bytes
-from adapter.sources.record import read_record
+from adapter.model import Outcome, source_key, uid_text
+from adapter.normalize import normalize
 
 _UNKNOWN = Outcome.UNKNOWN.value
 
@@ -27,8 +23,6 @@ _UNKNOWN = Outcome.UNKNOWN.value
 _TURN, _TURN_BYTES = 250, 32 * 1024
 #: Larger bodies are normalized one at a time: what is made of them takes several times their size in memory.
 _LARGE = 1024 * 1024
-#: Characters of a native type that are kept beside its raw event.
-_NATIVE_TYPE = 400
 
 
 class TooManyEvents(ValueError):
@@ -113,65 +107,19 @@ class _Reading:
         """
         if len(self.uids) == self._events_limit:
             raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
-        raw, table, source, received_at = record.raw, self.table, self.source, self._received_at
-        self.size += len(raw)
-        event, native, strong_values, weak_values, seconds, problem = read_record(table, record, received_at)
+        table, source = self.table, self.source
+        self.size += len(record.raw)
+        made = normalize(table, record, source.name, source.key, self._received_at, self._random_uid)
+        if made is None:
+            self.uids.append(None)
+            return
+        entry, event = made
         if event is None:
-            if problem is None:
-                self.uids.append(None)
-                return
             self.oversize += record.media == OVERSIZE
-
-        strong = weak = None
-        if strong_values is not None:
-            strong = identity_digest(source.key, strong_values)
-        if weak_values is not None:
-            weak = identity_digest(source.key, weak_values)
-        elif strong is None and event is None:
-            weak = identity_digest(source.key, ["bytes", hashlib.sha256(raw).hexdigest()])
-            seconds = 0
-        first = strong or weak
-        if first is not None:
-            uid = identity_key(seconds, first)
-        else:
-            # Unlike all others, and beside those of its time.
-            random = uuid5_bytes(source.key, self._random_uid().bytes)
-            uid = identity_key(seconds or leading_seconds(received_at), random)
-
-        if native is not None and len(native) > _NATIVE_TYPE:
-            native = native[:_NATIVE_TYPE]
-        text = uid_text(uid)
-        kind: str | None = None
-        written: bytes | None = None
-        if event is not None:
-            event["uid"] = text
-            event["source"] = origin(source.name, table, native, received_at)
-            kind = event["type"]
-            if event["outcome"] == _UNKNOWN and table.catalogue.outcome(kind) is not Outcome.UNKNOWN:
-                self.unanswered.append(kind)
-            try:
-                written = orjson.dumps(event)
-            except TypeError as error:  # half of a surrogate pair
-                kind, problem = None, f"cannot be written as JSON: {error}"
-        self.uids.append(text)
-        self.entries.append(
-            new_entry(
-                (
-                    source.name,
-                    received_at,
-                    raw,
-                    record.media,
-                    uid,
-                    strong,
-                    weak,
-                    seconds,
-                    native,
-                    kind,
-                    written,
-                    problem,
-                )
-            )
-        )
+        elif event["outcome"] == _UNKNOWN and table.catalogue.outcome(event["type"]) is not Outcome.UNKNOWN:
+            self.unanswered.append(event["type"])
+        self.uids.append(uid_text(entry.uid))
+        self.entries.append(entry)
 
 
 class Intake:

@@ -23,9 +23,10 @@ from adapter.mapping.refusals import each_row, wrong_types
 from adapter.mapping.rows import type_of_row
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, read_table
+from adapter.mapping.trace import Trace
 from adapter.resources import mappings_path, schemas_path
 from adapter.workbench.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
-from adapter.workbench.explain import shape_of, without_key
+from adapter.workbench.explain import shape_taken, why_keyless
 
 
 @dataclass(frozen=True)
@@ -224,18 +225,19 @@ def _redactions(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
 
 def _without_key(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
     """Identities that give no example's event a key."""
-    shapes = merged_shapes(table.mapping)
+    trace = Trace()
+    traced = table.traced(trace)
     known: dict[str, list[str | None]] = {}
     for record in (record for one in placed for record in _records(table, one)):
-        if record.value is None or table.result(record, RECEIVED_AT).event is None:
-            continue
-        name = shape_of(table, record.value)
+        result = traced.result(record, RECEIVED_AT)
+        name = None if result.event is None else shape_taken(trace)
         if name is not None:
-            known.setdefault(name, []).append(without_key(table, shapes[name], record.value))
+            keyed = result.strong is not None or result.weak is not None
+            known.setdefault(name, []).append(None if keyed else why_keyless(table, trace))
     for name, told in known.items():
         own = table.mapping.shapes.get(name)
         place: Place = ("identity",) if own is None or own.identity is None else ("shapes", name, "identity")
-        if None not in told and isinstance(shapes[name].identity, Identity) and _is_own(table, place):
+        if None not in told and isinstance(table.shapes[name].identity, Identity) and _is_own(table, place):
             where = f" of shape {name}" if len(place) == 1 and own is not None else ""
             text = (
                 f"names no event{where} in any example ({told[0]}), so that one sent twice would be two; say where "

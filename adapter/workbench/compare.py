@@ -16,23 +16,25 @@ from adapter.mapping.table import Table
 from adapter.workbench.examples import RECEIVED_AT, Example, differing, read_examples
 
 
-class Change(StrEnum):
-    """What a changed table does to one event."""
+class Verdict(StrEnum):
+    """What reading an entry again comes to."""
 
+    #: It had no event, and has one now.
+    RECOVERED = "recovered"
+    #: Its event reads differently now.
+    CORRECTED = "corrected"
     UNCHANGED = "unchanged"
-    #: It reads differently.
-    CHANGED = "changed"
-    #: It was quarantined or ignored, and would be an event.
-    GAINED = "gained"
-    #: It was an event, and would be none.
-    LOST = "lost"
+    #: It has no event, and still cannot become one.
+    QUARANTINED = "quarantined"
+    #: It has an event, and would not become one now; it keeps it.
+    KEPT = "kept"
 
 
 @dataclass(frozen=True)
 class Compared:
     """What a changed table does to one event, and where."""
 
-    change: Change
+    verdict: Verdict
     #: Place in the event: what it was, and what it would be.
     lines: dict[str, str]
     #: Whether it would be known by other keys, so that a copy of one that came before would be a new event.
@@ -44,16 +46,16 @@ def compare(old: Result, new: Result) -> Compared:
     lines: dict[str, str] = {}
     if old.event is not None and new.event is not None:
         lines = {place: f"{one!r} becomes {other!r}" for place, one, other in differing(old.event, new.event)}
-        change = Change.CHANGED if lines else Change.UNCHANGED
+        verdict = Verdict.CORRECTED if lines else Verdict.UNCHANGED
     elif old.event is None and new.event is None:
-        change = Change.UNCHANGED
+        verdict = Verdict.QUARANTINED
     else:
-        change = Change.LOST if new.event is None else Change.GAINED
+        verdict = Verdict.KEPT if new.event is None else Verdict.RECOVERED
         lines["type"] = f"{_became(old)} becomes {_became(new)}"
     keys = _lost_key(old, new)
     if keys:
         lines["known by"] = f"{known_by(old)} becomes {known_by(new)}"
-    return Compared(change, lines, keys)
+    return Compared(verdict, lines, keys)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import orjson
 
-from adapter.mapping.apply import apply
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.table import Table
+from adapter.workbench.apply import apply
 from adapter.workbench.examples import RECEIVED_AT, read_examples
 
 #: Bytes of the whole dictionary. More of it costs time for each event and saves little.

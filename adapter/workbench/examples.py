@@ -14,11 +14,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.mapping.document import Document
 from adapter.mapping.exact import write_json
 from adapter.mapping.table import Table
+from adapter.workbench.apply import apply
 
 #: Arrival of every example, so that what is made of it never changes: 2026-01-01T00:00:00Z.
 RECEIVED_AT = 1_767_225_600_000

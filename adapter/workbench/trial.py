@@ -16,7 +16,6 @@ import orjson
 from pydantic import BaseModel, Field, TypeAdapter
 
 from adapter.errors import MappingError, RequestError
-from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
@@ -24,6 +23,7 @@ from adapter.mapping.language import check_name
 from adapter.mapping.table import Table, load_table, read_table, table_file
 from adapter.resources import mappings_path
 from adapter.workbench.accept import Change, changes, digest, write
+from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import Finding, check_document, findings_of, is_built_in
 from adapter.workbench.compare import Difference, changed_identity, table_changes
 from adapter.workbench.draft import draft, read_samples, refuse_name

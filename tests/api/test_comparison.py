@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from adapter.renormalization import comparing
+from adapter.renormalization import step
+from adapter.renormalization.comparing import Comparer
 from tests.mapping.acme import MAPPING, TYPES, write_example, write_table
 from tests.opened import Opened, opened
 
@@ -62,7 +63,9 @@ async def stored(service: Opened, text: str, **query: Any) -> dict[str, Any]:
 
 
 def counts(found: dict[str, Any]) -> dict[str, int]:
-    return {name: count for name, count in found.items() if isinstance(count, int) and count}
+    """Those that are not 0."""
+    counted = {**found["counts"], "other_keys": found["other_keys"]}
+    return {name: count for name, count in counted.items() if count}
 
 
 async def test_what_arrived_is_counted_for_the_sources_of_the_provider(service: Opened) -> None:
@@ -77,26 +80,26 @@ async def test_what_arrived_is_counted_for_the_sources_of_the_provider(service: 
 
 
 async def test_a_table_without_a_change_changes_nothing(service: Opened) -> None:
-    assert counts(await stored(service, TABLE)) == {"looked_at": 6, "unchanged": 6}
+    assert counts(await stored(service, TABLE)) == {"looked_at": 6, "unchanged": 4, "quarantined": 2}
 
 
 async def test_each_kind_of_change_is_counted_and_shown(service: Opened) -> None:
     text = TABLE.replace("in: {type: LOGIN}", "in: {type: LOGIN, details: {by: door}}")
     text = text.replace("out: {type: LOGOUT}", "new: {type: LOGOUT}")
     found = await stored(service, text)
-    assert counts(found) == {"looked_at": 6, "changed": 3, "gained": 2, "lost": 1}
+    assert counts(found) == {"looked_at": 6, "corrected": 3, "recovered": 2, "kept": 1}
     assert found["fields"] == {"details.by": 3, "type": 3}
-    assert {(one["native_type"], one["change"], *one["lines"]) for one in found["samples"]} == {
-        ("in", "changed", "details.by: absent becomes 'door'"),
-        ("new", "gained", "type: quarantined (no row for 'new': add one to the table) becomes access.LOGOUT"),
-        ("out", "lost", "type: access.LOGOUT becomes quarantined (no row for 'out': add one to the table)"),
+    assert {(one["native_type"], one["verdict"], *one["lines"]) for one in found["samples"]} == {
+        ("in", "corrected", "details.by: absent becomes 'door'"),
+        ("new", "recovered", "type: quarantined (no row for 'new': add one to the table) becomes access.LOGOUT"),
+        ("out", "kept", "type: access.LOGOUT becomes quarantined (no row for 'out': add one to the table)"),
     }
 
 
 async def test_changes_of_very_many_places_are_counted_together(
     service: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparing, "PLACES", 1)
+    monkeypatch.setattr(step, "PLACES", 1)
     text = TABLE.replace("in: {type: LOGIN}", "in: {type: LOGIN, details: {a: b, c: d, e: f}}")
     assert (await stored(service, text))["fields"] == {"details.a": 3, "(others)": 6}
 
@@ -107,7 +110,7 @@ async def test_other_keys_are_counted_and_named(service: Opened) -> None:
     result = lines[-1]["result"]
     assert (status, result["identity"]) == (200, "'first'")
     assert result["examples"][0]["lines"] == ["known by: 1 becomes anna"]
-    assert counts(result["stored"]) == {"looked_at": 6, "unchanged": 6, "other_keys": 6}
+    assert counts(result["stored"]) == {"looked_at": 6, "unchanged": 4, "quarantined": 2, "other_keys": 6}
     assert result["stored"]["samples"][0]["lines"] == ["known by: 1 becomes user 1"]
 
 
@@ -143,15 +146,16 @@ async def test_what_cannot_be_compared_is_refused(
 
 
 async def test_it_says_how_far_it_is(service: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapter.api.comparison.TELLING", 0)
-    monkeypatch.setattr(comparing, "STRETCH", 3)
+    monkeypatch.setattr("adapter.api.comparison.TELLING", 0.001)
+    monkeypatch.setattr(Comparer, "stretch", 3)
     _, lines = await diff(service, TABLE, received_from="0")
-    assert [line.get("progress") for line in lines] == [
-        {"done": 3, "all": 7},
-        {"done": 6, "all": 7},
-        {"done": 7, "all": 7},
-        None,
-    ]
+    *before, last = [line["progress"] for line in lines[:-1]]
+    assert last == {"done": 7, "all": 7}
+    assert {one["all"] for one in before} <= {7}
+    done = [one["done"] for one in before]
+    assert done == sorted(done)
+    assert {*done} <= {0, 3, 6, 7}
+    assert lines[-1]["result"]["stored"]["counts"]["looked_at"] == 6
 
 
 MANY = """
@@ -174,10 +178,10 @@ async def test_an_event_of_a_record_of_several_is_held_against_itself(tmp_path: 
         uids = (await service.post(batch, "acme"))["uids"]
         other = MANY.replace("in: {type: LOGIN}", "in: [{when: {list.id: 1}, type: LOGOUT}, {type: LOGIN}]")
         found = await stored(service, other)
-        assert counts(found) == {"looked_at": 3, "unchanged": 2, "changed": 1}
+        assert counts(found) == {"looked_at": 3, "unchanged": 2, "corrected": 1}
         assert [one["uid"] for one in found["samples"]] == [uids[1]]
         whole = MANY.replace("each: list\n", "").replace("{list.id}", "x")
-        assert counts(await stored(service, whole)) == {"looked_at": 3, "lost": 3, "other_keys": 3}
+        assert counts(await stored(service, whole)) == {"looked_at": 3, "kept": 3, "other_keys": 3}
 
 
 async def test_a_stored_body_that_holds_no_event_is_looked_at_like_any_other(tmp_path: Path) -> None:
@@ -187,4 +191,4 @@ async def test_a_stored_body_that_holds_no_event_is_looked_at_like_any_other(tmp
     sources = [{"name": "acme", "provider": "acme"}]
     async with opened(tmp_path / "data", mappings={"path": [tmp_path / "own"]}, sources=sources) as service:
         assert (await service.post([[], raw(1)], "acme"))["quarantined"] == 1
-        assert counts(await stored(service, TABLE)) == {"looked_at": 2, "unchanged": 2}
+        assert counts(await stored(service, TABLE)) == {"looked_at": 2, "unchanged": 1, "quarantined": 1}

@@ -15,9 +15,9 @@ from pathlib import Path
 import orjson
 
 from adapter.log.sqlite.log import Reader, open_reader, open_sqlite_log
-from adapter.mapping.apply import origin
 from adapter.mapping.table import Table, load_tables
 from adapter.model import uid_text
+from adapter.normalize import origin
 from adapter.renormalization.job import Question, State
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path

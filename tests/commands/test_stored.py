@@ -60,10 +60,10 @@ def test_diff_tells_what_would_become_of_stored_events(folder: Path) -> None:
     changed = folder / "changed.yaml"
     changed.write_text(MAPPING.replace("in: {type: LOGIN}", "in: {type: LOGIN}\n  new: {type: LOGOUT}"))
     output = run("diff", "acme", str(changed), "--since", "2h")
-    assert "0 examples would change, 0 of them their keys\nstored raw events: 4\n" in output
-    assert "        1  have no event, and would be one\n" in output
+    assert "0 examples would change, 0 of them their keys\nstored raw events: looked at 4 entries\n" in output
+    assert "  recovered            1  without an event, would be events\n" in output
     assert "changes by field: type 1" in output
-    assert "new: gained\n  type: quarantined (no row for 'new': add one to the table) becomes access.LOGOUT" in output
+    assert "recovered: new -> access.LOGOUT\n  type: quarantined (no row for 'new': add one to the table)" in output
 
 
 def test_diff_refuses_other_keys_that_only_stored_events_show(folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_diff_refuses_other_keys_that_only_stored_events_show(folder: Path) -> N
     changed = folder / "changed.yaml"
     changed.write_text(MAPPING.replace("strong: id", "strong: user"))
     output = run("diff", "acme", str(changed), "--since", "2h", code=1)
-    assert "        3  would be known by other keys" in output
+    assert "  other keys           3  would be known by other keys" in output
     assert "the identity of events would change" in output
 
 

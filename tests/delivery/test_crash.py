@@ -28,6 +28,8 @@ class Receiver:
     def __init__(self) -> None:
         self.chance = random.Random(3)
         self.down = False
+        #: Posts during outages.
+        self.turned_away = 0
         #: How often each id was taken.
         self.taken: Counter[str] = Counter()
         self.url = ""
@@ -36,6 +38,7 @@ class Receiver:
         body = orjson.loads(await request.read())
         assert request.headers["webhook-id"] == body["uid"]
         if self.down:
+            self.turned_away += 1
             return web.Response(status=503)
         if self.chance.random() < 0.02:
             return web.Response(status=400)
@@ -72,7 +75,9 @@ async def test_killed_again_and_again_every_event_arrives_with_its_one_id(tmp_pa
         process = await start(path, receiver)
         # Each kill comes at another point; some of them in an outage.
         await until(lambda goal=goal: len(receiver.taken) >= goal)  # type: ignore[misc]
-        receiver.down = goal in (401, 900)
+        if goal in (401, 900):
+            receiver.down, before = True, receiver.turned_away
+            await until(lambda before=before: receiver.turned_away > before)  # type: ignore[misc]
         await asyncio.sleep(0.05 * receiver.chance.random())
         process.kill()
         await process.wait()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+import structlog.testing
 
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
@@ -382,7 +383,7 @@ async def test_a_batch_answered_in_part_is_settled_in_part(log: Store) -> None:
     await check_settled_law(log)
 
 
-async def test_a_failure_of_our_own_loses_nothing(log: Store, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_of_our_own_is_told_and_loses_nothing(log: Store) -> None:
     await append(log, 10)
     tries: Counter[int] = Counter()
 
@@ -393,9 +394,11 @@ async def test_a_failure_of_our_own_loses_nothing(log: Store, caplog: pytest.Log
         return DELIVERED
 
     sink = Told(reply)
-    async with delivering(log, sink) as delivery:
-        await caught_up(delivery)
-        assert delivery.snapshot().counts.delivered == 10
+    with structlog.testing.capture_logs() as lines:
+        async with delivering(log, sink) as delivery:
+            await caught_up(delivery)
+            assert delivery.snapshot().counts.delivered == 10
+    assert [line["event"] for line in lines].count("sink_send_failed") == 10
 
 
 async def test_gone_stops_the_sink_and_its_cursor(log: Store) -> None:
@@ -445,6 +448,7 @@ async def test_one_send_at_a_time_keeps_order_over_an_outage(log: Store) -> None
     sink = Told(lambda _: DOWN if next(outage, False) else DELIVERED, window=1)
     async with delivering(log, sink) as delivery:
         await caught_up(delivery)
+    assert len(sink.sent) == 50 + 3
     assert sink.delivered == numbers(1, 50)
 
 
@@ -452,8 +456,8 @@ async def test_after_a_restart_in_an_outage_nothing_is_lost(log: Store) -> None:
     await append(log, 50)
     sink = Told(lambda entry: DELIVERED if entry.position % 7 == 0 else DOWN)
     for _ in range(3):
-        async with delivering(log, sink, retry=[3600]):
-            await asyncio.sleep(0.05)
+        async with delivering(log, sink, retry=[3600]) as delivery:
+            await until(lambda: delivery.snapshot().state is State.DOWN, delivery)
     sink.reply = lambda _: DELIVERED
     async with delivering(log, sink) as delivery:
         await until(lambda: delivery.snapshot().lag == 0)

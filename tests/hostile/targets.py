@@ -30,7 +30,6 @@ from adapter.resources import mappings_path
 from adapter.search.cursor import read_log_cursor, read_time_cursor, write_cursor
 from adapter.search_fields import search_fields
 from adapter.settings import load_settings
-from adapter.sources.record import read_record
 from tests.hostile.shapes import FORM, JSON, NDJSON, TEXT
 from tests.log.entries import new_entry
 from tests.opened import login
@@ -106,7 +105,7 @@ def _records(table: Table, body: bytes, media: str) -> list[Record]:
 
 def _read(table: Table, record: Record) -> bytes | None:
     """The event of a record as it would be stored; ``None``: there is none."""
-    event, native, strong, weak, seconds, problem = read_record(table, record, NOW)
+    event, native, strong, weak, seconds, problem = table.read_record(record, NOW)
     assert 0 <= seconds < 1 << 32
     assert problem is None or isinstance(problem, str)
     assert problem is None or not problem.startswith("the table failed"), problem

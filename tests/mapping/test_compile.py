@@ -13,7 +13,9 @@ from adapter.errors import MappingError
 from adapter.mapping.body import JSON, NDJSON, NotReadable
 from adapter.mapping.compile import Result
 from adapter.mapping.table import Table, load_tables
+from adapter.mapping.trace import Trace
 from adapter.resources import mappings_path
+from adapter.workbench.examples import read_examples
 
 Make = Callable[[str], Table]
 NOW = 1_767_225_600_000
@@ -439,11 +441,42 @@ def test_a_table_never_raises_on_any_object(provider: str, value: dict[str, Any]
     assert (result.event is None) or result.event["outcome"] in ("success", "failure", "unknown")
 
 
+TRACED = {provider: table.traced(Trace()) for provider, table in TABLES.items()}
+
+
+@pytest.mark.parametrize("provider", sorted(TABLES))
+@given(value=st.dictionaries(st.text() | st.sampled_from(known_words), json_values, max_size=8))
+def test_a_traced_table_reads_as_any_other(provider: str, value: dict[str, Any]) -> None:
+    assert read(TRACED[provider], value) == read(TABLES[provider], value)
+
+
+@pytest.mark.parametrize("provider", sorted(TABLES))
+def test_a_traced_table_reads_the_examples_as_any_other(provider: str) -> None:
+    table = TABLES[provider]
+    for placed in read_examples(table.folder):
+        for record in table.split(placed.example.body, placed.example.media):
+            assert TRACED[provider].result(record, NOW) == table.result(record, NOW)
+
+
+def test_a_table_looks_for_its_reason_at_a_path(make_table: Make) -> None:
+    table = make_table(BASE + "reason: why\ntypes: {in: {type: LOGIN_ERROR}}")
+    assert event_of(table, {"kind": "in", "why": "locked"})["reason"] == "locked"
+    assert event_of(table, {"kind": "in", "why": "a whim"})["reason"] == "unspecified"
+
+
+def test_a_time_of_a_row_that_cannot_be_read_leaves_that_of_the_table(make_table: Make) -> None:
+    table = make_table(BASE + "types: {in: {type: LOGIN, fields: {time: began}}}")
+    raw = {"kind": "in", "when": 1_767_225_600}
+    assert event_of(table, {**raw, "began": 1_767_225_601})["time"] == 1_767_225_601_000
+    assert event_of(table, {**raw, "began": "soon"})["time"] == 1_767_225_600_000
+
+
 @given(value=json_values, media=st.sampled_from([JSON, NDJSON[0], "text/plain"]))
 def test_any_json_value_is_split_into_records(value: object, media: str) -> None:
     body = json.dumps(value).encode()
     for record in TABLES["keycloak"].split(body, media):
-        TABLES["keycloak"].result(record, NOW)
+        if record.value is not None:
+            read(TABLES["keycloak"], record.value)
 
 
 @given(
@@ -453,7 +486,8 @@ def test_any_json_value_is_split_into_records(value: object, media: str) -> None
 def test_what_stands_in_base64_never_raises(data: list[bytes], around: dict[str, Any]) -> None:
     records = [{**around, "data": base64.b64encode(b"".join(data)).decode()}, {"data": around}]
     for record in TABLES["audit-service"].split(json.dumps({"requestId": "r", "records": records}).encode()):
-        TABLES["audit-service"].result(record, NOW)
+        if record.value is not None:
+            read(TABLES["audit-service"], record.value)
 
 
 @given(body=st.binary(max_size=200))

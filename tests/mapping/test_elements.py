@@ -16,13 +16,13 @@ from adapter.docs.language import EACH_RECORD, EACH_TABLE
 from adapter.errors import MappingError
 from adapter.log.memory import open_memory_log
 from adapter.mapping import elements
-from adapter.mapping.apply import apply
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.table import Table
 from adapter.resources import mappings_path
 from adapter.sources.intake import Intake, Source
+from adapter.workbench.apply import apply
 from adapter.workbench.explain import explain
 from tests.mapping.test_compile import json_values
 

@@ -20,8 +20,8 @@ from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
 from adapter.renormalization.job import NOTE, Job, Question, State
 from adapter.renormalization.renormalizing import Renormalization, open_renormalization
-from adapter.renormalization.rereading import Verdict
 from adapter.sources.intake import Intake, Source
+from adapter.workbench.compare import Verdict
 from tests.mapping.acme import TYPES, write_table
 
 TABLE = """
@@ -301,7 +301,8 @@ async def test_a_dry_run_appends_nothing_and_shows_what_would_differ(bench: Benc
         (recovered, "recovered", "out", "access.LOGOUT"),
     ]
     assert job.samples[0].lines == ["details.by: absent becomes 'admin'"]
-    assert job.samples[1].lines[0].startswith("was quarantined: ")
+    assert job.samples[1].lines == ["type: quarantined (no row for 'out': add one to the table) becomes access.LOGOUT"]
+    assert job.fields == {"details.by": 1, "type": 1}
 
 
 async def test_a_dry_run_does_not_count_as_reading_again(bench: Bench) -> None:
@@ -508,6 +509,35 @@ async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> 
                 await asyncio.sleep(0.001)
         assert whole.job is not None
         assert whole.job.problem == "the disk is full"
+
+
+class Lingering(Overtaking):
+    """A log that has kept how a job ended, and has not said so yet."""
+
+    def __init__(self, log: Store) -> None:
+        super().__init__(log)
+        self.kept, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def keep(self, note: Note) -> None:
+        await self._log.keep(note)
+        if '"done"' in note.text:
+            self.kept.set()
+            await self.answers.wait()
+
+
+async def test_a_job_may_be_cancelled_while_its_end_is_kept(bench: Bench) -> None:
+    log: Any = Lingering(bench.log)
+    async with bench.open(log=log) as whole:
+        await whole.start(Question())
+        await log.kept.wait()
+        cancelling = asyncio.create_task(whole.cancel())
+        await asyncio.sleep(0)
+        log.answers.set()
+        job = await cancelling
+        assert job is not None
+        assert job.state is State.CANCELLED
+        await whole.start(Question())
+        assert (await ended(whole)).state is State.DONE
 
 
 async def test_a_job_that_somebody_else_has_ended_appends_nothing_more(bench: Bench) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from adapter.mapping.apply import apply_records, records_of
 from adapter.mapping.table import Table
+from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.explain import Explanation, explain
 
 Make = Callable[[str], Table]
@@ -32,6 +32,14 @@ types:
   coded: {type: LOGIN_ERROR, error: user_disabled}
   check: {type: VALIDATE_OTP, outcome: success}
   gone: {type: admin.USER-DELETE}
+"""
+
+
+WEAK = """
+type: kind
+identity: {weak: ["@native", at, user]}
+fields: {time: at, authDetails.userId: user, authDetails.sessionId: sid}
+types: {in: {type: LOGIN}}
 """
 
 
@@ -67,11 +75,25 @@ def explained(make: Make, *raws: dict[str, Any]) -> list[Explanation]:
         ({"kind": "check"}, {"outcome": "the row"}),
         ({"kind": "gone"}, {"resourceType": "the type", "operationType": "the type"}),
         ({"kind": "in", "more": '{"user": "u"}'}, {"authDetails.userId": "user"}),
+        ({"kind": "gone", "code": "x"}, {"type": "the row", "outcome": "code", "error": "code"}),
+        ({"kind": "in", "code": "x"}, {"details.error": "code"}),
+        ({"kind": "in", "rc": 5}, {"reason": "the default of rc"}),
+        ({"kind": "in", "at": "soon"}, {"time": "the arrival", "details.time_problem": "the adapter"}),
+        ({"kind": "in", "at": 1_767_225_600}, {"time": "at"}),
     ],
 )
 def test_what_decided_is_named(make_table: Make, raw: dict[str, Any], by: dict[str, str]) -> None:
     [found] = explained(make_table, raw)
     assert {name: one.by for name, one in found.fields.items() if name in by} == by
+
+
+def test_equal_weak_keys_are_told_apart_as_the_log_does(make_table: Make) -> None:
+    raw = {"kind": "in", "at": 1_767_225_600, "user": "u"}
+    records = records_of(make_table(WEAK), orjson.dumps([{**raw, "sid": sid} for sid in ("a", "b", "a")]))
+    first, other, again = (event["uid"] for event in apply_records(make_table(WEAK), records, 1_767_225_600_000))
+    assert len({first, other, again}) == 3
+    [alone] = apply_records(make_table(WEAK), records[1:2], 1_767_225_600_000)
+    assert alone["uid"] == first
 
 
 def test_what_an_event_without_a_key_lacks_is_named(make_table: Make) -> None:
@@ -85,5 +107,7 @@ def test_an_explanation_has_the_event_that_apply_shows(make_table: Make) -> None
     raws = [{"kind": "in", "at": 1_767_225_600, "user": "u"}] * 2
     records = records_of(make_table(TABLE), orjson.dumps(raws))
     applied = list(apply_records(make_table(TABLE), records, 1_767_225_600_000))
-    assert [one.event for one in explained(make_table, *raws)] == applied
+    found = explained(make_table, *raws)
+    assert [one.event for one in found] == applied
+    assert {*found[0].fields} == {"time", "type", "outcome", "authDetails.userId"}
     assert applied[0]["uid"] != applied[1]["uid"]

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from adapter.log.identity import Former, Identities, keys_of
+from adapter.log.protocol import NewEntry
 from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
 from adapter.mapping.table import Table
-from adapter.model import EventDict, identity_digest, identity_key, numbered_key, source_key, uid_text
-
-
-def origin(source: str, table: Table, native_type: str | None, received_at: int) -> dict[str, Any]:
-    """The ``source`` of an event."""
-    return {
-        "name": source,
-        "provider": table.provider,
-        "nativeType": native_type,
-        "receivedAt": received_at,
-        "mapping": table.name,
-    }
+from adapter.model import source_key, uid_text
+from adapter.normalize import normalize
 
 
 def apply(
@@ -56,25 +47,40 @@ def apply_records(
     table: Table, records: Iterable[Record], received_at: int, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
 ) -> Iterator[dict[str, Any]]:
     """The same for records that were taken out of a body already."""
+    body = _Body()
     key = source_key(table.provider)
-    equal: Counter[bytes] = Counter()
     for record in records:
-        result = table.result(record, received_at)
-        if result.event is None:
-            if result.problem is None:
-                yield {"ignored": {"nativeType": result.native_type}}
-            else:
-                yield {"quarantined": {"nativeType": result.native_type, "problem": result.problem}}
+        made = normalize(table, record, table.provider, key, received_at, random_uid)
+        if made is None:
+            yield {"ignored": {"nativeType": table.result(record, received_at).native_type}}
             continue
-        event: EventDict = result.event
-        if result.strong is not None:
-            uid = uid_text(identity_key(result.seconds, identity_digest(key, result.strong)))
-        elif result.weak is not None:
-            weak = identity_key(result.seconds, identity_digest(key, result.weak))
-            uid = uid_text(numbered_key(weak, equal[weak]))
-            equal[weak] += 1
+        entry, event = made
+        if event is None:
+            yield {"quarantined": {"nativeType": entry.native_type, "problem": entry.problem}}
         else:
-            uid = str(random_uid())
-        event["uid"] = uid
-        event["source"] = origin(table.provider, table, result.native_type, received_at)
-        yield event
+            yield {**event, "uid": uid_text(body.uid(entry))}
+
+
+class _Body:
+    """The events of one body, with the uids that an empty log gives them."""
+
+    def __init__(self) -> None:
+        self._entries: list[NewEntry] = []
+        self._identities = Identities({}, lambda key: None, self)
+
+    def uid(self, entry: NewEntry) -> bytes:
+        """The uid of the next one: its own, or that of the event that it is a copy of."""
+        self._entries.append(entry)
+        [keys] = keys_of([entry], Former(0))
+        known = self._identities.resolve(entry, keys, len(self._entries))
+        if known.position != len(self._entries):
+            self._entries.pop()
+        return known.uid
+
+    def event(self, position: int) -> bytes | None:
+        """See `adapter.log.identity.Contents`."""
+        return self._entries[position - 1].event
+
+    def raw(self, position: int) -> bytes | None:
+        """See `adapter.log.identity.Contents`."""
+        return self._entries[position - 1].raw
