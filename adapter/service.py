@@ -149,7 +149,7 @@ async def open_service(
         budget = Budget(server.in_flight_limit)
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
         providers = {name: source.provider for name, source in present.items()}
-        again = open_renormalization(log, present, tables, lambda: tables.catalogue, go_on=sinks)
+        again = open_renormalization(log, present, tables, lambda: tables.catalogue, owner=owner, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
         readings = [
             lambda: read_counts(counts),

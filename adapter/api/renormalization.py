@@ -68,7 +68,7 @@ class RenormalizationPages:
         return json_answer(Started(**job.model_dump(), hints=hints).model_dump_json().encode(), status=202)
 
     async def show(self, request: web.Request) -> web.Response:
-        return _told(self._renormalization.job)
+        return _told(await self._renormalization.look())
 
     async def cancel(self, request: web.Request) -> web.Response:
         return _told(await self._renormalization.cancel())

@@ -2,7 +2,8 @@
 
 One job at a time goes through the log, stretch by stretch: what was quarantined becomes an event, what reads
 differently gets a revision. How far it is, is kept in the log with what it appends, so that after a kill it goes on
-from there; and since what is equal is not appended, nothing is appended twice.
+from there; and since what is equal is not appended, nothing is appended twice. Of several services over one log any may
+start a job, show it and cancel it; the one that holds the claim does it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from datetime import UTC, datetime
 import structlog
 from pydantic import ValidationError
 
-from adapter.errors import RequestError, StoreError, StoreUnavailable
-from adapter.log.protocol import Store
+from adapter.errors import NoteChanged, RequestError, StoreError, StoreUnavailable
+from adapter.log.protocol import Claim, Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import Table
+from adapter.ownership import open_ownership
 from adapter.renormalization.choice import Choice
-from adapter.renormalization.job import Job, KeptJob, Question, State
+from adapter.renormalization.job import NOTE, Job, KeptJob, Question, State
 from adapter.renormalization.rereading import Rereader
 from adapter.renormalization.walk import STORE_WAIT, Walk, stretch_of
 from adapter.sources.intake import Source
@@ -57,10 +59,12 @@ class Renormalization:
         self._walk: Walk | None = None
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        #: Whether this service is the one that does jobs.
+        self._is_owner = False
 
     @property
     def job(self) -> Job | None:
-        """The present job, or else the last one; ``None`` if there never was one."""
+        """The present job, or else the last one, as this service knows it; ``None`` if there never was one."""
         return self._left if self._walk is None else self._walk.job
 
     async def start(self, question: Question) -> Job:
@@ -70,7 +74,7 @@ class Renormalization:
             RequestError: 409, there is one under way.
         """
         async with self._turn:
-            before = self.job
+            before = await self.look()
             if before is not None and before.state is State.WAITING and before.question == question:
                 return self._go_on(before)
             if before is not None and before.state in (State.RUNNING, State.WAITING):
@@ -90,37 +94,82 @@ class Renormalization:
                 position=begin,
                 started_at=self._now(),
             )
-            await self._kept.keep(job)
-            return self._go_on(job)
+            try:
+                await self._kept.keep(job)
+            except NoteChanged:
+                raise RequestError(409, "Renormalization under way", "somebody else has just started one") from None
+            if self._is_owner:
+                return self._go_on(job)
+            self._left = job
+            return job
 
     async def cancel(self) -> Job | None:
         """End the job that is under way; what it appended stays. The job as it is then; ``None`` if there never was
         one."""
         async with self._turn:
             await self._stop()
-            if self.job is not None and self.job.state in (State.RUNNING, State.WAITING):
-                await self._end(State.CANCELLED)
-            return self.job
+            while True:
+                job = await self.look()
+                if job is not None and job.state in (State.RUNNING, State.WAITING):
+                    try:
+                        await self._end(State.CANCELLED)
+                    except NoteChanged:
+                        continue  # whoever does it has gone on meanwhile
+                return self.job
 
-    async def look(self, *, go_on: bool) -> None:
-        """See whether a job was broken off; with ``go_on`` continue it."""
+    async def look(self) -> Job | None:
+        """The present job, or else the last one, as all services know it.
+
+        Raises:
+            StoreError: the log cannot be read.
+        """
+        if self._walk is None:
+            try:
+                job = await self._kept.read()
+            except ValidationError as error:
+                _log.error("renormalization_unreadable", problem=str(error))
+                return self._left
+            if self._walk is None:
+                left = self._left
+                is_waiting = (
+                    job is not None and left is not None
+                    and left.state is State.WAITING and left.started_at == job.started_at
+                )  # fmt: skip
+                self._left = left if is_waiting and job is not None and job.state is State.RUNNING else job
+        return self.job
+
+    @asynccontextmanager
+    async def own(self, claim: Claim, *, go_on: bool) -> AsyncIterator[None]:
+        """Do the jobs while the context lasts. One that was broken off goes on, or waits, without ``go_on``; one that
+        is under way at the end is broken off, and the log knows how far it is."""
+        job = await self.look()
+        self._is_owner = True
+        if job is not None and job.state is State.RUNNING:
+            if go_on:
+                self._go_on(job)
+            else:
+                self._left = job.model_copy(update={"state": State.WAITING})
+        # Where others may start one, too.
+        following = asyncio.create_task(self._follow()) if claim.seconds is not None else None
         try:
-            self._left = job = await self._kept.read()
-        except ValidationError as error:
-            _log.error("renormalization_unreadable", problem=str(error))
-            return
-        if job is None:
-            return
-        if job.state is not State.RUNNING:
-            return
-        if go_on:
-            self._go_on(job)
-        else:
-            self._left = job.model_copy(update={"state": State.WAITING})
+            yield
+        finally:
+            self._is_owner = False
+            if following is not None:
+                following.cancel()
+                await asyncio.wait([following])
+            await self._stop()
 
-    async def close(self) -> None:
-        """Break off; the log knows how far it is."""
-        await self._stop()
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._store_wait)
+            try:
+                async with self._turn:
+                    job = await self.look()
+                    if self._walk is None and job is not None and job.state is State.RUNNING:
+                        self._go_on(job)
+            except StoreError as error:
+                _log.warning("renormalization_waits", problem=str(error))
 
     def _go_on(self, job: Job) -> Job:
         job = job.model_copy(update={"state": State.RUNNING})
@@ -179,24 +228,24 @@ async def open_renormalization(
     tables: Mapping[str, Table],
     catalogue: Callable[[], Catalogue],
     *,
+    owner: str = "service",
     go_on: bool = True,
     clock: Callable[[], float] = time.time,
     store_wait: float = STORE_WAIT,
 ) -> AsyncIterator[Renormalization]:
     """Renormalization over the log. A job that was broken off goes on, or waits, without ``go_on``, until it is asked
-    for again; at the end of the context it is broken off. ``clock`` gives epoch seconds; after a failure of the store
-    it waits ``store_wait`` seconds.
+    for again; at the end of the context it is broken off. ``owner`` tells services over one log apart. ``clock`` gives
+    epoch seconds; after a failure of the store, and between two looks for a job that another service started, it waits
+    ``store_wait`` seconds.
 
     Raises:
         StoreError: the log cannot be read.
     """
     providers = {name: source.provider for name, source in sources.items()}
     whole = Renormalization(log, Rereader(sources, tables), providers, catalogue, clock, store_wait)
-    await whole.look(go_on=go_on)
-    try:
+    await whole.look()
+    async with open_ownership(log, NOTE, owner, lambda claim: whole.own(claim, go_on=go_on)):
         yield whole
-    finally:
-        await whole.close()
 
 
 def _said(time: int) -> str:

@@ -65,7 +65,12 @@ class Bench:
         return [uid for uid in receipts.uids if uid is not None]
 
     def open(
-        self, *, go_on: bool = True, sources: Mapping[str, Source] | None = None, log: Store | None = None
+        self,
+        *,
+        go_on: bool = True,
+        sources: Mapping[str, Source] | None = None,
+        log: Store | None = None,
+        owner: str = "service",
     ) -> AbstractAsyncContextManager[Renormalization]:
         sources = {"prod": self.source} if sources is None else sources
         return open_renormalization(
@@ -73,6 +78,7 @@ class Bench:
             sources,
             self.tables,
             lambda: self.catalogue,
+            owner=owner,
             go_on=go_on,
             clock=lambda: NOW,
             store_wait=0.01,
@@ -525,7 +531,7 @@ class Lingering(Overtaking):
             await self.answers.wait()
 
 
-async def test_a_job_may_be_cancelled_while_its_end_is_kept(bench: Bench) -> None:
+async def test_a_job_that_is_cancelled_while_its_end_is_kept_is_done(bench: Bench) -> None:
     log: Any = Lingering(bench.log)
     async with bench.open(log=log) as whole:
         await whole.start(Question())
@@ -535,7 +541,7 @@ async def test_a_job_may_be_cancelled_while_its_end_is_kept(bench: Bench) -> Non
         log.answers.set()
         job = await cancelling
         assert job is not None
-        assert job.state is State.CANCELLED
+        assert job.state is State.DONE
         await whole.start(Question())
         assert (await ended(whole)).state is State.DONE
 
@@ -543,17 +549,45 @@ async def test_a_job_may_be_cancelled_while_its_end_is_kept(bench: Bench) -> Non
 async def test_a_job_that_somebody_else_has_ended_appends_nothing_more(bench: Bench) -> None:
     await bench.take(*(event("out", n) for n in range(300)))
     bench.fix(FIXED)
-    async with bench.open() as whole, bench.open(go_on=False) as other:
+    async with bench.open() as whole, bench.open(owner="other") as other:
         await whole.start(Question(rate=100))
         while whole.job is None or whole.job.counts.looked_at < 10:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-        await other.look(go_on=False)
         cancelled = await other.cancel()
         assert cancelled is not None
         assert cancelled.state is State.CANCELLED
         job = await ended(whole)
         assert job == cancelled
         assert bench.log.head < 600
+
+
+async def test_a_job_is_done_by_the_owner_wherever_it_is_started(bench: Bench) -> None:
+    await bench.take(*(event("out", n) for n in range(5)))
+    bench.fix(FIXED)
+    async with bench.open(owner="a") as one, bench.open(owner="b") as other:
+        started = await other.start(Question(rate=0))
+        async with asyncio.timeout(20):
+            while (job := await other.look()) is None or job.state is State.RUNNING:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert (job.started_at, counts(job)) == (started.started_at, {"looked_at": 5, "recovered": 5})
+        assert one.counts.total() == 5
+        assert other.counts.total() == 0
+
+
+async def test_the_next_owner_goes_on_with_a_job(bench: Bench) -> None:
+    await bench.take(*(event("out", n) for n in range(2000)))
+    bench.fix(FIXED)
+    async with bench.open(owner="b") as other, bench.open(owner="a") as one:
+        await one.start(Question(rate=500))
+        async with asyncio.timeout(20):
+            while other.job is None or other.job.position == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        with pytest.raises(RequestError, match="is running"):
+            await one.start(Question(rate=0))
+    assert bench.log.head < 4000
+    async with bench.open(owner="a") as one:
+        assert counts(await ended(one)) == {"looked_at": 2000, "recovered": 2000}
+    assert bench.log.head == 4000
 
 
 async def test_a_step_whose_answer_is_lost_is_not_taken_twice(bench: Bench) -> None:
