@@ -97,7 +97,7 @@ def _product(url: str, count: int, size: int, callers: int) -> Run:
 
 
 async def _append(url: str, requests: Sequence[list[NewEntry]], callers: int) -> Run:
-    async with open_postgresql_log(url, dictionary=_DICTIONARY) as log:
+    async with open_postgresql_log(url, dictionary=lambda: _DICTIONARY) as log:
         waiting = iter(requests)
 
         async def call() -> None:
@@ -117,7 +117,7 @@ def _floor(url: str) -> Run:
 
 
 async def _copy(url: str, entries: Sequence[NewEntry]) -> Run:
-    async with open_postgresql_log(url, dictionary=_DICTIONARY):
+    async with open_postgresql_log(url, dictionary=lambda: _DICTIONARY):
         pass  # makes the tables
     connection = await connect(read_address(url))
     given = await next_numbers(connection)

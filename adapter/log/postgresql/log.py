@@ -7,7 +7,7 @@ claims, and a few for reading. Tables: `schema.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -234,7 +234,7 @@ def _heard(trial: asyncio.Task[None]) -> None:
         trial.exception()  # told by whoever asks next
 
 
-async def _open_tables(address: Address, dictionary: bytes) -> Opened:
+async def _open_tables(address: Address, dictionary: Callable[[], bytes]) -> Opened:
     connection: Connection | None = None
     try:
         connection = await connect(address)
@@ -250,15 +250,15 @@ async def _open_tables(address: Address, dictionary: bytes) -> Opened:
 async def open_postgresql_log(
     url: str,
     *,
-    dictionary: bytes = b"",
+    dictionary: Callable[[], bytes] = bytes,
     claim_seconds: float = CLAIM_SECONDS,
     commit_timeout: float = COMMIT_TIMEOUT,
 ) -> AsyncIterator[PostgresqlLog]:
     """Open the log in this database; make its tables if there are none. Others may have it open meanwhile.
 
-    ``url``: as `adapter.log.postgresql.address.read_address` has it. ``dictionary`` is text like that of the events to
-    come (bytes of their JSON), by which they are compressed better; a log keeps the one it was made with. Claims last
-    ``claim_seconds``; ``commit_timeout``: seconds after which a commit without an answer is given up on.
+    ``url``: as `adapter.log.postgresql.address.read_address` has it. ``dictionary`` gives text like that of the events
+    to come (bytes of their JSON), by which they are compressed better; a log keeps the one it was made with. Claims
+    last ``claim_seconds``; ``commit_timeout``: seconds after which a commit without an answer is given up on.
 
     Raises:
         ConfigError: the URL is wrong, or the database does not offer what is needed.

@@ -61,6 +61,17 @@ LEFT JOIN LATERAL (
 LEFT JOIN batch AS later_batch ON later_batch.number = later.batch
 WHERE identity.key = $1 AND identity.uid IS NULL
 """
+# Of the entries that stand for an event, the last one before a position.
+_BEFORE = """
+SELECT max(found.position) FROM identity JOIN batch AS first_batch ON first_batch.number = identity.batch
+CROSS JOIN LATERAL (
+  SELECT first_batch.first + identity.place AS position
+  UNION ALL
+  SELECT batch.first + revision.place FROM revision JOIN batch ON batch.number = revision.batch
+  WHERE revision.first = first_batch.first + identity.place
+) AS found
+WHERE identity.key = $1 AND identity.uid IS NULL AND found.position < $2
+"""
 # The first batch up to which something arrived as late, and in it the first entry that did.
 _POSITION_AT = """
 SELECT arrived.first + min(entry.place) - 1
@@ -107,10 +118,10 @@ _Run = tuple[int, int]
 
 
 async def read_entries(
-    connection: Connection, compression: Compression, after: int, *, until: int, limit: int
+    connection: Connection, compression: Compression, after: int, *, until: int, limit: int, size: int = READ_SIZE
 ) -> list[Entry]:
-    """As `adapter.log.protocol.Log.read`."""
-    rows = _fitting(await _stretch(connection, _READ, after, until, limit), READ_SIZE)
+    """As `adapter.log.protocol.Log.read`; about ``size`` bytes of events at most."""
+    rows = _fitting(await _stretch(connection, _READ, after, until, limit), size)
     return _entries(rows, await _contents(connection, compression, _EVENTS, rows))
 
 
@@ -173,6 +184,12 @@ async def read_raw(
 async def find_latest(connection: Connection, uid: bytes) -> int | None:
     """Position of the latest entry of an event."""
     found: int | None = await connection.fetchval(_LATEST, uid)
+    return found
+
+
+async def find_before(connection: Connection, uid: bytes, position: int) -> int | None:
+    """As `adapter.log.protocol.Events.before`."""
+    found: int | None = await connection.fetchval(_BEFORE, uid, position)
     return found
 
 

@@ -8,6 +8,7 @@ tables that are parted by ranges of numbers are parted by arrival, a part for ea
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import NamedTuple
 
 import asyncpg
@@ -127,9 +128,9 @@ async def check_server(connection: Connection, address: Address) -> None:
         _log.warning("store.full_page_writes_off", server=address.name, hint="safe on a copy-on-write disk alone")
 
 
-async def open_schema(connection: Connection, address: Address, dictionary: bytes) -> Opened:
-    """Make the tables if there are none, with ``dictionary``, and take older ones to this version; one of several
-    services does it.
+async def open_schema(connection: Connection, address: Address, dictionary: Callable[[], bytes]) -> Opened:
+    """Make the tables if there are none, with what ``dictionary`` gives, and take older ones to this version; one of
+    several services does it.
 
     Raises:
         StoreMismatch: the tables are of a newer version, or the schema is another program's.
@@ -141,7 +142,7 @@ async def open_schema(connection: Connection, address: Address, dictionary: byte
         if not tables:
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             await _run(connection, _TABLES)
-            await connection.execute("INSERT INTO about VALUES ($1, $2)", VERSION, dictionary)
+            await connection.execute("INSERT INTO about VALUES ($1, $2)", VERSION, dictionary())
         elif await connection.fetchval("SELECT to_regclass($1)", f'"{schema}".about') is None:
             raise StoreMismatch(
                 f"PostgreSQL at {address.name}: schema {schema!r} has tables of another program;"
@@ -151,6 +152,11 @@ async def open_schema(connection: Connection, address: Address, dictionary: byte
         for step in range(version, VERSION):
             await _run(connection, STEPS[step])
             await connection.execute("UPDATE about SET version = $1", step + 1)
+    return await read_schema(connection)
+
+
+async def read_schema(connection: Connection) -> Opened:
+    """The log that the tables have."""
     dictionary = await connection.fetchval("SELECT dictionary FROM about")
     return Opened(dictionary, await connection.fetchval("SELECT head FROM counter"))
 

@@ -67,9 +67,9 @@ async def test_of_several_that_open_a_new_log_one_makes_it(url: str) -> None:
 
 async def test_a_log_keeps_the_dictionary_it_was_made_with(url: str) -> None:
     event = b'{"a": "text that is in the dictionary, so that it takes little room"}'
-    async with open_postgresql_log(url, dictionary=event) as log:
+    async with open_postgresql_log(url, dictionary=lambda: event) as log:
         await log.append([new_entry(event=event)])
-    async with open_postgresql_log(url, dictionary=b"another") as log:
+    async with open_postgresql_log(url, dictionary=lambda: b"another") as log:
         assert [entry.event for entry in await log.read(0)] == [event]
 
 
