@@ -32,9 +32,9 @@ from adapter.log.postgresql.schema import check_schema, check_server, make_month
 from adapter.log.postgresql.transaction import Answer, Clash, Transaction
 from adapter.log.postgresql.works import Work
 
-#: A transaction takes works of so many bytes (some 500 rows), or one that is larger: while it runs, those of the next
+#: A transaction takes works of so many bytes (some 1,000 rows), or one that is larger: while it runs, those of the next
 #: one are prepared.
-GROUP_SIZE = 1024 * 1024
+GROUP_SIZE = 2 * 1024 * 1024
 #: What the next transaction needs to know is asked ahead for works of so many bytes at least, within so many seconds.
 AHEAD_SIZE, AHEAD_TIMEOUT = 256 * 1024, 1.0
 #: Bytes of works that are handed over and not answered: of those up to `LIGHT`, and of the others.
