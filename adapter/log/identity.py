@@ -35,7 +35,8 @@ FORMER_SLACK = 86_400
 class Known(NamedTuple):
     """What the log has under one key."""
 
-    #: Position and uid of the entry that was first.
+    #: Position and uid of the entry that was first. An engine that knows positions only once it commits puts another
+    #: number in their place, by which it finds the entry.
     position: int
     uid: bytes
     #: On the key of a group: how many of its events have a strong key, and how many there are.
@@ -96,7 +97,9 @@ class Identities:
     """The keys that one commit meets and makes."""
 
     def __init__(self, known: dict[bytes, Known], look_up: Callable[[bytes], Known | None], contents: Contents) -> None:
-        """``known`` has what the log has under the keys of the newcomers; ``look_up`` asks it for one key more."""
+        """``known`` has what the log has under the keys of the newcomers; ``look_up`` asks it for one key more. It and
+        ``contents`` may raise what they like, unless keys of an older version are met: nothing has changed then, and
+        the newcomer can be resolved again."""
         self._known = known
         self._look_up = look_up
         self._contents = contents
@@ -138,11 +141,12 @@ class Identities:
         first = self._get(group)
         if strong is None:
             number = self._seen.get(group, 0)
-            self._seen[group] = number + 1
             if first is None:
+                self._seen[group] = number + 1
                 return self._begin_group(group, None, position, group)
             member = numbered_key(group, number)
             known = self._get(member)
+            self._seen[group] = number + 1
             if known is not None:
                 return known
             uid = member

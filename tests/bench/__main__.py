@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import batch, disk, file_sink, growth, memory, normalize, renormalize, single, webhook_sink
+from tests.bench import batch, disk, file_sink, growth, memory, normalize, postgresql, renormalize, single, webhook_sink
 from tests.bench.processes import open_files_limit
 from tests.bench.result import CannotMeasure, Result, machine, table
 
@@ -25,6 +25,7 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "disk": disk.measure,
     "memory": memory.measure,
     "growth": growth.measure,
+    "postgresql": postgresql.measure,
 }
 #: Takes half an hour: measured when it is named.
 _LONG = {"growth"}

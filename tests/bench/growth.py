@@ -182,7 +182,7 @@ def fill(log: Path, entries: int) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -65536")
         committer = Committer(log, connection, Files(log))
-        made = _entries(entries)
+        made = made_entries(entries)
         for start in range(0, entries, _COMMIT):
             packed = Packed()
             packed.add(committer.compression, [next(made) for _ in range(min(_COMMIT, entries - start))])
@@ -192,7 +192,7 @@ def fill(log: Path, entries: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-def _entries(count: int) -> Iterator[NewEntry]:
+def made_entries(count: int) -> Iterator[NewEntry]:
     """So many entries of logins, one in five of them late."""
     chance = random.Random(7)
     key = source_key(_SOURCE)

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from adapter.log.compression import Compression
 from adapter.log.identity import Former, Identities, Known, keys_of
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
-from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.contents import TransactionContents
 from adapter.log.sqlite.index import find_keys, store_keys
 from adapter.log.sqlite.packing import Packed, Run, repacked

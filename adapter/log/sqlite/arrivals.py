@@ -5,16 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from adapter.log.arrivals import TYPE_LENGTH, ArrivalCounts
 from adapter.log.protocol import Arrivals
 from adapter.log.sqlite.reading import open_reader
 from adapter.log.sqlite.schema import store_error
-
-#: Native types that are told apart; whoever sends may make up as many as he likes.
-TYPES_LIMIT = 10_000
-#: Characters of a native type by which it is told apart.
-TYPE_LENGTH = 200
-#: What all others are counted under.
-OTHERS = "(others)"
 
 #: Entries that one statement looks at: for long ones the WAL could not be copied back meanwhile.
 STRETCH = 50_000
@@ -34,7 +28,7 @@ SELECT source.name, told, entries, quarantined, last_at FROM (
 
 def count_arrivals(path: Path, head: int, *, after: int = 0) -> list[Arrivals]:
     """The counts as `adapter.log.protocol.Log.arrivals`, through a connection of its own, in short transactions."""
-    found: dict[tuple[str, str | None], Arrivals] = {}
+    counts = ArrivalCounts()
     with open_reader(path) as reader:
         while after < head:
             until = min(after + STRETCH, head)
@@ -42,13 +36,6 @@ def count_arrivals(path: Path, head: int, *, after: int = 0) -> list[Arrivals]:
                 rows = reader.execute(_COUNTS, (after, until)).fetchall()
             except sqlite3.Error as error:
                 raise store_error(path, error) from error
-            for source, native_type, entries, quarantined, last_at in rows:
-                if len(found) >= TYPES_LIMIT and (source, native_type) not in found:
-                    native_type = OTHERS
-                before = found.get((source, native_type))
-                if before is not None:
-                    entries, quarantined = entries + before.entries, quarantined + before.quarantined
-                    last_at = max(last_at, before.last_at)
-                found[source, native_type] = Arrivals(source, native_type, entries, quarantined, last_at)
+            counts.add(rows)
             after = until
-    return sorted(found.values(), key=lambda one: (one.source, -one.entries, one.native_type or ""))
+    return counts.sorted()

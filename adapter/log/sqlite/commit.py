@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
+from adapter.log.compression import Compression
 from adapter.log.protocol import Receipt
 from adapter.log.sqlite.append import Appender
-from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.messages import (
     Answer,

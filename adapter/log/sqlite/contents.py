@@ -7,9 +7,10 @@ from collections import OrderedDict
 
 import orjson
 
+from adapter.log.compression import Compression
 from adapter.log.protocol import NewEntry
-from adapter.log.sqlite.compression import Compression
-from adapter.log.sqlite.packing import Packed, split
+from adapter.log.runs import split
+from adapter.log.sqlite.packing import Packed
 
 #: Runs that are kept unpacked: copies that come again come in order.
 _KEPT_RUNS = 16

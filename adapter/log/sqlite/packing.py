@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from adapter.log.compression import Compression
 from adapter.log.protocol import NewEntry, Note
-from adapter.log.sqlite.compression import Compression
-from adapter.log.sqlite.storing import cut
+from adapter.log.runs import cut, split
 from adapter.model import renamed
 
 
@@ -108,15 +108,6 @@ def repacked(compression: Compression, run: Run, kept: Sequence[bool], uids: Seq
     if not some:
         return []
     return pack(compression, [event for event, _ in some], [raw for _, raw in some], [run.media] * len(some))
-
-
-def split(content: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """The pieces of these sizes that follow each other."""
-    pieces, start = [], 0
-    for size in sizes:
-        pieces.append(content[start : start + size])
-        start += size
-    return pieces
 
 
 def _pieces(compression: Compression, frame: bytes, sizes: Sequence[int]) -> list[bytes]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import orjson
 
+from adapter.log.compression import Compression
 from adapter.log.protocol import READ_SIZE, EventRow
-from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.index import FIND_UID
 from adapter.log.sqlite.schema import READ_ERRORS, UnreadableRow, check_version, reading_uri, store_error
 from adapter.model import Entry

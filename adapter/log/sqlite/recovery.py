@@ -20,9 +20,9 @@ import orjson
 from zstandard import ZstdError
 
 from adapter.errors import StoreError
+from adapter.log.compression import Compression
 from adapter.log.sqlite.append import ARRIVAL_STEP
 from adapter.log.sqlite.checking import check_stretch
-from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.files import dictionary_path
 from adapter.log.sqlite.pages import Pages, Row
 from adapter.log.sqlite.reading import open_reader

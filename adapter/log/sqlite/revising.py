@@ -9,8 +9,8 @@ from typing import NamedTuple
 import orjson
 
 from adapter.errors import StoreError
+from adapter.log.compression import Compression
 from adapter.log.protocol import Revision
-from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.storing import Row, store_contents, store_entries
 
 # Of each event whose first position is asked for: its first entry, and the latest one.

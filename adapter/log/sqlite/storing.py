@@ -12,12 +12,8 @@ from itertools import chain
 
 import orjson
 
-from adapter.log.sqlite.compression import Compression
-
-#: So many entries are compressed together, unless they are longer than this, bytes. Fewer save less, above all where a
-#: run fills a page by half; more save nothing, and one event that is read alone takes as long as its run.
-RUN_ENTRIES = 32
-RUN_SIZE = 128 * 1024
+from adapter.log.compression import Compression
+from adapter.log.runs import cut
 
 #: Of an entry: revision, number of its source, arrival, type, native type, problem, size of its event.
 Row = tuple[int, int, int, str | None, str | None, str | None, int | None]
@@ -97,16 +93,3 @@ def _places(runs: Sequence[Frame]) -> Iterator[tuple[int, list[int], int, int]]:
     for position, lengths, frame in runs:
         yield position, lengths, start, len(frame)
         start += len(frame)
-
-
-def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:
-    """Those of these neighbours together that are compressed together; never two of unlike kinds."""
-    begin, room, first = 0, RUN_SIZE, None
-    for number, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
-        if room < size or kind != first or number - begin == RUN_ENTRIES:
-            if number > begin:
-                yield slice(begin, number)
-            begin, room, first = number, RUN_SIZE, kind
-        room -= size
-    if sizes:
-        yield slice(begin, len(sizes))

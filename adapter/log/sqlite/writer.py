@@ -21,8 +21,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
+from adapter.log.compression import Compression
 from adapter.log.sqlite.commit import Committer
-from adapter.log.sqlite.compression import Compression
 from adapter.log.sqlite.files import Files, dictionary_path
 from adapter.log.sqlite.messages import (
     AppendParts,

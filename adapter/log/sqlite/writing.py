@@ -19,8 +19,8 @@ import structlog
 
 from adapter.counts import Commits
 from adapter.errors import StoreDamaged, StoreError, StoreMismatch, StoreUnanswered, StoreUnavailable
+from adapter.log.budget import Budget
 from adapter.log.protocol import NewEntry
-from adapter.log.sqlite.budget import Budget
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Files, Identity
 from adapter.log.sqlite.messages import (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter.log import arrivals as counting
 from adapter.log.protocol import Arrivals
 from adapter.log.sqlite import arrivals
 from adapter.log.sqlite.log import open_sqlite_log
@@ -25,10 +26,10 @@ async def test_more_native_types_than_any_provider_has_are_counted_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrivals, "STRETCH", 2)
-    monkeypatch.setattr(arrivals, "TYPES_LIMIT", 3)
+    monkeypatch.setattr(counting, "TYPES_LIMIT", 3)
     async with open_sqlite_log(tmp_path / "log.sqlite") as log:
         await log.append([new_entry(native_type=f"T{number}") for number in (1, 2, 3, 4, 5, 1)])
         found = await log.arrivals()
         assert sum(one.entries for one in found) == 6
-        assert [one.entries for one in found if one.native_type == arrivals.OTHERS] == [2]
+        assert [one.entries for one in found if one.native_type == counting.OTHERS] == [2]
         assert len(found) == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.log.sqlite.storing import RUN_ENTRIES, RUN_SIZE, cut
+from adapter.log.runs import RUN_ENTRIES, RUN_SIZE, cut
 
 _NEIGHBOURS = st.lists(
     st.tuples(st.sampled_from([0, 1, 500, RUN_SIZE // 2, RUN_SIZE, 2 * RUN_SIZE]), st.sampled_from(["a", "b"])),

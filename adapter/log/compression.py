@@ -26,6 +26,7 @@ class Compression:
     """Compresses and decompresses with one dictionary; not to be used by two threads at once."""
 
     def __init__(self, dictionary: bytes) -> None:
+        self.dictionary = dictionary
         prepared = ZstdCompressionDict(dictionary, dict_type=DICT_TYPE_RAWCONTENT) if dictionary else None
         if prepared is not None:
             prepared.precompute_compress(level=LEVEL)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from adapter.log.sqlite.budget import Budget
+from adapter.log.budget import Budget
 
 
 async def test_whoever_finds_too_few_waits_in_order() -> None:

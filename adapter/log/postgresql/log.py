@@ -1,0 +1,284 @@
+"""The log in PostgreSQL: `adapter.log.protocol.Store` for several services over one database.
+
+Each service has one connection that appends (`committing.py`), one that hears of the head (`watching.py`), one for
+claims, and a few for reading. Tables: `schema.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from adapter.counts import Commits
+from adapter.errors import AdapterError
+from adapter.log.arrivals import ArrivalCounts
+from adapter.log.compression import Compression
+from adapter.log.postgresql import claims
+from adapter.log.postgresql.address import Address, read_address
+from adapter.log.postgresql.committing import Committing, open_committing
+from adapter.log.postgresql.connecting import Connection, Sessions, connect
+from adapter.log.postgresql.failures import FAILURES, opening_error
+from adapter.log.postgresql.notes import read_note
+from adapter.log.postgresql.progress import read_held, read_next_due, read_progress
+from adapter.log.postgresql.reading import (
+    fetch_entries,
+    find_latest,
+    find_position_at,
+    read_entries,
+    read_raw,
+    read_stored,
+)
+from adapter.log.postgresql.schema import Opened, check_server, open_schema
+from adapter.log.postgresql.summaries import count_arrivals, read_quarantine
+from adapter.log.postgresql.watching import Watching, open_watching
+from adapter.log.postgresql.works import (
+    Begin,
+    Keep,
+    Revise,
+    Settle,
+    TryWrite,
+    prepare_append,
+    text,
+    text_or_none,
+)
+from adapter.log.protocol import (
+    CLAIM_SECONDS,
+    READ_SIZE,
+    Arrivals,
+    Claim,
+    Held,
+    NewEntry,
+    Note,
+    Quarantine,
+    ReaderState,
+    Receipt,
+    Revision,
+    Settlement,
+    Stored,
+)
+from adapter.model import Entry
+
+#: How long a commit may take until whoever asked for it is told that it is not done, or unknown, seconds.
+COMMIT_TIMEOUT = 10.0
+#: How long a read may take, seconds.
+READ_TIMEOUT = 10.0
+#: How long a claim waits for its answer, seconds; less than a claim lasts.
+CLAIM_TIMEOUT = 3.0
+#: How long a look at all that is quarantined may take, or at a stretch of what arrived, seconds.
+SUMMARY_TIMEOUT = 300.0
+#: How long a trial of the store waits for its answer, seconds.
+TRIAL_TIMEOUT = 1.5
+#: Connections that read.
+READERS = 4
+#: Entries of whose arrival one statement counts.
+STRETCH = 50_000
+
+
+class PostgresqlLog:
+    """`adapter.log.protocol.Store` in PostgreSQL; made by `open_postgresql_log`."""
+
+    #: The database looks after its own files.
+    damaged: str | None = None
+
+    def __init__(
+        self,
+        committing: Committing,
+        watching: Watching,
+        reading: Sessions,
+        claiming: Sessions,
+        summing: Sessions,
+        dictionary: bytes,
+        claim_seconds: float,
+    ) -> None:
+        self._committing = committing
+        self._watching = watching
+        self._reading = reading
+        self._claiming = claiming
+        self._summing = summing
+        self._compression = Compression(dictionary)
+        self._claim_seconds = claim_seconds
+        #: A trial of the store that is not answered yet: no second one is made meanwhile.
+        self._trial: asyncio.Task[None] | None = None
+
+    @property
+    def head(self) -> int:
+        return self._watching.head
+
+    @property
+    def commits(self) -> Commits:
+        return self._committing.commits
+
+    async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
+        if not entries and note is None:
+            return []
+        return await self._committing.call(await prepare_append(self._compression, entries, _checked(note)))
+
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+        if not revisions and note is None:
+            return []
+        checked = [
+            one._replace(type=text(one.type), native_type=text_or_none(one.native_type)) for one in revisions
+        ]  # fmt: skip
+        return await self._committing.call(Revise(checked, _checked(note)))
+
+    async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
+        last = self.head if until is None else min(until, self.head)
+        if after >= last or limit < 1:
+            return []
+        return await self._reading.ask(
+            lambda connection: read_entries(connection, self._compression, max(after, 0), until=last, limit=limit)
+        )
+
+    async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
+        known = [position for position in positions if 0 < position <= self.head]
+        if not known:
+            return []
+        return await self._reading.ask(
+            lambda connection: fetch_entries(connection, self._compression, known, size=size)
+        )  # fmt: skip
+
+    async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
+        last = self.head if until is None else min(until, self.head)
+        if after >= last or limit < 1:
+            return []
+        return await self._reading.ask(
+            lambda connection: read_stored(connection, self._compression, max(after, 0), until=last, limit=limit)
+        )
+
+    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+        if not 0 < position <= self.head:
+            return None
+        return await self._reading.ask(
+            lambda connection: read_raw(connection, self._compression, position, size)
+        )  # fmt: skip
+
+    async def latest(self, uid: bytes) -> int | None:
+        return await self._reading.ask(partial(find_latest, uid=uid))
+
+    async def position_at(self, received_at: int) -> int:
+        head = self.head
+        found = await self._reading.ask(partial(find_position_at, received_at=received_at))
+        return head if found is None else found
+
+    async def wait(self, after: int, timeout: float | None = None) -> int:
+        return await self._watching.wait(after, timeout)
+
+    async def quarantine(
+        self,
+        *,
+        sources: list[str] | None = None,
+        native_types: list[str] | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
+    ) -> Quarantine:
+        question = partial(read_quarantine, sources=sources, native_types=native_types, limit=limit)
+        return await self._summing.ask(question, timeout=timeout)
+
+    async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
+        counts = ArrivalCounts()
+        head = self.head
+        for start in range(after, head, STRETCH):
+            until = min(start + STRETCH, head)
+            counts.add(await self._summing.ask(partial(count_arrivals, after=start, until=until)))
+        return counts.sorted()
+
+    async def writable(self) -> str | None:
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.create_task(self._committing.call(TryWrite()))
+            self._trial.add_done_callback(_heard)
+        await asyncio.wait([self._trial], timeout=TRIAL_TIMEOUT)
+        if self._trial.done():
+            error = None if self._trial.cancelled() else self._trial.exception()
+            return None if error is None else str(error)
+        silence = self._committing.silence
+        if silence < TRIAL_TIMEOUT:
+            return None  # it commits what others asked for before
+        return f"the database has not answered for {silence:.1f} s"
+
+    async def progress(self, reader: str) -> ReaderState | None:
+        return await self._reading.ask(partial(read_progress, reader=reader))
+
+    async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
+        return await self._committing.call(Begin(text(reader), cursor, text(filter), token))
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self._committing.call(Settle(settlement))
+
+    async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
+        return await self._reading.ask(partial(read_held, reader=reader, due_at=due_at, limit=limit))
+
+    async def next_due(self, reader: str) -> int | None:
+        return await self._reading.ask(partial(read_next_due, reader=reader))
+
+    async def noted(self, name: str) -> Note | None:
+        return await self._reading.ask(partial(read_note, name=name))
+
+    async def keep(self, note: Note) -> None:
+        await self._committing.call(Keep(Note(text(note.name), text(note.text), note.version)))
+
+    async def claim(self, name: str, owner: str) -> Claim | None:
+        return await self._claiming.ask(partial(claims.take, name=name, owner=owner, seconds=self._claim_seconds))
+
+    async def release(self, claim: Claim) -> None:
+        await self._claiming.ask(partial(claims.release, claim=claim))
+
+
+def _checked(note: Note | None) -> Note | None:
+    return None if note is None else Note(text(note.name), text(note.text), note.version)
+
+
+def _heard(trial: asyncio.Task[None]) -> None:
+    if not trial.cancelled():
+        trial.exception()  # told by whoever asks next
+
+
+async def _open_tables(address: Address, dictionary: Callable[[], bytes]) -> Opened:
+    connection: Connection | None = None
+    try:
+        connection = await connect(address)
+        async with asyncio.timeout(SUMMARY_TIMEOUT):
+            await check_server(connection, address)
+            return await open_schema(connection, address, dictionary)
+    finally:
+        if connection is not None:
+            connection.terminate()
+
+
+@asynccontextmanager
+async def open_postgresql_log(
+    url: str,
+    *,
+    dictionary: Callable[[], bytes] = bytes,
+    claim_seconds: float = CLAIM_SECONDS,
+    commit_timeout: float = COMMIT_TIMEOUT,
+) -> AsyncIterator[PostgresqlLog]:
+    """Open the log in this database; make its tables if there are none. Others may have it open meanwhile.
+
+    ``url``: as `adapter.log.postgresql.address.read_address` has it. ``dictionary`` gives text like that of the events
+    to come (bytes of their JSON), by which they are compressed better; a log keeps the one it was made with. Claims
+    last ``claim_seconds``; ``commit_timeout``: seconds after which a commit without an answer is given up on.
+
+    Raises:
+        ConfigError: the URL is wrong, or the database does not offer what is needed.
+        StoreMismatch: the tables are of a newer version.
+        StoreUnavailable: the database cannot be used now.
+    """
+    address = read_address(url)
+    async with AsyncExitStack() as stack:
+        try:
+            opened = await _open_tables(address, dictionary)
+            watching = await stack.enter_async_context(open_watching(address, opened.head))
+            committing = await stack.enter_async_context(
+                open_committing(address, opened.dictionary, commit_timeout, watching.show)
+            )
+        except FAILURES as error:
+            reason: AdapterError = opening_error(address.name, error)
+            raise reason from None
+        reading = Sessions(address, READERS, READ_TIMEOUT)
+        claiming = Sessions(address, 1, CLAIM_TIMEOUT)
+        summing = Sessions(address, 1, SUMMARY_TIMEOUT)
+        for sessions in (reading, claiming, summing):
+            stack.push_async_callback(sessions.close)
+        yield PostgresqlLog(committing, watching, reading, claiming, summing, opened.dictionary, claim_seconds)

@@ -1,0 +1,91 @@
+"""The head of the log as the database has it: told by a notification with each commit, and asked for beneath."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from adapter.errors import AdapterError
+from adapter.log.postgresql.address import Address
+from adapter.log.postgresql.connecting import CONNECT_TIMEOUT, Connection, connect
+from adapter.log.postgresql.failures import FAILURES, store_error
+
+#: How often the head is asked for, whatever is told, and a lost connection made anew, seconds.
+POLL = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Watching:
+    """The head, and who waits for it; made by `open_watching`."""
+
+    def __init__(self, address: Address, head: int) -> None:
+        #: Position of the last entry that is known to be committed.
+        self.head = head
+        self._address = address
+        #: Set, and replaced, when the head moves.
+        self._moved = asyncio.Event()
+
+    def show(self, head: int) -> None:
+        """The log ends here, or later."""
+        if head > self.head:
+            self.head = head
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    async def wait(self, after: int, timeout: float | None = None) -> int:
+        """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.head <= after:
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
+        return self.head
+
+    async def run(self) -> None:
+        """Follow the database's head until cancelled."""
+        while True:
+            try:
+                connection = await connect(self._address, statement_timeout=str(int(CONNECT_TIMEOUT * 1000)))
+                try:
+                    await self._follow(connection)
+                finally:
+                    connection.terminate()
+            except (*FAILURES, AdapterError) as error:
+                _log.info("store.head_unknown", problem=str(store_error(self._address.name, error)))
+            await asyncio.sleep(POLL)
+
+    async def _follow(self, connection: Connection) -> None:
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _: ended.set())
+        await connection.add_listener(self._address.channel, self._told)
+        while True:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                head = await connection.fetchval("SELECT head FROM counter")
+            self.show(head)
+            try:
+                async with asyncio.timeout(POLL):
+                    await ended.wait()
+                return
+            except TimeoutError:
+                pass
+
+    def _told(self, connection: object, process: int, channel: str, payload: object) -> None:
+        if isinstance(payload, str) and payload.isdecimal():
+            self.show(int(payload))
+
+
+@asynccontextmanager
+async def open_watching(address: Address, head: int) -> AsyncIterator[Watching]:
+    """The head of the log while the context lasts; ``head``: as it was found before."""
+    watching = Watching(address, head)
+    running = asyncio.create_task(watching.run())
+    try:
+        yield watching
+    finally:
+        running.cancel()
+        await asyncio.wait([running])

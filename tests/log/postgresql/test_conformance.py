@@ -1,0 +1,27 @@
+"""The log in PostgreSQL does what every log must that several programs may have open."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from adapter.log.postgresql.log import PostgresqlLog, open_postgresql_log
+from tests.log.conformance import SharedLogConformance
+
+
+class PostgresqlPlace:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def open(self, *, claim_seconds: float = 60.0) -> AbstractAsyncContextManager[PostgresqlLog]:
+        return open_postgresql_log(self._url, claim_seconds=claim_seconds)
+
+
+@pytest.fixture
+def place(url: str) -> PostgresqlPlace:
+    return PostgresqlPlace(url)
+
+
+class TestPostgresqlLog(SharedLogConformance):
+    pass
