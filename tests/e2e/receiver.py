@@ -18,8 +18,9 @@ from tests.e2e.process import until
 class Receiver:
     """Takes every event, unless ``status`` says otherwise; nobody listens while it is `away`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self.host = host
         self.status = 204
         #: Seconds until it answers.
         self.delay = 0.0
@@ -37,7 +38,7 @@ class Receiver:
                 {
                     "name": "hook",
                     "kind": "webhook",
-                    "url": f"http://127.0.0.1:{self.port}/",
+                    "url": f"http://{self.host}:{self.port}/",
                     "from": "beginning",
                     "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
                 }
@@ -56,7 +57,7 @@ class Receiver:
         app.router.add_post("/", self._take)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        await web.TCPSite(self._runner, self.host, self.port, reuse_address=True).start()
 
     async def leave(self) -> None:
         """Refuse connections from now on."""
@@ -79,11 +80,11 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[Receiver]:
+async def receiver(host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
     """A receiver that answers, on a port of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((host, 0)) as free:
         port: int = free.getsockname()[1]
-    one = Receiver(port)
+    one = Receiver(port, host)
     await one.listen()
     try:
         yield one

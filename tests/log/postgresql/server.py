@@ -63,6 +63,11 @@ class Server:
             cwd=self._folder,
         )
 
+    def allow(self, network: str) -> None:
+        """Let the connections of a network (CIDR) in, from the next start on."""
+        with (self._folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} scram-sha-256\n")
+
     def start(self, **settings: str) -> None:
         """Start it, and return when it takes connections."""
         given = {"listen_addresses": "127.0.0.1", "max_connections": "200", "shared_buffers": "64MB", **settings}
