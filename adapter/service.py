@@ -83,6 +83,8 @@ class Service:
 
     url: str
     folder: Path
+    #: Whether the log lies elsewhere, where other services may share it.
+    is_shared: bool
     admin_token: str
     #: Whether the administrator's token was generated, and may be shown.
     admin_generated: bool
@@ -190,7 +192,7 @@ async def open_service(
             announcing = open_neighbours(log, owner, url, lambda: {one: table.version for one, table in tables.items()})
             neighbours = await stack.enter_async_context(announcing)
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
-        yield Service(url, folder, admin_token, not is_admin_set, sources, tables)
+        yield Service(url, folder, log_file is None, admin_token, not is_admin_set, sources, tables)
         _log.info("stopping", head=log.head)
 
 

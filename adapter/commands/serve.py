@@ -150,7 +150,8 @@ def _say_what_next(service: Service) -> None:
     url = service.url
     admin = service.admin_token if service.admin_generated else "$TOKEN"
     folder = service.folder.absolute()
-    lines = ["", f"IdP Event Adapter listens on {url} and keeps its data in {folder}.", "", "Post events to"]
+    kept = f"its data in {folder}" if not service.is_shared else f"its log in PostgreSQL, its search in {folder}"
+    lines = ["", f"IdP Event Adapter listens on {url} and keeps {kept}.", "", "Post events to"]
     sources = [*filter(_is_posted_to, service.sources)]
     width = max((len(source.name) for source in sources), default=0)
     for source in sources:

@@ -76,6 +76,7 @@ async def test_each_takes_the_same_tokens_and_shows_the_same_events(
         one = await start(stack, tmp_path / "one", url, settings=settings)
         other = await start(stack, tmp_path / "other", url, settings=settings)
         await until(lambda: "Ctrl-C ends it" in one.output and "Ctrl-C ends it" in other.output)
+        assert "keeps its log in PostgreSQL, its search in" in one.output
         token = told_token(one)
         assert token == told_token(other)
         answers = []
