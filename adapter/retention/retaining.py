@@ -27,7 +27,7 @@ NAME = "retention"
 #: Seconds between two rounds, and between two looks at what may be forgotten.
 EVERY, FORGETTING = 60.0, 3600.0
 #: Wait between two steps, seconds: the writer has four fifths of its time for others.
-PACE = 0.02
+PACE = 0.05
 #: Share of the size that is left after something was removed for it.
 LEFT = 0.98
 #: How often a size is looked at in one round: what one entry takes is an estimate.
