@@ -194,9 +194,7 @@ async def open_service(
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
             *RetentionPages(retaining).operations(),
-            *Health(
-                log, lambda: [*_warnings(tables, neighbours), *disk.warnings], lambda: disk.refusal
-            ).operations(),
+            *Health(log, lambda: [*_warnings(tables, neighbours), *disk.warnings], lambda: disk.refusal).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))

@@ -39,6 +39,8 @@ DEFAULT_LIMIT = 100
 #: Headers of events that are written in a format: what a page has beside them in its body. The hints, as JSON; the
 #: cursor of the next page, if there is one.
 HINTS, NEXT = "X-Hints", "X-Next"
+#: The same for `EventPage.removed`.
+REMOVED = "X-Removed"
 #: Bytes of events that are in memory at once for one answer, one event aside.
 STRETCH = 512 * 1024
 #: Events that an export writes before others get their turn.
