@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import orjson
 
+from adapter.log.compression import Compression
 from adapter.log.protocol import Removal, Removed
 from adapter.log.removal import Limits
-from adapter.log.sqlite.compression import Compression
-from adapter.log.sqlite.packing import split
+from adapter.log.runs import split
 
 #: A step begins nothing more after so many seconds: appends wait for it.
 STEP = 0.005

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from adapter.log.arrivals import OTHERS, TYPES_LIMIT
 from adapter.log.protocol import Share, Usage
-from adapter.log.sqlite.arrivals import OTHERS, TYPES_LIMIT
 from adapter.log.sqlite.reading import Reader, open_reader
 from adapter.log.sqlite.removing import count_removed
 from adapter.log.sqlite.schema import store_error
