@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from adapter import __version__
-from adapter.commands import events, log, mapping
+from adapter.commands import events, log, mapping, store
 from adapter.commands.serve import serve
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(serve)
 app.add_typer(events.app, name="events")
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(log.app, name="log")
+app.add_typer(store.app, name="store")
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from adapter.errors import ConfigError, RequestError
+from adapter.globs import glob_matches
 from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.model import Outcome
 from adapter.search_fields import MAPPED, SYSTEM, SearchFields, split_words
@@ -174,23 +175,6 @@ class Filter:
             if meant is negated:
                 return False
         return self._names_system or not canonical.startswith(SYSTEM)
-
-
-def glob_matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is of the form ``pattern``, in which ``*`` stands for any characters. Linear time."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return first == text
-    *middle, last = rest
-    if not text.startswith(first):
-        return False
-    place, end = len(first), len(text) - len(last)
-    for part in middle:
-        found = text.find(part, place)
-        if found < 0:
-            return False
-        place = found + len(part)
-    return place <= end and text.endswith(last)
 
 
 def is_known_type(pattern: str, catalogue: Catalogue) -> bool:

@@ -39,10 +39,12 @@ from adapter.api.metrics import (
     read_mappings,
     read_renormalization,
     read_sinks,
+    read_store,
 )
 from adapter.api.operation import BodyReading
 from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
+from adapter.api.retention import RetentionPages
 from adapter.api.slots import Slots
 from adapter.counts import Counts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
@@ -58,6 +60,10 @@ from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
+from adapter.retention.disk import Disk, open_disk
+from adapter.retention.policy import Policy
+from adapter.retention.retaining import NAME as RETENTION
+from adapter.retention.retaining import Retaining, open_retention
 from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
 from adapter.settings import Permission, Settings
@@ -134,6 +140,20 @@ async def open_service(
         delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
+        disk = Disk(folder if log_file is None else log_file.parent, settings.store.low_disk, settings.store.full_disk)
+        await stack.enter_async_context(open_disk(disk, log))
+        retaining = Retaining(
+            log,
+            Policy.of(settings.store),
+            [reader_name(one.name) for one in settings.sinks],
+            lambda: tables.catalogue,
+            others_size=search.size,
+            prune=search.prune,
+        )
+        if sinks and retaining.removes:
+            retention = open_ownership(log, RETENTION, owner, lambda claim: open_retention(retaining))
+            await stack.enter_async_context(retention)
+
         counts = Counts()
         server = settings.server
         intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
@@ -156,6 +176,7 @@ async def open_service(
         readings = [
             lambda: read_counts(counts),
             lambda: read_log(log, search),
+            lambda: read_store(retaining, disk),
             lambda: read_commits(log.commits),
             lambda: read_sinks(deliveries),
             lambda: read_mappings(tables),
@@ -166,7 +187,7 @@ async def open_service(
         questions = Slots("questions", each=settings.feed.questions_limit)
         neighbours: Neighbours | None = None
         operations = [
-            ingest_operation(ingest_handler(intake, receiving, budget, limits, counts)),
+            ingest_operation(ingest_handler(intake, receiving, budget, limits, counts, disk.check)),
             challenge_operation(challenge_handler(receiving)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
@@ -174,7 +195,8 @@ async def open_service(
             *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
-            *Health(log, lambda: _warnings(tables, neighbours)).operations(),
+            *RetentionPages(retaining).operations(),
+            *Health(log, lambda: [*_warnings(tables, neighbours), *disk.warnings], lambda: disk.refusal).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))

@@ -13,7 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +34,7 @@ from pydantic_settings import (
 from adapter.errors import ConfigError
 from adapter.log.opening import check_url
 from adapter.outgoing.settings import OutgoingSettings
+from adapter.quantities import bytes_of, is_size, seconds_of, share_of
 from adapter.section import Name, Section, keys, valid_token
 from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
@@ -141,14 +151,74 @@ class Data(Section):
     )
 
 
+def _period(text: str) -> str:
+    seconds_of(text)
+    return text
+
+
+def _keep(text: str) -> str:
+    if is_size(text):
+        if bytes_of(text) < SMALLEST_STORE:
+            raise ValueError(f"{text!r} is too small: 1GB is the least")
+        return text
+    try:
+        return _period(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a time such as 400d nor a size such as 200GB") from None
+
+
+def _one_or_several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _mark(text: str) -> str:
+    share_of(text, 0)
+    return text
+
+
+#: A time: a number, and h, d, w or y.
+Period = Annotated[str, AfterValidator(_period)]
+#: Bytes, or a share of the disk.
+Mark = Annotated[str, AfterValidator(_mark)]
+#: What is removed by size is removed in large pieces.
+SMALLEST_STORE = 10**9
+
+
+class KeepTypes(Section):
+    """How long some types of events are kept."""
+
+    type: Annotated[tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
+        min_length=1, description="Types, or globs such as access.*_ERROR, as in the feed's filter"
+    )
+    keep: Period = Field(description="How long these are kept, from arrival: 12h, 90d, 8w, 7y")
+
+
 class StoreSettings(Section):
-    """Where the log lies."""
+    """Where the log lies, how long events are kept, and what happens before the disk is full."""
 
     url: SecretStr | None = Field(
         None,
         description="sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/DATABASE, over which several services may run; "
         "default: a file of the data folder",
     )
+    keep: Annotated[str, AfterValidator(_keep)] | None = Field(
+        None,
+        description="How long events are kept, from arrival (400d), or how much log and search may take together "
+        "(200GB): then the oldest go first. None: everything is kept",
+    )
+    keep_types: tuple[KeepTypes, ...] = Field(
+        (), description="Other times for some types: a list of {type, keep}; the first that fits an event decides"
+    )
+    keep_raw: Period | None = Field(
+        None, description="How long what providers sent is kept; events stay. None: as long as the event"
+    )
+    keep_identities: Period | None = Field(
+        None,
+        description="How long a removed event is known when it comes again, from its arrival. None: 30 days longer "
+        "than events are kept",
+    )
+    low_disk: Mark = Field("5GB", description="With less room on the disk it warns; a size, or a share such as 5%")
+    full_disk: Mark = Field("500MB", description="With less room on the disk events are refused with 503")
 
     @field_validator("url")
     @classmethod

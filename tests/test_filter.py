@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import ConfigError, RequestError
-from adapter.filter import Filter, glob_matches, query_words
+from adapter.filter import Filter, query_words
+from adapter.globs import glob_matches
 from adapter.model import EventDict
 from adapter.search_fields import address_bytes, search_fields, split_words
 from tests.mapping.built_in import catalogue

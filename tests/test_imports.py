@@ -6,7 +6,7 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
-    {"subprocesses", "errors", "memory", "model", "resources", "section"},
+    {"subprocesses", "errors", "globs", "memory", "model", "quantities", "resources", "section"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"normalize"},
@@ -14,7 +14,7 @@ LEVELS = [
     {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},
     {"delivery", "search", "access", "hints"},
-    {"renormalization"},
+    {"renormalization", "retention"},
     {"api"},
     {"service"},
     {"commands"},

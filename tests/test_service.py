@@ -213,6 +213,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/quarantine",
         "/quarantine/{uid}",
         "/renormalization",
+        "/retention/preview",
     } == set(document["paths"])
     assert {"Event", "EventPage", "Received", "Problem"} <= set(document["components"]["schemas"])
     reasons = next(one for one in document["paths"]["/events"]["get"]["parameters"] if one["name"] == "reason")

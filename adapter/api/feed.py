@@ -29,7 +29,7 @@ from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
-from adapter.search.cursor import Order
+from adapter.search.cursor import Order, read_log_cursor
 from adapter.search.search import Page, Search
 from adapter.settings import Feed as FeedSettings
 from adapter.settings import Permission
@@ -39,6 +39,8 @@ DEFAULT_LIMIT = 100
 #: Headers of events that are written in a format: what a page has beside them in its body. The hints, as JSON; the
 #: cursor of the next page, if there is one.
 HINTS, NEXT = "X-Hints", "X-Next"
+#: The same for `EventPage.removed`.
+REMOVED = "X-Removed"
 #: Bytes of events that are in memory at once for one answer, one event aside.
 STRETCH = 512 * 1024
 #: Events that an export writes before others get their turn.
@@ -88,6 +90,11 @@ class EventPage(BaseModel):
     events: list[Event]
     next: str | None = Field(
         description="The cursor of the next page; null at the end. A page may be short, or empty, before it"
+    )
+    removed: int = Field(
+        0,
+        description="With order=log and a cursor, only if there are any: entries between that cursor and the next that "
+        "were removed from the log, whatever their type",
     )
     hints: list[str] = Field(
         default_factory=list,
@@ -193,9 +200,10 @@ class Feed:
             async with aclosing(self._stretches(page.positions)) as stretches:
                 entries, done = await anext(stretches)
                 if chosen is not None:
-                    return await self._formatted(request, chosen, entries, page.after(done), hints)
+                    removed = await self._removed(page.after(done), cursor, order)
+                    return await self._formatted(request, chosen, entries, page.after(done), hints, removed)
                 events = _events(entries)
-                begin, end = b'{"events":[%s' % b",".join(events), _end(page, done, hints)
+                begin, end = b'{"events":[%s' % b",".join(events), await self._end(page, done, hints, cursor, order)
                 if done == len(page.positions) or len(begin) >= self._page_limit:
                     return await sent_json(request, begin + end, reading_timeout=self._reading_timeout)
                 size = len(begin)
@@ -207,19 +215,41 @@ class Feed:
                         piece = b"".join([b",%s" % event for event in events])
                         await stream.write(piece)
                         size += len(piece)
-                    await stream.write(_end(page, done, hints))
+                    await stream.write(await self._end(page, done, hints, cursor, order))
                 return stream.response
 
     async def _formatted(
-        self, request: web.Request, form: Format, entries: Sequence[Entry], after: str | None, hints: list[str]
+        self,
+        request: web.Request,
+        form: Format,
+        entries: Sequence[Entry],
+        after: str | None,
+        hints: list[str],
+        removed: int,
     ) -> web.StreamResponse:
         """A page in a format: what is in memory at once, so that the place of the next page can be said before it."""
         headers = _headers(hints) if after is None else {**_headers(hints), NEXT: after}
+        if removed:
+            headers[REMOVED] = str(removed)
         async with self._streamed(request, form.media_type, headers) as stream:
             await stream.write(form.header)
             await _write(stream, form, entries)
             await stream.write(form.footer)
         return stream.response
+
+    async def _removed(self, following: str | None, cursor: str | None, order: Order) -> int:
+        """How many entries between the cursor of a page and that of the following one were removed from the log."""
+        if order != "log" or cursor is None or following is None:
+            return 0
+        return await self._events.removed(read_log_cursor(cursor).position, read_log_cursor(following).position)
+
+    async def _end(self, page: Page, done: int, hints: list[str], cursor: str | None, order: Order) -> bytes:
+        """The end of a page that began at a cursor, of whose positions so many are on it."""
+        following = page.after(done)
+        removed = await self._removed(following, cursor, order)
+        told = b',"removed":%d' % removed if removed else b""
+        told += b',"hints":%s' % orjson.dumps(hints) if hints else b""
+        return b'],"next":%s%s}' % (orjson.dumps(following), told)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         with_raw = read_switch(request, "raw")
@@ -352,12 +382,6 @@ def _headers(hints: list[str]) -> dict[str, str]:
 def _media_type(text: str) -> str:
     """A media type without its parameters."""
     return text.partition(";")[0].strip().lower()
-
-
-def _end(page: Page, done: int, hints: list[str]) -> bytes:
-    """The end of a page, of whose positions so many are on it."""
-    told = b',"hints":%s' % orjson.dumps(hints) if hints else b""
-    return b'],"next":%s%s}' % (orjson.dumps(page.after(done)), told)
 
 
 async def raw_json(log: Log, entry: Entry) -> bytes:

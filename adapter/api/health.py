@@ -22,13 +22,18 @@ class Health:
     log the names of its files, not what is in them or where they lie.
 
     ``warnings`` gives what is wrong without keeping the service from taking events, a line each; it is shown to
-    everybody.
+    everybody. ``refusal`` says why no events are taken although the store could write.
     """
 
     def __init__(
-        self, log: Condition, warnings: Callable[[], Sequence[str]] = tuple, lifetime: float = TRIAL_LIFETIME
+        self,
+        log: Condition,
+        warnings: Callable[[], Sequence[str]] = tuple,
+        refusal: Callable[[], str | None] = lambda: None,
+        lifetime: float = TRIAL_LIFETIME,
     ) -> None:
         self._log = log
+        self._refusal = refusal
         self._warnings = warnings
         self._lifetime = lifetime
         self._tried_at = float("-inf")
@@ -64,6 +69,8 @@ class Health:
         if damaged is not None:
             detail = f"The log is damaged, and events are refused until it is recovered: {damaged}"
             return problem(503, "Not ready", detail)
+        if self._problem is None and (refusal := self._refusal()) is not None:
+            return problem(503, "Not ready", refusal, headers={"Retry-After": RETRY_AFTER})
         if self._problem is None:
             warnings = list(self._warnings())
             return json_answer(orjson.dumps({"status": "ready", **({"warnings": warnings} if warnings else {})}))

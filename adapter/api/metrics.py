@@ -21,6 +21,8 @@ from adapter.ownership import Ownership
 from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.job import State as JobState
 from adapter.renormalization.renormalizing import Renormalization
+from adapter.retention.disk import Disk, Room
+from adapter.retention.retaining import Retaining
 from adapter.search.search import Search
 from adapter.settings import Permission
 from adapter.tables.in_use import Tables
@@ -101,6 +103,33 @@ def read_log(log: Store, search: Search) -> Iterator[Metric]:
     )
 
 
+def read_store(retaining: Retaining, disk: Disk) -> Iterator[Metric]:
+    """What was removed, and how much room is left."""
+    counts = retaining.counts
+    yield CounterMetricFamily(
+        "idp_adapter_retention_removed", "Entries that were removed from the log", value=counts.entries
+    )
+    yield CounterMetricFamily(
+        "idp_adapter_retention_raw_removed", "Entries whose native bytes alone were removed", value=counts.raw
+    )
+    if counts.usage is not None:
+        yield GaugeMetricFamily(
+            "idp_adapter_log_first_position", "Position of the first entry that is left", value=counts.usage.first
+        )
+        yield GaugeMetricFamily("idp_adapter_log_entries", "Entries in the log", value=counts.usage.entries)
+        yield GaugeMetricFamily("idp_adapter_log_bytes", "Bytes that the log takes", value=counts.usage.size)
+        yield GaugeMetricFamily(
+            "idp_adapter_log_free_bytes",
+            "Bytes of the log's files that are free for new entries",
+            value=counts.usage.free,
+        )
+    yield GaugeMetricFamily("idp_adapter_disk_free_bytes", "Bytes that are left on the disk", value=disk.free)
+    room = GaugeMetricFamily("idp_adapter_disk_room", "1 for how much room there is", labels=["room"])
+    for one in Room:
+        room.add_metric([one], one is disk.room)
+    yield room
+
+
 def read_commits(commits: Commits) -> Iterator[Metric]:
     """How the log's commits went."""
     yield _histogram("commit_entries", "Entries that one commit of the log stored", commits.entries)
@@ -118,7 +147,7 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
             ("in_flight", "Events sent and not answered yet"),
             ("held", "Events that failed and wait for their next try"),
             ("dead", "Events that the sink gave up on"),
-            ("skipped", "Events that were skipped: no longer in the log when they were due"),
+            ("skipped", "Events that were skipped: removed from the log before the receiver had them"),
             ("lag", "Entries between the sink's cursor and the end of the log"),
         )
     }

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import structlog
+
 from adapter.delivery.backoff import longest_wait
 from adapter.delivery.ledger import Ledger
 from adapter.delivery.line import Line
@@ -18,6 +20,10 @@ from adapter.log.protocol import Store
 GATHER = 0.01
 #: The longest a due row is left alone because the clock was set back, seconds.
 LONGEST_WAIT = 60.0
+#: How often is looked whether something was removed that the sink has not had, seconds.
+LOOK = 30.0
+
+_log = structlog.get_logger(__name__)
 
 
 class Fetcher:
@@ -50,6 +56,8 @@ class Fetcher:
         self._wait = wait
         #: Set when something was read that the sink gets.
         self._brought = asyncio.Event()
+        #: Set when entries are missing in what was read.
+        self._gap = asyncio.Event()
 
     async def read_on(self) -> None:
         """Keep a stretch of entries ready to be sent."""
@@ -63,7 +71,13 @@ class Fetcher:
                 if loop.time() - last_at < 2 * GATHER:
                     await asyncio.sleep(GATHER)
             last_at = loop.time()
-            entries = await self._log.read(line.read_to, limit=line.stretch)
+            after, until = line.read_to, self._log.head
+            entries = await self._log.read(after, until=until, limit=line.stretch)
+            reached = entries[-1].position if entries else until
+            if reached - after != len(entries):
+                self._gap.set()
+            if not entries:
+                line.add_fresh([], until)
             for begin in range(0, len(entries), selection.stretch):
                 part = entries[begin : begin + selection.stretch]
                 chosen = selection.select(part)
@@ -122,6 +136,22 @@ class Fetcher:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if wait is None else min(wait, LONGEST_WAIT)):
                     await moved.wait()
+
+    async def watch_removed(self) -> None:
+        """Count what is removed from the log before the sink has it."""
+        ledger = self._ledger
+        while True:
+            self._gap.clear()
+            state = await self._log.progress(self._reader)
+            if state is not None and state.removed != ledger.removed:
+                _log.warning("sink_events_removed", sink=self._reader, entries=state.removed - ledger.removed)
+                ledger.removed = state.removed
+            if dead := await self._log.dead_removed(self._reader):
+                ledger.bury(dead)
+                self._settler.note_skipped()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._gap.wait()
 
     def _is_due(self, tries: int, wait: int) -> bool:
         """Whether a held row that is due in ``wait`` milliseconds may go. One that is to wait longer than any may is

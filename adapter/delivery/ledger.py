@@ -68,6 +68,9 @@ class Ledger:
         self.cursor = progress.cursor
         self.held = progress.held
         self.dead = progress.dead
+        #: Entries that were removed from the log before the cursor came to them, in this epoch. Whether the filter
+        #: would have taken them nobody knows; they count as taken and skipped.
+        self.removed = progress.removed
         #: Entries sent whose outcome is not on disk: what a crash would send again.
         self.exposed = 0
         #: Positions whose held rows are not to be tried now: on their way, or their end is not on disk yet.
@@ -84,6 +87,7 @@ class Ledger:
         self._retrying = 0
         self._released: list[int] = []
         self._missing: list[int] = []
+        self._buried: list[int] = []
         self._held_again: list[Held] = []
         #: Of the settlement that is being written: positions that need no care after it, and how many entries they
         #: and the ones the cursor passes are.
@@ -106,6 +110,12 @@ class Ledger:
         """The entries of these reserved rows are no longer in the log."""
         self.exposed += len(positions)
         self._missing.extend(positions)
+
+    def bury(self, positions: Iterable[int]) -> None:
+        """The entries of these dead rows are no longer in the log."""
+        buried = [position for position in positions if position not in self.busy]
+        self.busy.update(buried)
+        self._buried.extend(buried)
 
     def answer(self, flight: Flight, delivered: Sequence[Entry], hold: Sequence[Held], left: Sequence[Entry]) -> None:
         """Some entries of a flight are answered for: delivered, or to be held; ``left`` are the others."""
@@ -144,22 +154,23 @@ class Ledger:
             delivered += flight.delivered
             hold.extend(flight.hold)
         cursor = max(self.cursor, self._order[0].first - 1 if self._order else reached)
-        again, released, missing = self._held_again, self._released, self._missing
-        if cursor == self.cursor and not (hold or again or released or missing):
+        again, released, missing, buried = self._held_again, self._released, self._missing, self._buried
+        if cursor == self.cursor and not (hold or again or released or missing or buried):
             return None
-        self._held_again, self._released, self._missing = [], [], []
+        self._held_again, self._released, self._missing, self._buried = [], [], [], []
         ended = released + missing
         dead_again = _dead(again)
         dead = _dead(hold)
         self.cursor = cursor
         self.held += len(hold) - dead - dead_again - len(ended)
-        self.dead += dead + dead_again
+        self.dead += dead + dead_again - len(buried)
         self._matched += matched
         self._delivered += delivered + len(released)
-        self._skipped += len(missing)
+        self._skipped += len(missing) + len(buried)
         self._retrying += passed
         self._leaving = ended + [row.position for row in again]
         self._leaving_exposed = matched - passed + len(self._leaving)
+        self._leaving += buried
         return Settlement(
             reader=self._reader,
             epoch=self._epoch,
@@ -168,7 +179,7 @@ class Ledger:
             delivered=self._delivered,
             skipped=self._skipped,
             hold=hold + again,
-            release=ended,
+            release=ended + buried,
             token=self._token,
         )
 
@@ -192,12 +203,12 @@ class Ledger:
             dead += dead_here
         dead_again = _dead(self._held_again)
         return Counts(
-            matched=matched,
+            matched=matched + self.removed,
             delivered=delivered + len(self._released),
             in_flight=in_flight,
             held=held - len(self._released) - len(self._missing) - dead_again,
-            dead=dead + dead_again,
-            skipped=skipped + len(self._missing),
+            dead=dead + dead_again - len(self._buried),
+            skipped=skipped + len(self._missing) + len(self._buried) + self.removed,
         )
 
 

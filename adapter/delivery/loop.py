@@ -112,7 +112,8 @@ class Delivery:
         known then. Left with `ClaimLost` it waits for nothing."""
         settling = self._start(self._settle)
         fetcher = self._fetcher
-        others = [self._start(job) for job in [fetcher.read_on, fetcher.ripen, fetcher.take_up]]
+        jobs = [fetcher.read_on, fetcher.ripen, fetcher.take_up, fetcher.watch_removed]
+        others = [self._start(job) for job in jobs]
         others += [self._start(self._sender.work) for _ in range(self._window)]
         try:
             yield

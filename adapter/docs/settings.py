@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 from adapter.docs.markdown import code, sentence, table, type_words
 from adapter.formats.settings import FormatSettings, format_names, read_format_settings
 from adapter.section import Section
-from adapter.settings import PREFIX, Settings
+from adapter.settings import PREFIX, KeepTypes, Settings
 from adapter.sinks import settings as sinks
 from adapter.sinks.settings import RETRY, SinkSettings
 from adapter.sources import settings as sources
@@ -32,6 +32,7 @@ _KNOWN = {
     IPv6Network: "network (CIDR)",
     AwareDatetime: "time",
     FormatSettings: "[format](#formats)",
+    KeepTypes: "table with `type` (list: text) and `keep` (text)",
 }
 
 _INTRODUCTION = f"""\

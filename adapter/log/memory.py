@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from adapter.counts import Commits
 from adapter.errors import ClaimLost, NoteChanged, StoreError
@@ -24,10 +25,15 @@ from adapter.log.protocol import (
     QuarantineGroup,
     ReaderState,
     Receipt,
+    Removal,
+    Removed,
     Revision,
     Settlement,
+    Share,
     Stored,
+    Usage,
 )
+from adapter.log.removal import Limits
 from adapter.model import Entry, renamed, uid_text
 
 
@@ -49,7 +55,8 @@ class _Claimed:
 class Memory:
     """What a log in memory holds."""
 
-    entries: list[Entry] = field(default_factory=list)
+    #: By position, from 1; ``None`` in the place of one that was removed.
+    entries: list[Entry | None] = field(default_factory=list)
     #: What the provider sent, and its media type, by the position of an event's first entry.
     raws: dict[int, tuple[bytes, str]] = field(default_factory=dict)
     #: Positions of later entries, by that of the first one.
@@ -58,8 +65,23 @@ class Memory:
     notes: dict[str, Note] = field(default_factory=dict)
     claims: dict[str, _Claimed] = field(default_factory=dict)
     readers: dict[str, _Reader] = field(default_factory=dict)
+    _arrivals: list[int] = field(default_factory=list)
     #: Set, and replaced, when entries are added.
     moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def arrivals(self) -> Iterator[int]:
+        """Of all entries, those that were removed included, epoch milliseconds."""
+        return iter(self._arrivals)
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry."""
+        self.entries.append(entry)
+        self._arrivals.append(entry.received_at)
+
+    def left(self, after: int = 0, until: int | None = None) -> Iterator[Entry]:
+        """The entries of a stretch that were not removed."""
+        return (entry for entry in islice(self.entries, after, until) if entry is not None)
 
     def show(self) -> None:
         """Let readers see what was appended."""
@@ -78,12 +100,12 @@ class _Contents:
         new = position - len(self._memory.entries) - 1
         if new >= 0:
             return self.new[new].event
-        latest = self._memory.revisions.get(position, [position])[-1]
-        return self._memory.entries[latest - 1].event
+        latest = self._memory.entries[self._memory.revisions.get(position, [position])[-1] - 1]
+        return None if latest is None else latest.event
 
     def raw(self, position: int) -> bytes | None:
         new = position - len(self._memory.entries) - 1
-        return self.new[new].raw if new >= 0 else self._memory.raws[position][0]
+        return self.new[new].raw if new >= 0 else self._memory.raws.get(position, (None, ""))[0]
 
 
 class MemoryLog:
@@ -127,7 +149,7 @@ class MemoryLog:
         for new in contents.new:
             position = self.head + 1
             memory.raws[position] = new.raw, new.media
-            memory.entries.append(
+            memory.add(
                 Entry(
                     position,
                     new.uid,
@@ -155,12 +177,14 @@ class MemoryLog:
             return None
         if any(self._latest(one.first) != one.latest for one in revisions):
             return None
+        if any(memory.entries[one.first - 1] is None for one in revisions):
+            return None
         positions = []
         for one in revisions:
-            first, before = memory.entries[one.first - 1], memory.entries[one.latest - 1]
+            first, before = self._entry(one.first), self._entry(one.latest)
             position = self.head + 1
             number = 0 if before.event is None else before.revision + 1
-            memory.entries.append(
+            memory.add(
                 Entry(
                     position,
                     first.uid,
@@ -183,12 +207,13 @@ class MemoryLog:
     async def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
         await _turn()
         last = self.head if until is None else min(until, self.head)
-        return _fitting(self._memory.entries[after : min(last, after + max(limit, 0))], READ_SIZE)
+        left = (entry for entry in islice(self._memory.entries, after, max(last, after)) if entry is not None)
+        return _fitting(list(islice(left, max(limit, 0))), READ_SIZE)
 
     async def fetch(self, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
         await _turn()
         there = [self._memory.entries[position - 1] for position in positions if 0 < position <= self.head]
-        return _fitting(there, size)
+        return _fitting([entry for entry in there if entry is not None], size)
 
     async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
         found: list[Stored] = []
@@ -204,9 +229,11 @@ class MemoryLog:
     async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
         if not 0 < position <= self.head:
             return None
-        first = self._first(self._memory.entries[position - 1].uid)
-        assert first is not None
+        entry = self._memory.entries[position - 1]
         await _turn()
+        first = None if entry is None else self._first(entry.uid)
+        if first is None or first not in self._memory.raws:
+            return None
         raw, media = self._memory.raws[first]
         return raw[:size], media
 
@@ -225,7 +252,7 @@ class MemoryLog:
     ) -> Quarantine:
         await _turn()
         groups: dict[tuple[str, str | None, str], list[Entry]] = {}
-        for entry in self._memory.entries:
+        for entry in self._memory.left():
             if entry.event is not None or entry.position in self._memory.revisions:
                 continue
             if (sources is None or entry.source in sources) and (
@@ -251,7 +278,7 @@ class MemoryLog:
     async def arrivals(self, *, after: int = 0) -> list[Arrivals]:
         await _turn()
         found: dict[tuple[str, str | None], Arrivals] = {}
-        for entry in self._memory.entries[after:]:
+        for entry in self._memory.left(after):
             if entry.revision or (entry.event is None and entry.position in self._memory.revisions):
                 continue
             key = entry.source, entry.native_type
@@ -267,8 +294,67 @@ class MemoryLog:
     async def position_at(self, received_at: int) -> int:
         await _turn()
         return next(
-            (entry.position - 1 for entry in self._memory.entries if entry.received_at >= received_at), self.head
+            (number for number, arrival in enumerate(self._memory.arrivals) if arrival >= received_at), self.head
         )
+
+    async def removed(self, after: int, until: int) -> int:
+        await _turn()
+        return sum(1 for entry in islice(self._memory.entries, after, max(until, after)) if entry is None)
+
+    async def remove(self, removal: Removal) -> Removed:
+        memory, limits = self._memory, Limits(removal)
+        later = {position for positions in memory.revisions.values() for position in positions}
+        gone = 0
+        reached = min(removal.until, max(self.head, removal.after))
+        for first in range(removal.after + 1, reached + 1):
+            if memory.entries[first - 1] is None or first in later:
+                continue
+            positions = [first, *memory.revisions.get(first, ())]
+            if first > limits.of(self._entry(positions[-1]).type):
+                continue
+            if positions[-1] > removal.had and len(positions) > 1:
+                return Removed(first - 1, gone)
+            for position in positions:
+                memory.entries[position - 1] = None
+            memory.raws.pop(first, None)
+            memory.revisions.pop(first, None)
+            for reader in memory.readers.values():
+                missed = sum(1 for position in positions if position > reader.progress.cursor)
+                reader.progress = replace(reader.progress, removed=reader.progress.removed + missed)
+            gone += len(positions)
+        await _turn()
+        return Removed(removal.until, gone)
+
+    async def remove_raw(self, after: int, until: int) -> Removed:
+        await _turn()
+        gone = [position for position in self._memory.raws if after < position <= until]
+        for position in gone:
+            del self._memory.raws[position]
+        return Removed(until, len(gone))
+
+    async def forget(self, until: int, seconds: int) -> bool:
+        await _turn()
+        known, entries = self._memory.known, self._memory.entries
+        gone = [key for key, one in known.items() if one.position <= until and entries[one.position - 1] is None]
+        for key in gone:
+            if int.from_bytes(key[:4], "big") <= seconds:
+                del known[key]
+        return False
+
+    async def shares(self, after: int, until: int) -> list[Share]:
+        await _turn()
+        found: dict[tuple[str, str | None], tuple[int, int]] = {}
+        for entry in self._memory.left(after, until):
+            entries, size = found.get((entry.source, entry.type), (0, 0))
+            found[entry.source, entry.type] = entries + 1, size + len(entry.event or b"")
+        return [Share(*key, *counts) for key, counts in found.items()]
+
+    async def usage(self) -> Usage:
+        await _turn()
+        left = list(self._memory.left())
+        size = sum(len(entry.event or b"") for entry in left)
+        size += sum(len(raw) for raw, _ in self._memory.raws.values())
+        return Usage(left[0].position if left else self.head + 1, len(left), size, 0)
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
         try:
@@ -291,7 +377,8 @@ class MemoryLog:
         if known is None:
             return None
         dead = sum(one.due_at is None for one in known.held.values())
-        return replace(known.progress, held=len(known.held) - dead, dead=dead)
+        waiting = min((position for position, one in known.held.items() if one.due_at is not None), default=None)
+        return replace(known.progress, held=len(known.held) - dead, dead=dead, waiting=waiting)
 
     async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
         self._check_token(reader, token)
@@ -334,6 +421,12 @@ class MemoryLog:
         ]
         return sorted(found, key=lambda one: (one.due_at is None, one.due_at or 0, one.position))[:limit]
 
+    async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
+        await _turn()
+        held = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, ""))).held
+        dead = sorted(position for position, one in held.items() if one.due_at is None)
+        return [position for position in dead if self._memory.entries[position - 1] is None][:limit]
+
     async def next_due(self, reader: str) -> int | None:
         return min((one.due_at for one in await self.held(reader) if one.due_at is not None), default=None)
 
@@ -366,7 +459,14 @@ class MemoryLog:
     def _first(self, uid: bytes) -> int | None:
         """Position of the first entry of an event."""
         known = self._memory.known.get(uid)
-        return known.position if known is not None and known.uid == uid else None
+        if known is None or known.uid != uid or self._memory.entries[known.position - 1] is None:
+            return None
+        return known.position
+
+    def _entry(self, position: int) -> Entry:
+        entry = self._memory.entries[position - 1]
+        assert entry is not None
+        return entry
 
     def _latest(self, first: int) -> int:
         return self._memory.revisions.get(first, [first])[-1]

@@ -1,5 +1,6 @@
 """The log, at the level of meaning, as small protocols by who needs them: append and read (`Log`), settle a reader's
-progress (`Progress`), keep a text (`Notes`), be the only one who does something (`Claims`).
+progress (`Progress`), keep a text (`Notes`), be the only one who does something (`Claims`), remove what is old
+(`Retention`).
 
 An engine implements all of them (`Store`). ``tests/log/conformance.py`` defines what it must do; every engine runs it.
 """
@@ -165,6 +166,54 @@ class Arrivals(NamedTuple):
     last_at: int
 
 
+class Removal(NamedTuple):
+    """Which events of a stretch of the log are to go, by the position of their first entry and by their type as it is
+    read now. With an event all of its entries go."""
+
+    #: The stretch: ``after < position <= until`` of the first entry.
+    after: int
+    until: int
+    #: Up to which position events of some types go: of each group its types, in which a ``*`` stands for any
+    #: characters. The first group that fits decides.
+    groups: Sequence[tuple[Sequence[str], int]]
+    #: Up to which position all others go, and what is quarantined.
+    others: int
+    #: The stretch ends before the first event that is to go and has a later entry behind this position.
+    had: int
+
+
+class Removed(NamedTuple):
+    """What one step of removing came to."""
+
+    #: Up to here the stretch is done: its ``until``, or less.
+    reached: int
+    #: How many entries went.
+    entries: int
+
+
+class Share(NamedTuple):
+    """Entries of a stretch of the log that have source and type in common."""
+
+    source: str
+    #: ``None``: quarantined.
+    type: str | None
+    entries: int
+    #: Of their events, bytes before compression.
+    size: int
+
+
+class Usage(NamedTuple):
+    """What the log takes."""
+
+    #: Position of the first entry that is left; one more than the head's if none is.
+    first: int
+    #: Entries that are left.
+    entries: int
+    #: Bytes on its disk that hold something, and bytes that are free in its files for what comes.
+    size: int
+    free: int
+
+
 @dataclass(slots=True, frozen=True)
 class Held:
     """An event behind a sink's cursor that is not delivered: waiting for its next try, or dead."""
@@ -193,6 +242,11 @@ class ReaderState:
     skipped: int = 0
     held: int = 0
     dead: int = 0
+    #: Entries that were removed from the log before the cursor came to them, in this epoch. They count as nothing of
+    #: the above: nobody knows whether the filter would have taken them.
+    removed: int = 0
+    #: The first position of a held row that waits for its next try.
+    waiting: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -217,11 +271,16 @@ class Settlement:
 
 
 class Log(Protocol):
-    """An append-only log. All methods of it, and of the protocols below, may be called from many tasks at once."""
+    """A log that is appended to. All methods of it, and of the protocols below, may be called from many tasks at once.
+
+    Positions are given out densely, and never twice. Entries that are too old are removed (`Retention`): their
+    positions stay empty, and every read passes over them. So whoever reads on from ``after`` and gets an entry at
+    ``position`` knows that all between them are gone.
+    """
 
     @property
     def head(self) -> int:
-        """Position of the last entry that is durable and visible; 0 for an empty log."""
+        """Position of the last entry that was appended, durable and visible, removed or not; 0 for a new log."""
 
     async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
         """Store the entries of one request, and keep a note with them: all or none. One receipt for each entry, in
@@ -246,8 +305,8 @@ class Log(Protocol):
 
     async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
         """Append later readings of events, and keep a note with them: all or none. Positions of the new entries, in
-        order; ``None`` if there is a later entry of one of the events than its revision was made for: then nothing was
-        stored.
+        order; ``None`` if there is a later entry of one of the events than its revision was made for, or the event was
+        removed: then nothing was stored.
 
         When this returns, they are on disk and every later read sees them. Shares commits with appends.
 
@@ -279,7 +338,11 @@ class Log(Protocol):
         """Position of the latest entry of this event."""
 
     async def position_at(self, received_at: int) -> int:
-        """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none."""
+        """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none. Of
+        entries that were removed the arrival is known, to some thousand positions, as long as their identities."""
+
+    async def removed(self, after: int, until: int) -> int:
+        """How many entries with ``after < position <= until`` were removed; cheap, whatever the stretch's length."""
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
         """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
@@ -307,6 +370,42 @@ class Summaries(Protocol):
         """What has arrived behind a position, by source and native type, the most frequent ones of a source first.
         Each event counts once, as what it is now; beyond some thousand native types the others count together. All
         entries are looked at, in the background."""
+
+
+class Retention(Protocol):
+    """Removing what is old. Each step takes some tens of milliseconds at most and shares commits with appends: whoever
+    removes much takes many of them, one after the other, and lets time pass in between."""
+
+    async def remove(self, removal: Removal) -> Removed:
+        """Remove some events of a stretch: their entries, and what the provider sent for them. What they were known by
+        stays: a copy that comes again is a duplicate, until `forget`. Of readers whose cursor is before an entry it is
+        counted in `ReaderState.removed`.
+
+        Raises:
+            StoreUnanswered: it was done, or not; to do it again is right.
+            StoreUnavailable: nothing was removed.
+        """
+
+    async def remove_raw(self, after: int, until: int) -> Removed:
+        """Remove what the provider sent for some entries of a stretch; the entries stay. ``entries`` counts those whose
+        native bytes went. Some of the last ones may stay until others behind them go, too: then ``reached`` is
+        ``until`` all the same.
+
+        Raises: as `remove`.
+        """
+
+    async def forget(self, until: int, seconds: int) -> bool:
+        """Forget some of what removed events up to a position were known by; whether there may be more. ``seconds``:
+        arrival of the last of them, epoch seconds; an event that happened later may stay known.
+
+        Raises: as `remove`.
+        """
+
+    async def shares(self, after: int, until: int) -> list[Share]:
+        """The entries of a stretch by source and type. All of them are looked at, in the background."""
+
+    async def usage(self) -> Usage:
+        """What the log takes now."""
 
 
 class Progress(Protocol):
@@ -339,6 +438,9 @@ class Progress(Protocol):
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         """Held rows of a reader, soonest due first (dead ones last, and only without ``due_at``); with ``due_at``
         (epoch ms) only those due by then."""
+
+    async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
+        """Positions of dead rows of a reader whose entries were removed from the log, ascending."""
 
     async def next_due(self, reader: str) -> int | None:
         """When the soonest held row of a reader is due, epoch milliseconds."""
@@ -407,8 +509,17 @@ class Events(Protocol):
     def before(self, uid: bytes, position: int) -> int | None:
         """Position of the entry of an event that stood for it before the one at ``position``."""
 
+    def removed(self, after: int, until: int) -> int:
+        """How many entries with ``after < position <= until``, at most the head, were removed; cheap."""
 
-class Store(Log, Summaries, Progress, Notes, Claims, Condition, Protocol):
+    def left(self, after: int, until: int) -> list[int]:
+        """Positions of the entries with ``after < position <= until`` that were not, ascending."""
+
+    def uid(self, position: int) -> bytes | None:
+        """The uid of an entry, also of one that was removed, as long as it is known; otherwise ``None``."""
+
+
+class Store(Log, Summaries, Retention, Progress, Notes, Claims, Condition, Protocol):
     """All that an engine does. Opened by `adapter.log.opening.open_store`."""
 
     @property

@@ -103,8 +103,11 @@ class Walk:
                 appending = asyncio.create_task(self._take(step, position))
                 appending.add_done_callback(_look_away)
                 await self._keep_to_the_rate()
-            if appending is not None:
-                await _result_of(appending)
+            if appending is not None and not await _result_of(appending):
+                return
+            if self.job.position < self.job.end:
+                # What followed was removed.
+                await self._take(Step(), self.job.end)
         finally:
             reading.cancel()
             if appending is not None:

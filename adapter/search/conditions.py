@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from adapter.filter import query_words
-from adapter.search.store import Address, part_code
+from adapter.search.store import Address, words_of
 
 #: Up to so many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
 _FEW = 500
@@ -154,25 +154,26 @@ class Worded:
         return not self.negated
 
     def positions(self, part: Part) -> Sql:
-        return Sql("SELECT rowid FROM words WHERE words MATCH ?", (self._question(part),))
+        words = words_of(part.id)
+        return Sql(f"SELECT rowid FROM {words} WHERE {words} MATCH ?", (self._question(),))
 
     def ways(self, part: Part) -> list[Way]:
         return []
 
     def test(self, part: Part | None, rows: int) -> Sql:
         assert part is not None
-        question = self._question(part)
+        question, words = self._question(), words_of(part.id)
         # A beginning is looked up among all words that have it, however few rows are asked for.
         if rows <= _FEW and "*" not in question:
-            found = Sql("EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = e.position)", (question,))
+            text = f"EXISTS (SELECT 1 FROM {words} WHERE {words} MATCH ? AND {words}.rowid = e.position)"
+            found = Sql(text, (question,))
         else:
             found = _within(self.positions(part))
         return Sql(f"NOT {found.text}", found.values) if self.negated else found
 
-    def _question(self, part: Part) -> str:
-        code = part_code(part.id)
+    def _question(self) -> str:
         any_of = [
-            " AND ".join(f'"{code}{word.text}"{"*" if word.prefix else ""}' for word in query_words(value))
+            " AND ".join(f'"{word.text}"{"*" if word.prefix else ""}' for word in query_words(value))
             for value in self.values
         ]
         return " OR ".join(f"({all_of})" for all_of in any_of)

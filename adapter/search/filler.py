@@ -1,9 +1,10 @@
 """The process that fills the search database from the log: ``python -m adapter.search.filler SEARCH``.
 
 On standard input it gets the address of the log in one line, since that may hold a password; then heads of the log, one
-a line, and it fills that far. On standard output it answers with the
-position it reached, first on opening and then after each commit, or with ``!`` and the reason when the search
-database is to be thrown away; then it ends. It ends, too, when its input does: with the service that started it.
+a line, and it fills that far; or the word ``prune``, and it removes what was removed from the log. On standard output
+it answers with the position it reached, first on opening and then after each commit; with ``=`` when it has pruned; or
+with ``!`` and the reason when the search database is to be thrown away; then it ends. It ends, too, when its input
+does: with the service that started it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import gc
 import os
 import select
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
 from adapter.log.opening import open_events
 from adapter.log.protocol import Events
+from adapter.search.pruning import prune
 from adapter.search.store import Store, Unusable
 from adapter.subprocesses import begin, run
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.
 BATCH = 10_000
+#: What is said to have it prune, and its answer.
+PRUNE, PRUNED = b"prune\n", "="
 #: Added to the process's niceness where the system knows no class below all others.
 NICENESS = 15
 
@@ -35,8 +41,10 @@ def check_origin(store: Store, log: Events) -> None:
     if store.position == 0:
         return
     last = next(log.each(store.position - 1, store.position), None)
-    if last is None or (last.uid, last.received_at) != (store.uid, store.received_at):
-        raise Unusable("filled from another log")
+    if last is not None and (last.uid, last.received_at) == (store.uid, store.received_at):
+        return
+    if last is not None or store.uid is None or log.uid(store.position) != store.uid:
+        raise Unusable("filled from another log")  # or it was removed for so long that nobody can tell
 
 
 def fill(store: Store, log: Events, head: int, *, batch: int = BATCH) -> bool:
@@ -49,7 +57,14 @@ def fill(store: Store, log: Events, head: int, *, batch: int = BATCH) -> bool:
     """
     if store.position >= head:
         return False
-    store.add(log.each(store.position, min(head, store.position + batch)), log.before)
+    until = min(head, store.position + batch)
+    entries = log.each(store.position, until)
+    first = next(entries, None)
+    if first is not None:
+        store.add(chain([first], entries), log.before)
+        return True
+    with store.transaction((until, log.uid(until), None)):
+        pass  # all of them were removed
     return True
 
 
@@ -81,15 +96,35 @@ def _fill_as_told(search: Path, log: Events, heads: IO[bytes]) -> None:
         store = Store(search)
         check_origin(store, log)
         _answer(str(store.position))
+        head = store.position
+        pruning: Iterator[str | None] = iter(())
         while line := heads.readline():
-            head = int(line)
-            while fill(store, log, head):
-                _answer(str(store.position))
-                if select.select([heads], [], [], 0)[0]:
-                    break  # a farther head, or the end
+            if line == PRUNE:
+                pruning = chain(prune(store, log), [PRUNED])
+            else:
+                head = int(line)
+            while _step(store, log, head, pruning) and not _more(heads):
+                pass  # a farther head, or the end
         store.close()
     except Unusable as reason:
         _answer(f"! {reason}")
+
+
+def _step(store: Store, log: Events, head: int, pruning: Iterator[str | None]) -> bool:
+    """Fill a little, or else prune a little, and answer; whether there was anything to do."""
+    if fill(store, log, head):
+        _answer(str(store.position))
+        return True
+    for answer in pruning:
+        if answer is not None:
+            _answer(answer)
+        return True
+    return False
+
+
+def _more(heads: IO[bytes]) -> bool:
+    """Whether something was said meanwhile."""
+    return bool(select.select([heads], [], [], 0)[0])
 
 
 def _answer(text: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from adapter.log.protocol import Log
+from adapter.search.filler import PRUNE, PRUNED
 from adapter.search.store import remove
 from adapter.subprocesses import command, environment
 
@@ -24,6 +25,8 @@ ENOUGH = 5_000
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 #: How long a filler may take to end when its input does, seconds.
 ENDING = 5.0
+#: How long is waited for the search to be pruned, seconds.
+PRUNING = 60.0
 #: How often a long filling reports, seconds.
 REPORTING = 5.0
 
@@ -37,6 +40,8 @@ class Filling:
         self._log_url = log_url
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        #: Those who wait for the search to be pruned.
+        self._pruning: list[asyncio.Future[bool]] = []
         self._asked = asyncio.Event()
         self._answered = asyncio.Event()
         #: Filled up to here; 0 until the filler has opened the database.
@@ -62,6 +67,22 @@ class Filling:
             await reached
         finally:
             self._waiting = [one for one in self._waiting if one[1] is not reached]
+
+    async def prune(self) -> bool:
+        """Have the filler remove what was removed from the log; whether it has done so within some time. It goes on in
+        any case."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return False
+        pruned: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._pruning.append(pruned)
+        try:
+            async with asyncio.timeout(PRUNING):
+                process.stdin.write(PRUNE)
+                await process.stdin.drain()
+                return await pruned
+        except (OSError, RuntimeError, TimeoutError):
+            return False
 
     def throw_away(self, generation: int, reason: str) -> None:
         """Have the database built again, unless that of ``generation`` is gone already."""
@@ -110,7 +131,14 @@ class Filling:
                 with contextlib.suppress(asyncio.CancelledError, OSError):
                     await telling
                 self._process = None
+                self._end_pruning(False)
             return await process.wait()
+
+    def _end_pruning(self, done: bool) -> None:
+        pruning, self._pruning = self._pruning, []
+        for one in pruning:
+            if not one.done():
+                one.set_result(done)
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -119,6 +147,9 @@ class Filling:
         async for line in process.stdout:
             if generation != self.generation:
                 continue  # the last words of one that works on a removed file
+            if line.startswith(PRUNED.encode()):
+                self._end_pruning(True)
+                continue
             if line.startswith(b"!"):
                 self.throw_away(generation, line[1:].decode().strip())
                 continue

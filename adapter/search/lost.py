@@ -21,6 +21,9 @@ def refuse_lost_log(log: Path, search: Path) -> None:
     is_made = log.exists() and log.stat().st_size > 0
     if is_made and _number(log, "SELECT max(position) FROM entry") != 0:
         return
+    # All of its entries may have been removed.
+    if is_made and _number(log, "SELECT max(last) FROM extent"):
+        return
     reached = _number(search, "SELECT position FROM state") if search.exists() else 0
     if reached:
         what = f"{search.name} beside it was filled up to entry {reached}"

@@ -27,7 +27,7 @@ from adapter.search.cursor import (
 )
 from adapter.search.filling import Filling
 from adapter.search.query import Found, Reader
-from adapter.search.store import is_damage
+from adapter.search.store import is_damage, used_bytes
 from adapter.search.turns import Turns
 
 #: How long a question may run, seconds; and how many run at the same time, each of another caller.
@@ -90,6 +90,14 @@ class Search:
     def filler(self) -> int | None:
         """Process id of the filler, while one runs."""
         return self._filling.process_id
+
+    async def prune(self) -> bool:
+        """Have what was removed from the log removed from here, too; whether it was within some time."""
+        return await self._filling.prune()
+
+    async def size(self) -> int:
+        """Bytes that the search database takes, without what is free in its file."""
+        return await asyncio.to_thread(used_bytes, self._path)
 
     async def wait(self, position: int) -> None:
         """Return when everything up to ``position`` is found.

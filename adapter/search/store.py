@@ -3,7 +3,7 @@
     event     one row for each entry with an event: times, kind, origin, address; what every question ends in
     found_by  (part, key, time, position): who, client, session and address of an event, each as one key
     part      the stretches of the log that found_by is divided into, and between which times their events lie
-    words     full text, without the text; each word behind the code of its part
+    words_N   full text of part N, without the text
     kind      each (type, outcome, reason) there is, known by a small number; the first `SYMBOLS_LIMIT` of them
     origin    each (source, provider, realm id, realm name) there is, the same
     any_type  types of events whose kind does not tell it
@@ -19,8 +19,11 @@ Indexes end in the time, so that the newest events of any key, kind or origin ar
 them grow in order but ``found_by``, where the rows of a batch go everywhere: in one tree over all entries each would
 soon change a page of its own. So it takes them sorted, and has a tree for each part of the log, one after the other in
 the same table; a question by key looks into one part after the other, the newest first. For the same reason a word
-has a list for each part: no list is longer than a part, and neither is the work for any condition before a page may be
-full.
+has a list for each part, in a table of its own: no list is longer than a part, and neither is the work for any
+condition before a page may be full.
+
+What is removed from the log is removed here, part by part (`adapter.search.pruning`): a part of which nothing is left
+goes with its tables.
 """
 
 from __future__ import annotations
@@ -28,15 +31,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from adapter.log.protocol import EventRow
 from adapter.search_fields import MAPPED, SYSTEM, address_bytes, search_fields
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 5
+VERSION = 6
 
 SCHEMA = """
 CREATE TABLE event (
@@ -55,8 +60,10 @@ CREATE INDEX event_origin ON event (origin, time);
 CREATE INDEX event_received ON event (received_at);
 CREATE TABLE found_by (part INTEGER, key, time INTEGER, position INTEGER, PRIMARY KEY (part, key, time, position))
     WITHOUT ROWID;
-CREATE TABLE part (id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5 (text, content='', detail=none, columnsize=0, tokenize='ascii');
+-- removed: how many entries of the part were gone from the log when it was pruned last; stale: how many events went
+-- whose keys and words are still here.
+CREATE TABLE part (id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL,
+    removed INTEGER NOT NULL DEFAULT 0, stale INTEGER NOT NULL DEFAULT 0);
 -- Of a general kind (id < 0) type is "system." or empty; of a general origin the realm is null.
 CREATE TABLE kind (id INTEGER PRIMARY KEY, type TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
 CREATE TABLE origin (id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, realm_id TEXT,
@@ -115,23 +122,34 @@ class Keys(dict[str, int]):
         return made
 
 
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+def words_of(part: int) -> str:
+    """The table of the words of a part."""
+    return f"words_{part:d}"
 
 
-def part_code(part: int) -> str:
-    """What stands before each word of a part: four letters for each, so that no word of another part begins so."""
-    code = ""
-    for _ in range(4):
-        part, digit = divmod(part, len(_DIGITS))
-        code = _DIGITS[digit] + code
-    return code
-
+_WORDS = "CREATE VIRTUAL TABLE {} USING fts5 (text, content='', detail=none, columnsize=0, tokenize='ascii')"
 
 Address = int | bytes
 #: Position, time, arrival, kind, origin, address of an event.
 _EventColumns = tuple[int, int, int, int, int, Address | None]
 #: Key, time, position.
 _Found = tuple[Address, int, int]
+
+
+class _Batch(NamedTuple):
+    """What of some entries goes into the tables."""
+
+    #: The last entry, if there is any.
+    last: EventRow | None
+    events: list[_EventColumns]
+    #: Of found_by, sorted.
+    numbers: list[_Found]
+    blobs: list[_Found]
+    #: Position and words, position and type.
+    texts: list[tuple[int, str]]
+    types: list[tuple[int, str]]
+    #: Position and uid of revisions.
+    revised: list[tuple[int, bytes]]
 
 
 class _Addresses(dict[str, Address | None]):
@@ -242,7 +260,9 @@ class Store:
             run("PRAGMA wal_autocheckpoint = 4000")
             run("PRAGMA journal_size_limit = 67108864")
             run("PRAGMA temp_store = MEMORY")
-            self.position, self.uid, self.received_at, secret, self._part_size = run("SELECT * FROM state").fetchone()
+            # What is removed is gone from the file, not only out of reach.
+            run("PRAGMA secure_delete = ON")
+            self.position, self.uid, self.received_at, secret, self.part_size = run("SELECT * FROM state").fetchone()
             self._kinds = _Symbols(self._connection, "kind", 3, _general_kind)
             self._origins = _Symbols(self._connection, "origin", 4, _general_origin)
         except TypeError:
@@ -261,9 +281,23 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def add(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> None:
-        """Take in the next entries of the log, at least one, all or none. ``find_before`` tells which entry stood for
-        the event of a uid before the one at a position; it is asked for revisions only.
+    def rows(self, question: str, values: Sequence[object] = ()) -> list[tuple[int, ...]]:
+        """What the database answers.
+
+        Raises:
+            Unusable: the database was found damaged.
+        """
+        try:
+            return self._connection.execute(question, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise Unusable(str(error)) from None
+            raise
+
+    @contextmanager
+    def transaction(self, place: tuple[int, bytes | None, int | None] | None = None) -> Iterator[sqlite3.Connection]:
+        """One transaction; ``place``: up to where the database is filled with it (position, uid and arrival of the last
+        entry), if it goes on.
 
         Raises:
             Unusable: the database was found damaged, or taken away.
@@ -271,6 +305,56 @@ class Store:
             sqlite3.OperationalError: the disk did not take it; it may later.
         """
         self._still_there()
+        position, uid, received_at = place or (self.position, self.uid, self.received_at)
+        run = self._connection.execute
+        try:
+            run("BEGIN IMMEDIATE")
+            try:
+                moved = run(
+                    "UPDATE state SET position = ?, uid = ?, received_at = ? WHERE position = ?",
+                    (position, uid, received_at, self.position),
+                )
+                if not moved.rowcount:
+                    raise Overtaken
+                yield self._connection
+                self._kinds.write()
+                self._origins.write()
+                run("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    run("ROLLBACK")
+                raise
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise Unusable(str(error)) from None
+            raise
+        self._kinds.written()
+        self._origins.written()
+        self.position, self.uid, self.received_at = position, uid, received_at
+
+    def add(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> None:
+        """Take in the next entries of the log, at least one, all or none. ``find_before`` tells which entry stood for
+        the event of a uid before the one at a position; it is asked for revisions only.
+
+        Raises: as `transaction`.
+        """
+        batch = self._read(entries)
+        last = batch.last
+        assert last is not None
+        with self.transaction((last.position, last.uid, last.received_at)) as connection:
+            into = "event (position, time, received_at, kind, origin, address)"
+            _insert(connection, into, "(?,?,?,?,?,?)", batch.events)
+            self._insert_found(batch)
+            connection.executemany("INSERT INTO any_type VALUES (?,?)", batch.types)
+            for revision_at, revised_uid in batch.revised:
+                self._supersede(revision_at, find_before(revised_uid, revision_at))
+
+    def add_again(self, entries: Iterable[EventRow]) -> None:
+        """Take in keys and words of entries whose events are here, inside of a transaction."""
+        self._insert_found(self._read(entries))
+
+    def _read(self, entries: Iterable[EventRow]) -> _Batch:
+        """What is found by what, in the order in which it is stored."""
         kinds, origins, addresses = self._kinds, self._origins, self._addresses
         actors, targets, clients, sessions = self._actors, self._targets, self._clients, self._sessions
         events: list[_EventColumns] = []
@@ -279,9 +363,10 @@ class Store:
         blobs: list[_Found] = []
         texts: list[tuple[int, str]] = []
         types: list[tuple[int, str]] = []
-        size, part, code, between = self._part_size, -1, "", ""
         revised: list[tuple[int, bytes]] = []
-        for position, uid, revision, received_at, event in entries:
+        entry: EventRow | None = None
+        for entry in entries:
+            position, uid, revision, received_at, event = entry
             if event is None:
                 continue
             found = search_fields(event)
@@ -317,61 +402,35 @@ class Store:
                     if realm is not None:
                         numbers.append((self._realms.fingerprint(realm), time, position))
             events.append((position, time, received_at, kind, origin, address))
-            if position // size != part:
-                part = position // size
-                code = part_code(part)
-                between = " " + code
-            texts.append((position, code + found.text.replace(" ", between)))
+            texts.append((position, found.text))
             if revision:
                 revised.append((position, uid))
         numbers.sort(key=_roughly)
         blobs.sort()
-        run = self._connection.execute
-        try:
-            run("BEGIN IMMEDIATE")
-            try:
-                moved = run(
-                    "UPDATE state SET position = ?, uid = ?, received_at = ? WHERE position = ?",
-                    (position, uid, received_at, self.position),
-                )
-                if not moved.rowcount:
-                    raise Overtaken
-                self._kinds.write()
-                self._origins.write()
-                into = "event (position, time, received_at, kind, origin, address)"
-                _insert(self._connection, into, "(?,?,?,?,?,?)", events)
-                self._insert_keys(events, numbers, blobs)
-                self._connection.executemany("INSERT INTO words (rowid, text) VALUES (?,?)", texts)
-                self._connection.executemany("INSERT INTO any_type VALUES (?,?)", types)
-                for revision_at, revised_uid in revised:
-                    self._supersede(revision_at, find_before(revised_uid, revision_at))
-                run("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    run("ROLLBACK")
-                raise
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
-                raise Unusable(str(error)) from None
-            raise
-        self._kinds.written()
-        self._origins.written()
-        self.position, self.uid, self.received_at = position, uid, received_at
+        return _Batch(entry, events, numbers, blobs, texts, types, revised)
 
-    def _insert_keys(self, events: Sequence[_EventColumns], numbers: Sequence[_Found], blobs: Sequence[_Found]) -> None:
-        """Put sorted keys into their parts: a batch mostly has one."""
-        size = self._part_size
-        parts = {event[0] // size for event in events}
+    def _insert_found(self, batch: _Batch) -> None:
+        """Put sorted keys, and words, into their parts: a batch mostly has one."""
+        size, connection = self.part_size, self._connection
+        parts = {event[0] // size for event in batch.events}
         for part in sorted(parts):
-            times = [event[1] for event in events if event[0] // size == part]
-            self._connection.execute(
-                "INSERT INTO part VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET earliest = min(earliest, ?2), "
-                "latest = max(latest, ?3)",
+            times = [event[1] for event in batch.events if event[0] // size == part]
+            connection.execute(
+                "INSERT INTO part (id, earliest, latest) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "
+                "SET earliest = min(earliest, ?2), latest = max(latest, ?3)",
                 (part, min(times), max(times)),
             )
-            for rows in (numbers, blobs):
+            for rows in (batch.numbers, batch.blobs):
                 here = rows if len(parts) == 1 else [row for row in rows if row[2] // size == part]
-                _insert(self._connection, "found_by", f"({part},?,?,?)", here)
+                _insert(connection, "found_by", f"({part},?,?,?)", here)
+            if not self._has_words(part):
+                connection.execute(_WORDS.format(words_of(part)))
+            texts = batch.texts if len(parts) == 1 else [text for text in batch.texts if text[0] // size == part]
+            connection.executemany(f"INSERT INTO {words_of(part)} (rowid, text) VALUES (?,?)", texts)
+
+    def _has_words(self, part: int) -> bool:
+        named = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+        return self._connection.execute(named, (words_of(part),)).fetchone() is not None
 
     def _supersede(self, position: int, before: int | None) -> None:
         """Chain a revision to the entry that stood for the same event before it."""
@@ -435,6 +494,19 @@ def _general_kind(kind: Symbol) -> Symbol:
 def _general_origin(origin: Symbol) -> Symbol:
     source, provider, _, _ = origin
     return source, provider, None, None
+
+
+def used_bytes(path: Path) -> int:
+    """Bytes that a search database takes, without what is free in its file; 0 where there is none that can be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            pages, free, size = (
+                int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+    except sqlite3.Error:
+        return 0
+    return (pages - free) * size
 
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_CONSTRAINT})

@@ -52,9 +52,11 @@ def ingest_handler(
     budget: Budget,
     limits: BodyLimits,
     counts: Counts,
+    check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.time,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler of ``POST /ingest/{source}``. ``clock`` gives epoch seconds."""
+    """The handler of ``POST /ingest/{source}``. ``check`` raises what every post is refused with now, such as that the
+    disk is nearly full; ``clock`` gives epoch seconds."""
 
     async def ingest(request: web.Request) -> web.StreamResponse:
         try:
@@ -68,6 +70,7 @@ def ingest_handler(
             judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
                 return refused(request, answer(_REFUSED), judgement.refusal)
+            check()
             with budget.share(source.name if judgement.proven and source is not None else None) as share:
                 body = await read_body(request, share, limit=limits.sent, timeout=limits.timeout)
                 refusal = await authenticator.verify(judgement, headers, body, now) if judgement.signatures else None

@@ -13,7 +13,7 @@ from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
 from adapter.errors import ClaimLost, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import Memory, open_memory_log
-from adapter.log.protocol import Held, Revision, Settlement, Store
+from adapter.log.protocol import Held, Removal, Revision, Settlement, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Batch, Later, Never, Promise, Stop
 from tests.delivery.parts import (
@@ -728,3 +728,72 @@ async def test_a_delivery_whose_claim_is_lost_ends_and_the_next_one_sends_what_w
         await check_settled_law(other)
         # What the first one had in flight came twice, no more.
         assert len(slow.delivered) <= 2 * slow.window
+
+
+# What was removed from the log
+
+
+async def remove(log: Store, last: int) -> None:
+    after = 0
+    while after < last:
+        after = (await log.remove(Removal(after, last, (), last, log.head))).reached
+
+
+async def test_what_was_removed_before_the_sink_had_it_counts_as_skipped(log: Store) -> None:
+    await append(log, 10)
+    async with delivering(log, Told(lambda _: DOWN)):
+        pass
+    await append(log, 10, first=11)
+    await remove(log, 15)
+    sink = Told()
+    async with delivering(log, sink) as delivery:
+        await caught_up(delivery)
+        assert sink.delivered == numbers(16, 20)
+        counts = delivery.snapshot().counts
+        assert (counts.matched, counts.delivered, counts.skipped) == (20, 5, 15)
+
+
+async def test_a_sink_that_reads_goes_on_behind_what_is_removed(log: Store) -> None:
+    sink = Told()
+    async with delivering(log, sink) as delivery:
+        await append(log, 5)
+        await caught_up(delivery)
+        await remove(log, 5)
+        await append(log, 5, first=6)
+        await caught_up(delivery)
+        assert sink.delivered == numbers(1, 10)
+        assert delivery.snapshot().counts.skipped == 0
+
+
+async def test_a_sink_that_begins_late_has_skipped_nothing(log: Store) -> None:
+    await append(log, 10)
+    await remove(log, 6)
+    sink = Told()
+    async with delivering(log, sink) as delivery:
+        await caught_up(delivery)
+        assert sink.delivered == numbers(7, 10)
+        assert delivery.snapshot().counts.skipped == 0
+
+
+async def test_a_log_of_which_nothing_is_left_is_read_to_its_end(log: Store) -> None:
+    await append(log, 10)
+    await remove(log, 10)
+    sink = Told()
+    async with delivering(log, sink) as delivery:
+        await caught_up(delivery)
+        await append(log, 1, first=11)
+        await caught_up(delivery)
+        assert sink.delivered == [11]
+
+
+async def test_what_a_sink_gave_up_on_is_skipped_when_it_is_removed(log: Store) -> None:
+    await append(log, 4)
+    async with delivering(log, Told(lambda entry: Never("400") if entry.position == 2 else DELIVERED)) as delivery:
+        await caught_up(delivery)
+        assert delivery.snapshot().counts.dead == 1
+    await remove(log, 3)
+    async with delivering(log, Told()) as delivery:
+        await until(lambda: delivery.snapshot().counts.skipped == 1, delivery)
+        assert delivery.snapshot().counts.dead == 0
+    await check_settled_law(log)
+    assert await log.held(reader_name("soc")) == []

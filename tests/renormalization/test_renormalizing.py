@@ -14,7 +14,7 @@ import pytest
 from adapter.counts import Counts
 from adapter.errors import RequestError, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import open_memory_log
-from adapter.log.protocol import Note, Revision, Store
+from adapter.log.protocol import Note, Removal, Revision, Store
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
@@ -194,6 +194,17 @@ async def test_a_correction_of_what_was_quarantined_first_is_its_first(bench: Be
     assert counts(await bench.run()) == {"looked_at": 1, "unchanged": 1}
     events = [orjson.loads(entry.event) for entry in await bench.entries() if entry.event is not None]
     assert [one["source"].get("revision") for one in events] == [None, 1]
+
+
+async def test_what_was_removed_is_passed_over_also_at_the_end(bench: Bench) -> None:
+    await bench.take(*(event("out", number) for number in range(1, 9)))
+    for after, until in ((0, 2), (5, 8)):
+        await bench.log.remove(Removal(after, until, (), until, bench.log.head))
+    bench.fix(FIXED)
+    async with bench.open() as whole:
+        await whole.start(Question())
+        job = await ended(whole)
+    assert (job.state, job.position, job.counts.recovered) == (State.DONE, 8, 3)
 
 
 async def test_another_version_of_the_table_alone_is_no_difference(bench: Bench) -> None:

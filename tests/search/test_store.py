@@ -28,7 +28,7 @@ def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_pat
     path = tmp_path / "search.sqlite"
     store = Store(path)
     entries = [make_entry(n, make_event(type=f"custom.{n % 7}", time=n)) for n in range(1, 301)]
-    store._connection.execute("PRAGMA max_page_count = 14")
+    store._connection.execute("PRAGMA max_page_count = 12")
     with pytest.raises(sqlite3.OperationalError, match="full"):
         store.add(entries, lambda uid, position: None)
     assert store.position == 0

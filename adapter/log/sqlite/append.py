@@ -44,12 +44,14 @@ class Appender:
         noted = "SELECT latest, position FROM arrival ORDER BY latest DESC, position DESC LIMIT 1"
         later = "SELECT coalesce(max(position), 0), coalesce(max(received_at), -1) FROM entry WHERE position > ?"
         latest, position = connection.execute(noted).fetchone() or (-1, 0)
-        head, latest_after = connection.execute(later, (position,)).fetchone()
+        last, latest_after = connection.execute(later, (position,)).fetchone()
+        (removed,) = connection.execute("SELECT coalesce(max(last), 0) FROM extent").fetchone()
         sources = dict(connection.execute("SELECT name, id FROM source"))
         (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
         self._former = Former(until)
         #: As committed, and as it will be when the transaction that runs is.
-        self._place = self._next = _Place(max(head, position), max(latest, latest_after), position, sources)
+        head = max(last, position, removed)
+        self._place = self._next = _Place(head, max(latest, latest_after), position, sources)
 
     @property
     def head(self) -> int:

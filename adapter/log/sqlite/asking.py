@@ -32,6 +32,18 @@ async def ask_held(
     return [] if row is None else [Held(*held) for held in orjson.loads(row[0])]
 
 
+async def ask_dead_removed(connection: aiosqlite.Connection, reader: str, *, limit: int = 1000) -> list[int]:
+    """Positions of dead rows whose entries are gone, as `adapter.log.protocol.Progress.dead_removed`."""
+    row = await _one(
+        connection,
+        "SELECT json_group_array(position) FROM (SELECT held.position FROM held JOIN reader ON reader.id = held.reader"
+        " WHERE name = ? AND due_at IS NULL AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.position = held.position)"
+        " ORDER BY held.position LIMIT ?)",
+        (reader, limit),
+    )
+    return [] if row is None else list(orjson.loads(row[0]))
+
+
 async def ask_next_due(connection: aiosqlite.Connection, reader: str) -> int | None:
     """When the soonest held row of a reader is due, epoch milliseconds."""
     due = "SELECT min(due_at) FROM held WHERE reader = (SELECT id FROM reader WHERE name = ?)"

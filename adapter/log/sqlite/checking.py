@@ -16,6 +16,7 @@ from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.history import read_stored
 from adapter.log.sqlite.reading import Reader, find_position, open_reader
+from adapter.log.sqlite.removing import BLOCK
 from adapter.log.sqlite.schema import READ_ERRORS, UnreadableRow, store_error
 from adapter.log.sqlite.writing import Writing
 
@@ -33,6 +34,8 @@ _OTHERS = (
     "SELECT sum(length(name) + length(filter)) FROM reader",
     "SELECT sum(length(answer)) FROM held",
     "SELECT max(until) FROM former",
+    "SELECT max(last + raw) FROM extent",
+    "SELECT sum(entries) FROM gap",
 )
 
 # Of a stretch of entries: the first one whose uid the index does not know. Parameters: after, until.
@@ -100,19 +103,37 @@ def check_stretch(reader: Reader, after: int, head: int) -> int:
         if after >= head:
             return after
         stored = read_stored(reader, after, until=head, limit=STRETCH)
-        positions = [one.entry.position for one in stored]
-        if positions != list(range(after + 1, after + 1 + len(positions))) or not positions:
-            raise UnreadableRow(f"entries are missing after position {after}")
+        last = stored[-1].entry.position if stored else head
+        _check_density(reader, after, last, head)
+        # Up to here native bytes were removed, and stand with some entries all the same.
+        (raw_removed,) = reader.execute("SELECT max(raw) FROM extent").fetchone()
         for entry, raw, _, _ in stored:
             if len(entry.uid) != 16 or (entry.event is None) is (entry.problem is None):
                 raise UnreadableRow(f"the entry at position {entry.position} is not whole")
             # Those of a later entry of an event stand with its first one.
-            if raw is None and find_position(reader, entry.uid) in (None, entry.position):
+            first = find_position(reader, entry.uid) if raw is None else None
+            if raw is None and (first is None or (first == entry.position and first > raw_removed)):
                 raise UnreadableRow(f"the native bytes of the entry at position {entry.position} are missing")
-        _check_identities(reader, after, positions[-1])
-        return positions[-1]
+        _check_identities(reader, after, last)
+        return last
     finally:
         reader.execute("ROLLBACK")
+
+
+def _check_density(reader: Reader, after: int, last: int, head: int) -> None:
+    """Of each block of positions that ends in the stretch, as many entries are missing as were removed."""
+    ends = [block * BLOCK + BLOCK - 1 for block in range((after + 1) // BLOCK, (last + 1) // BLOCK)]
+    if last == head:
+        ends.append(head)
+    for end in ends:
+        first = max(end // BLOCK * BLOCK, 1)
+        left = "SELECT count(*) FROM entry WHERE position BETWEEN ? AND ?"
+        removed = "SELECT coalesce(sum(entries), 0) FROM gap WHERE block = ?"
+        there = (
+            reader.execute(left, (first, end)).fetchone()[0] + reader.execute(removed, (end // BLOCK,)).fetchone()[0]
+        )
+        if there != end + 1 - first:
+            raise UnreadableRow(f"entries are missing between positions {first} and {end}")
 
 
 def _check_identities(reader: Reader, after: int, until: int) -> None:

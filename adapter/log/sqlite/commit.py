@@ -20,9 +20,14 @@ from adapter.log.sqlite.messages import (
     Claimed,
     Committed,
     Done,
+    Forget,
+    Forgotten,
+    Gone,
     Keep,
     Receipts,
     Refused,
+    Remove,
+    RemoveRaw,
     Revise,
     Revised,
     Settle,
@@ -33,6 +38,7 @@ from adapter.log.sqlite.messages import (
 from adapter.log.sqlite.notes import keep_note, take_claim
 from adapter.log.sqlite.packing import Packed
 from adapter.log.sqlite.progress import begin, settle
+from adapter.log.sqlite.removing import Remover
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
 
 
@@ -56,6 +62,7 @@ class Committer:
             self.dictionary: bytes = row[0]
             self._compression = Compression(self.dictionary)
             self._appender = Appender(connection, self._compression)
+            self._remover = Remover(connection, self._compression)
         except READ_ERRORS as error:
             raise store_error(path, error) from error
 
@@ -133,6 +140,12 @@ class Committer:
                 keep_note(self._connection, note)
             case TakeClaim(name):
                 return Claimed(take_claim(self._connection, name))
+            case Remove(removal):
+                return Gone(self._remover.remove(removal))
+            case RemoveRaw(after, until):
+                return Gone(self._remover.remove_raw(after, until))
+            case Forget(until, seconds):
+                return Forgotten(self._remover.forget(until, seconds))
             case TryWrite():
                 # Rewrites the first page with what it has: as durable as any other write, and needs no table.
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")

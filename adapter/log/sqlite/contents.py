@@ -52,7 +52,12 @@ class TransactionContents:
             if self.packed is None:
                 return self.new[position - self._head - 1].raw
             return self.packed.raw(self._compression, self.places[position - self._head - 1])
-        return self._piece(_RAW_RUN, position)
+        raw = self._piece(_RAW_RUN, position)
+        # Of a removed entry an empty place may be left in its run.
+        return raw if raw or self._is_left(position) else None
+
+    def _is_left(self, position: int) -> bool:
+        return self._connection.execute("SELECT 1 FROM entry WHERE position = ?", (position,)).fetchone() is not None
 
     def _piece(self, run: str, position: int) -> bytes | None:
         found = self._connection.execute(run, (position,)).fetchone()

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import orjson
 
 from adapter.log.protocol import READ_SIZE, Note, Stored
-from adapter.log.sqlite.reading import FITTING, READ, Reader, find_position, make_entries
+from adapter.log.sqlite.reading import EXTENT, FITTING, READ, Reader, find_position, make_entries
 
-#: Parameters: after, until. Of a stretch: bytes of its events; its runs of native bytes, each with first position,
+#: Parameters: after, until. Of a stretch: its runs of native bytes, each with first position,
 #: lengths, media, and how long its frame is; and where the later entries of its events stand, if there are any.
 _OUTLINE = """
-SELECT (SELECT sum(size) FROM entry WHERE position > ?1 AND position <= ?2),
-(SELECT json_group_array(json_array(position, json(lengths), media, length(content))) FROM raw
+SELECT (SELECT json_group_array(json_array(position, json(lengths), media, length(content))) FROM raw
   WHERE position >= coalesce((SELECT max(position) FROM raw WHERE position <= ?1 + 1), 0) AND position <= ?2),
 (SELECT json_group_object(first, latest) FROM (
   SELECT first, max(position) AS latest FROM revision WHERE first > ?1 AND first <= ?2 GROUP BY first
@@ -36,14 +35,16 @@ class _Run(NamedTuple):
 
 def read_stored(reader: Reader, after: int, *, until: int, limit: int) -> list[Stored]:
     """Entries with what they were made of, as `adapter.log.protocol.Log.read_stored`."""
-    last = min(until, after + limit)
-    size, outline, later = reader.execute(_OUTLINE, (after, last)).fetchone()
+    first, last, size = reader.execute(EXTENT, (after, until, limit)).fetchone()
+    if first is None:
+        return []
+    after = first - 1
+    outline, later = reader.execute(_OUTLINE, (after, last)).fetchone()
     runs = [_Run(*run) for run in orjson.loads(outline)]
     if sum([sum(run.lengths) for run in runs]) > READ_SIZE:
         last = _fitting(runs, after, last)
-    if (size or 0) > READ_SIZE:
-        (fitting,) = reader.execute(FITTING, (after, last, limit, READ_SIZE)).fetchone()
-        last = after + fitting
+    if size > READ_SIZE:
+        (last,) = reader.execute(FITTING, (after, last, limit, READ_SIZE)).fetchone()
     runs = [run for run in runs if run.position <= last]
     ends = (runs[0].position, runs[-1].position) if runs else (0, 0)
     *row, frames = reader.execute(_READ_BOTH, (after, last, limit, *ends)).fetchone()

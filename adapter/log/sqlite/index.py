@@ -17,8 +17,12 @@ from adapter.log.identity import Known
 _FIND = """
 SELECT json_group_array(json_array(asked.key, position, hex(uid), taken, equal))
 FROM json_each(?1) AS asked
-CROSS JOIN identity ON identity.key = substr(?2, 16 * asked.key + 1, 16)
-JOIN entry USING (position)
+CROSS JOIN (
+  SELECT key, position, taken, equal, coalesce(
+    (SELECT uid FROM entry WHERE entry.position = identity.position),
+    (SELECT uid FROM removed WHERE removed.position = identity.position)
+  ) AS uid FROM identity
+) AS found ON found.key = substr(?2, 16 * asked.key + 1, 16) AND uid IS NOT NULL
 """
 # A key's numbers are nearly always 0 and 0, 0 and 1, or 1 and 1. Then they travel with its position in one integer
 # (their sum in its last two bits), which costs half of an array of three.

@@ -30,12 +30,16 @@ from adapter.log.protocol import (
     Quarantine,
     ReaderState,
     Receipt,
+    Removal,
+    Removed,
     Revision,
     Settlement,
+    Share,
     Stored,
+    Usage,
 )
 from adapter.log.sqlite.arrivals import count_arrivals
-from adapter.log.sqlite.asking import ask_held, ask_next_due, ask_progress
+from adapter.log.sqlite.asking import ask_dead_removed, ask_held, ask_next_due, ask_progress
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.history import find_latest, read_note, read_stored
@@ -45,9 +49,14 @@ from adapter.log.sqlite.messages import (
     Begin,
     Begun,
     Claimed,
+    Forget,
+    Forgotten,
+    Gone,
     Keep,
     Options,
     Receipts,
+    Remove,
+    RemoveRaw,
     Revise,
     Revised,
     Settle,
@@ -64,7 +73,9 @@ from adapter.log.sqlite.reading import (
     read_entries,
     read_raw,
 )
+from adapter.log.sqlite.removing import count_removed
 from adapter.log.sqlite.schema import READ_ERRORS, reading_uri, store_error
+from adapter.log.sqlite.usage import count_shares, read_usage
 from adapter.log.sqlite.writing import Writing, open_writing
 from adapter.model import Entry
 
@@ -177,6 +188,30 @@ class SqliteLog:
     async def position_at(self, received_at: int) -> int:
         return await self._read(find_position_at, received_at)
 
+    async def removed(self, after: int, until: int) -> int:
+        return await self._read(count_removed, after, min(until, self.head))
+
+    async def remove(self, removal: Removal) -> Removed:
+        answer = await self._writing.call(Remove(removal))
+        assert type(answer) is Gone
+        return answer.removed
+
+    async def remove_raw(self, after: int, until: int) -> Removed:
+        answer = await self._writing.call(RemoveRaw(after, until))
+        assert type(answer) is Gone
+        return answer.removed
+
+    async def forget(self, until: int, seconds: int) -> bool:
+        answer = await self._writing.call(Forget(until, seconds))
+        assert type(answer) is Forgotten
+        return answer.more
+
+    async def shares(self, after: int, until: int) -> list[Share]:
+        return await self._ask(asyncio.to_thread(count_shares, self._path, after, min(until, self.head)))
+
+    async def usage(self) -> Usage:
+        return await self._read(read_usage, self.head)
+
     async def wait(self, after: int, timeout: float | None = None) -> int:
         return await self._writing.wait(after, timeout)
 
@@ -215,6 +250,9 @@ class SqliteLog:
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._ask(ask_held(self._progress, reader, due_at=due_at, limit=limit))
+
+    async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
+        return await self._ask(ask_dead_removed(self._progress, reader, limit=limit))
 
     async def next_due(self, reader: str) -> int | None:
         return await self._ask(ask_next_due(self._progress, reader))

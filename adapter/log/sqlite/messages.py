@@ -25,7 +25,7 @@ from adapter.errors import (
     StoreUnanswered,
     StoreUnavailable,
 )
-from adapter.log.protocol import NewEntry, Note, ReaderState, Receipt, Revision, Settlement
+from adapter.log.protocol import NewEntry, Note, ReaderState, Receipt, Removal, Removed, Revision, Settlement
 from adapter.log.sqlite.files import Identity
 
 #: Longest message, bytes.
@@ -106,12 +106,32 @@ class TakeClaim(msgspec.Struct, array_like=True, tag=True):
     name: str
 
 
+class Remove(msgspec.Struct, array_like=True, tag=True):
+    """Take one step of removing events; answered with `Gone`."""
+
+    removal: Removal
+
+
+class RemoveRaw(msgspec.Struct, array_like=True, tag=True):
+    """Take one step of removing native bytes; answered with `Gone`."""
+
+    after: int
+    until: int
+
+
+class Forget(msgspec.Struct, array_like=True, tag=True):
+    """Take one step of forgetting what removed events were known by; answered with `Forgotten`."""
+
+    until: int
+    seconds: int
+
+
 class TryWrite(msgspec.Struct, array_like=True, tag=True):
     """Write something durably that changes nothing; answered with `Done`."""
 
 
 #: What a transaction is made of.
-Work = Append | Revise | Settle | Begin | Keep | TakeClaim | TryWrite
+Work = Append | Revise | Settle | Begin | Keep | TakeClaim | Remove | RemoveRaw | Forget | TryWrite
 #: What the service says.
 Told = Work | Part | AppendParts | DropParts
 
@@ -166,6 +186,18 @@ class Claimed(msgspec.Struct, array_like=True, tag=True):
     token: int
 
 
+class Gone(msgspec.Struct, array_like=True, tag=True):
+    """What the step came to."""
+
+    removed: Removed
+
+
+class Forgotten(msgspec.Struct, array_like=True, tag=True):
+    """Whether there may be more."""
+
+    more: bool
+
+
 class Done(msgspec.Struct, array_like=True, tag=True):
     """It is on disk."""
 
@@ -198,7 +230,7 @@ _ERRORS = {
     )
 }
 
-Answer = Receipts | Revised | Begun | Claimed | Done | Refused
+Answer = Receipts | Revised | Begun | Claimed | Gone | Forgotten | Done | Refused
 
 
 class Committed(msgspec.Struct, array_like=True):

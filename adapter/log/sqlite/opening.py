@@ -11,6 +11,7 @@ from adapter.log.protocol import EventRow, Events, Store
 from adapter.log.sqlite.history import find_before
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.log.sqlite.reading import Reader, each_event, open_reader
+from adapter.log.sqlite.removing import count_removed, find_left, find_uid
 
 #: Page cache of a process that reads events from one end to the other, KiB.
 _CACHE = 256
@@ -36,6 +37,15 @@ class _Events:
 
     def before(self, uid: bytes, position: int) -> int | None:
         return find_before(self._reader, uid, position)
+
+    def removed(self, after: int, until: int) -> int:
+        return count_removed(self._reader, after, until)
+
+    def left(self, after: int, until: int) -> list[int]:
+        return find_left(self._reader, after, until)
+
+    def uid(self, position: int) -> bytes | None:
+        return find_uid(self._reader, position)
 
 
 @contextmanager

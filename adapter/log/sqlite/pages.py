@@ -33,6 +33,10 @@ _TABLES = {
     "B": "dictionary",
     "NT": "source",
     "NTIITIII": "reader",
+    "NTIITIIII": "reader",
+    "NB": "removed",
+    "NI": "gap",
+    "II": "extent",
 }
 _WITHOUT_ROWID = {"BIII": "identity", "IIIiT": "held", "TT": "note", "TTI": "note"}
 

@@ -14,10 +14,14 @@ from adapter.log.sqlite.notes import check_token
 PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NOT NULL),
-  (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NULL)
+  (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NULL),
+  removed, (SELECT min(position) FROM held WHERE reader = reader.id AND due_at IS NOT NULL)
 FROM reader WHERE name = ?
 """
 
+_BEGIN = """
+INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped) VALUES (?, ?, 1, ?, 0, 0, 0)
+"""
 _HOLD = """
 INSERT INTO held (reader, position, tries, due_at, answer)
 SELECT reader.id, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM reader, json_each(?2) WHERE name = ?1
@@ -46,10 +50,11 @@ def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str,
     known = read_progress(connection, reader)
     if known is None:
         row = (reader, cursor, filter)
-        connection.execute("INSERT INTO reader VALUES (NULL, ?, ?, 1, ?, 0, 0, 0)", row)
+        connection.execute(_BEGIN, row)
     elif known.filter != filter:
         connection.execute(
-            "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0 WHERE name = ?",
+            "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0, removed = 0"
+            " WHERE name = ?",
             (filter, known.held + known.dead, reader),
         )
     else:

@@ -37,25 +37,28 @@ SELECT json_group_array(json_array(position, json(lengths), length(content))) AS
   CAST(group_concat(content, '') AS BLOB) AS frames FROM event
 """
 
-#: Parameters: after, until, limit.
+#: Parameters: after, until, limit. Up to ``until`` there are no more entries than that, or else too many runs are read.
 READ = f"""
 SELECT * FROM ({_ENTRIES}
   FROM (SELECT * FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3) AS entry
   JOIN source ON source.id = entry.source
 ), ({_RUNS}
-  WHERE position >= (SELECT max(position) FROM event WHERE position <= ?1 + 1) AND position <= min(?2, ?1 + ?3)
+  WHERE position >= coalesce((SELECT max(position) FROM event WHERE position <= ?1 + 1), 0) AND position <= ?2
 )
 """
 
-#: How many bytes of events `READ` would give with these parameters.
-SIZE = (
-    "SELECT sum(size) FROM (SELECT size FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3)"
-)
+#: Where the entries stand that `READ` would give with these parameters: the first and the last of them (null: there are
+#: none), and how many bytes of events they are.
+EXTENT = """
+SELECT min(position), max(position), coalesce(sum(size), 0)
+FROM (SELECT position, size FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3)
+"""
 
-#: How many entries it may give for them to stay below a fourth parameter; it costs more than to ask for their sum.
+#: The last one that it may give for them to stay below a fourth parameter; it costs more than to ask for their sum.
 FITTING = """
-SELECT count(*) FROM (
-  SELECT sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - size AS before
+SELECT max(position) FROM (
+  SELECT position, sum(coalesce(size, 0)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - coalesce(size, 0)
+    AS before
   FROM entry WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3
 ) WHERE before < ?4
 """
@@ -88,7 +91,7 @@ SELECT position, uid, revision, received_at, size FROM entry WHERE position > ? 
 """
 _STRETCH_RUNS = """
 SELECT position, lengths, content FROM event
-WHERE position >= (SELECT max(position) FROM event WHERE position <= ?) AND position <= ? ORDER BY position
+WHERE position >= coalesce((SELECT max(position) FROM event WHERE position <= ?), 0) AND position <= ? ORDER BY position
 """
 
 
@@ -160,12 +163,12 @@ def open_reader(path: Path, *, cache: int = 2048) -> Iterator[Reader]:
 def read_entries(reader: Reader, after: int, *, until: int | None = None, limit: int = 1000) -> list[Entry]:
     """Entries with ``after < position <= until`` (``None``: to the end), ascending, at most ``limit`` of them and
     about 8 MiB of events; empty only when there are none."""
-    stretch = (after, until if until is not None else 2**62, limit)
-    (size,) = reader.execute(SIZE, stretch).fetchone()
-    if (size or 0) > READ_SIZE:
-        (fitting,) = reader.execute(FITTING, (*stretch, READ_SIZE)).fetchone()
-        stretch = (*stretch[:2], fitting)
-    return make_entries(reader.compression, reader.execute(READ, stretch).fetchone())
+    first, last, size = reader.execute(EXTENT, (after, until if until is not None else 2**62, limit)).fetchone()
+    if first is None:
+        return []
+    if size > READ_SIZE:
+        (last,) = reader.execute(FITTING, (after, last, limit, READ_SIZE)).fetchone()
+    return make_entries(reader.compression, reader.execute(READ, (first - 1, last, limit)).fetchone())
 
 
 def each_event(reader: Reader, after: int, until: int) -> Iterator[EventRow]:
@@ -174,23 +177,26 @@ def each_event(reader: Reader, after: int, until: int) -> Iterator[EventRow]:
     room = READ_SIZE
     make = EventRow._make
     while after < until and room > 0:
-        rows = reader.execute(_STRETCH_ROWS, (after, min(until, after + _STRETCH))).fetchall()
+        rows = reader.execute(f"{_STRETCH_ROWS} LIMIT {_STRETCH}", (after, until)).fetchall()
         if not rows:
             return
-        last = rows[-1][0]
         left = iter(rows)
-        for first, lengths, content in reader.execute(_STRETCH_RUNS, (after + 1, last)):
-            events = reader.compression.decompress_one(content)
-            before, places = 0, orjson.loads(lengths)
-            if first <= after:
-                before = sum(places[: after + 1 - first])
-                places = places[after + 1 - first :]
-            for length, (position, uid, revision, received_at, size) in zip(places, left, strict=False):
-                end = before + length
-                yield make((position, uid, revision, received_at, None if size is None else events[before:end]))
-                before = end
+        row = next(left)
+        last = rows[-1][0]
+        for first, lengths, content in reader.execute(_STRETCH_RUNS, (row[0], last)):
+            events, before = reader.compression.decompress_one(content), 0
+            for place, length in enumerate(orjson.loads(lengths), first):
+                if place == row[0]:
+                    position, uid, revision, received_at, size = row
+                    event = None if size is None else events[before : before + length]
+                    yield make((position, uid, revision, received_at, event))
+                    row = next(left, _NO_ROW)
+                before += length
         room -= sum([size or 0 for *_, size in rows])
         after = last
+
+
+_NO_ROW = (0, b"", 0, 0, None)
 
 
 def fetch_entries(reader: Reader, positions: Sequence[int], *, size: int = READ_SIZE) -> list[Entry]:
@@ -224,17 +230,25 @@ def find_position_at(reader: Reader, received_at: int) -> int:
     (first,) = reader.execute(following, (start, received_at)).fetchone() or (None,)
     if first is not None:
         return int(first) - 1
+    return find_head(reader)
+
+
+def find_head(reader: sqlite3.Connection) -> int:
+    """Position of the last entry, removed or not."""
     (last,) = reader.execute("SELECT coalesce(max(position), 0) FROM entry").fetchone()
-    return int(last)
+    (removed,) = reader.execute("SELECT coalesce(max(last), 0) FROM extent").fetchone()
+    return max(int(last), int(removed))
 
 
 def read_raw(reader: Reader, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
     """What the provider sent for the event of this entry as `adapter.log.protocol.Log.raw`."""
+    (uid,) = reader.execute("SELECT uid FROM entry WHERE position = ?", (position,)).fetchone() or (None,)
+    if uid is None:
+        return None
     found = _raw_at(reader, position, size)
     if found is not None:
         return found
-    (uid,) = reader.execute("SELECT uid FROM entry WHERE position = ?", (position,)).fetchone() or (None,)
-    first = None if uid is None else find_position(reader, uid)
+    first = find_position(reader, uid)
     # That of a later entry stands with the first one.
     return None if first is None or first == position else _raw_at(reader, first, size)
 

@@ -2,7 +2,7 @@
 
 So feeds, sinks and stored cursors go on where they were. An entry whose event is lost is quarantined with its native
 bytes, from which the event can be made again. One of which nothing is left becomes a quarantined entry that says so;
-its keys are forgotten, so that the event is stored when it is sent again.
+its keys are forgotten, so that the event is stored when it is sent again. What was removed stays removed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from adapter.log.sqlite.checking import check_stretch
 from adapter.log.sqlite.files import dictionary_path
 from adapter.log.sqlite.pages import Pages, Row
 from adapter.log.sqlite.reading import open_reader
+from adapter.log.sqlite.removing import BLOCK
 from adapter.log.sqlite.schema import connect_writing
 from adapter.log.sqlite.storing import store_contents, store_entries
 from adapter.model import is_former_key
@@ -124,7 +125,12 @@ class _Found:
                 self._places.setdefault(table, []).append((rowid, number))
         for places in self._places.values():
             places.sort()
-        self.head = max(self._last("entry"), self._last("event"), self._last("raw"))
+        #: The last position that was removed, and up to which native bytes were; how many entries of each block were.
+        self.removed, self.raw_removed = 0, 0
+        for row in self.rows("extent"):
+            self.removed, self.raw_removed = (int(value or 0) for value in row.values)
+        self.gaps = {row.rowid: int(row.values[1] or 0) for row in self.rows("gap")}
+        self.head = max(self._last("entry"), self._last("event"), self._last("raw"), self.removed)
 
     def rows(self, table: str) -> Iterator[Row]:
         """The rows of a table, each rowid once, ascending (in any order where there are none)."""
@@ -182,6 +188,9 @@ class _Writing:
         #: Source and arrival of the entry before; the latest arrival, and up to where arrivals are noted.
         self._source, self._received_at = 1, 0
         self._latest, self._noted = 0, 0
+        #: Entries that were removed: those whose uid is there, and how many of a block may be missing for this.
+        self._gone = _Ordered(found.rows("removed"))
+        self._gaps = dict(found.gaps)
         #: Whether there are keys of a log of an older version.
         self._has_former = False
 
@@ -200,38 +209,43 @@ class _Writing:
         self._write_sources()
         self._write_keys()
         self._write_readers()
+        extent = (self._found.removed, self._found.raw_removed)
+        self._connection.execute("UPDATE extent SET last = ?, raw = ?", extent)
         self._connection.execute("COMMIT")
         return self._report
 
     def _write_stretch(self, positions: range, rows: _Ordered, events: _Runs, raws: _Runs) -> None:
-        entries: list[_Entry] = []
+        entries: list[tuple[int, _Entry]] = []
         seen: set[bytes] = set()
         for position in positions:
-            entry = self._entry(position, rows.at(position), events.at(position), raws.at(position), seen)
+            row, event, raw = rows.at(position), events.at(position), raws.at(position)
+            if row is None and event is None and not (raw and raw[0]) and self._was_removed(position):
+                continue
+            entry = self._entry(position, row, event, raw, seen)
             seen.add(entry.uid)
-            entries.append(entry)
+            entries.append((position, entry))
             self._source, self._received_at = entry.source, entry.received_at
             self._latest = max(self._latest, entry.received_at)
             if position - self._noted >= ARRIVAL_STEP:
                 note = (self._latest, position)
                 self._connection.execute("INSERT OR IGNORE INTO arrival (latest, position) VALUES (?, ?)", note)
                 self._noted = position
-        store_entries(
-            self._connection,
-            positions[0],
-            b"".join([entry.uid for entry in entries]),
-            [(*entry[1:7], None if entry.event is None else len(entry.event)) for entry in entries],
-        )
-        at = positions[0]
-        for is_later, some in groupby(entries, lambda entry: entry.raw is None):
-            here = list(some)
+        # Neighbours without a hole between them, which all have native bytes of their own or none.
+        for (_, is_later), some in groupby(enumerate(entries), lambda one: (one[1][0] - one[0], one[1][1].raw is None)):
+            numbered = [one for _, one in some]
+            at, here = numbered[0][0], [entry for _, entry in numbered]
+            store_entries(
+                self._connection,
+                at,
+                b"".join([entry.uid for entry in here]),
+                [(*entry[1:7], None if entry.event is None else len(entry.event)) for entry in here],
+            )
             contents = [entry.event or b"" for entry in here]
             native = ([], []) if is_later else ([entry.raw or b"" for entry in here], [entry.media for entry in here])
             store_contents(self._connection, self._compression, at, contents, *native)
-            at += len(here)
         self._connection.executemany(
             "INSERT INTO identity (key, position, taken, equal) VALUES (?, ?, 0, 0) ON CONFLICT (key) DO NOTHING",
-            [(entry.uid, position) for position, entry in zip(positions, entries, strict=True)],
+            [(entry.uid, position) for position, entry in entries],
         )
         self._connection.execute(
             "INSERT INTO revision (first, position) SELECT identity.position, entry.position FROM entry"
@@ -239,6 +253,21 @@ class _Writing:
             " WHERE entry.position BETWEEN ? AND ? AND identity.position < entry.position",
             (positions[0], positions[-1]),
         )
+
+    def _was_removed(self, position: int) -> bool:
+        """Whether the entry that is missing there was removed; then that is written."""
+        known, left = self._gone.at(position), self._gaps.get(position // BLOCK, 0)
+        if known is None and left <= 0:
+            return False
+        self._gaps[position // BLOCK] = left - 1
+        run = self._connection.execute
+        if known is not None:
+            run("INSERT INTO removed (position, uid) VALUES (?, ?)", (position, known.values[1]))
+        run(
+            "INSERT INTO gap (block, entries) VALUES (?, 1) ON CONFLICT (block) DO UPDATE SET entries = entries + 1",
+            (position // BLOCK,),
+        )
+        return True
 
     def _entry(
         self, position: int, row: Row | None, event: bytes | None, raw: tuple[bytes, str] | None, seen: set[bytes]
@@ -248,7 +277,7 @@ class _Writing:
             made = self._from_event(event)
             if made is not None:
                 self._report.rows_made += 1
-                return self._with_raw(made, raw, seen)
+                return self._with_raw(made, raw, seen, position)
         if row is None:
             if raw is not None and raw[0]:
                 # Whose it was, and when it came, stands nowhere any more: as its neighbour.
@@ -263,20 +292,24 @@ class _Writing:
         if source not in self._sources and event is not None:
             self._name(int(source or 0), event)
         if size is None:
-            return self._with_raw(entry._replace(event=None), raw, seen)
+            return self._with_raw(entry._replace(event=None), raw, seen, position)
         if event is not None and len(event) == size:
-            return self._with_raw(entry, raw, seen)
+            return self._with_raw(entry, raw, seen, position)
         if self._is_later(entry.uid, seen):
             # The event stands as it was read before.
             self._report.note_lost(position)
             return self._lost(LOST)
         self._report.events_lost += 1
-        return self._with_raw(entry._replace(type=None, event=None, problem=EVENT_LOST), raw, seen, count=False)
+        return self._with_raw(
+            entry._replace(type=None, event=None, problem=EVENT_LOST), raw, seen, position, count=False
+        )
 
     def _with_raw(
-        self, entry: _Entry, raw: tuple[bytes, str] | None, seen: set[bytes], *, count: bool = True
+        self, entry: _Entry, raw: tuple[bytes, str] | None, seen: set[bytes], position: int, *, count: bool = True
     ) -> _Entry:
         if self._is_later(entry.uid, seen):
+            return entry._replace(raw=None)
+        if raw is None and position <= self._found.raw_removed:
             return entry._replace(raw=None)
         if raw is None:
             self._report.raws_lost += count
@@ -343,6 +376,7 @@ class _Writing:
         self._connection.executemany(
             "INSERT INTO identity (key, position, taken, equal) SELECT ?1, ?2, ?3, ?4"
             " WHERE EXISTS (SELECT 1 FROM entry WHERE position = ?2 AND problem IS NOT ?5)"
+            " OR EXISTS (SELECT 1 FROM removed WHERE position = ?2)"
             " ON CONFLICT (key) DO UPDATE SET taken = max(taken, excluded.taken), equal = max(equal, excluded.equal)",
             ((*key, LOST) for key in self._keys_noted()),
         )
@@ -386,8 +420,9 @@ class _Writing:
                 continue
             known.add(row.rowid)
             self._report.readers.append(str(name))
-            values = (row.rowid, name, min(int(cursor or 0), self._found.head), *rest)
-            self._connection.execute("INSERT OR IGNORE INTO reader VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+            # Before version 4 nothing was removed.
+            values = (row.rowid, name, min(int(cursor or 0), self._found.head), *rest, 0)[:9]
+            self._connection.execute("INSERT OR IGNORE INTO reader VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         held = [row.values for row in self._found.rows("held") if row.values[0] in known]
         self._connection.executemany("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", held)
         # Of version 3 and older they have no version of their own.

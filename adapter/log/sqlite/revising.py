@@ -41,7 +41,7 @@ class Standing(NamedTuple):
 
 def find_standing(connection: sqlite3.Connection, revisions: Sequence[Revision]) -> list[Standing] | None:
     """How the events stand that these revisions speak of, in order; ``None`` if one of the revisions was not made for
-    the latest entry of its event.
+    the latest entry of its event, or that was removed since.
 
     Raises:
         StoreError: one of the positions has no entry.
@@ -49,6 +49,10 @@ def find_standing(connection: sqlite3.Connection, revisions: Sequence[Revision])
     (rows,) = connection.execute(_FIND, (orjson.dumps([one.first for one in revisions]).decode(),)).fetchone()
     found = [Standing(*row) for row in orjson.loads(rows)]
     if len(found) != len(revisions):
+        last = "SELECT max(last, (SELECT coalesce(max(position), 0) FROM entry)) FROM extent"
+        (head,) = connection.execute(last).fetchone()
+        if all(0 < one.first <= head for one in revisions):
+            return None
         raise StoreError("a revision speaks of an entry that is not in the log")
     timely = all(one.latest == standing.position for one, standing in zip(revisions, found, strict=True))
     return found if timely and len({one.first for one in revisions}) == len(revisions) else None

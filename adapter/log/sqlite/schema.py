@@ -8,6 +8,8 @@ that is part of the log, since nothing is readable without it. ``identity`` is t
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
 found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
 
+``removed``, ``gap`` and ``extent`` say what retention has taken away (`removing.py`).
+
 ``revision`` says of events that were read again where their later entries stand, and ``quarantined`` finds what has no
 event, without costing the others anything. ``note`` has texts that parts of the service keep for themselves, and
 ``claim`` the tokens of those who do what only one may do.
@@ -45,6 +47,17 @@ CREATE TABLE former (until INTEGER NOT NULL);
 _TABLES_4 = """
 -- How often something was claimed. A claim itself lasts as long as the log is open.
 CREATE TABLE claim (name TEXT PRIMARY KEY, token INTEGER NOT NULL) WITHOUT ROWID;
+
+-- The uids of entries that were removed, as long as they are known by their identities.
+CREATE TABLE removed (position INTEGER PRIMARY KEY, uid BLOB NOT NULL);
+-- How many entries of a block of positions were removed.
+CREATE TABLE gap (block INTEGER PRIMARY KEY, entries INTEGER NOT NULL);
+-- One row: the last position that was removed, and up to which position native bytes were.
+CREATE TABLE extent (last INTEGER NOT NULL, raw INTEGER NOT NULL);
+INSERT INTO extent VALUES (0, 0);
+CREATE INDEX revision_position ON revision (position);
+-- Entries that were removed before the cursor came to them, in this epoch.
+ALTER TABLE reader ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
 """
 
 # Keys that were on their way into identity get there, the later ones last.
@@ -195,6 +208,8 @@ def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sq
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            # What is removed is gone from the file, not only out of reach.
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
             if _is_empty(connection):
                 _run(connection, TABLES)

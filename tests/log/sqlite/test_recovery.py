@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from adapter.errors import StoreError
-from adapter.log.protocol import Held, NewEntry, Note, Receipt, Revision, Settlement, Stored
+from adapter.log.protocol import Held, NewEntry, Note, Receipt, Removal, Revision, Settlement, Stored
 from adapter.log.sqlite.log import SqliteLog, open_sqlite_log
 from adapter.log.sqlite.recovery import EVENT_LOST, LOST, Report, recover
 from adapter.model import uid_text
@@ -236,3 +236,28 @@ async def test_a_log_is_not_written_over(tmp_path: Path, damaged: Path) -> None:
     (tmp_path / "new.sqlite").touch()
     with pytest.raises(StoreError, match="is there already"):
         recover(damaged, tmp_path / "new.sqlite")
+
+
+async def test_what_was_removed_stays_removed_and_is_not_told_as_lost(tmp_path: Path) -> None:
+    path, new = tmp_path / "log.sqlite", tmp_path / "new.sqlite"
+    entries = [entry(number) for number in range(5000)]
+    async with open_sqlite_log(path, dictionary=DICTIONARY) as log:
+        for start in range(0, 5000, 500):
+            await log.append(entries[start : start + 500])
+        await log.begin("sink:soc", 0, "f")
+        groups = [(["access.LOGIN"], 3000)]
+        for until, some in ((3000, groups), (5000, [(["none"], 0)])):
+            after = 0
+            while after < until:
+                after = (await log.remove(Removal(after, until, some, 0, log.head))).reached
+        await log.remove_raw(0, 3500)
+        before = await log.read(0)
+        removed = await log.removed(0, 5000)
+    report = await asyncio.to_thread(recover, path, new)
+    assert (report.entries, report.entries_lost, report.events_lost, report.raws_lost) == (5000, 0, 0, 0)
+    async with open_sqlite_log(new) as log:
+        assert (log.head, await log.read(0), await log.removed(0, 5000)) == (5000, before, removed)
+        assert await log.append([entries[0]]) == [Receipt(entries[0].uid, None)]
+        progress = await log.progress("sink:soc")
+        assert progress is not None
+        assert progress.removed == removed

@@ -1,0 +1,64 @@
+"""Retention and the disk, as a service shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter.log.protocol import Removal
+from adapter.log.sqlite.log import open_sqlite_log
+from tests.opened import login, opened
+
+
+async def test_little_room_is_a_warning_and_an_event_and_events_are_taken(tmp_path: Path) -> None:
+    async with opened(tmp_path, store={"low_disk": "100%", "full_disk": "0%"}) as service:
+        status, ready = await service.get("/readyz")
+        assert status == 200
+        assert any("store.low_disk is 100%" in warning for warning in ready["warnings"])
+        await service.post([login(1)])
+        _, page = await service.get("/events", type="system.*")
+        (event,) = page["events"]
+        assert (event["type"], event["source"]["name"]) == ("system.DISK-LOW", "adapter")
+        async with service.session.get("/metrics") as response:
+            told = await response.text()
+        assert 'idp_adapter_disk_room{room="low"} 1.0' in told
+
+
+async def test_before_the_disk_is_full_posts_are_refused_and_readers_are_not(tmp_path: Path) -> None:
+    async with opened(tmp_path, store={"full_disk": "100%"}) as service:
+        async with service.session.post("/ingest/keycloak", json=login(1)) as response:
+            problem = await response.json()
+            assert (response.status, response.headers["Retry-After"]) == (503, "60")
+            assert problem["title"] == "Disk nearly full"
+        async with service.session.get("/readyz") as response:
+            assert response.status == 503
+        status, _ = await service.get("/quarantine")
+        assert status == 200
+
+
+async def test_who_does_not_prove_itself_is_not_told_of_the_disk(tmp_path: Path) -> None:
+    async with opened(tmp_path, store={"full_disk": "100%"}) as service:
+        headers = {"Authorization": "Bearer wrong"}
+        async with service.session.post("/ingest/keycloak", json=login(1), headers=headers) as response:
+            assert response.status == 401
+
+
+async def test_a_page_says_how_many_entries_behind_its_cursor_were_removed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as service:
+        await service.post([login(number) for number in range(1, 21)])
+        _, first = await service.get("/events", order="log", limit="2")
+        assert "removed" not in first
+    async with open_sqlite_log(tmp_path / "log.sqlite") as log:
+        after = 0
+        while after < 15:
+            after = (await log.remove(Removal(after, 15, (), 15, log.head))).reached
+    async with opened(tmp_path, store={"keep": "10y"}) as service:
+        _, page = await service.get("/events", order="log", limit="3", cursor=first["next"])
+        found, removed = len(page["events"]), page["removed"]
+        cursor = ""
+        while page["next"] != cursor:
+            cursor = page["next"]
+            _, page = await service.get("/events", order="log", limit="3", cursor=cursor)
+            found, removed = found + len(page["events"]), removed + page.get("removed", 0)
+        assert (found, removed) == (5, 13)
+        _, preview = await service.get("/retention/preview")
+        assert (preview["entries"], preview["stored"], preview["first"]) == (0, 5, 16)
