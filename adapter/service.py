@@ -35,11 +35,12 @@ from adapter.api.metrics import (
     Metrics,
     read_commits,
     read_counts,
+    read_disk,
     read_log,
     read_mappings,
     read_renormalization,
+    read_retention,
     read_sinks,
-    read_store,
 )
 from adapter.api.operation import BodyReading
 from adapter.api.quarantine import QuarantinePages
@@ -54,7 +55,7 @@ from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
 from adapter.log.opening import file_of, file_url, open_store
-from adapter.log.protocol import Claim, Notes, Store
+from adapter.log.protocol import Claim, Notes, RetainingStore, Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
@@ -142,15 +143,18 @@ async def open_service(
 
         disk = Disk(folder if log_file is None else log_file.parent, settings.store.low_disk, settings.store.full_disk)
         await stack.enter_async_context(open_disk(disk, log))
-        retaining = Retaining(
-            log,
-            Policy.of(settings.store),
-            [reader_name(one.name) for one in settings.sinks],
-            lambda: tables.catalogue,
-            others_size=search.size,
-            prune=search.prune,
-        )
-        if sinks and retaining.removes:
+        policy = Policy.of(settings.store)
+        retaining: Retaining | None = None
+        if isinstance(log, RetainingStore):
+            readers = [reader_name(one.name) for one in settings.sinks]
+            retaining = Retaining(
+                log, policy, readers, lambda: tables.catalogue, others_size=search.size, prune=search.prune
+            )
+        elif policy.removes:
+            raise ConfigError(
+                "store: keep, keep_types and keep_raw are for a log in a file; from PostgreSQL nothing is removed yet"
+            )
+        if sinks and retaining is not None and retaining.removes:
             retention = open_ownership(log, RETENTION, owner, lambda claim: open_retention(retaining))
             await stack.enter_async_context(retention)
 
@@ -176,7 +180,8 @@ async def open_service(
         readings = [
             lambda: read_counts(counts),
             lambda: read_log(log, search),
-            lambda: read_store(retaining, disk),
+            lambda: read_disk(disk),
+            *([partial(read_retention, retaining.counts)] if retaining is not None else ()),
             lambda: read_commits(log.commits),
             lambda: read_sinks(deliveries),
             lambda: read_mappings(tables),
@@ -195,7 +200,7 @@ async def open_service(
             *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
-            *RetentionPages(retaining).operations(),
+            *(RetentionPages(retaining).operations() if retaining is not None else ()),
             *Health(log, lambda: [*_warnings(tables, neighbours), *disk.warnings], lambda: disk.refusal).operations(),
             *Metrics(readings).operations(),
         ]

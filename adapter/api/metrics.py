@@ -22,7 +22,7 @@ from adapter.problem import SECURITY_HEADERS
 from adapter.renormalization.job import State as JobState
 from adapter.renormalization.renormalizing import Renormalization
 from adapter.retention.disk import Disk, Room
-from adapter.retention.retaining import Retaining
+from adapter.retention.retaining import RetentionCounts
 from adapter.search.search import Search
 from adapter.settings import Permission
 from adapter.tables.in_use import Tables
@@ -103,9 +103,8 @@ def read_log(log: Store, search: Search) -> Iterator[Metric]:
     )
 
 
-def read_store(retaining: Retaining, disk: Disk) -> Iterator[Metric]:
-    """What was removed, and how much room is left."""
-    counts = retaining.counts
+def read_retention(counts: RetentionCounts) -> Iterator[Metric]:
+    """What was removed, and what is left."""
     yield CounterMetricFamily(
         "idp_adapter_retention_removed", "Entries that were removed from the log", value=counts.entries
     )
@@ -123,6 +122,10 @@ def read_store(retaining: Retaining, disk: Disk) -> Iterator[Metric]:
             "Bytes of the log's files that are free for new entries",
             value=counts.usage.free,
         )
+
+
+def read_disk(disk: Disk) -> Iterator[Metric]:
+    """How much room is left."""
     yield GaugeMetricFamily("idp_adapter_disk_free_bytes", "Bytes that are left on the disk", value=disk.free)
     room = GaugeMetricFamily("idp_adapter_disk_room", "1 for how much room there is", labels=["room"])
     for one in Room:

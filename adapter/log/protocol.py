@@ -2,7 +2,8 @@
 progress (`Progress`), keep a text (`Notes`), be the only one who does something (`Claims`), remove what is old
 (`Retention`).
 
-An engine implements all of them (`Store`). ``tests/log/conformance.py`` defines what it must do; every engine runs it.
+An engine implements all of them but the last one (`Store`), and some that one, too (`RetainingStore`).
+``tests/log/conformance.py`` defines what it must do; every engine runs it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from adapter.counts import Commits
 from adapter.model import Entry
@@ -519,9 +520,14 @@ class Events(Protocol):
         """The uid of an entry, also of one that was removed, as long as it is known; otherwise ``None``."""
 
 
-class Store(Log, Summaries, Retention, Progress, Notes, Claims, Condition, Protocol):
-    """All that an engine does. Opened by `adapter.log.opening.open_store`."""
+class Store(Log, Summaries, Progress, Notes, Claims, Condition, Protocol):
+    """What every engine does. Opened by `adapter.log.opening.open_store`."""
 
     @property
     def commits(self) -> Commits:
         """How the commits went, for metrics."""
+
+
+@runtime_checkable
+class RetainingStore(Store, Retention, Protocol):
+    """An engine that removes what is old, too."""

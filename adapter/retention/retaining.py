@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from adapter.errors import NoteChanged, StoreError
-from adapter.log.protocol import Note, Removal, Share, Store, Usage
+from adapter.log.protocol import Note, Removal, RetainingStore, Share, Usage
 from adapter.log.removal import Limits
 from adapter.mapping.catalogue import Catalogue
 from adapter.retention.policy import PATIENCE, Policy, all_names
@@ -73,7 +73,7 @@ class Retaining:
 
     def __init__(
         self,
-        log: Store,
+        log: RetainingStore,
         policy: Policy,
         readers: Sequence[str],
         catalogue: Callable[[], Catalogue],

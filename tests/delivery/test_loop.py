@@ -13,7 +13,7 @@ from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
 from adapter.errors import ClaimLost, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import Memory, open_memory_log
-from adapter.log.protocol import Held, Removal, Revision, Settlement, Store
+from adapter.log.protocol import Held, Removal, RetainingStore, Revision, Settlement, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Batch, Later, Never, Promise, Stop
 from tests.delivery.parts import (
@@ -733,13 +733,13 @@ async def test_a_delivery_whose_claim_is_lost_ends_and_the_next_one_sends_what_w
 # What was removed from the log
 
 
-async def remove(log: Store, last: int) -> None:
+async def remove(log: RetainingStore, last: int) -> None:
     after = 0
     while after < last:
         after = (await log.remove(Removal(after, last, (), last, log.head))).reached
 
 
-async def test_what_was_removed_before_the_sink_had_it_counts_as_skipped(log: Store) -> None:
+async def test_what_was_removed_before_the_sink_had_it_counts_as_skipped(log: RetainingStore) -> None:
     await append(log, 10)
     async with delivering(log, Told(lambda _: DOWN)):
         pass
@@ -753,7 +753,7 @@ async def test_what_was_removed_before_the_sink_had_it_counts_as_skipped(log: St
         assert (counts.matched, counts.delivered, counts.skipped) == (20, 5, 15)
 
 
-async def test_a_sink_that_reads_goes_on_behind_what_is_removed(log: Store) -> None:
+async def test_a_sink_that_reads_goes_on_behind_what_is_removed(log: RetainingStore) -> None:
     sink = Told()
     async with delivering(log, sink) as delivery:
         await append(log, 5)
@@ -765,7 +765,7 @@ async def test_a_sink_that_reads_goes_on_behind_what_is_removed(log: Store) -> N
         assert delivery.snapshot().counts.skipped == 0
 
 
-async def test_a_sink_that_begins_late_has_skipped_nothing(log: Store) -> None:
+async def test_a_sink_that_begins_late_has_skipped_nothing(log: RetainingStore) -> None:
     await append(log, 10)
     await remove(log, 6)
     sink = Told()
@@ -775,7 +775,7 @@ async def test_a_sink_that_begins_late_has_skipped_nothing(log: Store) -> None:
         assert delivery.snapshot().counts.skipped == 0
 
 
-async def test_a_log_of_which_nothing_is_left_is_read_to_its_end(log: Store) -> None:
+async def test_a_log_of_which_nothing_is_left_is_read_to_its_end(log: RetainingStore) -> None:
     await append(log, 10)
     await remove(log, 10)
     sink = Told()
@@ -786,7 +786,7 @@ async def test_a_log_of_which_nothing_is_left_is_read_to_its_end(log: Store) -> 
         assert sink.delivered == [11]
 
 
-async def test_what_a_sink_gave_up_on_is_skipped_when_it_is_removed(log: Store) -> None:
+async def test_what_a_sink_gave_up_on_is_skipped_when_it_is_removed(log: RetainingStore) -> None:
     await append(log, 4)
     async with delivering(log, Told(lambda entry: Never("400") if entry.position == 2 else DELIVERED)) as delivery:
         await caught_up(delivery)

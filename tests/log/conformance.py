@@ -26,6 +26,7 @@ from adapter.log.protocol import (
     Receipt,
     Removal,
     Removed,
+    RetainingStore,
     Revision,
     Settlement,
     Share,
@@ -43,6 +44,13 @@ class Place(Protocol):
     def open(self, *, claim_seconds: float = 60.0) -> AbstractAsyncContextManager[Store]:
         """The log that lies here; a new one at first. Claims last so long, if they end at all. To be opened twice at
         once only in `SharedLogConformance`."""
+
+
+class RetainingPlace(Protocol):
+    """Where one log lies that removes what is old."""
+
+    def open(self) -> AbstractAsyncContextManager[RetainingStore]:
+        """As `Place.open`."""
 
 
 async def read_all(log: Log, *, limit: int = 1000) -> list[Entry]:
@@ -658,224 +666,6 @@ class LogConformance:
                 assert entry.event is not None
                 assert orjson.loads(entry.event)["uid"] == uid_text(entry.uid)
 
-    # Removing
-
-    async def test_what_is_removed_is_passed_over_and_its_positions_are_not_given_again(self, place: Place) -> None:
-        async with place.open() as log:
-            entries = [new_entry(f"{number}") for number in range(100)]
-            await log.append(entries)
-            await remove(log, until=40)
-            assert [entry.position for entry in await log.read(0)] == list(range(41, 101))
-            assert [entry.position for entry in await log.read(20, limit=3)] == [41, 42, 43]
-            assert [one.entry.position for one in await log.read_stored(0, limit=3)] == [41, 42, 43]
-            assert await log.read(20, until=40) == []
-            assert await log.read_stored(20, until=40) == []
-            assert [entry.position for entry in await log.fetch([39, 40, 41])] == [41]
-            assert await log.raw(40) is None
-            assert await log.raw(41) == (entries[40].raw, "application/json")
-            assert await log.latest(strong_key("39")) is None
-            assert await log.latest(strong_key("40")) == 41
-            assert await log.append([new_entry("later")]) == [Receipt(strong_key("later"), 101)]
-
-    async def test_how_many_were_removed_is_told_of_any_stretch(self, place: Place) -> None:
-        async with place.open() as log:
-            kinds = ["access.LOGIN" if number % 3 else "access.LOGOUT" for number in range(5000)]
-            for start in range(0, 5000, 1000):
-                await log.append([new_entry(type=kind) for kind in kinds[start : start + 1000]])
-            await remove(log, until=4500, groups=[(["access.LOGOUT"], 4500)], others=1000)
-            gone = [p for p in range(1, 5001) if p <= 1000 or (p <= 4500 and kinds[p - 1] == "access.LOGOUT")]
-            for after, until in [
-                (0, 5000),
-                (0, 9),
-                (999, 1001),
-                (1023, 1024),
-                (1000, 4000),
-                (2047, 4096),
-                (4400, 9999),
-            ]:
-                expected = sum(1 for position in gone if after < position <= until)
-                assert await log.removed(after, until) == expected
-            assert await log.removed(7, 7) == 0
-
-    async def test_the_end_of_the_log_stays_where_it_was_when_all_is_removed(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry("a"), new_entry("b"), quarantined_entry()])
-            await remove(log, until=3)
-            assert (log.head, await log.read(0)) == (3, [])
-            assert await log.usage() == Usage(4, 0, (await log.usage()).size, (await log.usage()).free)
-        async with place.open() as log:
-            assert log.head == 3
-            assert await log.position_at(2**42) == 3
-            assert await log.append([new_entry("a"), new_entry("c")]) == [
-                Receipt(strong_key("a"), None),
-                Receipt(strong_key("c"), 4),
-            ]
-
-    async def test_a_copy_of_what_was_removed_is_a_duplicate_until_it_is_forgotten(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append(
-                [new_entry("a", "wa"), new_entry(None, "wb", session="s"), quarantined_entry(), new_entry("c")]
-            )
-            await remove(log, until=3)
-            copies = [
-                new_entry("a"),
-                new_entry("other", "wa"),
-                new_entry(None, "wb", session="s"),
-                new_entry("late", "wb"),
-            ]
-            known = [strong_key("a"), strong_key("other"), weak_key("wb"), weak_key("wb")]
-            receipts = [(await log.append([copy]))[0] for copy in copies]
-            assert [receipt.uid for receipt in receipts] == known
-            assert [receipt.position for receipt in receipts] == [None, 5, None, None]
-            while await log.forget(3, SECONDS):
-                pass
-            assert await log.append([new_entry("a"), new_entry("c")]) == [
-                Receipt(strong_key("a"), 6),
-                Receipt(strong_key("c"), None),
-            ]
-
-    async def test_what_is_left_is_not_forgotten(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry("a"), new_entry("b", type="admin.USER-CREATE")])
-            await remove(log, until=2, groups=[(["admin.*"], 0)], others=2)
-            while await log.forget(2, SECONDS):
-                pass
-            assert await log.append([new_entry("b"), new_entry("a")]) == [
-                Receipt(strong_key("b"), None),
-                Receipt(strong_key("a"), 3),
-            ]
-
-    async def test_the_first_group_of_types_that_fits_decides(self, place: Place) -> None:
-        async with place.open() as log:
-            types = ["access.LOGIN", "access.LOGIN_ERROR", "admin.USER-CREATE", "access.LOGOUT_ERROR", "x"]
-            await log.append([*(new_entry(type=type) for type in types), quarantined_entry()])
-            groups: list[Group] = [(["access.LOGOUT*", "x"], 0), (["access.*_ERROR"], 6)]
-            await remove(log, until=6, groups=groups, others=0)
-            assert [entry.position for entry in await log.read(0)] == [1, 3, 4, 5, 6]
-            await remove(log, until=6, groups=groups, others=6)
-            assert [entry.type for entry in await log.read(0)] == ["access.LOGOUT_ERROR", "x"]
-
-    async def test_what_stays_is_whole_whatever_is_removed_around_it(self, place: Place) -> None:
-        rng = random.Random(7)
-        async with place.open() as log:
-            entries = [
-                new_entry(f"{number}", type=rng.choice("abc"), raw=rng.randbytes(rng.randrange(400)), media=media)
-                for number in range(700)
-                for media in [rng.choice(["application/json"] * 9 + ["text/plain"])]
-            ]
-            entries += [quarantined_entry(raw=b"") for _ in range(40)]
-            rng.shuffle(entries)
-            for start in range(0, len(entries), 70):
-                await log.append(entries[start : start + 70])
-            left = dict(enumerate(entries, 1))
-            for until, type, limit in [(300, "a", 300), (200, "b", 100), (740, "c", 500), (740, "a", 740)]:
-                await remove(log, until=until, groups=[([type], limit)], others=0)
-                left = {p: one for p, one in left.items() if not (p <= min(until, limit) and one.type == type)}
-                for limit in (1000, 7):
-                    read = await read_all(log, limit=limit)
-                    assert [(one.position, one.uid, one.event) for one in read] == [
-                        (position, one.uid, one.event) for position, one in left.items()
-                    ]
-            stored = await log.read_stored(0)
-            assert [(one.raw, one.media) for one in stored] == [(one.raw, one.media) for one in left.values()]
-            asked = rng.sample(range(1, 741), 300)
-            assert [one.event for one in await log.fetch(asked)] == [left[p].event for p in asked if p in left]
-            for position in asked[:50]:
-                there = left.get(position)
-                assert await log.raw(position) == (None if there is None else (there.raw, there.media))
-
-    async def test_an_event_goes_with_all_its_entries_by_its_type_as_it_is_now(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry("a"), new_entry("b"), quarantined_entry(), new_entry("c")])
-            later = [Revision(p, p, "LOGIN", type, b"{}") for p, type in [(1, "x.KEPT"), (2, "x.GONE"), (3, "x.GONE")]]
-            assert await log.revise(later) == [5, 6, 7]
-            groups: list[Group] = [(["x.GONE"], 7), (["x.KEPT", "access.LOGIN"], 0)]
-            await remove(log, until=7, groups=groups, others=0)
-            assert [entry.position for entry in await log.read(0)] == [1, 4, 5]
-            assert await log.revise([revision(2, 6)]) is None
-            assert (await log.quarantine()).entries == 0
-
-    async def test_an_event_stays_while_a_later_entry_of_it_is_wanted(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry("a"), new_entry("b"), new_entry("c")])
-            assert await log.revise([revision(2, 2)]) == [4]
-            removal = Removal(0, 3, (), 3, had=3)
-            assert await log.remove(removal) == Removed(1, 1)
-            assert await log.remove(removal._replace(after=1)) == Removed(1, 0)
-            assert await log.remove(removal._replace(after=1, had=4)) == Removed(3, 3)
-
-    async def test_what_the_provider_sent_is_removed_alone(self, place: Place) -> None:
-        async with place.open() as log:
-            entries = [new_entry(f"{number}") for number in range(100)]
-            for entry in entries:
-                await log.append([entry])
-            reached = 0
-            while reached < 60:
-                reached = (await log.remove_raw(reached, 60)).reached
-            assert [entry.event for entry in await log.read(0)] == [entry.event for entry in entries]
-            assert [await log.raw(position) for position in (1, 60)] == [None, None]
-            assert await log.raw(61) == (entries[60].raw, "application/json")
-            assert [one.raw for one in await log.read_stored(59, limit=2)] == [None, entries[60].raw]
-            assert await log.append([new_entry("0")]) == [Receipt(strong_key("0"), None)]
-
-    async def test_a_reader_is_told_what_was_removed_before_it_came_there(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry() for _ in range(10)])
-            await log.begin("before", 3, "f")
-            await log.begin("behind", 8, "f")
-            await remove(log, until=6)
-            assert [(await progress(log, name)).removed for name in ("before", "behind")] == [3, 0]
-            await log.begin("new", 0, "f")
-            await log.begin("before", 3, "g")
-            assert [(await progress(log, name)).removed for name in ("before", "new")] == [0, 0]
-
-    async def test_dead_rows_of_what_was_removed_are_told(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry() for _ in range(4)])
-            await log.begin("sink", 0, "f")
-            rows = [held(1, due_at=None), held(2), held(3, due_at=None), held(4, due_at=None)]
-            await log.settle(Settlement("sink", 1, 4, matched=4, hold=rows))
-            assert (await progress(log, "sink")).waiting == 2
-            assert await log.dead_removed("sink") == []
-            await remove(log, until=3)
-            assert await log.dead_removed("sink") == [1, 3]
-            assert await log.dead_removed("sink", limit=1) == [1]
-
-    async def test_what_is_left_is_counted_by_source_and_type(self, place: Place) -> None:
-        async with place.open() as log:
-            entries = [
-                new_entry(type="a"),
-                new_entry(type="b"),
-                new_entry(type="a", source="test"),
-                quarantined_entry(),
-            ]
-            await log.append([*entries, *entries])
-            await remove(log, until=2)
-            size = len(entries[1].event or b"")
-            shares = {(one.source, one.type): one for one in await log.shares(0, 6)}
-            assert {key: one.entries for key, one in shares.items()} == {
-                ("prod", "a"): 1,
-                ("prod", "b"): 1,
-                ("test", "a"): 1,
-                ("prod", None): 1,
-            }
-            assert shares["prod", "b"] == Share("prod", "b", 1, size)
-            usage = await log.usage()
-            assert (usage.first, usage.entries) == (3, 6)
-            assert usage.size > 0
-            assert sum(one.entries for one in await log.arrivals()) == 6
-
-    async def test_appends_go_on_while_entries_are_removed(self, place: Place) -> None:
-        async with place.open() as log:
-            await log.append([new_entry(f"{number}") for number in range(500)])
-
-            async def append() -> None:
-                for number in range(500, 600):
-                    await log.append([new_entry(f"{number}")])
-
-            await asyncio.gather(append(), remove(log, until=450))
-            assert [entry.position for entry in await read_all(log)] == list(range(451, 601))
-
     # Readers' progress
 
     async def test_a_reader_never_seen_has_no_progress(self, place: Place) -> None:
@@ -1100,7 +890,7 @@ Group = tuple[Sequence[str], int]
 
 
 async def remove(
-    log: Store, *, until: int, groups: Sequence[Group] = (), others: int | None = None, after: int = 0
+    log: RetainingStore, *, until: int, groups: Sequence[Group] = (), others: int | None = None, after: int = 0
 ) -> None:
     """Remove events of a stretch, step by step."""
     while after < until:
@@ -1205,3 +995,225 @@ class SharedLogConformance(LogConformance):
                 await asyncio.sleep(0.1)
                 assert await one.claim("sink", "a") == claim
                 assert await other.claim("sink", "b") is None
+
+
+class RetentionConformance:
+    """What a log must do, too, that removes what is old."""
+
+    async def test_what_is_removed_is_passed_over_and_its_positions_are_not_given_again(
+        self, place: RetainingPlace
+    ) -> None:
+        async with place.open() as log:
+            entries = [new_entry(f"{number}") for number in range(100)]
+            await log.append(entries)
+            await remove(log, until=40)
+            assert [entry.position for entry in await log.read(0)] == list(range(41, 101))
+            assert [entry.position for entry in await log.read(20, limit=3)] == [41, 42, 43]
+            assert [one.entry.position for one in await log.read_stored(0, limit=3)] == [41, 42, 43]
+            assert await log.read(20, until=40) == []
+            assert await log.read_stored(20, until=40) == []
+            assert [entry.position for entry in await log.fetch([39, 40, 41])] == [41]
+            assert await log.raw(40) is None
+            assert await log.raw(41) == (entries[40].raw, "application/json")
+            assert await log.latest(strong_key("39")) is None
+            assert await log.latest(strong_key("40")) == 41
+            assert await log.append([new_entry("later")]) == [Receipt(strong_key("later"), 101)]
+
+    async def test_how_many_were_removed_is_told_of_any_stretch(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            kinds = ["access.LOGIN" if number % 3 else "access.LOGOUT" for number in range(5000)]
+            for start in range(0, 5000, 1000):
+                await log.append([new_entry(type=kind) for kind in kinds[start : start + 1000]])
+            await remove(log, until=4500, groups=[(["access.LOGOUT"], 4500)], others=1000)
+            gone = [p for p in range(1, 5001) if p <= 1000 or (p <= 4500 and kinds[p - 1] == "access.LOGOUT")]
+            for after, until in [
+                (0, 5000),
+                (0, 9),
+                (999, 1001),
+                (1023, 1024),
+                (1000, 4000),
+                (2047, 4096),
+                (4400, 9999),
+            ]:
+                expected = sum(1 for position in gone if after < position <= until)
+                assert await log.removed(after, until) == expected
+            assert await log.removed(7, 7) == 0
+
+    async def test_the_end_of_the_log_stays_where_it_was_when_all_is_removed(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry("b"), quarantined_entry()])
+            await remove(log, until=3)
+            assert (log.head, await log.read(0)) == (3, [])
+            assert await log.usage() == Usage(4, 0, (await log.usage()).size, (await log.usage()).free)
+        async with place.open() as log:
+            assert log.head == 3
+            assert await log.position_at(2**42) == 3
+            assert await log.append([new_entry("a"), new_entry("c")]) == [
+                Receipt(strong_key("a"), None),
+                Receipt(strong_key("c"), 4),
+            ]
+
+    async def test_a_copy_of_what_was_removed_is_a_duplicate_until_it_is_forgotten(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append(
+                [new_entry("a", "wa"), new_entry(None, "wb", session="s"), quarantined_entry(), new_entry("c")]
+            )
+            await remove(log, until=3)
+            copies = [
+                new_entry("a"),
+                new_entry("other", "wa"),
+                new_entry(None, "wb", session="s"),
+                new_entry("late", "wb"),
+            ]
+            known = [strong_key("a"), strong_key("other"), weak_key("wb"), weak_key("wb")]
+            receipts = [(await log.append([copy]))[0] for copy in copies]
+            assert [receipt.uid for receipt in receipts] == known
+            assert [receipt.position for receipt in receipts] == [None, 5, None, None]
+            while await log.forget(3, SECONDS):
+                pass
+            assert await log.append([new_entry("a"), new_entry("c")]) == [
+                Receipt(strong_key("a"), 6),
+                Receipt(strong_key("c"), None),
+            ]
+
+    async def test_what_is_left_is_not_forgotten(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry("b", type="admin.USER-CREATE")])
+            await remove(log, until=2, groups=[(["admin.*"], 0)], others=2)
+            while await log.forget(2, SECONDS):
+                pass
+            assert await log.append([new_entry("b"), new_entry("a")]) == [
+                Receipt(strong_key("b"), None),
+                Receipt(strong_key("a"), 3),
+            ]
+
+    async def test_the_first_group_of_types_that_fits_decides(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            types = ["access.LOGIN", "access.LOGIN_ERROR", "admin.USER-CREATE", "access.LOGOUT_ERROR", "x"]
+            await log.append([*(new_entry(type=type) for type in types), quarantined_entry()])
+            groups: list[Group] = [(["access.LOGOUT*", "x"], 0), (["access.*_ERROR"], 6)]
+            await remove(log, until=6, groups=groups, others=0)
+            assert [entry.position for entry in await log.read(0)] == [1, 3, 4, 5, 6]
+            await remove(log, until=6, groups=groups, others=6)
+            assert [entry.type for entry in await log.read(0)] == ["access.LOGOUT_ERROR", "x"]
+
+    async def test_what_stays_is_whole_whatever_is_removed_around_it(self, place: RetainingPlace) -> None:
+        rng = random.Random(7)
+        async with place.open() as log:
+            entries = [
+                new_entry(f"{number}", type=rng.choice("abc"), raw=rng.randbytes(rng.randrange(400)), media=media)
+                for number in range(700)
+                for media in [rng.choice(["application/json"] * 9 + ["text/plain"])]
+            ]
+            entries += [quarantined_entry(raw=b"") for _ in range(40)]
+            rng.shuffle(entries)
+            for start in range(0, len(entries), 70):
+                await log.append(entries[start : start + 70])
+            left = dict(enumerate(entries, 1))
+            for until, type, limit in [(300, "a", 300), (200, "b", 100), (740, "c", 500), (740, "a", 740)]:
+                await remove(log, until=until, groups=[([type], limit)], others=0)
+                left = {p: one for p, one in left.items() if not (p <= min(until, limit) and one.type == type)}
+                for limit in (1000, 7):
+                    read = await read_all(log, limit=limit)
+                    assert [(one.position, one.uid, one.event) for one in read] == [
+                        (position, one.uid, one.event) for position, one in left.items()
+                    ]
+            stored = await log.read_stored(0)
+            assert [(one.raw, one.media) for one in stored] == [(one.raw, one.media) for one in left.values()]
+            asked = rng.sample(range(1, 741), 300)
+            assert [one.event for one in await log.fetch(asked)] == [left[p].event for p in asked if p in left]
+            for position in asked[:50]:
+                there = left.get(position)
+                assert await log.raw(position) == (None if there is None else (there.raw, there.media))
+
+    async def test_an_event_goes_with_all_its_entries_by_its_type_as_it_is_now(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry("b"), quarantined_entry(), new_entry("c")])
+            later = [Revision(p, p, "LOGIN", type, b"{}") for p, type in [(1, "x.KEPT"), (2, "x.GONE"), (3, "x.GONE")]]
+            assert await log.revise(later) == [5, 6, 7]
+            groups: list[Group] = [(["x.GONE"], 7), (["x.KEPT", "access.LOGIN"], 0)]
+            await remove(log, until=7, groups=groups, others=0)
+            assert [entry.position for entry in await log.read(0)] == [1, 4, 5]
+            assert await log.revise([revision(2, 6)]) is None
+            assert (await log.quarantine()).entries == 0
+
+    async def test_an_event_stays_while_a_later_entry_of_it_is_wanted(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("a"), new_entry("b"), new_entry("c")])
+            assert await log.revise([revision(2, 2)]) == [4]
+            removal = Removal(0, 3, (), 3, had=3)
+            assert await log.remove(removal) == Removed(1, 1)
+            assert await log.remove(removal._replace(after=1)) == Removed(1, 0)
+            assert await log.remove(removal._replace(after=1, had=4)) == Removed(3, 3)
+
+    async def test_what_the_provider_sent_is_removed_alone(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            entries = [new_entry(f"{number}") for number in range(100)]
+            for entry in entries:
+                await log.append([entry])
+            reached = 0
+            while reached < 60:
+                reached = (await log.remove_raw(reached, 60)).reached
+            assert [entry.event for entry in await log.read(0)] == [entry.event for entry in entries]
+            assert [await log.raw(position) for position in (1, 60)] == [None, None]
+            assert await log.raw(61) == (entries[60].raw, "application/json")
+            assert [one.raw for one in await log.read_stored(59, limit=2)] == [None, entries[60].raw]
+            assert await log.append([new_entry("0")]) == [Receipt(strong_key("0"), None)]
+
+    async def test_a_reader_is_told_what_was_removed_before_it_came_there(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(10)])
+            await log.begin("before", 3, "f")
+            await log.begin("behind", 8, "f")
+            await remove(log, until=6)
+            assert [(await progress(log, name)).removed for name in ("before", "behind")] == [3, 0]
+            await log.begin("new", 0, "f")
+            await log.begin("before", 3, "g")
+            assert [(await progress(log, name)).removed for name in ("before", "new")] == [0, 0]
+
+    async def test_dead_rows_of_what_was_removed_are_told(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(4)])
+            await log.begin("sink", 0, "f")
+            rows = [held(1, due_at=None), held(2), held(3, due_at=None), held(4, due_at=None)]
+            await log.settle(Settlement("sink", 1, 4, matched=4, hold=rows))
+            assert (await progress(log, "sink")).waiting == 2
+            assert await log.dead_removed("sink") == []
+            await remove(log, until=3)
+            assert await log.dead_removed("sink") == [1, 3]
+            assert await log.dead_removed("sink", limit=1) == [1]
+
+    async def test_what_is_left_is_counted_by_source_and_type(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            entries = [
+                new_entry(type="a"),
+                new_entry(type="b"),
+                new_entry(type="a", source="test"),
+                quarantined_entry(),
+            ]
+            await log.append([*entries, *entries])
+            await remove(log, until=2)
+            size = len(entries[1].event or b"")
+            shares = {(one.source, one.type): one for one in await log.shares(0, 6)}
+            assert {key: one.entries for key, one in shares.items()} == {
+                ("prod", "a"): 1,
+                ("prod", "b"): 1,
+                ("test", "a"): 1,
+                ("prod", None): 1,
+            }
+            assert shares["prod", "b"] == Share("prod", "b", 1, size)
+            usage = await log.usage()
+            assert (usage.first, usage.entries) == (3, 6)
+            assert usage.size > 0
+            assert sum(one.entries for one in await log.arrivals()) == 6
+
+    async def test_appends_go_on_while_entries_are_removed(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(f"{number}") for number in range(500)])
+
+            async def append() -> None:
+                for number in range(500, 600):
+                    await log.append([new_entry(f"{number}")])
+
+            await asyncio.gather(append(), remove(log, until=450))
+            assert [entry.position for entry in await read_all(log)] == list(range(451, 601))

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from adapter.log.memory import Memory, MemoryLog, open_memory_log
-from tests.log.conformance import SharedLogConformance
+from tests.log.conformance import RetentionConformance, SharedLogConformance
 
 
 class MemoryPlace:
@@ -23,5 +23,5 @@ def place() -> MemoryPlace:
     return MemoryPlace()
 
 
-class TestMemoryLog(SharedLogConformance):
+class TestMemoryLog(SharedLogConformance, RetentionConformance):
     pass

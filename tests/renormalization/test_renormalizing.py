@@ -14,7 +14,7 @@ import pytest
 from adapter.counts import Counts
 from adapter.errors import RequestError, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import open_memory_log
-from adapter.log.protocol import Note, Removal, Revision, Store
+from adapter.log.protocol import Note, Removal, RetainingStore, Revision
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.table import Table, load_table
 from adapter.model import Entry
@@ -44,7 +44,7 @@ AT = 1_700_000_000_000
 class Bench:
     """A log, a source, and a table that can be fixed."""
 
-    def __init__(self, folder: Path, log: Store) -> None:
+    def __init__(self, folder: Path, log: RetainingStore) -> None:
         self.log = log
         self.folder = folder
         self.tables: dict[str, Table] = {}
@@ -69,7 +69,7 @@ class Bench:
         *,
         go_on: bool = True,
         sources: Mapping[str, Source] | None = None,
-        log: Store | None = None,
+        log: RetainingStore | None = None,
         owner: str = "service",
     ) -> AbstractAsyncContextManager[Renormalization]:
         sources = {"prod": self.source} if sources is None else sources
@@ -459,7 +459,7 @@ async def test_whoever_asks_alike_goes_on_with_what_waits_and_another_may_cancel
 class Overtaking:
     """A log in which somebody else is faster once, and whose disk is full once."""
 
-    def __init__(self, log: Store) -> None:
+    def __init__(self, log: RetainingStore) -> None:
         self._log = log
         self.todo: list[str] = ["full", "overtake"]
 
@@ -531,7 +531,7 @@ async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> 
 class Lingering(Overtaking):
     """A log that has kept how a job ended, and has not said so yet."""
 
-    def __init__(self, log: Store) -> None:
+    def __init__(self, log: RetainingStore) -> None:
         super().__init__(log)
         self.kept, self.answers = asyncio.Event(), asyncio.Event()
 

@@ -9,7 +9,7 @@ import pytest
 
 from adapter.errors import ConfigError
 from adapter.log.memory import Memory, MemoryLog, open_memory_log
-from adapter.log.protocol import Held, Receipt, Revision, Settlement, Store
+from adapter.log.protocol import Held, Receipt, RetainingStore, Revision, Settlement
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
 from adapter.retention.policy import Policy, all_names
 from adapter.retention.retaining import Retaining
@@ -28,7 +28,7 @@ async def log() -> AsyncIterator[MemoryLog]:
         yield log
 
 
-async def append(log: Store, *types: str) -> None:
+async def append(log: RetainingStore, *types: str) -> None:
     """One entry a day, of these types."""
     for type in types:
         day = log.head
@@ -36,7 +36,7 @@ async def append(log: Store, *types: str) -> None:
         await log.append([entry])
 
 
-def retaining(log: Store, day: float, *sinks: str, larger: int = 0, **settings: Any) -> Retaining:
+def retaining(log: RetainingStore, day: float, *sinks: str, larger: int = 0, **settings: Any) -> Retaining:
     """Retention at the end of a day, counted from 0; the search is so many times ``larger`` than the log."""
 
     async def others_size() -> int:
@@ -57,7 +57,7 @@ def retaining(log: Store, day: float, *sinks: str, larger: int = 0, **settings: 
     )
 
 
-async def left(log: Store) -> list[int]:
+async def left(log: RetainingStore) -> list[int]:
     return [entry.position for entry in await log.read(0)]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from adapter.filter import Filter
 from adapter.log.opening import file_url, open_events
-from adapter.log.protocol import NewEntry, Removal, Store
+from adapter.log.protocol import NewEntry, Removal, RetainingStore
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.cursor import BEGINNING, newest
 from adapter.search.filler import check_origin, fill
@@ -27,7 +27,7 @@ PART = 64
 
 
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[Store]:
+async def log(tmp_path: Path) -> AsyncIterator[RetainingStore]:
     async with open_sqlite_log(tmp_path / "log.sqlite", dictionary=b"") as log:
         yield log
 
@@ -39,7 +39,7 @@ def search(tmp_path: Path) -> Path:
     return path
 
 
-async def append(log: Store, count: int, *types: str) -> None:
+async def append(log: RetainingStore, count: int, *types: str) -> None:
     """Logins, of these types in turn, each of a person of its own."""
     entries = []
     for number in range(log.head + 1, log.head + count + 1):
@@ -65,7 +65,7 @@ async def append(log: Store, count: int, *types: str) -> None:
     await log.append(entries)
 
 
-async def remove(log: Store, until: int, types: Sequence[str] = (), others: int | None = None) -> None:
+async def remove(log: RetainingStore, until: int, types: Sequence[str] = (), others: int | None = None) -> None:
     after = 0
     while after < until:
         groups = [(types, until)] if types else []
@@ -105,7 +105,9 @@ def rows(search: Path, question: str) -> list[Any]:
         connection.close()
 
 
-async def test_a_part_of_which_nothing_is_left_goes_with_its_tables(log: Store, search: Path, tmp_path: Path) -> None:
+async def test_a_part_of_which_nothing_is_left_goes_with_its_tables(
+    log: RetainingStore, search: Path, tmp_path: Path
+) -> None:
     await append(log, 300, "access.LOGIN")
     filled(search, tmp_path / "log.sqlite", 300)
     assert found(search, 300, user="u-70") == [70]
@@ -121,7 +123,7 @@ async def test_a_part_of_which_nothing_is_left_goes_with_its_tables(log: Store, 
 
 
 async def test_single_types_are_not_found_and_their_words_go_a_round_later(
-    log: Store, search: Path, tmp_path: Path
+    log: RetainingStore, search: Path, tmp_path: Path
 ) -> None:
     await append(log, 200, "access.LOGIN", "access.LOGOUT")
     filled(search, tmp_path / "log.sqlite", 200)
@@ -139,7 +141,7 @@ async def test_single_types_are_not_found_and_their_words_go_a_round_later(
     assert rows(search, "SELECT count(*) FROM words_1 WHERE words_1 MATCH 'name71'") == [0]
 
 
-async def test_the_search_goes_on_behind_what_was_removed(log: Store, search: Path, tmp_path: Path) -> None:
+async def test_the_search_goes_on_behind_what_was_removed(log: RetainingStore, search: Path, tmp_path: Path) -> None:
     await append(log, 100, "access.LOGIN")
     filled(search, tmp_path / "log.sqlite", 60)
     await remove(log, 100)
@@ -151,7 +153,7 @@ async def test_the_search_goes_on_behind_what_was_removed(log: Store, search: Pa
 
 
 async def test_a_search_of_another_log_is_known_although_the_entry_was_removed(
-    log: Store, search: Path, tmp_path: Path
+    log: RetainingStore, search: Path, tmp_path: Path
 ) -> None:
     await append(log, 10, "access.LOGIN")
     filled(search, tmp_path / "log.sqlite", 10)
@@ -166,7 +168,7 @@ async def test_a_search_of_another_log_is_known_although_the_entry_was_removed(
 
 
 async def test_a_part_of_which_what_is_quarantined_is_left_is_asked_for_words_no_more(
-    log: Store, search: Path, tmp_path: Path
+    log: RetainingStore, search: Path, tmp_path: Path
 ) -> None:
     await append(log, 60, "access.LOGIN")
     await log.append([quarantined_entry()])

@@ -162,6 +162,10 @@ class PostgresqlLog:
         found = await self._reading.ask(partial(find_position_at, received_at=received_at))
         return head if found is None else found
 
+    async def removed(self, after: int, until: int) -> int:
+        """Nothing is removed."""
+        return 0
+
     async def wait(self, after: int, timeout: float | None = None) -> int:
         return await self._watching.wait(after, timeout)
 
@@ -208,6 +212,10 @@ class PostgresqlLog:
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._reading.ask(partial(read_held, reader=reader, due_at=due_at, limit=limit))
+
+    async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
+        """Nothing is removed."""
+        return []
 
     async def next_due(self, reader: str) -> int | None:
         return await self._reading.ask(partial(read_next_due, reader=reader))

@@ -57,6 +57,18 @@ class _Events:
     def before(self, uid: bytes, position: int) -> int | None:
         return self._runner.run(self._sessions.ask(partial(find_before, uid=uid, position=position)))
 
+    def removed(self, after: int, until: int) -> int:
+        """Nothing is removed."""
+        return 0
+
+    def left(self, after: int, until: int) -> list[int]:
+        """Nothing is removed."""
+        return list(range(after + 1, until + 1))
+
+    def uid(self, position: int) -> bytes | None:
+        page = self._runner.run(self._page(position - 1, position))
+        return page[0].uid if page else None
+
 
 @contextmanager
 def open_events(url: str) -> Iterator[Events]:
