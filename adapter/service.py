@@ -141,7 +141,9 @@ async def open_service(
         delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
-        disk = Disk(folder if log_file is None else log_file.parent, settings.store.low_disk, settings.store.full_disk)
+        # Of a log that lies elsewhere no event is refused for the room on this disk, which has the search alone.
+        watched, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
+        disk = Disk(watched, settings.store.low_disk, full)
         await stack.enter_async_context(open_disk(disk, log))
         policy = Policy.of(settings.store)
         retaining: Retaining | None = None
