@@ -89,7 +89,7 @@ def fields() -> list[tuple[str, str]]:
 def _kinds_of(section: str) -> tuple[type[Section], dict[str, type[Section]]]:
     """The model of what every kind of sinks or sources has, and that of each kind."""
     general: type[Section] = SinkSettings if section == "sinks" else SourceSettings
-    found = sinks.kinds() if section == "sinks" else sources.kinds()
+    found = (sinks if section == "sinks" else sources).KINDS.names()
     return general, {kind: import_module(f"adapter.{section}.{kind}").Settings for kind in found}
 
 

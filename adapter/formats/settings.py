@@ -6,23 +6,20 @@ since the feed names a format and says no more) and ``make_format(settings)``; n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, WrapValidator
 
+import adapter.formats
 from adapter.formats.protocol import Format
+from adapter.kinds import Kinds
 from adapter.section import Section, read_kind
 
 #: What is written where nothing else is asked for.
 DEFAULT = "unified"
 
-#: Files of this folder that are no format.
-_NO_FORMAT = {"protocol", "settings", "text"}
+KINDS = Kinds(adapter.formats, "make_format", "format")
 
 
 class FormatSettings(Section):
@@ -33,9 +30,7 @@ class FormatSettings(Section):
 
 def format_names(fits: Callable[[Format], bool] = lambda _: True) -> list[str]:
     """Every format there is, or those that fit."""
-    files = {file.stem for file in Path(__file__).parent.glob("[a-z]*.py")}
-    names = sorted(files - _NO_FORMAT)
-    return [name for name in names if fits(make_format(read_format_settings(name)))]
+    return [name for name in KINDS.names() if fits(make_format(read_format_settings(name)))]
 
 
 def read_format_settings(value: Any) -> FormatSettings:
@@ -51,14 +46,16 @@ def read_format_settings(value: Any) -> FormatSettings:
         value = {"name": value}
     name = value.get("name") if isinstance(value, dict) else None
     if not isinstance(name, str):
-        raise ValueError(f"should be the name of a format, or a table with its name; there are: {_all()}")
-    model: type[FormatSettings] = _load(name).Settings
+        raise ValueError(
+            f"should be the name of a format, or a table with its name; there are: {', '.join(KINDS.names())}"
+        )
+    model: type[FormatSettings] = KINDS.load(name).Settings
     return read_kind(model, value)
 
 
 def make_format(settings: FormatSettings) -> Format:
     """The format that the settings describe."""
-    made: Format = _load(settings.name).make_format(settings)
+    made: Format = KINDS.load(settings.name).make_format(settings)
     return made
 
 
@@ -77,19 +74,3 @@ def fitting(fits: Callable[[Format], bool], need: str) -> Callable[[FormatSettin
 AnyFormat = Annotated[
     SerializeAsAny[FormatSettings], WrapValidator(lambda value, _default: read_format_settings(value))
 ]
-
-
-def _load(name: str) -> ModuleType:
-    """The file of one format.
-
-    Raises:
-        ValueError: there is no such format; the text names those there are.
-    """
-    is_name = re.fullmatch("[a-z][a-z0-9_]*", name) is not None and name not in _NO_FORMAT
-    if not is_name or not Path(__file__).with_name(f"{name}.py").is_file():
-        raise ValueError(f"no format is called {name!r}; there are: {_all()}")
-    return import_module(f"adapter.formats.{name}")
-
-
-def _all() -> str:
-    return ", ".join(format_names())

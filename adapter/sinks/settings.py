@@ -6,12 +6,8 @@ A kind is a file of this folder. It holds ``Settings`` (a `SinkSettings` with it
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,7 +20,9 @@ from pydantic import (
     WrapValidator,
 )
 
+import adapter.sinks
 from adapter.errors import ConfigError
+from adapter.kinds import Kinds
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.section import Section, read_kind
 from adapter.sinks.protocol import Sink
@@ -33,8 +31,7 @@ from adapter.sinks.protocol import Sink
 #: 10 tries within 75 h 35 min, the schedule that Standard Webhooks gives as its example.
 RETRY = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
-#: Files of this folder that are no kind of sink.
-_NO_KIND = {"protocol", "settings"}
+KINDS = Kinds(adapter.sinks, "open_sink", "kind of sink")
 
 
 def _listed(value: object) -> object:
@@ -68,23 +65,6 @@ class SinkSettings(Section):
     )
 
 
-def kinds() -> list[str]:
-    """Every kind of sink there is."""
-    files = {file.stem for file in Path(__file__).parent.glob("[a-z]*.py")}
-    return sorted(files - _NO_KIND)
-
-
-def _load(kind: str) -> ModuleType:
-    """The file of one kind.
-
-    Raises:
-        ValueError: there is no such kind; the text names those there are.
-    """
-    if not re.fullmatch("[a-z][a-z0-9_]*", kind) or kind not in kinds():
-        raise ValueError(f"no kind of sink is called {kind!r}; there are: {', '.join(kinds())}")
-    return import_module(f"adapter.sinks.{kind}")
-
-
 def read_sink_settings(values: Any) -> SinkSettings:
     """The settings of one sink, as the model of its kind.
 
@@ -96,8 +76,8 @@ def read_sink_settings(values: Any) -> SinkSettings:
         return values
     kind = values.get("kind") if isinstance(values, dict) else None
     if not isinstance(kind, str):
-        raise ValueError(f"a sink says its kind; there are: {', '.join(kinds())}")
-    model: type[SinkSettings] = _load(kind).Settings
+        raise ValueError(f"a sink says its kind; there are: {', '.join(KINDS.names())}")
+    model: type[SinkSettings] = KINDS.load(kind).Settings
     return read_kind(model, values)
 
 
@@ -114,7 +94,7 @@ async def open_sink(settings: SinkSettings, outgoing: OutgoingSettings) -> Async
     Raises:
         ConfigError: it cannot be opened as it is set; the text begins with its name.
     """
-    opened: AbstractAsyncContextManager[Sink] = _load(settings.kind).open_sink(settings, outgoing)
+    opened: AbstractAsyncContextManager[Sink] = KINDS.load(settings.kind).open_sink(settings, outgoing)
     async with AsyncExitStack() as stack:
         try:
             sink = await stack.enter_async_context(opened)

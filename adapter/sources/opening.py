@@ -16,7 +16,7 @@ from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.intake import Intake, Source
 from adapter.sources.protocol import Opened, Pull, SourceContext
 from adapter.sources.pulling import pulling
-from adapter.sources.settings import SourceSettings, load_kind, read_source_settings
+from adapter.sources.settings import KINDS, SourceSettings, read_source_settings
 
 
 @dataclass(slots=True, frozen=True)
@@ -92,7 +92,7 @@ def _pull(
 
 
 async def _open(stack: AsyncExitStack, settings: SourceSettings, context: SourceContext) -> Opened:
-    opening: AbstractAsyncContextManager[Opened] = load_kind(settings.kind).open_source(settings, context)
+    opening: AbstractAsyncContextManager[Opened] = KINDS.load(settings.kind).open_source(settings, context)
     try:
         return await stack.enter_async_context(opening)
     except ConfigError as error:

@@ -6,34 +6,18 @@ A kind is a file of this folder. It holds ``Settings`` (a `SourceSettings` with 
 
 from __future__ import annotations
 
-import re
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, WrapValidator, model_validator
 
 import adapter.sources
+from adapter.kinds import Kinds
 from adapter.section import Name, Section, read_kind
 
 #: The kind of a source that says none.
 DEFAULT = "push"
 
-#: Files of this folder that are no kind of source.
-_NO_KIND = {
-    "authenticated",
-    "authentication",
-    "budget",
-    "ingest",
-    "intake",
-    "opening",
-    "protocol",
-    "pulling",
-    "record",
-    "request_body",
-    "settings",
-}
+KINDS = Kinds(adapter.sources, "open_source", "kind of source")
 
 
 class SourceSettings(Section):
@@ -56,22 +40,6 @@ class SourceSettings(Section):
         return given
 
 
-def kinds() -> list[str]:
-    """Every kind of source there is."""
-    return sorted({file.name for file in iter_modules(adapter.sources.__path__)} - _NO_KIND)
-
-
-def load_kind(kind: str) -> ModuleType:
-    """The file of one kind.
-
-    Raises:
-        ValueError: there is no such kind; the text names those there are.
-    """
-    if not re.fullmatch("[a-z][a-z0-9_]*", kind) or kind not in kinds():
-        raise ValueError(f"no kind of source is called {kind!r}; there are: {', '.join(kinds())}")
-    return import_module(f"adapter.sources.{kind}")
-
-
 def read_source_settings(values: Any) -> SourceSettings:
     """The settings of one source, as the model of its kind.
 
@@ -83,8 +51,8 @@ def read_source_settings(values: Any) -> SourceSettings:
         return values
     kind = values.get("kind", DEFAULT) if isinstance(values, dict) else DEFAULT
     if not isinstance(kind, str):
-        raise ValueError(f"kind should be a text; there are: {', '.join(kinds())}")
-    model: type[SourceSettings] = load_kind(kind).Settings
+        raise ValueError(f"kind should be a text; there are: {', '.join(KINDS.names())}")
+    model: type[SourceSettings] = KINDS.load(kind).Settings
     return read_kind(model, values)
 
 

@@ -11,7 +11,7 @@ from adapter.docs.commands import commands
 from adapter.docs.settings import fields
 from adapter.filter import PARAMETERS
 from adapter.settings import Permission
-from adapter.sinks.settings import kinds
+from adapter.sinks.settings import KINDS
 from tests.docs.pages import DOCS, PAGES, TOP
 from tests.opened import login, opened
 
@@ -55,7 +55,7 @@ def test_every_setting_is_on_its_page() -> None:
     assert [field for field in fields() if f"| `{field[1]}` |" not in page] == []
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", KINDS.names())
 def test_every_kind_of_sink_has_its_part(kind: str) -> None:
     assert kind in anchors(DOCS / "sinks.md")
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.sinks import file, webhook
-from adapter.sinks.settings import AnySinkSettings, kinds, open_sink, read_sink_settings
+from adapter.sinks.settings import KINDS, AnySinkSettings, open_sink, read_sink_settings
 
 
 class Whole(BaseModel):
@@ -28,7 +28,7 @@ def test_a_kind_is_found_by_its_name() -> None:
 
 
 def test_there_are_these_kinds() -> None:
-    assert kinds() == ["file", "webhook"]
+    assert KINDS.names() == ["file", "webhook"]
 
 
 @pytest.mark.parametrize("kind", ["carrier-pigeon", "settings", "../os", "", None, 7])

@@ -24,7 +24,7 @@ from adapter.sources.intake import Intake, Source
 from adapter.sources.opening import OpenSource, open_sources
 from adapter.sources.protocol import Inlet
 from adapter.sources.pulling import pulling
-from adapter.sources.settings import SourceSettings, kinds, read_source_settings
+from adapter.sources.settings import KINDS, SourceSettings, read_source_settings
 from tests.mapping.built_in import table
 from tests.opened import login, opened
 
@@ -82,7 +82,7 @@ def ids(first: int, last: int) -> list[str]:
 
 
 def test_a_kind_is_found_by_its_name(tmp_path: Path) -> None:
-    assert kinds() == ["lines", "push"]
+    assert KINDS.names() == ["lines", "push"]
     assert read_source_settings({"name": "kc", "provider": "keycloak"}).kind == "push"
     assert lines(tmp_path).kind == "lines"
 
