@@ -29,6 +29,9 @@ RETRY_AFTER = "60"
 #: What is taken for better, times the mark: a state does not change with every event.
 BETTER = 1.1
 
+#: A size counts as no more than this share of the disk, so that the defaults do for small ones, too.
+LOW_SHARE, FULL_SHARE = 0.25, 0.1
+
 LOW_TYPE = "system.DISK-LOW"
 #: Source of what the service itself tells.
 SOURCE = "adapter"
@@ -94,7 +97,7 @@ class Disk:
         """Look how much there is; whether it has become low."""
         before = self.room
         self.free, size = self._look(self._folder)
-        low, full = (share_of(mark, size) for mark in (self._low, self._full))
+        low, full = _mark(self._low, size, LOW_SHARE), _mark(self._full, size, FULL_SHARE)
         if self.free < full or (before is Room.FULL and self.free < full * BETTER):
             self.room = Room.FULL
         elif self.free < low or (before is not Room.ENOUGH and self.free < low * BETTER):
@@ -151,6 +154,11 @@ async def open_disk(disk: Disk, log: Log) -> AsyncIterator[Disk]:
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+
+
+def _mark(mark: str, size: int, most: float) -> int:
+    found = share_of(mark, size)
+    return found if mark.endswith("%") else min(found, int(size * most))
 
 
 def _look(folder: Path) -> tuple[int, int]:

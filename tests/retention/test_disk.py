@@ -65,3 +65,13 @@ def test_it_is_told_once_as_an_event_like_any_other() -> None:
     assert (event.type, event.details) == ("system.DISK-LOW", {"free_bytes": "4000000000"})
     assert event.uid.bytes == entry.uid
     assert orjson.loads(entry.raw)["free_bytes"] == 4 * GB
+
+
+def test_of_a_small_disk_a_size_is_a_share() -> None:
+    free = 30 * 10**6
+    disk = Disk(Path("adapter-data"), "5GB", "500MB", look=lambda folder: (free, 100 * 10**6))
+    assert [disk.look(), disk.room] == [False, Room.ENOUGH]
+    free = 20 * 10**6
+    assert [disk.look(), disk.room] == [True, Room.LOW]
+    free = 9 * 10**6
+    assert [disk.look(), disk.room] == [False, Room.FULL]
