@@ -283,7 +283,7 @@ async def test_exports_that_are_never_read(stand: Stand, full: bool) -> None:
     ):
         for number in range(8 if full else 4):
             connection = await stack.enter_async_context(connected(stand.address, receive_buffer=4096))
-            form = "csv" if number % 2 else "ndjson"
+            form = "csv" if number % 2 else "unified"
             await connection.send(request("GET", f"/events/export?format={form}", bearer(READER)))
         await asyncio.sleep(3)
         page = await stand.ask("GET", "/events?limit=10", token="administrators-token")

@@ -178,7 +178,7 @@ async def test_exports_of_one_key_do_not_hold_up_another(filled: Stand) -> None:
     ) as watch:
 
         async def export(number: int) -> None:
-            form = ("csv", "ndjson")[number % 2]
+            form = ("csv", "unified")[number % 2]
             try:
                 answer = await filled.ask("GET", f"/events/export?format={form}&q=shared", token=HEAVY)
                 watch.answers[answer.status] += 1

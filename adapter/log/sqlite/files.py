@@ -7,6 +7,7 @@ answers for what was stored looks whether the files are still there. That costs 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from adapter.log.sqlite.schema import APPLICATION
@@ -19,7 +20,6 @@ _ENDS = ("", "-wal", "-shm")
 # The header of an SQLite database: https://www.sqlite.org/fileformat.html
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_AT, _HEAD = 68, 72
-_FIRST_PAGE = 4096
 #: Its last bit tells the order of bytes in checksums.
 _WAL_MAGIC = bytes.fromhex("377f0682")
 
@@ -32,6 +32,10 @@ class Files:
         self._names = [f"{path}{end}" for end in _ENDS]
         #: None of them becomes smaller while it is open, but for the last, which has no size of its own.
         self._sizes = [0, 0]
+        #: Whether the database was seen to begin as a log does: a checkpoint has written its first page.
+        self._is_marked = False
+        with suppress(OSError):
+            self._is_marked = _application(self._names[0]) == APPLICATION
         self.identity = identity if identity is not None else [_identity(name) for name in self._names]
 
     def foreign(self) -> str | None:
@@ -42,13 +46,10 @@ class Files:
         Raises:
             OSError: they cannot be read.
         """
-        with open(self._names[0], "rb") as file:  # noqa: PTH123 - the name is a text
-            head = file.read(_HEAD)
-            # Until the first checkpoint the file is empty, or a page that says nothing yet.
-            is_new = os.fstat(file.fileno()).st_size <= _FIRST_PAGE
-        application = int.from_bytes(head[_APPLICATION_AT:_HEAD])
-        known = (APPLICATION, 0) if is_new else (APPLICATION,)
-        if not (head.startswith(_MAGIC) and application in known) and not (is_new and not head):
+        application = _application(self._names[0])
+        if application == APPLICATION:
+            self._is_marked = True
+        elif self._is_marked or application != 0:
             return f"{self._names[0]}: its beginning was overwritten by something that is no log"
         with open(self._names[1], "rb") as file:  # noqa: PTH123 - the name is a text
             head = file.read(len(_WAL_MAGIC))
@@ -74,6 +75,19 @@ class Files:
                     return f"{name}: truncated from {sizes[number]} to {found.st_size} bytes while it was open"
                 sizes[number] = found.st_size
         return None
+
+
+def _application(name: str) -> int | None:
+    """Which program a database says that it is of; 0: it says nothing yet, or is empty; ``None``: it is no database.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(name, "rb") as file:  # noqa: PTH123 - the name is a text
+        head = file.read(_HEAD)
+    if not head:
+        return 0
+    return int.from_bytes(head[_APPLICATION_AT:_HEAD]) if head.startswith(_MAGIC) else None
 
 
 def _identity(name: str) -> tuple[int, int] | None:

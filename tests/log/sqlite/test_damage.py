@@ -19,9 +19,10 @@ from adapter.errors import StoreDamaged, StoreUnavailable
 from adapter.log.protocol import Settlement
 from adapter.log.sqlite import checking
 from adapter.log.sqlite.checking import check_stretch
+from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.log import SqliteLog, open_sqlite_log
 from adapter.log.sqlite.reading import open_reader
-from adapter.log.sqlite.schema import READ_ERRORS
+from adapter.log.sqlite.schema import READ_ERRORS, connect_writing
 from tests.log.entries import new_entry, quarantined_entry
 from tests.log.sqlite.damaging import overwrite, pages_of
 
@@ -230,3 +231,20 @@ async def test_another_database_in_the_same_file_is_damage(path: Path, tmp_path:
     async with open_sqlite_log(path) as log:
         overwrite_first(path, tmp_path / "theirs")
         assert "log.sqlite" in await damage(log)
+
+
+def test_a_new_log_whose_first_page_no_checkpoint_has_written_is_in_order(tmp_path: Path) -> None:
+    """A checkpoint may pass over the first page, when a reader holds an older one, and write others."""
+    path = tmp_path / "log.sqlite"
+    with closing(connect_writing(path, dictionary=b"", busy_timeout=1)) as connection:
+        files = Files(path)
+        with path.open("r+b") as file:
+            file.truncate(100 * 4096)
+        assert path.read_bytes()[68:72] == bytes(4)
+        assert files.foreign() is None
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert files.foreign() is None
+        with path.open("r+b") as file:
+            file.seek(68)
+            file.write(bytes(4))
+        assert "overwritten by something that is no log" in str(files.foreign())
