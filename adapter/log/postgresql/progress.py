@@ -7,11 +7,12 @@ from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.works import text
 from adapter.log.protocol import Held, ReaderState, Settlement
 
-# The columns of `ReaderState`, in order.
+# The columns of `ReaderState`, in order; nothing is removed.
 _PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NOT NULL),
-  (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL)
+  (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL), 0,
+  (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL)
 FROM reader WHERE name = $1
 """
 # Locked until the transaction ends: nobody takes the claim over between the check and the commit.
