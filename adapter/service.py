@@ -125,6 +125,11 @@ async def open_service(
         log_file, search_file = file_of(log_url), folder / "search.sqlite"
         if log_file is not None and not new_log:
             refuse_lost_log(log_file, search_file)
+        policy = Policy.of(settings.store)
+        if log_file is None and policy.removes:
+            raise ConfigError(
+                "store: keep, keep_types and keep_raw are for a log in a file; from PostgreSQL nothing is removed yet"
+            )
         timeout = settings.data.commit_timeout
         opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
         log = await stack.enter_async_context(opening)
@@ -136,6 +141,14 @@ async def open_service(
         opening_search = open_search(search_file, log, log_url, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in configured], tables)
+        # By a slip events would be removed too early, and be gone.
+        doubtful = [
+            f"store.keep_types: {hint}"
+            for group in policy.groups
+            for hint in hints.of(Filter.from_settings({"type": group.types}, tables.catalogue).terms)
+        ]
+        for problem in doubtful:
+            _log.warning("retention_doubtful", problem=problem)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
@@ -145,16 +158,11 @@ async def open_service(
         watched, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
         disk = Disk(watched, settings.store.low_disk, full)
         await stack.enter_async_context(open_disk(disk, log))
-        policy = Policy.of(settings.store)
         retaining: Retaining | None = None
         if isinstance(log, RetainingStore):
             readers = [reader_name(one.name) for one in settings.sinks]
             retaining = Retaining(
                 log, policy, readers, lambda: tables.catalogue, others_size=search.size, prune=search.prune
-            )
-        elif policy.removes:
-            raise ConfigError(
-                "store: keep, keep_types and keep_raw are for a log in a file; from PostgreSQL nothing is removed yet"
             )
         if sinks and retaining is not None and retaining.removes:
             retention = open_ownership(log, RETENTION, owner, lambda claim: open_retention(retaining))
@@ -203,7 +211,9 @@ async def open_service(
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),
-            *Health(log, lambda: [*_warnings(tables, neighbours), *disk.warnings], lambda: disk.refusal).operations(),
+            *Health(
+                log, lambda: [*_warnings(tables, neighbours), *doubtful, *disk.warnings], lambda: disk.refusal
+            ).operations(),
             *Metrics(readings).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))

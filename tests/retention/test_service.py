@@ -62,3 +62,12 @@ async def test_a_page_says_how_many_entries_behind_its_cursor_were_removed(tmp_p
         assert (found, removed) == (5, 13)
         _, preview = await service.get("/retention/preview")
         assert (preview["entries"], preview["stored"], preview["first"]) == (0, 5, 16)
+
+
+async def test_a_slip_in_the_types_that_are_kept_longer_is_a_warning(tmp_path: Path) -> None:
+    kept = {"keep": "90d", "keep_types": [{"type": ["acess.LOGIN", "admin.*"], "keep": "7y"}]}
+    async with opened(tmp_path, store=kept) as service:
+        status, ready = await service.get("/readyz")
+        assert status == 200
+        (warning,) = [one for one in ready["warnings"] if one.startswith("store.keep_types: ")]
+        assert "type=acess.LOGIN: the catalogue has no such type; did you mean access.LOGIN" in warning
