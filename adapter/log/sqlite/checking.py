@@ -13,7 +13,7 @@ from pathlib import Path
 
 from adapter.errors import StoreDamaged, StoreError, StoreMismatch
 from adapter.log.sqlite.damage import Damage
-from adapter.log.sqlite.files import Files
+from adapter.log.sqlite.files import Beginnings, Files
 from adapter.log.sqlite.history import read_stored
 from adapter.log.sqlite.reading import Reader, find_position, open_reader
 from adapter.log.sqlite.removing import BLOCK
@@ -53,6 +53,7 @@ class Checking:
         self._writing = writing
         self._damage = damage
         self._files = Files(path, writing.files)
+        self._beginnings = Beginnings(path)
         #: Up to where this pass came.
         self._position = 0
 
@@ -74,11 +75,15 @@ class Checking:
             self._position = reached if reached < self._writing.head else 0
             await asyncio.sleep(max(0.0, seconds * SHARE - WAIT))
 
+    def close(self) -> None:
+        """Close the files that it holds open, when nobody reads the log any more."""
+        self._beginnings.close()
+
     def _check_some(self) -> tuple[int, float]:
         """Where the stretch ended, and what it took of the processor, seconds."""
         began = time.thread_time()
         try:
-            if (problem := self._files.foreign()) is not None:
+            if (problem := self._beginnings.problem()) is not None:
                 raise StoreDamaged(problem)
             with open_reader(self._path, cache=512) as reader:
                 reached = check_stretch(reader, self._position, self._writing.head)

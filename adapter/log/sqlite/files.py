@@ -7,7 +7,6 @@ answers for what was stored looks whether the files are still there. That costs 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from adapter.log.sqlite.schema import APPLICATION
@@ -32,30 +31,7 @@ class Files:
         self._names = [f"{path}{end}" for end in _ENDS]
         #: None of them becomes smaller while it is open, but for the last, which has no size of its own.
         self._sizes = [0, 0]
-        #: Whether the database was seen to begin as a log does: a checkpoint has written its first page.
-        self._is_marked = False
-        with suppress(OSError):
-            self._is_marked = _application(self._names[0]) == APPLICATION
         self.identity = identity if identity is not None else [_identity(name) for name in self._names]
-
-    def foreign(self) -> str | None:
-        """What is wrong with the beginnings of the database and its WAL on the disk; ``None`` if they are a log's.
-        SQLite does not look at them while it has both open: a newer first page stands in the WAL, and where its frames
-        are, in the index.
-
-        Raises:
-            OSError: they cannot be read.
-        """
-        application = _application(self._names[0])
-        if application == APPLICATION:
-            self._is_marked = True
-        elif self._is_marked or application != 0:
-            return f"{self._names[0]}: its beginning was overwritten by something that is no log"
-        with open(self._names[1], "rb") as file:  # noqa: PTH123 - the name is a text
-            head = file.read(len(_WAL_MAGIC))
-        if head and head[:-1] != _WAL_MAGIC[:-1]:
-            return f"{self._names[1]}: its beginning was overwritten by something that is no WAL"
-        return None
 
     def problem(self) -> str | None:
         """What is wrong with one of the files, with its name; ``None`` if they are those that were opened."""
@@ -77,17 +53,56 @@ class Files:
         return None
 
 
-def _application(name: str) -> int | None:
-    """Which program a database says that it is of; 0: it says nothing yet, or is empty; ``None``: it is no database.
+class Beginnings:
+    """The beginnings of the database and its WAL on the disk, of a log that is open. SQLite does not look at them while
+    it has both open: a newer first page stands in the WAL, and where its frames are, in the index."""
 
-    Raises:
-        OSError: it cannot be read.
-    """
-    with open(name, "rb") as file:  # noqa: PTH123 - the name is a text
-        head = file.read(_HEAD)
-    if not head:
-        return 0
-    return int.from_bytes(head[_APPLICATION_AT:_HEAD]) if head.startswith(_MAGIC) else None
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            OSError: there is no such file.
+        """
+        self._path = str(path)
+        self._wal = f"{path}-wal"
+        # Open as long as the log is: whoever closes a file takes all locks of its process off it, those of SQLite too;
+        # and the writer, when it ends, would believe that nobody else has the log open, and remove the WAL.
+        # https://www.sqlite.org/howtocorrupt.html
+        self._database = path.open("rb", buffering=0)
+        #: Whether the database was seen to begin as a log does: a checkpoint has written its first page.
+        self._is_marked = self._application() == APPLICATION
+
+    def problem(self) -> str | None:
+        """What is wrong with them; ``None`` if they are a log's.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        application = self._application()
+        if application == APPLICATION:
+            self._is_marked = True
+        elif self._is_marked or application != 0:
+            return f"{self._path}: its beginning was overwritten by something that is no log"
+        with open(self._wal, "rb") as file:  # noqa: PTH123 - the name is a text
+            head = file.read(len(_WAL_MAGIC))
+        if head and head[:-1] != _WAL_MAGIC[:-1]:
+            return f"{self._wal}: its beginning was overwritten by something that is no WAL"
+        return None
+
+    def close(self) -> None:
+        """Close what is held open; not while anybody of this process reads or writes the log."""
+        self._database.close()
+
+    def _application(self) -> int | None:
+        """Which program the database says that it is of; 0: it says nothing yet, or is empty; ``None``: it is no
+        database.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        head = os.pread(self._database.fileno(), _HEAD, 0)
+        if not head:
+            return 0
+        return int.from_bytes(head[_APPLICATION_AT:_HEAD]) if head.startswith(_MAGIC) else None
 
 
 def _identity(name: str) -> tuple[int, int] | None:

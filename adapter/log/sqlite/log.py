@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -328,13 +328,13 @@ async def open_sqlite_log(
     damage = Damage()
     asking = aiosqlite.connect(reading_uri(path), uri=True, isolation_level=None)
     async with open_writing(options, damage, commit_timeout) as writing:
-        with open_reader(path, cache=READ_CACHE) as reader:
+        with closing(Checking(path, writing, damage)) as checking, open_reader(path, cache=READ_CACHE) as reader:
             async with asking as progress:
                 log = SqliteLog(path, writing, reader, progress, damage)
-                checking = asyncio.create_task(Checking(path, writing, damage).run())
+                task = asyncio.create_task(checking.run())
                 try:
                     yield log
                 finally:
-                    checking.cancel()
-                    await asyncio.wait([checking])
+                    task.cancel()
+                    await asyncio.wait([task])
                     await log.close()

@@ -9,8 +9,9 @@ import random
 import shutil
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ import pytest
 from adapter.errors import StoreDamaged, StoreUnavailable
 from adapter.log.protocol import Settlement
 from adapter.log.sqlite import checking
-from adapter.log.sqlite.checking import check_stretch
-from adapter.log.sqlite.files import Files
+from adapter.log.sqlite.checking import Checking, check_stretch
+from adapter.log.sqlite.files import Beginnings
 from adapter.log.sqlite.log import SqliteLog, open_sqlite_log
 from adapter.log.sqlite.reading import open_reader
 from adapter.log.sqlite.schema import READ_ERRORS, connect_writing
@@ -53,6 +54,10 @@ def overwrite_first(path: Path, other: Path) -> None:
 
 def is_there(path: Path) -> bool:
     return path.exists()
+
+
+def inode(path: Path) -> int:
+    return path.stat().st_ino
 
 
 def remove_all(path: Path) -> None:
@@ -164,6 +169,34 @@ async def test_a_page_that_cannot_be_read_makes_the_log_damaged(path: Path) -> N
 # The check
 
 
+@pytest.mark.usefixtures("checked_soon")
+async def test_a_log_that_was_checked_is_still_seen_as_open_by_a_writer_that_ends(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it were not, the writer would remove the WAL that others have open, and nothing more could be stored."""
+    checked = threading.Event()
+    check = Checking._check_some
+
+    def check_some(checking: Checking) -> tuple[int, float]:
+        reached = check(checking)
+        checked.set()
+        return reached
+
+    monkeypatch.setattr(Checking, "_check_some", check_some)
+    async with open_sqlite_log(path) as log:
+        await fill(log)
+        await asyncio.to_thread(checked.wait)
+        wal = inode(Path(f"{path}-wal"))
+        first, line = log.writer_id, log._writing._line
+        assert line is not None
+        line.transport.close()
+        while log.writer_id == first or await log.writable() is not None:
+            assert log.damaged is None
+            await asyncio.sleep(0.01)
+        await log.append([new_entry()])
+        assert inode(Path(f"{path}-wal")) == wal
+
+
 async def test_a_log_in_order_is_checked_to_its_end(path: Path) -> None:
     async with open_sqlite_log(path) as log:
         await fill(log, 2500)
@@ -236,15 +269,16 @@ async def test_another_database_in_the_same_file_is_damage(path: Path, tmp_path:
 def test_a_new_log_whose_first_page_no_checkpoint_has_written_is_in_order(tmp_path: Path) -> None:
     """A checkpoint may pass over the first page, when a reader holds an older one, and write others."""
     path = tmp_path / "log.sqlite"
-    with closing(connect_writing(path, dictionary=b"", busy_timeout=1)) as connection:
-        files = Files(path)
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(connect_writing(path, dictionary=b"", busy_timeout=1)))
+        beginnings = stack.enter_context(closing(Beginnings(path)))
         with path.open("r+b") as file:
             file.truncate(100 * 4096)
         assert path.read_bytes()[68:72] == bytes(4)
-        assert files.foreign() is None
+        assert beginnings.problem() is None
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        assert files.foreign() is None
+        assert beginnings.problem() is None
         with path.open("r+b") as file:
             file.seek(68)
             file.write(bytes(4))
-        assert "overwritten by something that is no log" in str(files.foreign())
+        assert "overwritten by something that is no log" in str(beginnings.problem())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.errors import StoreError, StoreUnanswered, StoreUnavailable
+from adapter.errors import StoreDamaged, StoreError, StoreUnanswered, StoreUnavailable
 from adapter.log.protocol import NewEntry, Settlement, Stored
 from adapter.log.sqlite import log as sqlite_log
 from adapter.log.sqlite import writing
@@ -53,11 +53,17 @@ def leave_room(process: int, size: int) -> None:
 
 
 async def append_until_taken(log: SqliteLog, entries: list[NewEntry]) -> list[StoreUnavailable]:
-    """Append as a sender does, who sends again what was not taken; the refusals."""
+    """Append as a sender does, who sends again what was not taken; the refusals.
+
+    Raises:
+        StoreDamaged: it never will be.
+    """
     refusals: list[StoreUnavailable] = []
     while True:
         try:
             await log.append(entries)
+        except StoreDamaged:
+            raise
         except StoreUnavailable as error:
             refusals.append(error)
             await asyncio.sleep(0.02)
