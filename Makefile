@@ -28,7 +28,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.bench
 
 hostile: $(VENV)/.installed-test
-	$(BIN)/pytest tests/hostile --hostile-full --hostile-table hostile.md
+	$(BIN)/pytest tests/hostile --timeout 3600 --hostile-full --hostile-table hostile.md
 
 fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),3600)
