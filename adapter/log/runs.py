@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from adapter.log.compression import Compression
+from adapter.log.protocol import NewEntry
 
 #: So many entries are compressed together, unless they are longer than this, bytes. Fewer save less, above all where a
 #: run fills a page by half; more save nothing, and one event that is read alone takes as long as its run.
 RUN_ENTRIES = 32
 RUN_SIZE = 128 * 1024
+
+
+class Run(NamedTuple):
+    """The contents of some entries that follow each other."""
+
+    #: Of each event and of each raw event, bytes; as long as there are entries.
+    event_sizes: list[int]
+    raw_sizes: list[int]
+    #: Events and raw events, one after the other, compressed; empty where there are none.
+    events: bytes
+    raws: bytes
+    media: str
 
 
 def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:
@@ -21,6 +37,35 @@ def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:
         room -= size
     if sizes:
         yield slice(begin, len(sizes))
+
+
+def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes], media: Sequence[str]) -> list[Run]:
+    """The runs of these contents."""
+    places = list(cut([len(event) + len(raw) for event, raw in zip(events, raws, strict=True)], media))
+    frames = compression.compress([b"".join(contents[place]) for contents in (events, raws) for place in places])
+    # Copied: a frame was made in as much room as its contents take, and what is left of that would lie between those
+    # that are kept.
+    frames = [bytes(memoryview(frame)) for frame in frames]
+    return [
+        Run(
+            [len(event) for event in events[place]],
+            [len(raw) for raw in raws[place]],
+            frames[number],
+            frames[len(places) + number],
+            media[place.start],
+        )
+        for number, place in enumerate(places)
+    ]
+
+
+def pack_runs(compression: Compression, entries: Sequence[NewEntry]) -> list[Run]:
+    """The contents of entries that follow each other."""
+    return pack(
+        compression,
+        [entry.event or b"" for entry in entries],
+        [entry.raw for entry in entries],
+        [entry.media for entry in entries],
+    )
 
 
 def split(content: bytes, sizes: Sequence[int]) -> list[bytes]:

@@ -18,9 +18,10 @@ from adapter.log.identity import Former, keys_of
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import connect
 from adapter.log.postgresql.log import open_postgresql_log
-from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, pack_entries, pack_runs
+from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, pack_entries
 from adapter.log.postgresql.schema import make_month, month_of, next_numbers
 from adapter.log.protocol import NewEntry
+from adapter.log.runs import pack_runs
 from tests.bench.growth import made_entries
 from tests.bench.processes import Run, Stopwatch, run_apart, run_loop
 from tests.bench.result import CannotMeasure, Result, Target

@@ -162,7 +162,8 @@ class Committing:
                 except (*FAILURES, AdapterError) as error:
                     self._turn_away(store_error(self._address.name, error))
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._closing.wait(), wait)
+                        async with asyncio.timeout(wait):
+                            await self._closing.wait()
                     wait = min(2 * wait, LONGEST_WAIT)
                     continue
             self._refusal, wait = None, FIRST_WAIT

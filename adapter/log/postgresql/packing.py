@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import add
 from typing import NamedTuple
 
 from adapter.log.compression import Compression
 from adapter.log.protocol import NewEntry, Revision
-from adapter.log.runs import cut
+from adapter.log.runs import Run, cut
 
 #: Columns of the rows below.
 ENTRY = (
@@ -18,18 +17,6 @@ EVENT = ("batch", "place", "sizes", "content")
 RAW = ("batch", "place", "sizes", "media", "content")
 
 _EntryRow = tuple[int, int, bytes, int, str, int, str | None, str | None, str | None, int | None, int]
-
-
-class Run(NamedTuple):
-    """The contents of some entries that follow each other."""
-
-    #: Of each event and of each raw event, bytes; as long as there are entries.
-    event_sizes: list[int]
-    raw_sizes: list[int]
-    #: Events and raw events, one after the other, compressed; empty where there are none.
-    events: bytes
-    raws: bytes
-    media: str
 
 
 class Packed(NamedTuple):
@@ -52,19 +39,6 @@ class Standing(NamedTuple):
     revision: int
     is_event: bool
     later: int
-
-
-def pack_runs(compression: Compression, entries: Sequence[NewEntry]) -> list[Run]:
-    """The contents of entries that follow each other."""
-    events = [entry.event or b"" for entry in entries]
-    event_sizes = list(map(len, events))
-    raws = [entry.raw for entry in entries]
-    raw_sizes = list(map(len, raws))
-    runs = []
-    for run in cut(list(map(add, event_sizes, raw_sizes)), [entry.media for entry in entries]):
-        event_frame, raw_frame = compression.compress([b"".join(events[run]), b"".join(raws[run])])
-        runs.append(Run(event_sizes[run], raw_sizes[run], event_frame, raw_frame, entries[run.start].media))
-    return runs
 
 
 def pack_entries(packed: Packed, batch: int, place: int, entries: Sequence[NewEntry], runs: Sequence[Run]) -> None:

@@ -113,8 +113,8 @@ class _Row(NamedTuple):
     latest: int = 0
 
 
-#: A run: its batch, and the place of its first entry.
-_Run = tuple[int, int]
+#: Where a run lies: its batch, and the place of its first entry.
+_RunPlace = tuple[int, int]
 
 
 async def read_entries(
@@ -147,8 +147,8 @@ async def read_stored(
 ) -> list[Stored]:
     """As `adapter.log.protocol.Log.read_stored`."""
     rows = _fitting(await _stretch(connection, _READ_STORED, after, until, limit), READ_SIZE)
-    medias: dict[_Run, str] = {}
-    sizes: dict[_Run, list[int]] = {}
+    medias: dict[_RunPlace, str] = {}
+    sizes: dict[_RunPlace, list[int]] = {}
     for batch, place, its_sizes, media in await connection.fetch(_RAW_SIZES, *_runs(rows)):
         sizes[batch, place], medias[batch, place] = its_sizes, media
     room = READ_SIZE
@@ -219,7 +219,7 @@ def _runs(rows: Iterable[_Row]) -> tuple[list[int], list[int]]:
 
 async def _contents(
     connection: Connection, compression: Compression, statement: str, rows: Sequence[_Row]
-) -> dict[_Run, list[bytes]]:
+) -> dict[_RunPlace, list[bytes]]:
     """The contents of the runs that these entries lie in."""
     if not rows:
         return {}
@@ -232,7 +232,7 @@ async def _contents(
     }  # fmt: skip
 
 
-def _entries(rows: Iterable[_Row], events: dict[_Run, list[bytes]]) -> list[Entry]:
+def _entries(rows: Iterable[_Row], events: dict[_RunPlace, list[bytes]]) -> list[Entry]:
     return [
         Entry(
             row.position,

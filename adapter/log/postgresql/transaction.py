@@ -18,11 +18,12 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.identities import Resolved, resolve, store_keys
 from adapter.log.postgresql.notes import Versions, find_versions
-from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, Standing, pack_entries, pack_revisions, pack_runs
+from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, Standing, pack_entries, pack_revisions
 from adapter.log.postgresql.progress import begin, settle
 from adapter.log.postgresql.revising import choose, find_standing, store_revisions
 from adapter.log.postgresql.works import Append, Begin, Keep, Revise, Settle, TryWrite, Work
 from adapter.log.protocol import Note, ReaderState, Receipt, Revision, receipt
+from adapter.log.runs import pack_runs
 
 #: Contents that are compressed in a thread of their own, bytes at least: less takes less than a thread does.
 _THREAD = 64 * 1024

@@ -10,9 +10,8 @@ from typing import Generic, TypeVar
 from adapter.errors import StoreError
 from adapter.log.compression import Compression
 from adapter.log.identity import Former, Keys, keys_of
-from adapter.log.postgresql.packing import Run, pack_runs
 from adapter.log.protocol import NewEntry, Note, ReaderState, Receipt, Revision, Settlement
-from adapter.log.runs import RUN_ENTRIES, RUN_SIZE
+from adapter.log.runs import RUN_ENTRIES, RUN_SIZE, Run, pack_runs
 
 Result = TypeVar("Result", covariant=True)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from adapter.log.compression import Compression
 from adapter.log.identity import Former, Identities, Known, keys_of
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
+from adapter.log.runs import Run
 from adapter.log.sqlite.contents import TransactionContents
 from adapter.log.sqlite.index import find_keys, store_keys
-from adapter.log.sqlite.packing import Packed, Run, repacked
+from adapter.log.sqlite.packing import Packed, repacked
 from adapter.log.sqlite.revising import find_standing, store_revisions
 from adapter.log.sqlite.storing import Frame, Row, store_contents, store_entries, store_events, store_raws
 from adapter.model import renamed, uid_text

@@ -9,24 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from adapter.log.compression import Compression
 from adapter.log.protocol import NewEntry, Note
-from adapter.log.runs import cut, split
+from adapter.log.runs import Run, pack, pack_runs, split
 from adapter.model import renamed
-
-
-class Run(NamedTuple):
-    """The contents of some entries that follow each other."""
-
-    #: Of each event and of each raw event, bytes; as long as there are entries.
-    event_sizes: list[int]
-    raw_sizes: list[int]
-    #: Events and raw events, one after the other, compressed; empty where there are none.
-    events: bytes
-    raws: bytes
-    media: str
 
 
 @dataclass(slots=True)
@@ -43,12 +30,7 @@ class Packed:
 
     def add(self, compression: Compression, entries: Sequence[NewEntry]) -> None:
         """Take some entries more."""
-        self.runs += pack(
-            compression,
-            [entry.event or b"" for entry in entries],
-            [entry.raw for entry in entries],
-            [entry.media for entry in entries],
-        )
+        self.runs += pack_runs(compression, entries)
         self.entries += [entry._replace(raw=b"", event=None if entry.event is None else b"") for entry in entries]
 
     def event(self, compression: Compression, place: int) -> bytes:
@@ -74,25 +56,6 @@ class Packed:
             pieces = list(zip(events, raws, strict=True))
             self._unpacked = start, pieces
         return pieces[place - start]
-
-
-def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes], media: Sequence[str]) -> list[Run]:
-    """The runs of these contents."""
-    places = list(cut([len(event) + len(raw) for event, raw in zip(events, raws, strict=True)], media))
-    frames = compression.compress([b"".join(contents[place]) for contents in (events, raws) for place in places])
-    # Copied: a frame was made in as much room as its contents take, and what is left of that would lie between those
-    # that are kept.
-    frames = [bytes(memoryview(frame)) for frame in frames]
-    return [
-        Run(
-            [len(event) for event in events[place]],
-            [len(raw) for raw in raws[place]],
-            frames[number],
-            frames[len(places) + number],
-            media[place.start],
-        )
-        for number, place in enumerate(places)
-    ]
 
 
 def repacked(compression: Compression, run: Run, kept: Sequence[bool], uids: Sequence[bytes | None]) -> list[Run]:
