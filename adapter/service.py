@@ -63,6 +63,7 @@ from adapter.renormalization.renormalizing import open_renormalization
 from adapter.resources import mappings_path
 from adapter.retention.disk import Disk, open_disk
 from adapter.retention.policy import Policy
+from adapter.retention.pruning import open_pruning
 from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
 from adapter.search.lost import refuse_lost_log
@@ -126,10 +127,8 @@ async def open_service(
         if log_file is not None and not new_log:
             refuse_lost_log(log_file, search_file)
         policy = Policy.of(settings.store)
-        if log_file is None and policy.removes:
-            raise ConfigError(
-                "store: keep, keep_types and keep_raw are for a log in a file; from PostgreSQL nothing is removed yet"
-            )
+        if log_file is None and policy.size is not None:
+            raise ConfigError("store.keep: a size is for a log in a file; in PostgreSQL events are kept by time")
         timeout = settings.data.commit_timeout
         opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
         log = await stack.enter_async_context(opening)
@@ -164,6 +163,7 @@ async def open_service(
             retaining = Retaining(
                 log, policy, readers, lambda: tables.catalogue, others_size=search.size, prune=search.prune
             )
+            await stack.enter_async_context(open_pruning(log, search.prune))
         if sinks and retaining is not None and retaining.removes:
             retention = open_ownership(log, RETENTION, owner, lambda claim: open_retention(retaining))
             await stack.enter_async_context(retention)

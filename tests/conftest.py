@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.table import Table
 from adapter.resources import mappings_path
+from tests.postgresql import Server, find_programs, open_server
 
 #: The least a table needs beside what a test is about.
 HEAD = """
@@ -30,3 +31,19 @@ def make_table(catalogue: Catalogue) -> Callable[[str], Table]:
         return Table(Document(Path("mappings/acme/mapping.yaml"), HEAD + text), catalogue)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server for all tests."""
+    if find_programs() is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    with open_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgresql: Server) -> AsyncIterator[str]:
+    """The address of an empty PostgreSQL database."""
+    async with postgresql.database() as url:
+        yield url

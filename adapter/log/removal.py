@@ -5,6 +5,9 @@ from __future__ import annotations
 from adapter.globs import glob_matches
 from adapter.log.protocol import Removal
 
+#: Positions of one block, for which an engine counts how many are empty.
+BLOCK = 1024
+
 #: How many types' limits are remembered, and of types of which length.
 _REMEMBERED, _SHORT = 10_000, 200
 
@@ -37,3 +40,14 @@ class Limits:
             if any(glob_matches(pattern, type) for pattern in patterns):
                 return limit
         return self._others
+
+
+def divide(after: int, until: int) -> tuple[range, list[tuple[int, int]]]:
+    """The whole blocks of a stretch (``after < position <= until``), and what is left of it beside them: first and last
+    position of each rest."""
+    first = after + 1
+    begin, end = -(-first // BLOCK), (until + 1) // BLOCK
+    if begin >= end:
+        return range(0), [(first, until)] if first <= until else []
+    rests = [(low, high) for low, high in ((first, begin * BLOCK - 1), (end * BLOCK, until)) if low <= high]
+    return range(begin, end), rests

@@ -84,7 +84,8 @@ class Retaining:
         pace: float = PACE,
     ) -> None:
         """``readers``: names by which the log knows the configured sinks. ``others_size`` gives the bytes of what is
-        made of the log, and counts into the size; ``prune`` removes from it what the log has not any more."""
+        made of the log, and counts into the size; ``prune`` removes from it what the log has not any more, where a size
+        is to be kept."""
         self.counts = RetentionCounts()
         self._log = log
         self._policy = policy
@@ -98,8 +99,6 @@ class Retaining:
         self._done: dict[str, int] = {}
         self._note: Note | None = None
         self._forgot_at = float("-inf")
-        #: Whether what is made of the log has nothing any more that was removed. Of before the start nobody knows.
-        self._is_pruned = False
 
     @property
     def removes(self) -> bool:
@@ -128,13 +127,8 @@ class Retaining:
         if self._policy.size is not None:
             await self._remove_most(now, had, self._policy.size)
         if (self.counts.entries, self.counts.raw) != before:
-            self._is_pruned = False
             removed = {"entries": self.counts.entries - before[0], "raw": self.counts.raw - before[1]}
             _log.info("retention_removed", **removed)
-        if not self._is_pruned:
-            # Once more when nothing was removed since: then the last rests of it go.
-            nothing_new = (self.counts.entries, self.counts.raw) == before
-            self._is_pruned = await self._prune() and nothing_new
         if time.monotonic() - self._forgot_at >= FORGETTING:
             await self._forget(now)
             self._forgot_at = time.monotonic()

@@ -25,7 +25,7 @@ from adapter.log.runs import pack_runs
 from tests.bench.growth import made_entries
 from tests.bench.processes import Run, Stopwatch, run_apart, run_loop
 from tests.bench.result import CannotMeasure, Result, Target
-from tests.log.postgresql.server import Server, find_programs, open_server
+from tests.postgresql import Server, find_programs, open_server
 
 EVENTS, SIZE, CALLERS = 100_000, 100, 8
 #: Events in one commit of the floor.

@@ -7,42 +7,19 @@ import os
 import shutil
 import signal
 import subprocess
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from tests.e2e.process import Process, command, serving, until
 from tests.e2e.receiver import Receiver, receiver
-from tests.log.postgresql.server import Server, find_programs, open_server
 from tests.opened import login
+from tests.postgresql import find_programs, open_server
 
 pytestmark = pytest.mark.crash
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    if find_programs() is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    with open_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def database(server: Server) -> AsyncIterator[str]:
-    """Name of an empty database."""
-    name = f"test_{uuid.uuid4().hex}"
-    connection = await asyncpg.connect(server.url("postgres"))
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        yield name
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
 
 
 async def start(stack: AsyncExitStack, folder: Path, url: str, hook: Receiver | None = None, **more: Any) -> Process:
@@ -67,14 +44,11 @@ def told_token(process: Process) -> str:
     return line.split("token ")[1]
 
 
-async def test_each_takes_the_same_tokens_and_shows_the_same_events(
-    server: Server, database: str, tmp_path: Path
-) -> None:
-    url = server.url(database)
+async def test_each_takes_the_same_tokens_and_shows_the_same_events(database_url: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         settings = {"AUTH__ADMIN_TOKEN": None}
-        one = await start(stack, tmp_path / "one", url, settings=settings)
-        other = await start(stack, tmp_path / "other", url, settings=settings)
+        one = await start(stack, tmp_path / "one", database_url, settings=settings)
+        other = await start(stack, tmp_path / "other", database_url, settings=settings)
         await until(lambda: "Ctrl-C ends it" in one.output and "Ctrl-C ends it" in other.output)
         assert "keeps its log in PostgreSQL, its search in" in one.output
         token = told_token(one)
@@ -89,15 +63,14 @@ async def test_each_takes_the_same_tokens_and_shows_the_same_events(
         assert answers[0]["uids"] == answers[1]["uids"]
 
 
-async def test_the_command_line_asks_whichever_answers(server: Server, database: str, tmp_path: Path) -> None:
-    url = server.url(database)
+async def test_the_command_line_asks_whichever_answers(database_url: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        one = await start(stack, tmp_path / "one", url, settings={"STORE__FULL_DISK": "100%"})
-        other = await start(stack, tmp_path / "other", url)
+        one = await start(stack, tmp_path / "one", database_url, settings={"STORE__FULL_DISK": "100%"})
+        other = await start(stack, tmp_path / "other", database_url)
         # Events are taken whatever room there is on a disk that has the search alone.
         assert (await one.post([login(number) for number in range(3)]))["accepted"] == 3
         config = tmp_path / "adapter.toml"
-        config.write_text(f'[store]\nurl = "{url}"\n[auth]\nadmin_token = "administrators-token"\n')
+        config.write_text(f'[store]\nurl = "{database_url}"\n[auth]\nadmin_token = "administrators-token"\n')
         words = ("events", "list", "--json", "--config", str(config), "--data", str(tmp_path / "nowhere"))
         assert len((await command(*words)).splitlines()) == 3
         one.kill()
@@ -115,11 +88,10 @@ def stop_still(owner: Process) -> None:
 
 @pytest.mark.parametrize("strike", [kill, stop_still])
 async def test_another_one_delivers_when_the_owner_is_gone(
-    server: Server, database: str, tmp_path: Path, strike: Callable[[Process], None]
+    database_url: str, tmp_path: Path, strike: Callable[[Process], None]
 ) -> None:
-    url = server.url(database)
     async with AsyncExitStack() as stack, receiver() as hook:
-        processes = [await start(stack, tmp_path / str(number), url, hook) for number in range(3)]
+        processes = [await start(stack, tmp_path / str(number), database_url, hook) for number in range(3)]
         owner, others = await by_ownership(processes)
         hook.delay = 0.02
         uids: set[str] = set()
@@ -165,12 +137,9 @@ async def lost(process: Process) -> bool:
     return not await is_owner(process)
 
 
-async def test_the_next_one_delivers_at_once_when_the_owner_stops_in_order(
-    server: Server, database: str, tmp_path: Path
-) -> None:
-    url = server.url(database)
+async def test_the_next_one_delivers_at_once_when_the_owner_stops_in_order(database_url: str, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack, receiver() as hook:
-        processes = [await start(stack, tmp_path / str(number), url, hook) for number in range(2)]
+        processes = [await start(stack, tmp_path / str(number), database_url, hook) for number in range(2)]
         owner, (other,) = await by_ownership(processes)
         uids = set((await other.post([login(number) for number in range(100)]))["uids"])
         assert await owner.stop() == 0
@@ -179,15 +148,14 @@ async def test_the_next_one_delivers_at_once_when_the_owner_stops_in_order(
         assert max(hook.taken.values()) <= 2
 
 
-async def test_a_neighbour_that_reads_other_tables_is_a_warning(server: Server, database: str, tmp_path: Path) -> None:
-    url = server.url(database)
+async def test_a_neighbour_that_reads_other_tables_is_a_warning(database_url: str, tmp_path: Path) -> None:
     own = tmp_path / "mappings"
     shutil.copytree(Path("mappings/keycloak"), own / "keycloak")
     table = own / "keycloak" / "mapping.yaml"
     table.write_text(f"# of our own\n{table.read_text()}")
     async with AsyncExitStack() as stack:
-        one = await start(stack, tmp_path / "one", url)
-        other = await start(stack, tmp_path / "other", url, settings={"MAPPINGS__PATH": [str(own)]})
+        one = await start(stack, tmp_path / "one", database_url)
+        other = await start(stack, tmp_path / "other", database_url, settings={"MAPPINGS__PATH": [str(own)]})
 
         async def warned(process: Process) -> bool:
             async with process.session.get("/readyz") as response:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
-from adapter.log.protocol import Removal
+import pytest
+
+from adapter.errors import ConfigError
+from adapter.log.postgresql.log import open_postgresql_log
 from adapter.log.sqlite.log import open_sqlite_log
+from tests.log.conformance import remove
 from tests.opened import login, opened
 
 
@@ -48,9 +56,7 @@ async def test_a_page_says_how_many_entries_behind_its_cursor_were_removed(tmp_p
         _, first = await service.get("/events", order="log", limit="2")
         assert "removed" not in first
     async with open_sqlite_log(tmp_path / "log.sqlite") as log:
-        after = 0
-        while after < 15:
-            after = (await log.remove(Removal(after, 15, (), 15, log.head))).reached
+        await remove(log, until=15)
     async with opened(tmp_path, store={"keep": "10y"}) as service:
         _, page = await service.get("/events", order="log", limit="3", cursor=first["next"])
         found, removed = len(page["events"]), page["removed"]
@@ -71,3 +77,33 @@ async def test_a_slip_in_the_types_that_are_kept_longer_is_a_warning(tmp_path: P
         assert status == 200
         (warning,) = [one for one in ready["warnings"] if one.startswith("store.keep_types: ")]
         assert "type=acess.LOGIN: the catalogue has no such type; did you mean access.LOGIN" in warning
+
+
+async def test_events_are_kept_by_time_in_postgresql_too_and_are_found_no_more(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with opened(tmp_path, store={"url": database_url}) as service:
+        await service.post([login(number) for number in range(1, 21)])
+        _, page = await service.get("/events", user="user-1", limit="100")
+        assert len(page["events"]) == 20
+    async with open_postgresql_log(database_url) as log:
+        await remove(log, until=15)
+    async with opened(tmp_path, store={"url": database_url, "keep": "10y"}) as service:
+        _, page = await service.get("/events", user="user-1", limit="100")
+        assert len(page["events"]) == 5
+        _, preview = await service.get("/retention/preview")
+        assert (preview["entries"], preview["stored"], preview["first"]) == (0, 5, 16)
+        await asyncio.to_thread(wait_for, tmp_path, 5)
+
+
+async def test_a_size_is_refused_for_a_log_in_postgresql(tmp_path: Path, database_url: str) -> None:
+    with pytest.raises(ConfigError, match="kept by time"):
+        async with opened(tmp_path, store={"url": database_url, "keep": "200GB"}):
+            pass
+
+
+def wait_for(folder: Path, events: int) -> None:
+    """Wait until the search has so many events."""
+    with closing(sqlite3.connect(folder / "search.sqlite")) as search:
+        while search.execute("SELECT count(*) FROM event").fetchone() != (events,):
+            time.sleep(0.05)

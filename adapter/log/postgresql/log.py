@@ -1,7 +1,7 @@
-"""The log in PostgreSQL: `adapter.log.protocol.Store` for several services over one database.
+"""The log in PostgreSQL: `adapter.log.protocol.RetainingStore` for several services over one database.
 
 Each service has one connection that appends (`committing.py`), one that hears of the head (`watching.py`), one for
-claims, and a few for reading. Tables: `schema.py`.
+claims, one that removes, and a few for reading. Tables: `schema.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adapter.log.postgresql.committing import Committing, open_committing
 from adapter.log.postgresql.connecting import Connection, Sessions, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error
 from adapter.log.postgresql.notes import read_note
-from adapter.log.postgresql.progress import read_held, read_next_due, read_progress
+from adapter.log.postgresql.progress import read_dead_removed, read_held, read_next_due, read_progress
 from adapter.log.postgresql.reading import (
     fetch_entries,
     find_latest,
@@ -29,6 +29,14 @@ from adapter.log.postgresql.reading import (
     read_entries,
     read_raw,
     read_stored,
+)
+from adapter.log.postgresql.removing import (
+    Forgetting,
+    count_removed,
+    count_shares,
+    read_usage,
+    remove,
+    remove_raw,
 )
 from adapter.log.postgresql.schema import Opened, check_server, open_schema
 from adapter.log.postgresql.summaries import count_arrivals, read_quarantine
@@ -54,9 +62,13 @@ from adapter.log.protocol import (
     Quarantine,
     ReaderState,
     Receipt,
+    Removal,
+    Removed,
     Revision,
     Settlement,
+    Share,
     Stored,
+    Usage,
 )
 from adapter.model import Entry
 
@@ -77,7 +89,7 @@ STRETCH = 50_000
 
 
 class PostgresqlLog:
-    """`adapter.log.protocol.Store` in PostgreSQL; made by `open_postgresql_log`."""
+    """`adapter.log.protocol.RetainingStore` in PostgreSQL; made by `open_postgresql_log`."""
 
     #: The database looks after its own files.
     damaged: str | None = None
@@ -89,6 +101,7 @@ class PostgresqlLog:
         reading: Sessions,
         claiming: Sessions,
         summing: Sessions,
+        removing: Sessions,
         dictionary: bytes,
         claim_seconds: float,
     ) -> None:
@@ -97,6 +110,8 @@ class PostgresqlLog:
         self._reading = reading
         self._claiming = claiming
         self._summing = summing
+        self._removing = removing
+        self._forgetting = Forgetting()
         self._compression = Compression(dictionary)
         self._claim_seconds = claim_seconds
         #: A trial of the store that is not answered yet: no second one is made meanwhile.
@@ -163,8 +178,29 @@ class PostgresqlLog:
         return head if found is None else found
 
     async def removed(self, after: int, until: int) -> int:
-        """Nothing is removed."""
-        return 0
+        return await self._reading.ask(partial(count_removed, after=after, until=min(until, self.head)))
+
+    async def remove(self, removal: Removal) -> Removed:
+        return await self._removing.ask(partial(remove, compression=self._compression, removal=removal))
+
+    async def remove_raw(self, after: int, until: int) -> Removed:
+        return await self._removing.ask(partial(remove_raw, after=after, until=until))
+
+    async def forget(self, until: int, seconds: int) -> bool:
+        return await self._removing.ask(partial(self._forgetting.forget, until=until, seconds=seconds))
+
+    async def shares(self, after: int, until: int) -> list[Share]:
+        found: dict[tuple[str, str | None], Share] = {}
+        for start in range(after, min(until, self.head), STRETCH):
+            end = min(start + STRETCH, until, self.head)
+            for one in await self._summing.ask(partial(count_shares, after=start, until=end)):
+                known = found.get((one.source, one.type), Share(one.source, one.type, 0, 0))
+                counted = Share(one.source, one.type, known.entries + one.entries, known.size + one.size)
+                found[one.source, one.type] = counted
+        return list(found.values())
+
+    async def usage(self) -> Usage:
+        return await self._reading.ask(partial(read_usage, head=self.head))
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
         return await self._watching.wait(after, timeout)
@@ -214,8 +250,7 @@ class PostgresqlLog:
         return await self._reading.ask(partial(read_held, reader=reader, due_at=due_at, limit=limit))
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
-        """Nothing is removed."""
-        return []
+        return await self._reading.ask(partial(read_dead_removed, reader=reader, limit=limit))
 
     async def next_due(self, reader: str) -> int | None:
         return await self._reading.ask(partial(read_next_due, reader=reader))
@@ -287,6 +322,9 @@ async def open_postgresql_log(
         reading = Sessions(address, READERS, READ_TIMEOUT)
         claiming = Sessions(address, 1, CLAIM_TIMEOUT)
         summing = Sessions(address, 1, SUMMARY_TIMEOUT)
-        for sessions in (reading, claiming, summing):
+        removing = Sessions(address, 1, READ_TIMEOUT)
+        for sessions in (reading, claiming, summing, removing):
             stack.push_async_callback(sessions.close)
-        yield PostgresqlLog(committing, watching, reading, claiming, summing, opened.dictionary, claim_seconds)
+        yield PostgresqlLog(
+            committing, watching, reading, claiming, summing, removing, opened.dictionary, claim_seconds
+        )  # fmt: skip

@@ -13,6 +13,7 @@ from adapter.log.postgresql.connecting import Connection, Sessions, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error
 from adapter.log.postgresql.log import READ_TIMEOUT, open_postgresql_log
 from adapter.log.postgresql.reading import find_before, read_entries
+from adapter.log.postgresql.removing import count_removed, find_left
 from adapter.log.postgresql.schema import Opened, check_schema, read_schema
 from adapter.log.protocol import READ_SIZE, EventRow, Events, Store
 from adapter.model import Entry
@@ -58,12 +59,10 @@ class _Events:
         return self._runner.run(self._sessions.ask(partial(find_before, uid=uid, position=position)))
 
     def removed(self, after: int, until: int) -> int:
-        """Nothing is removed."""
-        return 0
+        return self._runner.run(self._sessions.ask(partial(count_removed, after=after, until=until)))
 
     def left(self, after: int, until: int) -> list[int]:
-        """Nothing is removed."""
-        return list(range(after + 1, until + 1))
+        return self._runner.run(self._sessions.ask(partial(find_left, after=after, until=until)))
 
     def uid(self, position: int) -> bytes | None:
         page = self._runner.run(self._page(position - 1, position))

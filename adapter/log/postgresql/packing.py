@@ -39,6 +39,9 @@ class Standing(NamedTuple):
     revision: int
     is_event: bool
     later: int
+    #: Batch and place of its first entry.
+    batch: int
+    place: int
 
 
 def pack_entries(packed: Packed, batch: int, place: int, entries: Sequence[NewEntry], runs: Sequence[Run]) -> None:

@@ -7,11 +7,11 @@ from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.works import text
 from adapter.log.protocol import Held, ReaderState, Settlement
 
-# The columns of `ReaderState`, in order; nothing is removed.
+# The columns of `ReaderState`, in order.
 _PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NOT NULL),
-  (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL), 0,
+  (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL), removed,
   (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL)
 FROM reader WHERE name = $1
 """
@@ -45,6 +45,13 @@ _HELD = """
 SELECT position, tries, due_at, answer FROM held
 WHERE reader = $1 AND ($2::bigint IS NULL OR due_at <= $2) ORDER BY due_at, position LIMIT $3
 """
+# Parameters: reader, limit.
+_DEAD_REMOVED = """
+SELECT position FROM held WHERE reader = $1 AND due_at IS NULL AND NOT EXISTS (
+  SELECT FROM (SELECT number, first FROM batch WHERE first <= held.position ORDER BY first DESC LIMIT 1) AS its
+  JOIN entry ON entry.batch = its.number AND entry.place = held.position - its.first
+) ORDER BY position LIMIT $2
+"""
 _NEXT_DUE = "SELECT min(due_at) FROM held WHERE reader = $1"
 
 
@@ -57,6 +64,11 @@ async def read_progress(connection: Connection, reader: str) -> ReaderState | No
 async def read_held(connection: Connection, reader: str, *, due_at: int | None, limit: int) -> list[Held]:
     """As `adapter.log.protocol.Progress.held`."""
     return [Held(*row) for row in await connection.fetch(_HELD, text(reader), due_at, limit)]
+
+
+async def read_dead_removed(connection: Connection, reader: str, limit: int) -> list[int]:
+    """As `adapter.log.protocol.Progress.dead_removed`."""
+    return [position for (position,) in await connection.fetch(_DEAD_REMOVED, text(reader), limit)]
 
 
 async def read_next_due(connection: Connection, reader: str) -> int | None:
@@ -75,8 +87,8 @@ async def begin(connection: Connection, reader: str, cursor: int, filter: str, t
     if await connection.fetchval(_TOKEN, reader) != (token or None):
         raise ClaimLost(f"somebody else has claimed {reader!r}")
     await connection.execute(
-        "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0) ON CONFLICT (name) DO UPDATE"
-        " SET epoch = reader.epoch + 1, filter = excluded.filter, delivered = 0, skipped = 0,"
+        "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0, 0) ON CONFLICT (name) DO UPDATE"
+        " SET epoch = reader.epoch + 1, filter = excluded.filter, delivered = 0, skipped = 0, removed = 0,"
         " matched = (SELECT count(*) FROM held WHERE held.reader = excluded.name)"
         " WHERE reader.filter <> excluded.filter",
         reader,

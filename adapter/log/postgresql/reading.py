@@ -19,22 +19,33 @@ _COLUMNS = """
 SELECT {position} AS position, entry.uid, entry.revision, entry.received_at, entry.source, entry.type, entry.size,
   entry.problem, entry.native_type, entry.batch, entry.place, entry.run
 """
-_STRETCH = """
+#: Widest stretch in which entries are looked for, positions.
+_WIDEST = 10_000
+
+#: The entries of a stretch. Parameters: after, until (both bigint).
+STRETCH = """
 FROM batch JOIN entry ON entry.batch = batch.number AND entry.place > $1 - batch.first
   AND entry.place <= $2 - batch.first
 WHERE batch.first >= coalesce((SELECT first FROM batch WHERE first <= $1 + 1 ORDER BY first DESC LIMIT 1), 0)
   AND batch.first <= $2
 """
-#: Parameters: after, until (both bigint). The entries of a stretch, and with what is told of their latest entries.
-_READ = f"{_COLUMNS.format(position='batch.first + entry.place')} {_STRETCH} ORDER BY 1"
+#: Its entries, and with what is told of their latest entries.
+_READ = f"{_COLUMNS.format(position='batch.first + entry.place')} {STRETCH} ORDER BY 1"
 _READ_STORED = f"""
 SELECT stretch.*, coalesce(later_batch.first + later.place, stretch.position) AS latest
-FROM ({_COLUMNS.format(position="batch.first + entry.place")} {_STRETCH}) AS stretch
+FROM ({_COLUMNS.format(position="batch.first + entry.place")} {STRETCH}) AS stretch
 LEFT JOIN LATERAL (
   SELECT batch, place FROM revision WHERE revision.first = stretch.position ORDER BY number DESC LIMIT 1
 ) AS later ON true
 LEFT JOIN batch AS later_batch ON later_batch.number = later.batch
 ORDER BY stretch.position
+"""
+_SKIP = """
+SELECT coalesce(
+  (SELECT $1 FROM (SELECT first + entries AS next FROM batch WHERE first <= $1 + 1 ORDER BY first DESC LIMIT 1) AS here
+   WHERE next > $1 + 1),
+  (SELECT first - 1 FROM batch WHERE first > $1 ORDER BY first LIMIT 1)
+)
 """
 _AT = """
 CROSS JOIN LATERAL (
@@ -60,6 +71,7 @@ LEFT JOIN LATERAL (
 ) AS later ON true
 LEFT JOIN batch AS later_batch ON later_batch.number = later.batch
 WHERE identity.key = $1 AND identity.uid IS NULL
+  AND EXISTS (SELECT FROM entry WHERE entry.batch = identity.batch AND entry.place = identity.place)
 """
 # Of the entries that stand for an event, the last one before a position.
 _BEFORE = """
@@ -72,11 +84,16 @@ CROSS JOIN LATERAL (
 ) AS found
 WHERE identity.key = $1 AND identity.uid IS NULL AND found.position < $2
 """
-# The first batch up to which something arrived as late, and in it the first entry that did.
+# The first batch up to which something arrived as late, and in it the first entry that did, if it is left.
 _POSITION_AT = """
-SELECT arrived.first + min(entry.place) - 1
-FROM (SELECT number, first FROM batch WHERE latest >= $1 ORDER BY latest, first LIMIT 1) AS arrived
-JOIN entry ON entry.batch = arrived.number AND entry.received_at >= $1
+SELECT arrived.first + coalesce(min(entry.place), 0) - 1
+FROM (
+  (SELECT number, first, latest FROM batch WHERE latest >= $1 ORDER BY latest, first LIMIT 1)
+  UNION ALL
+  (SELECT number, first, latest FROM emptied WHERE latest >= $1 ORDER BY latest, first LIMIT 1)
+  ORDER BY latest, first LIMIT 1
+) AS arrived
+LEFT JOIN entry ON entry.batch = arrived.number AND entry.received_at >= $1
 GROUP BY arrived.first
 """
 _ASKED = "FROM unnest($1::bigint[], $2::integer[]) AS asked (batch, place)"
@@ -199,8 +216,26 @@ async def find_position_at(connection: Connection, received_at: int) -> int | No
     return found
 
 
+async def skip_removed(connection: Connection, after: int) -> int | None:
+    """Behind which position the next batch begins of which something is left, or ``after`` where that lies in one;
+    ``None``: nothing more is left."""
+    found: int | None = await connection.fetchval(_SKIP, after)
+    return found
+
+
 async def _stretch(connection: Connection, statement: str, after: int, until: int, limit: int) -> list[_Row]:
-    return [_Row(*row) for row in await connection.fetch(statement, after, min(until, after + limit))]
+    """The next entries. Nearly always they follow each other; where some were removed, a wider stretch is read."""
+    rows: list[_Row] = []
+    width = limit
+    while after < until and len(rows) < limit:
+        end = min(until, after + width)
+        found = [_Row(*row) for row in await connection.fetch(statement, after, end)]
+        rows += found
+        if len(found) < end - after:
+            skipped = await skip_removed(connection, end)
+            end, width = until if skipped is None else skipped, min(2 * width, _WIDEST)
+        after = end
+    return rows[:limit]
 
 
 def _fitting(rows: Sequence[_Row], size: int) -> list[_Row]:

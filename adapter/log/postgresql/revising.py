@@ -13,7 +13,7 @@ from adapter.log.protocol import Revision
 _FIND = """
 SELECT asked.position, first.uid, first.source, first.received_at,
   coalesce(later_batch.first + later.place, asked.position), latest.revision, latest.size IS NOT NULL,
-  coalesce(later.number, 0)
+  coalesce(later.number, 0), first.batch, first.place
 FROM unnest($1::bigint[]) AS asked (position)
 CROSS JOIN LATERAL (
   SELECT number, first FROM batch WHERE first <= asked.position ORDER BY first DESC LIMIT 1
@@ -26,9 +26,16 @@ LEFT JOIN batch AS later_batch ON later_batch.number = later.batch
 JOIN entry AS latest
   ON latest.batch = coalesce(later.batch, first.batch) AND latest.place = coalesce(later.place, first.place)
 """
+# Only if all of these events are still there, and then nobody removes one of them until the transaction ends.
 _INSERT = """
+WITH there AS MATERIALIZED (
+  SELECT FROM unnest($5::bigint[], $6::integer[]) AS asked (batch, place)
+  JOIN entry ON entry.batch = asked.batch AND entry.place = asked.place
+  ORDER BY asked.batch, asked.place FOR KEY SHARE OF entry
+)
 INSERT INTO revision (first, number, batch, place)
-SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) ON CONFLICT DO NOTHING
+SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[])
+WHERE (SELECT count(*) FROM there) = cardinality($1) ON CONFLICT DO NOTHING
 """
 
 
@@ -39,16 +46,19 @@ async def find_standing(connection: Connection, firsts: Sequence[int]) -> dict[i
     return {position: Standing(*standing) for position, *standing in await connection.fetch(_FIND, sorted(set(firsts)))}
 
 
-def choose(revisions: Sequence[Revision], standing: dict[int, Standing], revised: set[int]) -> bool:
-    """Whether all of these revisions were made for the latest entries of their events; ``revised``: first positions
-    of those that get a later entry before.
+def choose(revisions: Sequence[Revision], standing: dict[int, Standing], head: int, revised: set[int]) -> bool:
+    """Whether all of these revisions were made for the latest entries of their events, none of which was removed since;
+    ``revised``: first positions of those that get a later entry before.
 
     Raises:
-        StoreError: one of the positions has no entry.
+        StoreError: one of the positions never had an entry.
     """
     firsts = [one.first for one in revisions]
-    if any(first not in standing for first in firsts):
+    missing = [first for first in firsts if first not in standing]
+    if missing and not all(0 < first <= head for first in missing):
         raise StoreError("a revision speaks of an entry that is not in the log")
+    if missing:
+        return False
     is_timely = all(one.latest == standing[one.first].latest for one in revisions)
     return is_timely and len(set(firsts)) == len(firsts) and revised.isdisjoint(firsts)
 
@@ -59,7 +69,9 @@ async def store_revisions(
     """Note which events get later entries, the first at ``place``, in the transaction that runs; whether they still
     stand as they did. In their order, so that of two who revise the same ones, one waits for the other."""
     rows = sorted(
-        (one.first, standing[one.first].later + 1, batch, place + number) for number, one in enumerate(revisions)
+        (one.first, its.later + 1, batch, place + number, its.batch, its.place)
+        for number, one in enumerate(revisions)
+        for its in [standing[one.first]]
     )
     said = await connection.execute(_INSERT, *map(list, zip(*rows, strict=True)))
     return said == f"INSERT 0 {len(rows)}"

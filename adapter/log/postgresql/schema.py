@@ -7,6 +7,7 @@ tables that are parted by ranges of numbers are parted by arrival, a part for ea
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 1
+VERSION = 2
 #: Oldest server, as it numbers its versions.
 SERVER_VERSION = 130000
 
@@ -29,6 +30,21 @@ _DAY = 40
 NUMBERS = 100
 #: Tables with a part for each month.
 _PARTED = ("entry", "event", "raw")
+
+# What retention needs.
+_TABLES_2 = """
+-- Batches of which nothing is left, as long as it is known what they held.
+CREATE TABLE emptied (
+  number bigint PRIMARY KEY, first bigint NOT NULL, entries integer NOT NULL, latest bigint NOT NULL
+);
+CREATE INDEX emptied_arrival ON emptied (latest, first);
+CREATE INDEX emptied_first ON emptied (first);
+-- How many entries of a block of positions were removed.
+CREATE TABLE gap (block bigint PRIMARY KEY, entries integer NOT NULL);
+CREATE INDEX revision_place ON revision (batch, place);
+-- Entries that were removed before the cursor came to them, in this epoch.
+ALTER TABLE reader ADD COLUMN removed bigint NOT NULL DEFAULT 0
+"""
 
 _TABLES = f"""
 CREATE TABLE about (version integer NOT NULL, dictionary bytea NOT NULL);
@@ -83,11 +99,12 @@ CREATE TABLE note (name text PRIMARY KEY, text text NOT NULL, version bigint NOT
 CREATE TABLE claim (name text PRIMARY KEY, token bigint NOT NULL, owner text, until timestamptz NOT NULL);
 -- Written to find out whether anything can be.
 CREATE TABLE trial (tried_at timestamptz NOT NULL);
-INSERT INTO trial VALUES (clock_timestamp())
+INSERT INTO trial VALUES (clock_timestamp());
+{_TABLES_2}
 """
 
 #: What takes a schema of an older version to the next one, by the older.
-STEPS: dict[int, str] = {}
+STEPS: dict[int, str] = {1: _TABLES_2}
 
 _NUMBER = f"""
 SELECT ((extract(epoch FROM clock_timestamp())::bigint / 86400) << {_DAY}) + nextval('batch_number')
@@ -228,4 +245,28 @@ async def make_month(connection: Connection, month: datetime.date) -> None:
             )
 
 
+async def drop_empty_months(connection: Connection) -> None:
+    """Drop the parts of months that are over and of which nothing is left: only then the disk gets their room back.
+    Those that others work with are left for another time."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    current = f"{today.replace(day=1) - datetime.timedelta(days=1):%Y_%m}"
+    months = [name.removeprefix("entry_") for (name,) in await connection.fetch(_PARTS)]
+    for month in months:
+        if month >= current:
+            continue
+        parts = [f"{table}_{month}" for table in _PARTED]
+        with contextlib.suppress(asyncpg.LockNotAvailableError):
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = {_DROP_TIMEOUT}")
+                await connection.execute(f"LOCK TABLE {', '.join(parts)} IN ACCESS EXCLUSIVE MODE")
+                if not any([await connection.fetchval(f"SELECT EXISTS (SELECT FROM {part})") for part in parts]):
+                    await connection.execute(f"DROP TABLE {', '.join(parts)}")
+
+
 _EPOCH = datetime.date(1970, 1, 1)
+#: Parts of one of the tables; each of the others has the same months.
+_PARTS = (
+    "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'entry'::regclass ORDER BY 1"
+)
+#: How long to wait for those who read or append when a part is dropped, milliseconds: others wait behind it.
+_DROP_TIMEOUT = 200

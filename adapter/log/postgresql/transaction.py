@@ -165,13 +165,14 @@ class Transaction:
         plan.versions = await find_versions(connection, [note for work in works if (note := _note(work))])
         firsts = [one.first for work in works if type(work) is Revise for one in work.revisions]
         plan.standing = await find_standing(connection, firsts)
+        head = await connection.fetchval("SELECT head FROM counter") if len(plan.standing) < len(set(firsts)) else 0
         revised: set[int] = set()
         for work in works:
             note = _note(work)
             try:
                 plan.versions.check(note)
                 if type(work) is Revise:
-                    if not choose(work.revisions, plan.standing, revised):
+                    if not choose(work.revisions, plan.standing, head, revised):
                         continue
                     plan.revises.append(work)
                     plan.revisions += work.revisions

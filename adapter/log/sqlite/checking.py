@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 from adapter.errors import StoreDamaged, StoreError, StoreMismatch
+from adapter.log.removal import BLOCK
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Beginnings, Files
 from adapter.log.sqlite.history import read_stored
 from adapter.log.sqlite.reading import Reader, find_position, open_reader
-from adapter.log.sqlite.removing import BLOCK
 from adapter.log.sqlite.schema import READ_ERRORS, UnreadableRow, store_error
 from adapter.log.sqlite.writing import Writing
 

@@ -21,12 +21,12 @@ from zstandard import ZstdError
 
 from adapter.errors import StoreError
 from adapter.log.compression import Compression
+from adapter.log.removal import BLOCK
 from adapter.log.sqlite.append import ARRIVAL_STEP
 from adapter.log.sqlite.checking import check_stretch
 from adapter.log.sqlite.files import dictionary_path
 from adapter.log.sqlite.pages import Pages, Row
 from adapter.log.sqlite.reading import open_reader
-from adapter.log.sqlite.removing import BLOCK
 from adapter.log.sqlite.schema import connect_writing
 from adapter.log.sqlite.storing import store_contents, store_entries
 from adapter.model import is_former_key

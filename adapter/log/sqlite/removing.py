@@ -19,15 +19,13 @@ import orjson
 
 from adapter.log.compression import Compression
 from adapter.log.protocol import Removal, Removed
-from adapter.log.removal import Limits
+from adapter.log.removal import BLOCK, Limits, divide
 from adapter.log.runs import split
 
 #: A step begins nothing more after so many seconds: appends wait for it.
 STEP = 0.005
 #: Runs of entries that are looked at together, and keys.
 _RUNS, _KEYS = 4, 1000
-#: Positions of one block, for which is counted how many are empty.
-BLOCK = 1024
 
 _FOLLOWING = "SELECT position FROM event WHERE position > ? ORDER BY position LIMIT 1 OFFSET ?"
 # Of the events among these that have later entries: the first one's position, those of the others, the latest type.
@@ -238,17 +236,13 @@ _LEFT = "SELECT count(*) FROM entry WHERE position BETWEEN ? AND ?"
 
 def count_removed(reader: sqlite3.Connection, after: int, until: int) -> int:
     """How many entries of a stretch were removed; ``until``: the head at most."""
-    first = after + 1
-    if first > until:
-        return 0
-    begin, end = -(-first // BLOCK), (until + 1) // BLOCK  # whole blocks, the second one excluded
-    if begin >= end:
-        return until - after - int(reader.execute(_LEFT, (first, until)).fetchone()[0])
-    total = "SELECT coalesce(sum(entries), 0) FROM gap WHERE block >= ? AND block < ?"
-    removed = int(reader.execute(total, (begin, end)).fetchone()[0])
-    for low, high in ((first, begin * BLOCK - 1), (end * BLOCK, until)):
-        if low <= high:
-            removed += high - low + 1 - int(reader.execute(_LEFT, (low, high)).fetchone()[0])
+    blocks, rests = divide(after, until)
+    removed = 0
+    if blocks:
+        total = "SELECT coalesce(sum(entries), 0) FROM gap WHERE block BETWEEN ? AND ?"
+        removed += int(reader.execute(total, (blocks[0], blocks[-1])).fetchone()[0])
+    for first, last in rests:
+        removed += last - first + 1 - int(reader.execute(_LEFT, (first, last)).fetchone()[0])
     return removed
 
 

@@ -7,7 +7,7 @@ import pytest
 from adapter.errors import ConfigError
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.log import open_postgresql_log
-from tests.log.postgresql.server import PASSWORD, Server
+from tests.postgresql import PASSWORD
 
 
 def test_what_may_be_told_is_host_and_database() -> None:
@@ -50,10 +50,10 @@ def test_a_wrong_url_is_refused_without_being_told(url: str) -> None:
     ],
 )
 async def test_what_the_operator_has_to_change_is_told_without_the_password(
-    server: Server, url: str, changed: tuple[str, str]
+    database_url: str, changed: tuple[str, str]
 ) -> None:
     with pytest.raises(ConfigError) as refusal:
-        async with open_postgresql_log((url + "?connect_timeout=5").replace(*changed)):
+        async with open_postgresql_log((database_url + "?connect_timeout=5").replace(*changed)):
             pass
     assert "store's URL" in str(refusal.value)
     assert PASSWORD not in str(refusal.value)

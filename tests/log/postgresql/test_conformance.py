@@ -1,4 +1,4 @@
-"""The log in PostgreSQL does what every log must that several programs may have open."""
+"""The log in PostgreSQL does what every log must that several programs may have open, and that removes what is old."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from adapter.log.postgresql.log import PostgresqlLog, open_postgresql_log
-from tests.log.conformance import SharedLogConformance
+from tests.log.conformance import RetentionConformance, SharedLogConformance
 
 
 class PostgresqlPlace:
@@ -19,9 +19,9 @@ class PostgresqlPlace:
 
 
 @pytest.fixture
-def place(url: str) -> PostgresqlPlace:
-    return PostgresqlPlace(url)
+def place(database_url: str) -> PostgresqlPlace:
+    return PostgresqlPlace(database_url)
 
 
-class TestPostgresqlLog(SharedLogConformance):
+class TestPostgresqlLog(SharedLogConformance, RetentionConformance):
     pass

@@ -12,13 +12,13 @@ from adapter.log.protocol import EventRow, Revision
 from tests.log.entries import new_entry, quarantined_entry
 
 
-async def test_events_are_read_from_one_end_to_the_other(url: str) -> None:
+async def test_events_are_read_from_one_end_to_the_other(database_url: str) -> None:
     def read(until: int) -> tuple[list[EventRow], list[int | None]]:
-        with open_events(url) as events:
+        with open_events(database_url) as events:
             rows = list(events.each(0, until))
             return rows, [events.before(rows[0].uid, position) for position in (1, 2, until, until + 1)]
 
-    async with open_store(url, dictionary=lambda: b"dictionary", commit_timeout=10) as log:
+    async with open_store(database_url, dictionary=lambda: b"dictionary", commit_timeout=10) as log:
         await log.append([new_entry("a"), quarantined_entry()])
         await log.append([new_entry() for _ in range(1200)])
         await log.revise([Revision(1, 1, None, "access.LOGIN", b"{}")])
@@ -29,20 +29,20 @@ async def test_events_are_read_from_one_end_to_the_other(url: str) -> None:
         assert before == [None, 1, 1, 1203]
 
 
-async def test_events_are_given_in_bounded_pieces(url: str) -> None:
+async def test_events_are_given_in_bounded_pieces(database_url: str) -> None:
     def read() -> list[int]:
-        with open_events(url) as events:
+        with open_events(database_url) as events:
             return [len(row.event or b"") for row in events.each(0, 5)]
 
-    async with open_store(url, dictionary=bytes, commit_timeout=10) as log:
+    async with open_store(database_url, dictionary=bytes, commit_timeout=10) as log:
         for _ in range(5):
             await log.append([new_entry(event=b" " * 3 * 1024 * 1024)])
         assert len(await asyncio.to_thread(read)) == 3
 
 
-async def test_where_no_log_is_none_is_made(url: str) -> None:
+async def test_where_no_log_is_none_is_made(database_url: str) -> None:
     def read() -> None:
-        with open_events(url):
+        with open_events(database_url):
             pass
 
     with pytest.raises(StoreUnavailable):

@@ -18,13 +18,13 @@ from adapter.log.postgresql.log import PostgresqlLog, open_postgresql_log
 from adapter.log.protocol import Claim, Receipt, Settlement
 from tests.log.conformance import claimed, read_all
 from tests.log.entries import new_entry
-from tests.log.postgresql.server import Server, open_server
+from tests.postgresql import Server, open_server
 
 pytestmark = pytest.mark.crash
 
 
 @pytest.fixture
-def own_server(server: Server) -> Iterator[Server]:
+def own_server(postgresql: Server) -> Iterator[Server]:
     """One that may be killed."""
     with open_server() as own:
         yield own
@@ -115,8 +115,8 @@ async def test_a_server_that_stands_still_is_given_up_on_in_time(own_server: Ser
         await check(log, [Receipt(entry.uid, entry.position) for entry in await read_all(log)])
 
 
-async def test_connections_that_are_ended_are_made_anew_and_nobody_notices(url: str) -> None:
-    async with open_postgresql_log(url) as log, asking(url) as other:
+async def test_connections_that_are_ended_are_made_anew_and_nobody_notices(database_url: str) -> None:
+    async with open_postgresql_log(database_url) as log, asking(database_url) as other:
         ends = (
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND datname = current_database()"
@@ -133,8 +133,8 @@ async def test_connections_that_are_ended_are_made_anew_and_nobody_notices(url: 
         assert ended > 1
 
 
-async def test_an_answer_that_is_lost_with_the_connection_is_found(url: str) -> None:
-    async with open_postgresql_log(url) as log, asking(url) as other:
+async def test_an_answer_that_is_lost_with_the_connection_is_found(database_url: str) -> None:
+    async with open_postgresql_log(database_url) as log, asking(database_url) as other:
         await log.append([new_entry("a")])
         # The commit waits for the counter, and its connection ends once that is free.
         await other.execute("BEGIN; UPDATE idp_adapter.counter SET head = head")
@@ -150,9 +150,9 @@ async def test_an_answer_that_is_lost_with_the_connection_is_found(url: str) -> 
         assert log.head == 2
 
 
-async def test_orders_that_cross_are_tried_again(url: str) -> None:
+async def test_orders_that_cross_are_tried_again(database_url: str) -> None:
     """Groups of equal weak keys change rows that are there, in whatever order the requests come."""
-    async with open_postgresql_log(url) as one, open_postgresql_log(url) as other:
+    async with open_postgresql_log(database_url) as one, open_postgresql_log(database_url) as other:
         names = [str(number) for number in range(20)]
         await one.append([new_entry(weak=name) for name in names])
         answers = await asyncio.gather(
@@ -185,9 +185,11 @@ asyncio.run(main())
 """
 
 
-async def test_the_claim_of_a_process_that_stands_still_is_taken_over(url: str) -> None:
-    async with open_postgresql_log(url, claim_seconds=1) as log:
-        holder = await asyncio.create_subprocess_exec(sys.executable, "-c", _HOLDER, url, stdout=subprocess.PIPE)
+async def test_the_claim_of_a_process_that_stands_still_is_taken_over(database_url: str) -> None:
+    async with open_postgresql_log(database_url, claim_seconds=1) as log:
+        holder = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _HOLDER, database_url, stdout=subprocess.PIPE
+        )
         try:
             assert holder.stdout is not None
             first = Claim("sink", int(await holder.stdout.readline()), 1)
@@ -204,8 +206,8 @@ async def test_the_claim_of_a_process_that_stands_still_is_taken_over(url: str) 
             await holder.wait()
 
 
-async def test_a_transaction_whose_service_stands_still_holds_nobody_up_for_long(url: str) -> None:
-    async with open_postgresql_log(url) as log, asking(url) as other:
+async def test_a_transaction_whose_service_stands_still_holds_nobody_up_for_long(database_url: str) -> None:
+    async with open_postgresql_log(database_url) as log, asking(database_url) as other:
         await log.append([new_entry("a")])
         limit = await log._committing._connection.fetchval("SHOW idle_in_transaction_session_timeout")  # type: ignore[union-attr]
         assert limit == "3s"

@@ -13,11 +13,11 @@ from adapter.log.postgresql.connecting import connect
 from adapter.log.postgresql.log import open_postgresql_log
 from adapter.log.postgresql.schema import VERSION
 from tests.log.entries import new_entry
-from tests.log.postgresql.server import open_server
+from tests.postgresql import open_server
 
 
 @pytest.mark.crash
-async def test_a_server_that_does_not_sync_is_refused(server: object) -> None:
+async def test_a_server_that_does_not_sync_is_refused(postgresql: object) -> None:
     with open_server() as other:
         other.stop()
         other.start(fsync="off")
@@ -26,58 +26,58 @@ async def test_a_server_that_does_not_sync_is_refused(server: object) -> None:
                 pass
 
 
-async def test_tables_of_a_newer_program_are_refused(url: str) -> None:
-    async with open_postgresql_log(url):
+async def test_tables_of_a_newer_program_are_refused(database_url: str) -> None:
+    async with open_postgresql_log(database_url):
         pass
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database_url)
     await connection.execute("UPDATE idp_adapter.about SET version = version + 1")
     await connection.close()
     with pytest.raises(StoreMismatch, match=f"version {VERSION + 1}"):
-        async with open_postgresql_log(url):
+        async with open_postgresql_log(database_url):
             pass
 
 
-async def test_tables_of_another_program_are_left_alone(url: str) -> None:
-    connection = await asyncpg.connect(url)
+async def test_tables_of_another_program_are_left_alone(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE SCHEMA idp_adapter; CREATE TABLE idp_adapter.theirs (id int)")
     await connection.close()
     with pytest.raises(StoreMismatch, match="another program"):
-        async with open_postgresql_log(url):
+        async with open_postgresql_log(database_url):
             pass
-    async with open_postgresql_log(url + "?schema=ours") as log:
+    async with open_postgresql_log(database_url + "?schema=ours") as log:
         assert log.head == 0
 
 
-async def test_two_logs_lie_in_one_database(url: str) -> None:
-    async with open_postgresql_log(url) as one, open_postgresql_log(url + "?schema=other") as other:
+async def test_two_logs_lie_in_one_database(database_url: str) -> None:
+    async with open_postgresql_log(database_url) as one, open_postgresql_log(database_url + "?schema=other") as other:
         await one.append([new_entry("a")])
         assert await other.wait(0, 0.1) == 0
         assert [receipt.position for receipt in await other.append([new_entry("a")])] == [1]
 
 
-async def test_of_several_that_open_a_new_log_one_makes_it(url: str) -> None:
+async def test_of_several_that_open_a_new_log_one_makes_it(database_url: str) -> None:
     async def append(name: str) -> None:
-        async with open_postgresql_log(url) as log:
+        async with open_postgresql_log(database_url) as log:
             await log.append([new_entry(name)])
 
     await asyncio.gather(*(append(str(number)) for number in range(5)))
-    async with open_postgresql_log(url) as log:
+    async with open_postgresql_log(database_url) as log:
         assert log.head == 5
 
 
-async def test_a_log_keeps_the_dictionary_it_was_made_with(url: str) -> None:
+async def test_a_log_keeps_the_dictionary_it_was_made_with(database_url: str) -> None:
     event = b'{"a": "text that is in the dictionary, so that it takes little room"}'
-    async with open_postgresql_log(url, dictionary=lambda: event) as log:
+    async with open_postgresql_log(database_url, dictionary=lambda: event) as log:
         await log.append([new_entry(event=event)])
-    async with open_postgresql_log(url, dictionary=lambda: b"another") as log:
+    async with open_postgresql_log(database_url, dictionary=lambda: b"another") as log:
         assert [entry.event for entry in await log.read(0)] == [event]
 
 
-async def test_a_commit_waits_for_the_disk_whatever_the_database_is_set_to(url: str) -> None:
-    connection = await asyncpg.connect(url)
+async def test_a_commit_waits_for_the_disk_whatever_the_database_is_set_to(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
     try:
-        theirs = await connect(read_address(url), synchronous_commit="on")
+        theirs = await connect(read_address(database_url), synchronous_commit="on")
         assert await theirs.fetchval("SHOW synchronous_commit") == "on"
         theirs.terminate()
     finally:

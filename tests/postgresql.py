@@ -9,9 +9,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+
+import asyncpg
 
 #: Seconds for it to start, and for its processes to end.
 _PATIENCE = 60.0
@@ -40,6 +43,18 @@ class Server:
     def url(self, database: str) -> str:
         """How to get at a database of it."""
         return f"postgresql://adapter:{PASSWORD.replace('#', '%23')}@127.0.0.1:{self.port}/{database}"
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The address of an empty database, which goes with the context."""
+        name = f"test_{uuid.uuid4().hex}"
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            await connection.execute(f"CREATE DATABASE {name}")
+            yield self.url(name)
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        finally:
+            connection.terminate()
 
     def make(self) -> None:
         """Make its data."""
