@@ -46,7 +46,8 @@ class Document:
         try:
             _refuse_deep(file, text)
             self._weigh(self._node, {})
-            self.value: Any = yaml.load(text, Loader=Loader)
+            # Of the parts that are there already: to read the text once more takes longer than this.
+            self.value: Any = None if self._node is None else Loader("").construct_document(self._node)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise MappingError(f"not valid YAML: {error.problem}", file=file, line=line) from error
