@@ -11,7 +11,7 @@ a walk along all of its events.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
@@ -110,6 +110,10 @@ class Identities:
         self._seen: dict[bytes, int] = {}
         #: Keys to store, and what under them: new ones, and those whose numbers changed.
         self.changed: dict[bytes, Known] = {}
+
+    def learn(self, known: Mapping[bytes, Known]) -> None:
+        """What the log has under more keys of newcomers, none of which was met before."""
+        self._known.update(known)
 
     def begin_request(self) -> None:
         """The next newcomers come with another request: equal ones in two requests are copies of each other."""

@@ -22,7 +22,6 @@ from adapter.log.protocol import NewEntry
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.messages import Receipts, Refused
-from adapter.log.sqlite.packing import Packed
 from adapter.log.sqlite.schema import connect_writing
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
@@ -184,9 +183,9 @@ def fill(log: Path, entries: int) -> None:
         committer = Committer(log, connection, Files(log))
         made = made_entries(entries)
         for start in range(0, entries, _COMMIT):
-            packed = Packed()
-            packed.add(committer.compression, [next(made) for _ in range(min(_COMMIT, entries - start))])
-            (answer,) = committer.commit([packed]).answers
+            request = committer.begin_large()
+            request.add([next(made) for _ in range(min(_COMMIT, entries - start))])
+            (answer,) = committer.commit([request]).answers
             if not isinstance(answer, Receipts) or any(one.position is None for one in answer.receipts):
                 raise CannotMeasure(f"entries were not stored: {answer if isinstance(answer, Refused) else 'known'}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

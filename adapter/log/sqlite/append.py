@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapter.log.compression import Compression
-from adapter.log.identity import Former, Identities, Known, keys_of
+from adapter.log.identity import Former, Identities, Keys, Known, keys_of
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
-from adapter.log.runs import Run
 from adapter.log.sqlite.contents import TransactionContents
-from adapter.log.sqlite.index import find_keys, store_keys
-from adapter.log.sqlite.packing import Packed, repacked
+from adapter.log.sqlite.index import BASE, find_keys, pack_keys, store_keys
+from adapter.log.sqlite.large import LargeRequest
 from adapter.log.sqlite.revising import find_standing, store_revisions
 from adapter.log.sqlite.storing import Frame, Row, store_contents, store_entries, store_events, store_raws
 from adapter.model import renamed, uid_text
 
-#: Of a large request, one statement takes so many rows, or about so many bytes of contents.
-STATEMENT_ENTRIES, STATEMENT_SIZE = 4096, 4 * 1024 * 1024
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
 
@@ -49,10 +46,14 @@ class Appender:
         (removed,) = connection.execute("SELECT coalesce(max(last), 0) FROM extent").fetchone()
         sources = dict(connection.execute("SELECT name, id FROM source"))
         (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
-        self._former = Former(until)
+        #: Which keys of an older version the log may have.
+        self.former = Former(until)
         #: As committed, and as it will be when the transaction that runs is.
         head = max(last, position, removed)
         self._place = self._next = _Place(head, max(latest, latest_after), position, sources)
+        #: Large requests that arrive, and keys that the transaction that runs has stored.
+        self._large: list[LargeRequest] = []
+        self._changed: Collection[bytes] = ()
 
     @property
     def head(self) -> int:
@@ -65,15 +66,18 @@ class Appender:
         To be called once in a transaction; `commit` follows, or `roll_back`.
         """
         contents = TransactionContents(self._connection, self._compression, self._place.head)
-        receipts = self._resolve(requests, contents)
+        keys = keys_of([entry for request in requests for entry in request], self.former)
+        receipts = self._resolve(requests, keys, contents)
         if contents.new:
             self._store(contents.new)
         return receipts
 
-    def _resolve(self, requests: Sequence[Sequence[NewEntry]], contents: TransactionContents) -> list[list[Receipt]]:
-        """The receipts of requests; their keys are stored, and ``contents`` gets the entries that are to be."""
+    def _resolve(
+        self, requests: Sequence[Sequence[NewEntry]], keys: Sequence[Keys], contents: TransactionContents
+    ) -> list[list[Receipt]]:
+        """The receipts of requests, whose entries have these keys; these are stored, and ``contents`` gets the entries
+        that are to be."""
         self._next = replace(self._place, sources=dict(self._place.sources))
-        keys = keys_of([entry for request in requests for entry in request], self._former)
         known = find_keys(self._connection, {key for those in keys for key in those if key is not None})
         identities = Identities(known, self._look_up, contents)
         receipts: list[list[Receipt]] = []
@@ -98,48 +102,42 @@ class Appender:
                 answers.append(receipt((found.uid, position)))
             receipts.append(answers)
         if identities.changed:
-            store_keys(self._connection, identities.changed)
+            store_keys(self._connection, pack_keys(identities.changed))
+        self._changed = identities.changed.keys()
         return receipts
 
     def _look_up(self, key: bytes) -> Known | None:
         return find_keys(self._connection, (key,)).get(key)
 
-    def append_packed(self, request: Packed) -> list[Receipt]:
-        """The same for one large request, whose contents are compressed already."""
-        contents = TransactionContents(self._connection, self._compression, self._place.head)
-        contents.packed = request
-        (receipts,) = self._resolve([request.entries], contents)
-        new = contents.new
-        kept = [one.position is not None for one in receipts]
-        uids = [
-            uid_text(one.uid).encode() if one.position is not None and one.uid != entry.uid else None
-            for one, entry in zip(receipts, request.entries, strict=True)
-        ]
-        runs: list[Run] = []
-        start = 0
-        for run in request.runs:
-            end = start + len(run.raw_sizes)
-            is_whole = all(kept[start:end]) and not any(uids[start:end])
-            runs += [run] if is_whole else repacked(self._compression, run, kept[start:end], uids[start:end])
-            start = end
-        sizes = [size for run in runs for size in run.event_sizes]
+    def begin_large(self) -> LargeRequest:
+        """A large request that arrives now; `append_large` or `drop_large` follows."""
+        request = LargeRequest(self._connection, self._compression, self.former, self._stored_source)
+        self._large.append(request)
+        return request
+
+    def drop_large(self, request: LargeRequest) -> None:
+        """It is over, or does not go on."""
+        self._large.remove(request)
+
+    def append_large(self, request: LargeRequest) -> list[Receipt]:
+        """Store the new ones among the entries of one large request, as `append`."""
+        request.refresh()
+        self._changed = request.met
+        self._next = replace(self._place, sources=dict(self._place.sources))
         first = self._next.head + 1
-        for begin in range(0, len(new), STATEMENT_ENTRIES):
-            end = begin + STATEMENT_ENTRIES
-            self._store_entries(new[begin:end], sizes[begin:end], first + begin)
-        for some in _together(runs):
-            position = first
-            events: list[Frame] = []
-            raws: list[Frame] = []
-            for run in some:
-                events.append((position, run.event_sizes, run.events))
-                raws.append((position, run.raw_sizes, run.raws))
-                position += len(run.raw_sizes)
-            store_events(self._connection, events)
-            store_raws(self._connection, raws, [run.media for run in some])
-            first = position
-        if new:
-            self._move(len(new), max([entry.received_at for entry in new]))
+        receipts: list[Receipt] = []
+        for ready in request.ready:
+            store_keys(self._connection, ready.keys, first)
+            begin = ready.first - BASE + first
+            if ready.rows:
+                store_entries(self._connection, begin, ready.uids, ready.rows)
+                store_events(self._connection, _moved(ready.events, first))
+                store_raws(self._connection, _moved(ready.raws, first), ready.media)
+                self._move(len(ready.rows), ready.latest)
+            receipts += [
+                one if one.position is None else receipt((one.uid, one.position - BASE + first))
+                for one in ready.receipts
+            ]
         return receipts
 
     def revise(self, revisions: Sequence[Revision]) -> list[int] | None:
@@ -157,10 +155,14 @@ class Appender:
     def commit(self) -> None:
         """What was appended stands."""
         self._place = self._next
+        for request in self._large:
+            request.see_stored(self._changed)
+        self._changed = ()
 
     def roll_back(self) -> None:
         """What was appended since the last commit does not stand."""
         self._next = self._place
+        self._changed = ()
 
     def _store(self, new: Sequence[NewEntry]) -> None:
         first = self._next.head + 1
@@ -194,6 +196,15 @@ class Appender:
             self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", note)
             self._next.noted = self._next.head
 
+    def _stored_source(self, name: str) -> int:
+        """Number of a source, which is stored at once if it is new: before the transaction that needs it."""
+        number = self._place.sources.get(name)
+        if number is None:
+            number = self._connection.execute("INSERT INTO source (name) VALUES (?)", (name,)).lastrowid
+            assert number is not None
+            self._place.sources[name] = number
+        return number
+
     def _source(self, name: str) -> int:
         number = self._next.sources.get(name)
         if number is None:
@@ -208,15 +219,6 @@ def _renamed(entry: NewEntry, uid: bytes) -> NewEntry:
     return entry._replace(uid=uid, event=event)
 
 
-def _together(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """The runs that one statement takes."""
-    some: list[Run] = []
-    room = STATEMENT_SIZE
-    for run in runs:
-        some.append(run)
-        room -= len(run.events) + len(run.raws)
-        if room <= 0:
-            yield some
-            some, room = [], STATEMENT_SIZE
-    if some:
-        yield some
+def _moved(frames: Sequence[Frame], first: int) -> list[Frame]:
+    """Frames at their positions; ``first``: the one that `BASE` stands for."""
+    return [(position - BASE + first, lengths, frame) for position, lengths, frame in frames]

@@ -12,6 +12,7 @@ from adapter.log.compression import Compression
 from adapter.log.protocol import Receipt
 from adapter.log.sqlite.append import Appender
 from adapter.log.sqlite.files import Files
+from adapter.log.sqlite.large import LargeRequest
 from adapter.log.sqlite.messages import (
     Answer,
     Append,
@@ -36,7 +37,6 @@ from adapter.log.sqlite.messages import (
     Work,
 )
 from adapter.log.sqlite.notes import keep_note, take_claim
-from adapter.log.sqlite.packing import Packed
 from adapter.log.sqlite.progress import begin, settle
 from adapter.log.sqlite.removing import Remover
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
@@ -71,12 +71,15 @@ class Committer:
         """Position of the last entry that is committed."""
         return self._appender.head
 
-    @property
-    def compression(self) -> Compression:
-        """How contents lie in this log."""
-        return self._compression
+    def begin_large(self) -> LargeRequest:
+        """A large request that arrives now; it is committed, or `drop_large` follows."""
+        return self._appender.begin_large()
 
-    def commit(self, works: Sequence[Work | Packed]) -> Committed:
+    def drop_large(self, request: LargeRequest) -> None:
+        """It does not go on."""
+        self._appender.drop_large(request)
+
+    def commit(self, works: Sequence[Work | LargeRequest]) -> Committed:
         """One transaction for all works; or, if one of them is refused, one for each, so that it undoes only itself. A
         large request is the only work of its transaction.
 
@@ -89,6 +92,9 @@ class Committer:
         began, before = time.perf_counter(), self._appender.head
         problem = self._files.problem()
         answers = self._answers(works) if problem is None else []
+        for work in works:
+            if type(work) is LargeRequest:
+                self._appender.drop_large(work)
         problem = problem or self._files.problem()
         if problem is not None:
             refused: Answer = Refused.of(StoreDamaged(f"{problem}; docs/recover.md says how to recover it"))
@@ -96,7 +102,7 @@ class Committer:
         head = self._appender.head
         return Committed(head, head - before, time.perf_counter() - began, answers)
 
-    def _answers(self, works: Sequence[Work | Packed]) -> list[Answer]:
+    def _answers(self, works: Sequence[Work | LargeRequest]) -> list[Answer]:
         try:
             return self._transact(works)
         except MemoryError:
@@ -107,7 +113,7 @@ class Committer:
             return [Refused.of(reason)] * len(works)
         return [answer for work in works for answer in self._answers([work])]
 
-    def _transact(self, works: Sequence[Work | Packed]) -> list[Answer]:
+    def _transact(self, works: Sequence[Work | LargeRequest]) -> list[Answer]:
         self._connection.execute("BEGIN IMMEDIATE")
         requests = [work.entries for work in works if type(work) is Append]
         receipts = iter(self._appender.append(requests) if requests else [])
@@ -121,12 +127,12 @@ class Committer:
             keep_note(self._connection, request.note)
         return Receipts(next(receipts))
 
-    def _do(self, work: Work | Packed) -> Answer:
+    def _do(self, work: Work | LargeRequest) -> Answer:
         match work:
-            case Packed():
+            case LargeRequest():
                 if work.note is not None:
                     keep_note(self._connection, work.note)
-                return Receipts(self._appender.append_packed(work))
+                return Receipts(self._appender.append_large(work))
             case Revise(revisions, note):
                 positions = self._appender.revise(revisions)
                 if note is not None and positions is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
+from typing import Protocol
 
 import orjson
 
 from adapter.log.compression import Compression
 from adapter.log.protocol import NewEntry
 from adapter.log.runs import split
-from adapter.log.sqlite.packing import Packed
 
 #: Runs that are kept unpacked: copies that come again come in order.
 _KEPT_RUNS = 16
@@ -20,27 +20,40 @@ _RAW_RUN = "SELECT position, lengths, content FROM raw WHERE position <= ? ORDER
 _LATEST = "SELECT coalesce(max(position), ?1) FROM revision WHERE first = ?1"
 
 
+class Large(Protocol):
+    """The contents of a large request, by which of its entries they belong to."""
+
+    def event(self, place: int) -> bytes:
+        """An event."""
+
+    def raw(self, place: int) -> bytes:
+        """Native bytes."""
+
+
 class TransactionContents:
     """The contents of the entries of one transaction, and of all that were stored before."""
 
-    def __init__(self, connection: sqlite3.Connection, compression: Compression, head: int) -> None:
-        """``head``: position of the last entry that is stored."""
+    def __init__(
+        self, connection: sqlite3.Connection, compression: Compression, head: int, large: Large | None = None
+    ) -> None:
+        """``head``: position before the first entry that is about to be stored. Of a ``large`` request it has the
+        contents."""
         self._connection = connection
         self._compression = compression
         self._head = head
-        #: The entries that are about to be stored, behind ``head``; of a packed request, which of its entries each is.
+        #: The entries that are about to be stored, behind ``head``; of a large request, which of its entries each is.
         self.new: list[NewEntry] = []
         self.places: list[int] = []
-        self.packed: Packed | None = None
+        self._large = large
         self._runs: OrderedDict[tuple[str, int], list[bytes]] = OrderedDict()
 
     def event(self, position: int) -> bytes | None:
         """The event as it is read now; ``None`` while quarantined, or if it is not kept any more."""
         if position > self._head:
             entry = self.new[position - self._head - 1]
-            if entry.event is None or self.packed is None:
+            if entry.event is None or self._large is None:
                 return entry.event
-            return self.packed.event(self._compression, self.places[position - self._head - 1])
+            return self._large.event(self.places[position - self._head - 1])
         (latest,) = self._connection.execute(_LATEST, (position,)).fetchone()
         if latest > self._head:
             return None
@@ -49,9 +62,9 @@ class TransactionContents:
     def raw(self, position: int) -> bytes | None:
         """What the provider sent for it; ``None`` if that is not kept."""
         if position > self._head:
-            if self.packed is None:
+            if self._large is None:
                 return self.new[position - self._head - 1].raw
-            return self.packed.raw(self._compression, self.places[position - self._head - 1])
+            return self._large.raw(self.places[position - self._head - 1])
         raw = self._piece(_RAW_RUN, position)
         # Of a removed entry an empty place may be left in its run.
         return raw if raw or self._is_left(position) else None

@@ -8,11 +8,15 @@ stay where they are.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import orjson
 
 from adapter.log.identity import Known
+
+#: Positions from here on stand for those of a large request, which are not known before its transaction.
+BASE = 1 << 48
 
 _FIND = """
 SELECT json_group_array(json_array(asked.key, position, hex(uid), taken, equal))
@@ -26,14 +30,18 @@ CROSS JOIN (
 """
 # A key's numbers are nearly always 0 and 0, 0 and 1, or 1 and 1. Then they travel with its position in one integer
 # (their sum in its last two bits), which costs half of an array of three.
-_STORE = """
+_STORE = f"""
 INSERT INTO identity (key, position, taken, equal)
-SELECT substr(?2, 16 * key + 1, 16), value >> 2, (value >> 1) & 1, (value & 3) > 0 FROM json_each(?1) WHERE true
+SELECT substr(?2, 16 * key + 1, 16), iif(value >> 2 < {BASE}, value >> 2, (value >> 2) - {BASE} + ?3), (value >> 1) & 1,
+  (value & 3) > 0
+FROM json_each(?1) WHERE true
 ON CONFLICT (key) DO UPDATE SET taken = excluded.taken, equal = excluded.equal
 """
-_STORE_SHARED = """
+_STORE_SHARED = f"""
 INSERT INTO identity (key, position, taken, equal)
-SELECT substr(?2, 16 * key + 1, 16), value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true
+SELECT substr(?2, 16 * key + 1, 16), iif(value ->> 0 < {BASE}, value ->> 0, (value ->> 0) - {BASE} + ?3), value ->> 1,
+  value ->> 2
+FROM json_each(?1) WHERE true
 ON CONFLICT (key) DO UPDATE SET taken = excluded.taken, equal = excluded.equal
 """
 
@@ -54,16 +62,32 @@ def find_keys(connection: sqlite3.Connection, keys: Iterable[bytes]) -> dict[byt
     }
 
 
-def store_keys(connection: sqlite3.Connection, keys: dict[bytes, Known]) -> None:
-    """Store these keys in the transaction that runs."""
+class KeyRows(NamedTuple):
+    """Keys as the statements take them: rows as JSON, and the keys one after the other; first of events that share
+    theirs with no other, then of those that do."""
+
+    single: tuple[str, bytes] | None
+    shared: tuple[str, bytes] | None
+
+
+def pack_keys(keys: Mapping[bytes, Known]) -> KeyRows:
+    """The rows of these keys."""
     single = sorted([key for key, known in keys.items() if known.equal < 2])
-    if single:
-        packed = []
-        for key in single:
-            position, _, taken, equal = keys[key]
-            packed.append(position << 2 | taken + equal)
-        connection.execute(_STORE, (orjson.dumps(packed).decode(), b"".join(single)))
-    shared = {key: known for key, known in keys.items() if known.equal > 1}
-    if shared:
-        fields = orjson.dumps([(known.position, known.taken, known.equal) for known in shared.values()]).decode()
-        connection.execute(_STORE_SHARED, (fields, b"".join(shared)))
+    packed = []
+    for key in single:
+        position, _, taken, equal = keys[key]
+        packed.append(position << 2 | taken + equal)
+    shared = {key: known for key, known in keys.items() if known.equal > 1} if len(single) < len(keys) else {}
+    fields = [(known.position, known.taken, known.equal) for known in shared.values()]
+    return KeyRows(
+        (orjson.dumps(packed).decode(), b"".join(single)) if single else None,
+        (orjson.dumps(fields).decode(), b"".join(shared)) if shared else None,
+    )
+
+
+def store_keys(connection: sqlite3.Connection, rows: KeyRows, first: int = BASE) -> None:
+    """Store keys in the transaction that runs; ``first``: the position that `BASE` stands for."""
+    if rows.single is not None:
+        connection.execute(_STORE, (*rows.single, first))
+    if rows.shared is not None:
+        connection.execute(_STORE_SHARED, (*rows.shared, first))

@@ -21,9 +21,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
-from adapter.log.compression import Compression
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.files import Files, dictionary_path
+from adapter.log.sqlite.large import LargeRequest
 from adapter.log.sqlite.messages import (
     AppendParts,
     Committed,
@@ -38,7 +38,6 @@ from adapter.log.sqlite.messages import (
     receive_options,
     weigh,
 )
-from adapter.log.sqlite.packing import Packed
 from adapter.log.sqlite.schema import connect_writing
 from adapter.memory import return_free_pages
 from adapter.subprocesses import begin, tell_failure
@@ -57,49 +56,51 @@ _RECEIVE = 1024 * 1024
 class Inbox:
     """Works as they arrive."""
 
-    def __init__(self, connection: socket.socket, compression: Compression | None = None) -> None:
-        """``compression``: for requests that come in parts."""
+    def __init__(self, connection: socket.socket, committer: Committer | None = None) -> None:
+        """``committer``: makes requests ready that come in parts."""
         self._connection = connection
-        self._compression = compression or Compression(b"")
+        self._committer = committer
         self._unpacker: Unpacker[Told] = Unpacker(Told)  # type: ignore[arg-type]
-        self._waiting: deque[tuple[Work | Packed, int]] = deque()
+        self._waiting: deque[tuple[Work | LargeRequest, int]] = deque()
         #: Of all that wait.
         self._weight = 0
         #: The request whose parts arrive.
-        self._arriving = Packed()
+        self._arriving: LargeRequest | None = None
         self._ended = False
 
-    def take(self) -> list[Work | Packed]:
+    def take(self) -> list[Work | LargeRequest]:
         """The works of the next transaction: all that are there, up to what one takes, or one request that came in
         parts; none at the end.
 
         Raises:
             BrokenLine: what came is no message.
         """
-        compressed = False
-        # Compression takes its time: who waits already does not wait for more of it.
-        while not self._ended and (not self._waiting or (self._more() and not compressed)):
+        made_ready = False
+        # That takes its time: who waits already does not wait for more of it.
+        while not self._ended and (not self._waiting or (self._more() and not made_ready)):
             data = self._connection.recv(_RECEIVE)
             self._ended = not data
             for told in self._unpacker.take(data):
                 match told:
                     case Part(entries):
-                        self._arriving.add(self._compression, entries)
-                        compressed = True
+                        self._begun().add(entries)
+                        made_ready = True
                     case DropParts():
-                        self._arriving = Packed()
+                        if self._committer is not None and self._arriving is not None:
+                            self._committer.drop_large(self._arriving)
+                        self._arriving = None
                     case AppendParts(note):
-                        self._arriving.note = note
-                        self._add(self._arriving, COMMIT_WEIGHT)
-                        self._arriving = Packed()
+                        request, self._arriving = self._begun(), None
+                        request.note = note
+                        self._add(request, COMMIT_WEIGHT)
                     case _:
                         self._add(told, weigh(told))
         if self._ended:
             return []  # nobody hears the answers any more
-        taken: list[Work | Packed] = []
+        taken: list[Work | LargeRequest] = []
         room = COMMIT_WEIGHT
         while self._waiting and room > 0:
-            if taken and type(self._waiting[0][0]) is Packed:
+            if taken and type(self._waiting[0][0]) is LargeRequest:
                 break
             work, weight = self._waiting.popleft()
             taken.append(work)
@@ -107,7 +108,14 @@ class Inbox:
         self._weight -= COMMIT_WEIGHT - room
         return taken
 
-    def _add(self, work: Work | Packed, weight: int) -> None:
+    def _begun(self) -> LargeRequest:
+        """The request whose parts arrive."""
+        if self._arriving is None:
+            assert self._committer is not None
+            self._arriving = self._committer.begin_large()
+        return self._arriving
+
+    def _add(self, work: Work | LargeRequest, weight: int) -> None:
         self._waiting.append((work, weight))
         self._weight += weight
 
@@ -223,10 +231,10 @@ def serve(connection: socket.socket) -> None:
         gc.set_threshold(100_000)  # a transaction is many objects and no cycles
         gc.freeze()
         answer(Committed(committer.head, 0, 0, []))
-        inbox = Inbox(connection, committer.compression)
+        inbox = Inbox(connection, committer)
         while works := inbox.take():
             answer(committer.commit(works))
-            is_large = type(works[0]) is Packed
+            is_large = type(works[0]) is LargeRequest
             del works  # not held while the next are waited for
             if is_large:
                 return_free_pages()

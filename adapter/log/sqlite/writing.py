@@ -278,7 +278,8 @@ class Writing:
             self._line.write(frames)
 
     async def _hand_parts(self, request: Append, answer: asyncio.Future[Answer], weight: int, budget: Budget) -> None:
-        """A large request goes in parts, each when the one before is gone; others' works go in between."""
+        """A large request goes in parts, each when the one before is gone; others' works go in between. Only when it is
+        answered the next large one follows: of those who post an event or two none waits for more than one of them."""
         try:
             async with self._parting:
                 line = self._line
@@ -298,6 +299,7 @@ class Writing:
                         self._tell(DropParts())
                     raise
                 self._hand(AppendParts(request.note), answer, weight, budget)
+                await asyncio.wait([answer])
         except (Exception, MemoryError) as error:
             if not answer.done():
                 answer.set_exception(error if isinstance(error, StoreError) else StoreUnavailable(str(error)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapter.log.identity import Known
-from adapter.log.sqlite.index import FIND_UID, find_keys, store_keys
+from adapter.log.sqlite.index import FIND_UID, find_keys, pack_keys, store_keys
 from adapter.log.sqlite.schema import connect_writing
 
 
@@ -36,24 +36,24 @@ def add_entries(connection: sqlite3.Connection, count: int) -> dict[bytes, Known
 def test_every_key_is_found_and_no_other(connection: sqlite3.Connection) -> None:
     known = add_entries(connection, 1000)
     some = dict(list(known.items())[:500])
-    store_keys(connection, some)
+    store_keys(connection, pack_keys(some))
     assert find_keys(connection, known) == some
     assert find_keys(connection, []) == {}
 
 
 def test_what_was_stored_last_holds(connection: sqlite3.Connection) -> None:
     known = add_entries(connection, 100)
-    store_keys(connection, known)
+    store_keys(connection, pack_keys(known))
     for turn in range(1, 5):
         for key in list(known)[::7]:
             known[key] = known[key]._replace(taken=turn, equal=turn + 1)
-        store_keys(connection, {key: known[key] for key in list(known)[::7]})
+        store_keys(connection, pack_keys({key: known[key] for key in list(known)[::7]}))
         assert find_keys(connection, known) == known
 
 
 def test_a_uid_is_found_by_the_key_that_it_is(connection: sqlite3.Connection) -> None:
     known = add_entries(connection, 100)
-    store_keys(connection, {**known, bytes(16): Known(5, b"")})
+    store_keys(connection, pack_keys({**known, bytes(16): Known(5, b"")}))
     for uid, one in known.items():
         assert connection.execute(FIND_UID, (uid,)).fetchone() == (one.position,)
     assert connection.execute(FIND_UID, (bytes(16),)).fetchone() is None
