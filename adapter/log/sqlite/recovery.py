@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from zstandard import ZstdError
@@ -28,7 +28,7 @@ from adapter.log.sqlite.files import dictionary_path
 from adapter.log.sqlite.pages import Pages, Row
 from adapter.log.sqlite.reading import open_reader
 from adapter.log.sqlite.schema import connect_writing
-from adapter.log.sqlite.storing import store_contents, store_entries
+from adapter.log.sqlite.storing import PlacedEntry, store_stretch
 from adapter.model import is_former_key
 
 #: Entries of one transaction of the new log.
@@ -70,22 +70,6 @@ class Report:
             self.lost[-1] = (self.lost[-1][0], position)
         elif len(self.lost) < _RANGES:
             self.lost.append((position, position))
-
-
-class _Entry(NamedTuple):
-    """An entry as it is written."""
-
-    uid: bytes
-    revision: int
-    source: int
-    received_at: int
-    type: str | None
-    native_type: str | None
-    problem: str | None
-    event: bytes | None
-    #: ``None`` where it stands with the event's first entry.
-    raw: bytes | None
-    media: str
 
 
 def recover(damaged: Path, new: Path, progress: Callable[[int, int], None] = lambda done, of: None) -> Report:
@@ -215,7 +199,7 @@ class _Writing:
         return self._report
 
     def _write_stretch(self, positions: range, rows: _Ordered, events: _Runs, raws: _Runs) -> None:
-        entries: list[tuple[int, _Entry]] = []
+        entries: list[tuple[int, PlacedEntry]] = []
         seen: set[bytes] = set()
         for position in positions:
             row, event, raw = rows.at(position), events.at(position), raws.at(position)
@@ -230,19 +214,7 @@ class _Writing:
                 note = (self._latest, position)
                 self._connection.execute("INSERT OR IGNORE INTO arrival (latest, position) VALUES (?, ?)", note)
                 self._noted = position
-        # Neighbours without a hole between them, which all have native bytes of their own or none.
-        for (_, is_later), some in groupby(enumerate(entries), lambda one: (one[1][0] - one[0], one[1][1].raw is None)):
-            numbered = [one for _, one in some]
-            at, here = numbered[0][0], [entry for _, entry in numbered]
-            store_entries(
-                self._connection,
-                at,
-                b"".join([entry.uid for entry in here]),
-                [(*entry[1:7], None if entry.event is None else len(entry.event)) for entry in here],
-            )
-            contents = [entry.event or b"" for entry in here]
-            native = ([], []) if is_later else ([entry.raw or b"" for entry in here], [entry.media for entry in here])
-            store_contents(self._connection, self._compression, at, contents, *native)
+        store_stretch(self._connection, self._compression, entries)
         self._connection.executemany(
             "INSERT INTO identity (key, position, taken, equal) VALUES (?, ?, 0, 0) ON CONFLICT (key) DO NOTHING",
             [(entry.uid, position) for position, entry in entries],
@@ -271,7 +243,7 @@ class _Writing:
 
     def _entry(
         self, position: int, row: Row | None, event: bytes | None, raw: tuple[bytes, str] | None, seen: set[bytes]
-    ) -> _Entry:
+    ) -> PlacedEntry:
         """What is written for a position."""
         if row is None and event is not None:
             made = self._from_event(event)
@@ -288,7 +260,7 @@ class _Writing:
             self._report.note_lost(position)
             return self._lost(LOST)
         _, uid, revision, source, received_at, type, native_type, problem, size = row.values
-        entry = _Entry(uid, revision, source, received_at, type, native_type, problem, event, b"", _SHORT_JSON)  # type: ignore[arg-type]
+        entry = PlacedEntry(uid, revision, source, received_at, type, native_type, problem, event, b"", _SHORT_JSON)  # type: ignore[arg-type]
         if source not in self._sources and event is not None:
             self._name(int(source or 0), event)
         if size is None:
@@ -305,8 +277,8 @@ class _Writing:
         )
 
     def _with_raw(
-        self, entry: _Entry, raw: tuple[bytes, str] | None, seen: set[bytes], position: int, *, count: bool = True
-    ) -> _Entry:
+        self, entry: PlacedEntry, raw: tuple[bytes, str] | None, seen: set[bytes], position: int, *, count: bool = True
+    ) -> PlacedEntry:
         if self._is_later(entry.uid, seen):
             return entry._replace(raw=None)
         if raw is None and position <= self._found.raw_removed:
@@ -321,18 +293,18 @@ class _Writing:
             return True
         return bool(self._connection.execute("SELECT count(*) FROM identity WHERE key = ?", (uid,)).fetchone()[0])
 
-    def _lost(self, problem: str) -> _Entry:
-        return _Entry(
+    def _lost(self, problem: str) -> PlacedEntry:
+        return PlacedEntry(
             uuid.uuid4().bytes, 0, self._source, self._received_at, None, None, problem, None, b"", "text/plain"
         )
 
-    def _from_event(self, event: bytes) -> _Entry | None:
+    def _from_event(self, event: bytes) -> PlacedEntry | None:
         """The entry of an event, which holds nearly all of its row."""
         told = orjson.loads(event)
         try:
             origin = told["source"]
             uid = uuid.UUID(told["uid"]).bytes
-            return _Entry(
+            return PlacedEntry(
                 uid,
                 int(origin.get("revision", 0)),
                 self._number(str(origin["name"])),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, groupby
+from typing import NamedTuple
 
 import orjson
 
@@ -70,6 +71,42 @@ def store_contents(
     store_events(connection, places[: len(runs)])
     if raws:
         store_raws(connection, places[len(runs) :], [media[run.start] for run in runs])
+
+
+class PlacedEntry(NamedTuple):
+    """An entry as it is written at a position that is given."""
+
+    uid: bytes
+    revision: int
+    #: Number of the source.
+    source: int
+    received_at: int
+    type: str | None
+    native_type: str | None
+    problem: str | None
+    event: bytes | None
+    #: ``None`` where it is not kept, or stands with the event's first entry.
+    raw: bytes | None
+    media: str
+
+
+def store_stretch(
+    connection: sqlite3.Connection, compression: Compression, entries: Sequence[tuple[int, PlacedEntry]]
+) -> None:
+    """Store entries at their positions, ascending, with holes between them."""
+    # Neighbours without a hole between them, which all have native bytes of their own or none.
+    for _, some in groupby(enumerate(entries), lambda one: (one[1][0] - one[0], one[1][1].raw is None)):
+        numbered = [one for _, one in some]
+        at, here = numbered[0][0], [entry for _, entry in numbered]
+        store_entries(
+            connection,
+            at,
+            b"".join([entry.uid for entry in here]),
+            [(*entry[1:7], None if entry.event is None else len(entry.event)) for entry in here],
+        )
+        raws = [entry.raw for entry in here if entry.raw is not None]
+        contents = [entry.event or b"" for entry in here]
+        store_contents(connection, compression, at, contents, raws, [entry.media for entry in here] if raws else ())
 
 
 def store_events(connection: sqlite3.Connection, runs: Sequence[Frame]) -> None:
