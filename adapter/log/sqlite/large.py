@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from adapter.log.compression import Compression
@@ -64,8 +65,6 @@ class LargeRequest:
         self._parts: list[_Part] = []
         #: What kept it from being made ready.
         self._problem: Exception | None = None
-        #: The last run that was looked into: its first entry, events and native bytes.
-        self._unpacked: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
         self._begin()
 
     def _begin(self) -> None:
@@ -73,8 +72,10 @@ class LargeRequest:
         #: Keys that were looked up, or are to be stored.
         self.met: set[bytes] = set()
         self._is_stale = False
-        self._contents = TransactionContents(self._connection, self._compression, BASE - 1, self)
-        self._identities = Identities({}, self._look_up, self._contents)
+        # Nothing of this refers back to the request: it is freed when it is done, and not when a collector runs.
+        contents = _Contents(self._compression, self._parts)
+        self._contents = TransactionContents(self._connection, self._compression, BASE - 1, contents)
+        self._identities = Identities({}, partial(_look_up, self._connection, self.met), self._contents)
         self._identities.begin_request()
 
     def add(self, entries: Sequence[NewEntry]) -> None:
@@ -108,30 +109,6 @@ class LargeRequest:
             self._begin()
             for part in self._parts:
                 self.ready.append(self._make_ready(part))
-
-    def event(self, place: int) -> bytes:
-        """The event of one of the entries."""
-        return self._contents_at(place)[0]
-
-    def raw(self, place: int) -> bytes:
-        """The native bytes of one of the entries."""
-        return self._contents_at(place)[1]
-
-    def _contents_at(self, place: int) -> tuple[bytes, bytes]:
-        start, pieces = self._unpacked
-        if not start <= place < start + len(pieces):
-            start = 0
-            for run in (run for part in self._parts for run in part.runs):
-                if place < start + len(run.raw_sizes):
-                    break
-                start += len(run.raw_sizes)
-            pieces = list(zip(*_pieces(self._compression, run), strict=True))
-            self._unpacked = start, pieces
-        return pieces[place - start]
-
-    def _look_up(self, key: bytes) -> Known | None:
-        self.met.add(key)
-        return find_keys(self._connection, (key,)).get(key)
 
     def _make_ready(self, part: _Part) -> Ready:
         identities, new, places = self._identities, self._contents.new, self._contents.places
@@ -206,6 +183,39 @@ class LargeRequest:
                 )
             start = end
         return runs
+
+
+class _Contents:
+    """What the entries of a large request hold, by their places in it."""
+
+    def __init__(self, compression: Compression, parts: Sequence[_Part]) -> None:
+        self._compression = compression
+        self._parts = parts
+        #: The last run that was looked into: its first entry, events and native bytes.
+        self._unpacked: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
+
+    def event(self, place: int) -> bytes:
+        return self._at(place)[0]
+
+    def raw(self, place: int) -> bytes:
+        return self._at(place)[1]
+
+    def _at(self, place: int) -> tuple[bytes, bytes]:
+        start, pieces = self._unpacked
+        if not start <= place < start + len(pieces):
+            start = 0
+            for run in (run for part in self._parts for run in part.runs):
+                if place < start + len(run.raw_sizes):
+                    break
+                start += len(run.raw_sizes)
+            pieces = list(zip(*_pieces(self._compression, run), strict=True))
+            self._unpacked = start, pieces
+        return pieces[place - start]
+
+
+def _look_up(connection: sqlite3.Connection, met: set[bytes], key: bytes) -> Known | None:
+    met.add(key)
+    return find_keys(connection, (key,)).get(key)
 
 
 def _pieces(compression: Compression, run: Run) -> tuple[list[bytes], list[bytes]]:

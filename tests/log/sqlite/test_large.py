@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -100,6 +102,24 @@ def test_what_goes_wrong_while_it_arrives_is_told_when_its_turn_comes(tmp_path: 
         assert isinstance(answer, Refused)
         assert "locked" in answer.problem
         assert [receipt.position for receipt in commit(one, [new_entry("b"), new_entry("c")])] == [2, 3]
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_its_memory_is_free_as_soon_as_it_is_done(tmp_path: Path, is_stale: bool) -> None:
+    with committer(tmp_path / "log.sqlite") as one:
+        gc.disable()
+        try:
+            large = one.begin_large()
+            large.add([new_entry("a", "w"), new_entry(None, "w"), new_entry(None, "w")])
+            if is_stale:
+                commit(one, [new_entry("a")])
+            freed = weakref.ref(large)
+            contents = weakref.ref(large._contents)
+            one.commit([large])
+            del large
+            assert (freed(), contents()) == (None, None)
+        finally:
+            gc.enable()
 
 
 def test_one_that_does_not_go_on_leaves_nothing(tmp_path: Path) -> None:
