@@ -282,27 +282,37 @@ class Writing:
         answered the next large one follows: of those who post an event or two none waits for more than one of them."""
         try:
             async with self._parting:
-                line = self._line
-                try:
-                    for part in _parts(request.entries):
-                        if line is None or line.transport.is_closing() or answer.done():
-                            raise StoreUnavailable("the process that writes the log ended, or was too late")
-                        frame = bytearray()
-                        self._packer.add(Part(part), frame)
-                        line.write(frame)
-                        await line.drained()
-                    if self._line is not line:
-                        raise StoreUnavailable("the process that writes the log ended")
-                except BaseException:
-                    budget.give(weight)
-                    if line is not None and self._line is line:
-                        self._tell(DropParts())
-                    raise
+                await self._hand_each(request.entries, answer, weight, budget)
                 self._hand(AppendParts(request.note), answer, weight, budget)
+                del request  # whoever waits for the answer has it freed then
                 await asyncio.wait([answer])
         except (Exception, MemoryError) as error:
             if not answer.done():
                 answer.set_exception(error if isinstance(error, StoreError) else StoreUnavailable(str(error)))
+
+    async def _hand_each(
+        self, entries: list[NewEntry], answer: asyncio.Future[Answer], weight: int, budget: Budget
+    ) -> None:
+        """
+        Raises:
+            StoreUnavailable: the writer ended, or was too late; what was taken of the budget is given back.
+        """
+        line = self._line
+        try:
+            for part in _parts(entries):
+                if line is None or line.transport.is_closing() or answer.done():
+                    raise StoreUnavailable("the process that writes the log ended, or was too late")
+                frame = bytearray()
+                self._packer.add(Part(part), frame)
+                line.write(frame)
+                await line.drained()
+            if self._line is not line:
+                raise StoreUnavailable("the process that writes the log ended")
+        except BaseException:
+            budget.give(weight)
+            if line is not None and self._line is line:
+                self._tell(DropParts())
+            raise
 
     def _tell(self, told: Told) -> None:
         """Say something that is not answered."""
