@@ -149,7 +149,8 @@ class Identities:
                 self._seen[group] = number + 1
                 return self._begin_group(group, None, position, group)
             member = numbered_key(group, number)
-            known = self._get(member)
+            # There is none beyond their number: of ten thousand copies in a request each would be looked up alone.
+            known = self._get(member) if number < first.equal else None
             self._seen[group] = number + 1
             if known is not None:
                 return known

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=")
 _NEXT = re.compile(r", (?=[A-Za-z_][A-Za-z0-9_.\-]*=)")
+#: A pair as nearly all are: its value has no quote and no backslash. So it needs no second look.
+_PLAIN = re.compile(r'([A-Za-z_][A-Za-z0-9_.\-]*)="([^"\\]*)"(?:, (?=[A-Za-z_][A-Za-z0-9_.\-]*=)|\Z)')
 
 
 def parse_keyvalue(text: str) -> dict[str, str]:
@@ -21,6 +23,11 @@ def parse_keyvalue(text: str) -> dict[str, str]:
     at = 0
     last_bracket = text.rfind("]")
     while at < len(text):
+        plain = _PLAIN.match(text, at)
+        if plain is not None:
+            pairs.setdefault(plain[1], plain[2])
+            at = plain.end()
+            continue
         key = _KEY.match(text, at)
         if key is None:
             following = _NEXT.search(text, at)
