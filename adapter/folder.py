@@ -88,6 +88,18 @@ def read_tokens(folder: Path) -> Tokens:
         raise ConfigError(f"{folder / _TOKENS}: {error}; remove it to have new ones made") from None
 
 
+def write_tokens(folder: Path, tokens: Tokens) -> None:
+    """Store tokens for their owner's eyes only (mode 0600), in the place of those that are there.
+
+    Raises:
+        ConfigError: they cannot be written.
+    """
+    try:
+        _write(folder / _TOKENS, tokens.as_json())
+    except OSError as error:
+        raise ConfigError(f"{folder / _TOKENS}: cannot be written: {error.strerror}") from None
+
+
 def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
     """The folder's tokens, with those that are missing made: the administrator's if ``admin``, and one for each key in
     ``sources``. They are stored for their owner's eyes only (mode 0600).
@@ -98,13 +110,13 @@ def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
     known = read_tokens(folder)
     tokens = known.with_missing(admin=admin, sources=sources)
     file = folder / _TOKENS
-    try:
-        if tokens != known:
-            _write(file, tokens.as_json())
-        elif file.exists():
+    if tokens != known:
+        write_tokens(folder, tokens)
+    elif file.exists():
+        try:
             file.chmod(0o600)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
     return tokens
 
 

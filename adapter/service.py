@@ -56,6 +56,7 @@ from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
 from adapter.log.opening import file_of, file_url, open_store
 from adapter.log.protocol import Claim, Notes, RetainingStore, Store
+from adapter.log.transfer import refuse_unfinished
 from adapter.mapping.catalogue import Catalogue
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
@@ -132,6 +133,7 @@ async def open_service(
         timeout = settings.data.commit_timeout
         opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
         log = await stack.enter_async_context(opening)
+        await refuse_unfinished(log)
         is_admin_set = settings.auth.admin_token is not None
         tokens = partial(_make_tokens, log if log_file is None else None, folder)
         generated = await tokens(admin=not is_admin_set, sources=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, fail, run
+from adapter.commands.migrate import migrate
 from adapter.commands.output import say, write_json
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import harmless
@@ -89,6 +91,46 @@ def backup(
     except OSError as error:
         fail(f"{error.filename or target}: {error.strerror}")
     say(f"{target}: {copy.entries} entries up to position {copy.head}, {_size(copy.size)}")
+
+
+@app.command("migrate")
+def migrate_log(
+    from_: Annotated[
+        str, typer.Option("--from", envvar="IDP_ADAPTER_MIGRATE_FROM", help="URL of the log; it is only read.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option("--to", envvar="IDP_ADAPTER_MIGRATE_TO", help="URL of the new log: an empty schema, or no file."),
+    ],
+) -> None:
+    """Carry a log to another engine: from a file to PostgreSQL, or back.
+
+    Stop all services that have it open first. Entries keep their positions, so that sinks and feeds go on where they
+    were; the generated tokens go along. In the end both logs are compared. A migration that was broken off goes on
+    where it was when it is started again; until it is done, no service starts on the new log. The search is not
+    carried: it is built again.
+
+    A URL with a password is better given as IDP_ADAPTER_MIGRATE_FROM or IDP_ADAPTER_MIGRATE_TO, which other users of
+    the machine do not see.
+
+    For example: idp-adapter store migrate --from sqlite:///adapter-data/log.sqlite --to postgresql://db.example/events
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeRemainingColumn())
+    console = Console(stderr=True)
+    os.umask(0o077)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        shown: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, of: int | None) -> None:
+            if what not in shown:
+                shown[what] = bars.add_task(what)
+            bars.update(shown[what], completed=done, total=of)
+
+        try:
+            entries = asyncio.run(migrate(from_, to, progress))
+        except AdapterError as error:
+            fail(str(error))
+    say(f"carried and compared: {entries} entries")
 
 
 def _back_up(settings: Settings, target: Path, *, compact: bool) -> Copy:

@@ -1,7 +1,7 @@
 """Where a log lies, and the engine that opens it there.
 
 The address of a log is a URL. Its scheme names the engine: a folder beside this file, with an ``opening.py`` that holds
-``open_store`` and ``open_events`` as here.
+``open_store`` and ``open_events`` as here, and a ``whole.py`` that holds ``open_whole``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from adapter.errors import ConfigError
 from adapter.log.protocol import Events, Store
+from adapter.log.transfer import NewLog, Whole
 
 #: The engine of each scheme.
 _ENGINES = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
@@ -63,6 +64,27 @@ def open_store(
     return opened
 
 
+def open_whole(url: str) -> AbstractAsyncContextManager[Whole]:
+    """Open a log that nobody uses, to read all of it.
+
+    Raises:
+        ConfigError, StoreMismatch, StoreUnavailable, StoreError: as `open_store`; or there is none.
+    """
+    opened: AbstractAsyncContextManager[Whole] = _engine(url, "whole").open_whole(url, None)
+    return opened
+
+
+def open_new_log(url: str, dictionary: bytes) -> AbstractAsyncContextManager[NewLog]:
+    """Open a log that another one is to be carried to; make it if there is none. It gets the other one's dictionary.
+
+    Raises:
+        ConfigError, StoreUnavailable, StoreError: as `open_store`.
+        StoreMismatch: there is a log already, and no other one was begun to be carried there.
+    """
+    opened: AbstractAsyncContextManager[NewLog] = _engine(url, "whole").open_whole(url, dictionary)
+    return opened
+
+
 def open_events(url: str) -> AbstractContextManager[Events]:
     """Open the log for a process without an event loop that reads its events.
 
@@ -73,6 +95,6 @@ def open_events(url: str) -> AbstractContextManager[Events]:
     return opened
 
 
-def _engine(url: str) -> ModuleType:
+def _engine(url: str, module: str = "opening") -> ModuleType:
     check_url(url)
-    return import_module(f"adapter.log.{_ENGINES[url.partition('://')[0]]}.opening")
+    return import_module(f"adapter.log.{_ENGINES[url.partition('://')[0]]}.{module}")

@@ -218,6 +218,11 @@ async def next_numbers(connection: Connection) -> range:
     return range(number, number + NUMBERS)
 
 
+def number_at(arrival: int, sequence: int) -> int:
+    """Number of a batch of what arrived then, epoch milliseconds; ``sequence``: the next one of ``batch_number``."""
+    return (min(max(arrival, 0), _LAST) // 86_400_000 << _DAY) + sequence
+
+
 def month_of(number: int) -> datetime.date:
     """First day of the month of a batch."""
     return (_EPOCH + datetime.timedelta(days=number >> _DAY)).replace(day=1)
@@ -264,6 +269,8 @@ async def drop_empty_months(connection: Connection) -> None:
 
 
 _EPOCH = datetime.date(1970, 1, 1)
+#: Latest arrival that has a month of its own, epoch milliseconds: in the year 9998.
+_LAST = 253_338_000_000_000
 #: Parts of one of the tables; each of the others has the same months.
 _PARTS = (
     "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'entry'::regclass ORDER BY 1"
