@@ -180,7 +180,7 @@ async def test_exports_of_one_key_do_not_hold_up_another(filled: Stand) -> None:
         async def export(number: int) -> None:
             form = ("csv", "unified")[number % 2]
             try:
-                answer = await filled.ask("GET", f"/events/export?format={form}&q=shared", token=HEAVY)
+                answer = await filled.ask("GET", f"/events/export?format={form}&q=shared", token=HEAVY, patience=600)
                 watch.answers[answer.status] += 1
                 watch.expect(answer.status in (200, 429, 503), f"{answer.status}")
             except NoAnswer as error:

@@ -210,6 +210,7 @@ async def test_a_log_in_order_is_checked_to_its_end(path: Path) -> None:
 
 
 TABLES = ["entry", "event", "raw", "identity", "former", "dictionary", "source", "note", "reader", "held"]
+TABLES += ["quarantined", "revision_position"]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -218,6 +219,7 @@ async def test_the_check_finds_a_damaged_page_of_every_table(path: Path, table: 
     async with open_sqlite_log(path, dictionary=bytes(3000)) as log:
         for life in range(9):
             await log.append([new_entry(f"{life}-{number}", f"{life}-{number}") for number in range(2000)])
+        await log.append([quarantined_entry(problem=f"not JSON: line {number}") for number in range(300)])
         head = log.head
     pages = pages_of(path)[table]
     chance = random.Random(table)
