@@ -36,9 +36,9 @@ _OTHERS = (
     "SELECT max(until) FROM former",
     "SELECT max(last + raw) FROM extent",
     "SELECT sum(entries) FROM gap",
-    # Indexes of their own, of which nothing else reads all.
-    "SELECT sum(received_at + length(problem)) FROM entry INDEXED BY quarantined WHERE size IS NULL",
-    "SELECT sum(position) FROM revision INDEXED BY revision_position WHERE position > 0",
+    # Indexes of their own, of which nothing else reads all. A sum of millions of timestamps would overflow.
+    "SELECT total(received_at + length(problem)) FROM entry INDEXED BY quarantined WHERE size IS NULL",
+    "SELECT total(position) FROM revision INDEXED BY revision_position WHERE position > 0",
 )
 
 # Of a stretch of entries: the first one whose uid the index does not know. Parameters: after, until.

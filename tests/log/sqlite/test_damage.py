@@ -213,6 +213,13 @@ TABLES = ["entry", "event", "raw", "identity", "former", "dictionary", "source",
 TABLES += ["quarantined", "revision_position"]
 
 
+async def test_timestamps_that_no_sum_can_hold_are_no_damage(path: Path) -> None:
+    async with open_sqlite_log(path) as log:
+        await log.append([quarantined_entry(received_at=1 << 62) for _ in range(3)])
+        with open_reader(path) as reader:
+            assert check_stretch(reader, 0, log.head) == 3
+
+
 @pytest.mark.parametrize("table", TABLES)
 async def test_the_check_finds_a_damaged_page_of_every_table(path: Path, table: str) -> None:
     # So many keys that most of them stand in the tree of identities.
