@@ -13,7 +13,7 @@ from adapter.log.sqlite.contents import TransactionContents
 from adapter.log.sqlite.index import BASE, find_keys, pack_keys, store_keys
 from adapter.log.sqlite.large import LargeRequest
 from adapter.log.sqlite.revising import find_standing, store_revisions
-from adapter.log.sqlite.storing import Frame, Row, store_contents, store_entries, store_events, store_raws
+from adapter.log.sqlite.storing import Frame, row_of, store_contents, store_entries, store_events, store_raws
 from adapter.model import renamed, uid_text
 
 #: An arrival is noted when at least so many entries came since the last note.
@@ -111,7 +111,10 @@ class Appender:
 
     def begin_large(self) -> LargeRequest:
         """A large request that arrives now; `append_large` or `drop_large` follows."""
-        request = LargeRequest(self._connection, self._compression, self.former, self._stored_source)
+        # Before its transaction: a source that is new is stored at once.
+        request = LargeRequest(
+            self._connection, self._compression, self.former, lambda name: self._source(self._place, name)
+        )
         self._large.append(request)
         return request
 
@@ -173,18 +176,8 @@ class Appender:
 
     def _store_entries(self, new: Sequence[NewEntry], sizes: Sequence[int], first: int) -> None:
         """Store the rows of entries; ``sizes``: of their events, bytes."""
-        rows: list[Row] = [
-            (
-                0,
-                self._source(entry.source),
-                entry.received_at,
-                entry.type,
-                entry.native_type,
-                entry.problem,
-                None if entry.event is None else size,
-            )
-            for entry, size in zip(new, sizes, strict=True)
-        ]
+        place = self._next
+        rows = [row_of(entry, self._source(place, entry.source), size) for entry, size in zip(new, sizes, strict=True)]
         store_entries(self._connection, first, b"".join([entry.uid for entry in new]), rows)
 
     def _move(self, entries: int, latest: int) -> None:
@@ -196,21 +189,13 @@ class Appender:
             self._connection.execute("INSERT INTO arrival (latest, position) VALUES (?, ?)", note)
             self._next.noted = self._next.head
 
-    def _stored_source(self, name: str) -> int:
-        """Number of a source, which is stored at once if it is new: before the transaction that needs it."""
-        number = self._place.sources.get(name)
+    def _source(self, place: _Place, name: str) -> int:
+        """Number of a source. A new one is stored in the transaction that runs, if one does."""
+        number = place.sources.get(name)
         if number is None:
             number = self._connection.execute("INSERT INTO source (name) VALUES (?)", (name,)).lastrowid
             assert number is not None
-            self._place.sources[name] = number
-        return number
-
-    def _source(self, name: str) -> int:
-        number = self._next.sources.get(name)
-        if number is None:
-            number = self._connection.execute("INSERT INTO source (name) VALUES (?)", (name,)).lastrowid
-            assert number is not None
-            self._next.sources[name] = number
+            place.sources[name] = number
         return number
 
 

@@ -19,7 +19,7 @@ from adapter.log.runs import Run, pack, pack_runs, split
 from adapter.log.sqlite.contents import TransactionContents
 from adapter.log.sqlite.index import BASE, KeyRows, find_keys, pack_keys
 from adapter.log.sqlite.schema import READ_ERRORS
-from adapter.log.sqlite.storing import Frame, Row
+from adapter.log.sqlite.storing import Frame, Row, row_of
 from adapter.model import renamed, uid_text
 
 
@@ -133,18 +133,7 @@ class LargeRequest:
         runs = self._kept(part, receipts)
         sizes = [size for run in runs for size in run.event_sizes]
         kept = new[first - BASE :]
-        rows: list[Row] = [
-            (
-                0,
-                self._source(entry.source),
-                entry.received_at,
-                entry.type,
-                entry.native_type,
-                entry.problem,
-                None if entry.event is None else size,
-            )
-            for entry, size in zip(kept, sizes, strict=True)
-        ]
+        rows = [row_of(entry, self._source(entry.source), size) for entry, size in zip(kept, sizes, strict=True)]
         position = first
         events, raws = [], []
         for run in runs:

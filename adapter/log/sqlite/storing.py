@@ -14,6 +14,7 @@ from typing import NamedTuple
 import orjson
 
 from adapter.log.compression import Compression
+from adapter.log.protocol import NewEntry
 from adapter.log.runs import cut
 
 #: Of an entry: revision, number of its source, arrival, type, native type, problem, size of its event.
@@ -35,6 +36,19 @@ _INSERT_RAWS = """
 INSERT INTO raw (position, lengths, content, media)
 SELECT value ->> 0, value ->> 1, coalesce(substr(?2, value ->> 2, value ->> 3), x''), value ->> 4 FROM json_each(?1)
 """
+
+
+def row_of(entry: NewEntry, source: int, size: int) -> Row:
+    """The row of a new entry; ``source``: its number; ``size``: of its event, bytes, if there is one."""
+    return (
+        0,
+        source,
+        entry.received_at,
+        entry.type,
+        entry.native_type,
+        entry.problem,
+        None if entry.event is None else size,
+    )
 
 
 def store_entries(connection: sqlite3.Connection, position: int, uids: bytes, rows: Sequence[Row]) -> None:
