@@ -195,8 +195,14 @@ async def test_a_place_that_has_a_log_is_refused_and_left_alone(places: Places, 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 async def test_where_no_log_is_none_is_made(places: Places, engine: str) -> None:
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="no log"):
         async with open_whole(await places.url(engine)):
+            pass
+
+
+async def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match="/proc/none: cannot be made"):
+        async with open_new_log(file_url(Path("/proc/none/log.sqlite")), b""):
             pass
 
 

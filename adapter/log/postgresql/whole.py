@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import groupby
 
-from adapter.errors import StoreMismatch
+from adapter.errors import StoreMismatch, StoreUnavailable
 from adapter.log.compression import Compression
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
@@ -301,6 +301,8 @@ async def open_whole(url: str, dictionary: bytes | None) -> AsyncIterator[Postgr
             async with asyncio.timeout(_TIMEOUT):
                 await check_server(connection, address)
                 if dictionary is None:
+                    if await connection.fetchval("SELECT to_regclass($1)", f'"{address.schema}".about') is None:
+                        raise StoreUnavailable(f"PostgreSQL at {address.name}: no log in schema {address.schema!r}")
                     await check_schema(connection, address)
                     opened = await read_schema(connection)
                 else:

@@ -227,7 +227,10 @@ async def open_whole(url: str, dictionary: bytes | None) -> AsyncIterator[Sqlite
     assert path is not None
     if dictionary is None and not path.exists():
         raise StoreUnavailable(f"{path}: there is no log")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"{path.parent}: cannot be made: {error.strerror}") from None
     with only_writer(path, _PATIENCE):
         if dictionary is None:
             with open_reader(path, cache=_CACHE) as reader:
