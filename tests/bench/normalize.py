@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from adapter.counts import Counts
-from adapter.log.protocol import Log, NewEntry, Receipt
+from adapter.log.memory import Memory, MemoryLog
+from adapter.log.protocol import NewEntry, Note, Receipt
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.table import Table, load_tables
 from adapter.resources import mappings_path
@@ -80,7 +81,7 @@ def _records(table: Table) -> Sequence[tuple[bytes, dict[str, Any]]]:
 
 def _intake(table: Table) -> Result:
     """All that the intake does with an event: split, read, keys, uid, dumps."""
-    intake = Intake(cast(Log, _Nowhere()), Counts())
+    intake = Intake(_Nowhere(Memory(), 0, time.time), Counts())
     source = Source("keycloak", "keycloak", "keycloak", {"keycloak": table})
     (body,) = bodies(SIZE, SIZE)
     floors, products = [], []
@@ -102,10 +103,10 @@ async def _take(intake: Intake, source: Source, body: bytes) -> None:
         await intake.take(source, body, "application/json", RECEIVED_AT)
 
 
-class _Nowhere:
+class _Nowhere(MemoryLog):
     """Takes entries as a log does, and keeps none."""
 
-    async def append(self, entries: Sequence[NewEntry]) -> list[Receipt]:
+    async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
         return [Receipt(entry.uid, None) for entry in entries]
 
 
