@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.table import Table
 from adapter.resources import mappings_path
+from tests.alone import running
 from tests.postgresql import Server, find_programs, open_server
 
 #: The least a table needs beside what a test is about.
@@ -16,6 +17,15 @@ HEAD = """
 provider: acme
 title: Acme
 """
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    run: str | None = getattr(item.config, "workerinput", {}).get("testrunuid")
+    if run is None:
+        return (yield)
+    with running(run, alone=item.get_closest_marker("hostile") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
