@@ -67,8 +67,8 @@ from adapter.retention.policy import Policy
 from adapter.retention.pruning import open_pruning
 from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
-from adapter.search.lost import refuse_lost_log
 from adapter.search.search import open_search
+from adapter.search.sqlite.lost import refuse_lost_log
 from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
@@ -139,7 +139,9 @@ async def open_service(
         generated = await tokens(admin=not is_admin_set, sources=())
         admin_token = _admin_token(settings, generated)
         access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
-        opening_search = open_search(search_file, log, log_url, timeout=settings.feed.question_timeout)
+        # Tells it apart from others that have the log open.
+        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in configured], tables)
         # By a slip events would be removed too early, and be gone.
@@ -150,12 +152,10 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        # Tells it apart from others that have the log open.
-        owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
-        # Of a log that lies elsewhere no event is refused for the room on this disk, which has the search alone.
+        # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
         watched, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
         disk = Disk(watched, settings.store.low_disk, full)
         await stack.enter_async_context(open_disk(disk, log))

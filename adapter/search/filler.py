@@ -1,10 +1,10 @@
-"""The process that fills the search database from the log: ``python -m adapter.search.filler SEARCH``.
+"""The process that fills the search from the log: ``python -m adapter.search.filler``.
 
-On standard input it gets the address of the log in one line, since that may hold a password; then heads of the log, one
-a line, and it fills that far; or the word ``prune``, and it removes what was removed from the log. On standard output
-it answers with the position it reached, first on opening and then after each commit; with ``=`` when it has pruned; or
-with ``!`` and the reason when the search database is to be thrown away; then it ends. It ends, too, when its input
-does: with the service that started it.
+On standard input it gets the addresses of the search and of the log, each in a line, since they may hold a password;
+then heads of the log, one a line, and it fills that far; or the word ``prune``, and it removes what was removed from
+the log. On standard output it answers with the position it reached, first on opening and then after each commit; with
+``=`` when it has pruned; or with ``!`` and the reason when it has thrown the search away; then it ends. It ends, too,
+when its input does: with the service that started it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import select
 import sys
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import IO
 
 from adapter.log.opening import open_events
 from adapter.log.protocol import Events
-from adapter.search.pruning import prune
+from adapter.search.opening import open_store
 from adapter.search.store import Store, Unusable
 from adapter.subprocesses import begin, run
 
@@ -33,7 +32,7 @@ NICENESS = 15
 
 
 def check_origin(store: Store, log: Events) -> None:
-    """See that the search database was filled from this log.
+    """See that the search was filled from this log.
 
     Raises:
         Unusable: its last entry is not in the log as it was.
@@ -51,9 +50,8 @@ def fill(store: Store, log: Events, head: int, *, batch: int = BATCH) -> bool:
     """Take in the next batch of entries up to ``head``; whether there was any.
 
     Raises:
-        Unusable: the search database is to be thrown away.
+        Unusable: the search is to be thrown away.
         Overtaken: somebody else fills it too.
-        sqlite3.OperationalError: the disk did not take it; it may later.
     """
     if store.position >= head:
         return False
@@ -63,8 +61,7 @@ def fill(store: Store, log: Events, head: int, *, batch: int = BATCH) -> bool:
     if first is not None:
         store.add(chain([first], entries), log.before)
         return True
-    with store.transaction((until, log.uid(until), None)):
-        pass  # all of them were removed
+    store.skip(until, log.uid(until))
     return True
 
 
@@ -81,32 +78,36 @@ def main() -> None:
     begin()
     _step_back()
     gc.disable()  # a batch is many objects and no cycles
-    search = Path(sys.argv[1])
     # Unbuffered, so that nothing lies unseen when select is asked.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads:
-        url = heads.readline().decode().rstrip("\n")
+        search, url = (heads.readline().decode().rstrip("\n") for _ in range(2))
         if not url:
             return
         with open_events(url) as log:
-            _fill_as_told(search, log, heads)
+            try:
+                store = open_store(search)
+            except Unusable as reason:
+                _answer(f"! {reason}")
+            else:
+                _fill_as_told(store, log, heads)
 
 
-def _fill_as_told(search: Path, log: Events, heads: IO[bytes]) -> None:
+def _fill_as_told(store: Store, log: Events, heads: IO[bytes]) -> None:
     try:
-        store = Store(search)
         check_origin(store, log)
         _answer(str(store.position))
         head = store.position
         pruning: Iterator[str | None] = iter(())
         while line := heads.readline():
             if line == PRUNE:
-                pruning = chain(prune(store, log), [PRUNED])
+                pruning = chain(store.prune(log), [PRUNED])
             else:
                 head = int(line)
             while _step(store, log, head, pruning) and not _more(heads):
                 pass  # a farther head, or the end
         store.close()
     except Unusable as reason:
+        store.throw_away()
         _answer(f"! {reason}")
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import structlog
 
 from adapter.log.protocol import Log
 from adapter.search.filler import PRUNE, PRUNED
-from adapter.search.store import remove
 from adapter.subprocesses import command, environment
 
 _log = structlog.get_logger(__name__)
@@ -32,23 +30,35 @@ REPORTING = 5.0
 
 
 class Filling:
-    """The search database's way from behind the log to its head."""
+    """The search's way from behind the log to its head."""
 
-    def __init__(self, path: Path, log: Log, log_url: str) -> None:
-        self._path = path
+    def __init__(
+        self,
+        url: str,
+        log: Log,
+        log_url: str,
+        *,
+        gathering: float = GATHERING,
+        remove: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``gathering``: how long entries may gather while nobody asks here, seconds; ``remove`` takes away what is
+        left of a search that is damaged."""
+        self._url = url
         self._log = log
         self._log_url = log_url
+        self._gathering = gathering
+        self._remove = remove
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         #: Those who wait for the search to be pruned.
         self._pruning: list[asyncio.Future[bool]] = []
         self._asked = asyncio.Event()
         self._answered = asyncio.Event()
-        #: Filled up to here; 0 until the filler has opened the database.
+        #: Filled up to here; 0 until the filler has opened the search.
         self.position = 0
-        #: Counts the databases: raised when one is thrown away.
+        #: Counts the searches: raised when one is thrown away.
         self.generation = 0
-        #: Why the last database was thrown away, if one was.
+        #: Why the last one was thrown away, if one was.
         self.rebuilt: str | None = None
 
     @property
@@ -57,7 +67,7 @@ class Filling:
         return None if self._process is None else self._process.pid
 
     async def wait(self, position: int) -> None:
-        """Return when the database is filled up to ``position``."""
+        """Return when the search is filled up to ``position``."""
         if self.position >= position:
             return
         reached = asyncio.get_running_loop().create_future()
@@ -85,14 +95,21 @@ class Filling:
             return False
 
     def throw_away(self, generation: int, reason: str) -> None:
-        """Have the database built again, unless that of ``generation`` is gone already."""
+        """Have the search built again, unless that of ``generation`` is gone already."""
         if generation != self.generation:
             return
         self.generation += 1
         self.position = 0
         self.rebuilt = reason
-        remove(self._path)
+        self._remove()
         _log.warning("search_rebuild", reason=reason, head=self._log.head)
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def begin_again(self) -> None:
+        """Have the filler look where the search ends: it has gone back."""
+        self.position = 0
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -121,7 +138,7 @@ class Filling:
 
     async def _run_filler(self) -> int:
         """Run one filler to its end; its exit code."""
-        async with _open_filler(self._path, self._log_url) as process:
+        async with _open_filler(self._url, self._log_url) as process:
             self._process = process
             telling = asyncio.create_task(self._tell(process))
             try:
@@ -180,7 +197,7 @@ class Filling:
                 self._asked.clear()
                 with contextlib.suppress(TimeoutError):
                     # asyncio.wait_for may lose the cancellation that ends this task (Python 3.11).
-                    async with asyncio.timeout(GATHERING):
+                    async with asyncio.timeout(self._gathering):
                         await self._asked.wait()
 
     async def _answered_to(self, head: int) -> None:
@@ -190,17 +207,17 @@ class Filling:
 
 
 @contextlib.asynccontextmanager
-async def _open_filler(path: Path, log_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _open_filler(url: str, log_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A running filler; it is ended by the end of its input, or killed if that takes too long."""
     process = await asyncio.create_subprocess_exec(
-        *command("adapter.search.filler", str(path)),
+        *command("adapter.search.filler"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=environment(),
     )
     assert process.stdin is not None
     try:
-        process.stdin.write(f"{log_url}\n".encode())
+        process.stdin.write(f"{url}\n{log_url}\n".encode())
         yield process
     finally:
         process.stdin.close()
@@ -210,3 +227,15 @@ async def _open_filler(path: Path, log_url: str) -> AsyncIterator[asyncio.subpro
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def open_filling(filling: Filling) -> AsyncIterator[Filling]:
+    """A filling that runs while the context lasts."""
+    running = asyncio.create_task(filling.run(), name="search filling")
+    try:
+        yield filling
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

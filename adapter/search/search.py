@@ -1,20 +1,16 @@
-"""Finding events: the one way to the search database for everybody who asks."""
+"""Finding events: the one way to the search for everybody who asks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapter.errors import RequestError, StoreUnavailable
 from adapter.filter import Filter
-from adapter.log.protocol import Log
+from adapter.log.protocol import Log, Store
 from adapter.search.cursor import (
     BEGINNING,
     LogCursor,
@@ -25,18 +21,17 @@ from adapter.search.cursor import (
     read_time_cursor,
     write_cursor,
 )
-from adapter.search.filling import Filling
-from adapter.search.query import Found, Reader
-from adapter.search.store import is_damage, used_bytes
+from adapter.search.index import Behind, ByLog, ByTime, Found, Index, Question
+from adapter.search.opening import open_index, search_url
 from adapter.search.turns import Turns
 
 #: How long a question may run, seconds; and how many run at the same time, each of another caller.
 TIMEOUT, READERS = 10.0, 3
 
+#: How often a question is asked of a search that is thrown away and built again meanwhile.
+_TRIES = 3
 #: After which share of that time a question gives back what it has found, and a cursor from which to go on.
 SHARE = 0.2
-#: Steps of SQLite's machine between two looks at the clock.
-_STEPS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +54,41 @@ class Page:
 class Search:
     """Questions about events. All methods may be called from many tasks at once.
 
-    Each question runs in one hop on a thread of its own, in one short read transaction; a question that takes too
-    long is broken off. Questions of one caller run one after the other, those of several in turn.
+    A question that takes too long is broken off. Questions of one caller run one after the other, those of several in
+    turn.
     """
 
-    def __init__(self, path: Path, log: Log, filling: Filling, *, timeout: float, readers: int) -> None:
-        self._path = path
+    def __init__(self, index: Index, log: Log, *, timeout: float, readers: int) -> None:
+        self._index = index
         self._log = log
-        self._filling = filling
         #: How long a question may run, and how long it may wait for its turn, seconds.
         self.timeout = timeout
         #: The share of it after which a question gives back what it has found.
         self.share = SHARE
         self._turns = Turns(readers)
-        self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
-        self._own = threading.local()
-        self._connections: list[sqlite3.Connection] = []
 
     @property
     def position(self) -> int:
         """Up to which entry of the log events are found without waiting."""
-        return self._filling.position
+        return self._index.position
 
     @property
     def rebuilt(self) -> str | None:
-        """Why the search database was thrown away and built again since the start; ``None`` if it was not."""
-        return self._filling.rebuilt
+        """Why the search was thrown away and built again since the start; ``None`` if it was not."""
+        return self._index.rebuilt
 
     @property
     def filler(self) -> int | None:
-        """Process id of the filler, while one runs."""
-        return self._filling.process_id
+        """Process id of the filler, while one runs here."""
+        return self._index.filler
 
     async def prune(self) -> bool:
         """Have what was removed from the log removed from here, too; whether it was within some time."""
-        return await self._filling.prune()
+        return await self._index.prune()
 
     async def size(self) -> int:
-        """Bytes that the search database takes, without what is free in its file."""
-        return await asyncio.to_thread(used_bytes, self._path)
+        """Bytes that the search takes on the disk, without what is free in its files."""
+        return await self._index.size()
 
     async def wait(self, position: int) -> None:
         """Return when everything up to ``position`` is found.
@@ -107,12 +98,12 @@ class Search:
         """
         try:
             async with asyncio.timeout(self.timeout):
-                await self._filling.wait(position)
+                await self._index.wait(position)
         except TimeoutError:
             raise RequestError(
                 503,
                 "Search is being filled",
-                f"{self._filling.position} of {self._log.head} entries can be searched; try again later",
+                f"{self._index.position} of {self._log.head} entries can be searched; try again later",
                 headers={"Retry-After": "5"},
             ) from None
 
@@ -141,12 +132,9 @@ class Search:
         """
         head = self._log.head
         wait = None if patient else self.timeout
-        seconds = self.timeout * self.share
         if order == "time":
             before = newest(head) if cursor is None else read_time_cursor(cursor)
-            found = await self._ask(
-                caller, wait, head, lambda reader: reader.by_time(filter, limit + 1, before, seconds=seconds)
-            )
+            found = await self._ask(caller, wait, head, ByTime(filter, limit + 1, before))
             cursors = [TimeCursor(*row, before.snapshot) for row in found[:limit]]
             end = None if found.reached is None else TimeCursor(*found.reached, before.snapshot)
             place = cursors[-1] if len(found) > limit else end
@@ -154,9 +142,7 @@ class Search:
                 [row.position for row in found[:limit]], None if place is None else write_cursor(place), cursors
             )
         after = BEGINNING if cursor is None else read_log_cursor(cursor)
-        found = await self._ask(
-            caller, wait, head, lambda reader: reader.by_log(filter, limit, after, head, revisions, seconds=seconds)
-        )
+        found = await self._ask(caller, wait, head, ByLog(filter, limit, after, head, revisions))
         places = [LogCursor(row.position) for row in found]
         reached = None if found.reached is None else LogCursor(found.reached.position)
         following = write_cursor(reached or (places[-1] if places else after))
@@ -179,17 +165,14 @@ class Search:
                 return
             cursor = page.next
 
-    async def _ask(self, caller: str, wait: float | None, head: int, question: Callable[[Reader], Found]) -> Found:
+    async def _ask(self, caller: str, wait: float | None, head: int, question: Question) -> Found:
         if not head:
             return Found()
-        for last in (False, True):  # a damaged database is built again once
+        for _ in range(_TRIES):
             await self.wait(head)
-            generation = self._filling.generation
             try:
                 async with self._turns.of(caller, timeout=wait):
-                    return await asyncio.get_running_loop().run_in_executor(
-                        self._threads, self._answer, generation, question
-                    )
+                    return await self._answer(question, head)
             except TimeoutError:
                 raise RequestError(
                     503,
@@ -197,58 +180,31 @@ class Search:
                     f"{self.timeout:g} s have passed while other questions, first of all of this key, were answered",
                     headers={"Retry-After": "5"},
                 ) from None
-            except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-                    raise RequestError(
-                        503,
-                        "Search took too long",
-                        f"not answered within {self.timeout:g} s; narrow it, for example with from and to",
-                    ) from None
-                if last or not is_damage(error):
-                    raise StoreUnavailable(f"{self._path}: {error}") from error
-                self._filling.throw_away(generation, str(error))
-        raise AssertionError
+            except Behind:
+                pass  # it is filled again
+        raise StoreUnavailable("the search is thrown away again and again; its log says why")
 
-    def _answer(self, generation: int, question: Callable[[Reader], Found]) -> Found:
-        """Runs on a thread of the pool, each of which keeps one connection."""
-        if getattr(self._own, "generation", None) != generation:
-            if (old := getattr(self._own, "connection", None)) is not None:
-                old.close()
-                self._connections.remove(old)
-            self._own.connection = connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
-            self._connections.append(connection)
-            connection.execute("PRAGMA query_only = 1")
-            connection.execute("PRAGMA cache_size = -4096")
-            self._own.reader = Reader(connection)
-            self._own.generation = generation
-        deadline = time.monotonic() + self.timeout
-        self._own.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-        reader: Reader = self._own.reader
-        return question(reader)
-
-    def _close(self) -> None:
-        self._threads.shutdown(wait=True)
-        for connection in self._connections:
-            connection.close()
+    async def _answer(self, question: Question, head: int) -> Found:
+        try:
+            return await self._index.ask(question, head, timeout=self.timeout, seconds=self.timeout * self.share)
+        except TimeoutError:
+            raise RequestError(
+                503,
+                "Search took too long",
+                f"not answered within {self.timeout:g} s; narrow it, for example with from and to",
+            ) from None
 
 
 @contextlib.asynccontextmanager
 async def open_search(
-    path: Path, log: Log, log_url: str, *, timeout: float = TIMEOUT, readers: int = READERS
+    file: Path, log: Store, log_url: str, owner: str, *, timeout: float = TIMEOUT, readers: int = READERS
 ) -> AsyncIterator[Search]:
-    """Search over the log, kept in the file ``path`` and filled by a process of its own from the log at
-    ``log_url``. The file may be removed at any time while this is closed; whatever is wrong with it, it is built
-    again. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time, each by another caller."""
-    filling = Filling(path, log, log_url)
-    running = asyncio.create_task(filling.run())
-    search = Search(path, log, filling, timeout=timeout, readers=readers)
-    try:
-        yield search
-    finally:
-        # Before the filler ends: whoever closes the database last puts its journal away, and readers cannot.
-        search._close()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+    """Search over the log at ``log_url``: in ``file``, if that is a file, or else where the log lies. ``owner`` tells
+    the services apart. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time, each by
+    another caller.
+
+    Raises:
+        AdapterError: it cannot be opened.
+    """
+    async with open_index(search_url(log_url, file), log, log_url, owner, readers) as index:
+        yield Search(index, log, timeout=timeout, readers=readers)

@@ -30,10 +30,10 @@ async def log_file(tmp_path: Path) -> AsyncIterator[Path]:
 
 def filler(search: Path, log: Path) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    arguments = command("adapter.search.filler", str(search))
+    arguments = command("adapter.search.filler")
     process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment())
     assert process.stdin is not None
-    process.stdin.write(f"{file_url(log)}\n".encode())
+    process.stdin.write(f"{file_url(search)}\n{file_url(log)}\n".encode())
     process.stdin.flush()
     return process
 

@@ -9,7 +9,6 @@ import select
 import signal
 import sqlite3
 import sys
-import threading
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,13 +17,11 @@ import pytest
 
 from adapter.errors import RequestError
 from adapter.filter import Filter
-from adapter.log.opening import file_url
+from adapter.log.opening import file_url, open_store
 from adapter.log.protocol import Log, NewEntry
-from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.cursor import Order
-from adapter.search.query import Found, Reader
 from adapter.search.search import Search, open_search
-from adapter.search.store import create
+from adapter.search.sqlite.schema import create
 from tests.search.events import CATALOGUE, make_entry, make_event
 
 ALL = Filter(CATALOGUE)
@@ -32,18 +29,19 @@ ORDERS: tuple[Order, ...] = ("time", "log")
 
 
 class Place:
-    """A data folder with a log and its search, opened one after the other."""
+    """A log and its search, opened one after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
         self.log_path = folder / "log.sqlite"
         self.search_path = folder / "search.sqlite"
         self._appended = 0
 
     @contextlib.asynccontextmanager
-    async def open(self, *, timeout: float = 30.0) -> AsyncIterator[tuple[Log, Search]]:
+    async def open(self, *, timeout: float = 30.0, owner: str = "one") -> AsyncIterator[tuple[Log, Search]]:
         async with (
-            open_sqlite_log(self.log_path, dictionary=b"") as log,
-            open_search(self.search_path, log, file_url(self.log_path), timeout=timeout) as search,
+            open_store(self.url, dictionary=bytes, commit_timeout=30.0) as log,
+            open_search(self.search_path, log, self.url, owner, timeout=timeout) as search,
         ):
             yield log, search
 
@@ -61,7 +59,7 @@ class Place:
                     raw=b"{}",
                     media="application/json",
                     uid=uid,
-                    strong=uid,
+                    strong=None,
                     weak=None,
                     seconds=0,
                     native_type="LOGIN",
@@ -74,8 +72,19 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def file_place(tmp_path: Path) -> Place:
+    return Place(file_url(tmp_path / "log.sqlite"), tmp_path)
+
+
+@pytest.fixture
+def shared_place(database_url: str, tmp_path: Path) -> Place:
+    return Place(database_url, tmp_path)
+
+
+@pytest.fixture(params=["file_place", "shared_place"])
+def place(request: pytest.FixtureRequest) -> Place:
+    place: Place = request.getfixturevalue(request.param)
+    return place
 
 
 async def test_what_was_appended_is_found_at_once(place: Place) -> None:
@@ -191,47 +200,47 @@ def _make_foreign(path: Path) -> None:
         _make_foreign,
     ],
 )
-async def test_a_spoiled_database_is_built_again(place: Place, spoil: Callable[[Path], None]) -> None:
-    async with place.open() as (log, search):
-        await place.append(log, 500)
+async def test_a_spoiled_database_is_built_again(file_place: Place, spoil: Callable[[Path], None]) -> None:
+    async with file_place.open() as (log, search):
+        await file_place.append(log, 500)
         assert len((await search.find(ALL, limit=1000)).positions) == 500
-    spoil(place.search_path)
-    async with place.open() as (log, search):
-        await place.append(log)
+    spoil(file_place.search_path)
+    async with file_place.open() as (log, search):
+        await file_place.append(log)
         assert len((await search.find(ALL, limit=1000)).positions) == 501
         assert len((await search.find(_parse(q="alice", client="app"), limit=1000)).positions) == 501
 
 
-async def test_a_database_of_another_log_is_built_again(place: Place, tmp_path: Path) -> None:
+async def test_a_database_of_another_log_is_built_again(file_place: Place, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    other = Place(tmp_path / "other")
+    other = Place(file_url(tmp_path / "other" / "log.sqlite"), tmp_path / "other")
     async with other.open() as (log, search):
         await other.append(log, 3, time=9)
         await search.wait(3)
-    place.search_path.write_bytes(other.search_path.read_bytes())
-    async with place.open() as (log, search):
-        await place.append(log, 5, time=7)
+    file_place.search_path.write_bytes(other.search_path.read_bytes())
+    async with file_place.open() as (log, search):
+        await file_place.append(log, 5, time=7)
         assert len((await search.find(_parse(to="8"))).positions) == 5
         assert search.rebuilt == "filled from another log"
 
 
-async def test_a_database_ahead_of_its_log_is_built_again(place: Place) -> None:
-    async with place.open() as (log, search):
-        await place.append(log, 3)
+async def test_a_database_ahead_of_its_log_is_built_again(file_place: Place) -> None:
+    async with file_place.open() as (log, search):
+        await file_place.append(log, 3)
         await search.wait(3)
     for end in ("", "-wal", "-shm"):
-        place.log_path.with_name(place.log_path.name + end).unlink(missing_ok=True)
-    async with place.open() as (log, search):
-        await place.append(log)
+        file_place.log_path.with_name(file_place.log_path.name + end).unlink(missing_ok=True)
+    async with file_place.open() as (log, search):
+        await file_place.append(log)
         assert list((await search.find(ALL)).positions) == [1]
 
 
-async def test_a_database_that_is_taken_away_meanwhile_is_built_again(place: Place) -> None:
-    async with place.open() as (log, search):
-        await place.append(log, 3)
+async def test_a_database_that_is_taken_away_meanwhile_is_built_again(file_place: Place) -> None:
+    async with file_place.open() as (log, search):
+        await file_place.append(log, 3)
         await search.wait(3)
-        place.search_path.unlink()
-        await place.append(log)
+        file_place.search_path.unlink()
+        await file_place.append(log)
         assert len((await search.find(ALL)).positions) == 4
         assert search.rebuilt == "taken away"
 
@@ -246,9 +255,9 @@ async def test_a_killed_filler_comes_back(place: Place) -> None:
         assert list((await search.find(ALL)).positions) == [4, 3, 2, 1]
 
 
-async def test_the_filler_ends_when_its_input_ends(place: Place) -> None:
-    async with place.open() as (log, search):
-        await place.append(log)
+async def test_the_filler_ends_when_its_input_ends(file_place: Place) -> None:
+    async with file_place.open() as (log, search):
+        await file_place.append(log)
         await search.wait(1)
         filler = search.filler
     assert filler is not None
@@ -265,7 +274,7 @@ from adapter.search.search import open_search
 async def main(folder):
     async with (
         open_sqlite_log(folder / "log.sqlite") as log,
-        open_search(folder / "search.sqlite", log, file_url(folder / "log.sqlite")) as search,
+        open_search(folder / "search.sqlite", log, file_url(folder / "log.sqlite"), "one") as search,
     ):
         await search.wait(log.head)
         print(search.filler, flush=True)
@@ -276,9 +285,9 @@ asyncio.run(main(pathlib.Path(sys.argv[1])))
 
 
 @pytest.mark.crash
-async def test_the_filler_ends_when_its_service_is_killed(place: Place, tmp_path: Path) -> None:
-    async with place.open() as (log, _):
-        await place.append(log)
+async def test_the_filler_ends_when_its_service_is_killed(file_place: Place, tmp_path: Path) -> None:
+    async with file_place.open() as (log, _):
+        await file_place.append(log)
     service = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _A_SERVICE, tmp_path, stdout=asyncio.subprocess.PIPE
     )
@@ -308,17 +317,15 @@ async def test_many_questions_of_one_caller_do_not_hold_up_another(place: Place)
     async with place.open() as (log, search):
         await place.append(log, 50)
         await search.wait(50)
-        # As if each of these took for ever: they run on threads that wait until they may go on.
-        go_on = threading.Event()
-        loop = asyncio.get_running_loop()
-        began = asyncio.Event()
+        # As if each of these took for ever.
+        go_on, began = asyncio.Event(), asyncio.Event()
 
-        def blocked(reader: Reader) -> Found:
-            loop.call_soon_threadsafe(began.set)
-            go_on.wait(60)
-            return Found()
+        async def wait() -> None:
+            async with search._turns.of("busy"):
+                began.set()
+                await go_on.wait()
 
-        heavy = [asyncio.create_task(search._ask("busy", None, 50, blocked)) for _ in range(8)]
+        heavy = [asyncio.create_task(wait()) for _ in range(8)]
         try:
             await began.wait()
             page = await search.find(ALL, limit=1, caller="other")
@@ -332,11 +339,11 @@ async def test_many_questions_of_one_caller_do_not_hold_up_another(place: Place)
             await asyncio.gather(*heavy)
 
 
-async def test_a_page_whose_time_runs_out_goes_on_from_where_it_ended(place: Place) -> None:
-    create(place.search_path, part_size=16)
-    async with place.open() as (log, search):
+async def test_a_page_whose_time_runs_out_goes_on_from_where_it_ended(file_place: Place) -> None:
+    create(file_place.search_path, part_size=16)
+    async with file_place.open() as (log, search):
         for number in range(10):
-            await place.append(log, 16, time=1_000 + number)
+            await file_place.append(log, 16, time=1_000 + number)
         whole = {order: (await search.find(_parse(q="alice"), order=order, limit=200)).positions for order in ORDERS}
         search.share = 0.0
         for order in ORDERS:
@@ -345,12 +352,12 @@ async def test_a_page_whose_time_runs_out_goes_on_from_where_it_ended(place: Pla
             assert [position for page in pages for position in page] == list(whole[order])
 
 
-async def test_a_stop_leaves_the_database_alone_in_its_file(place: Place) -> None:
-    async with place.open() as (log, search):
-        await place.append(log, 10)
+async def test_a_stop_leaves_the_database_alone_in_its_file(file_place: Place) -> None:
+    async with file_place.open() as (log, search):
+        await file_place.append(log, 10)
         await search.find(ALL)
 
-    assert [file.name for file in place.search_path.parent.glob("search.sqlite*")] == ["search.sqlite"]
+    assert [file.name for file in file_place.search_path.parent.glob("search.sqlite*")] == ["search.sqlite"]
 
 
 async def test_a_question_waits_no_longer_than_it_may_for_the_filling(place: Place) -> None:

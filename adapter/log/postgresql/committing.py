@@ -370,9 +370,11 @@ class Committing:
         limit = str(int(self._timeout * 1000))
         connection = await connect(
             self._address,
-            synchronous_commit="on",
-            statement_timeout=limit,
-            idle_in_transaction_session_timeout=str(IDLE * 1000),
+            {
+                "synchronous_commit": "on",
+                "statement_timeout": limit,
+                "idle_in_transaction_session_timeout": str(IDLE * 1000),
+            },
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):

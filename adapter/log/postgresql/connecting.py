@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
@@ -39,14 +39,16 @@ _SETTINGS = {
 Result = TypeVar("Result")
 
 
-async def connect(address: Address, *, timeout: float = CONNECT_TIMEOUT, **settings: str) -> Connection:
+async def connect(
+    address: Address, settings: Mapping[str, str] | None = None, *, timeout: float = CONNECT_TIMEOUT
+) -> Connection:
     """A connection to the database; ``settings`` of the server for it beside those of all.
 
     Raises:
         ConfigError: the URL cannot be used so.
         FAILURES: there is none now.
     """
-    given = {**_SETTINGS, "search_path": f'"{address.schema}"', **settings}
+    given = {**_SETTINGS, "search_path": f'"{address.schema}"', **(settings or {})}
     try:
         async with asyncio.timeout(timeout):
             connection: Connection = await asyncpg.connect(
@@ -68,9 +70,11 @@ async def connect(address: Address, *, timeout: float = CONNECT_TIMEOUT, **setti
 class Sessions:
     """A few connections for questions that change nothing when they are asked twice."""
 
-    def __init__(self, address: Address, limit: int, timeout: float) -> None:
-        """``timeout``: how long an answer may take, seconds, the wait for a connection included."""
+    def __init__(self, address: Address, limit: int, timeout: float, settings: Mapping[str, str] | None = None) -> None:
+        """``timeout``: how long an answer may take, seconds, the wait for a connection included; ``settings`` of the
+        server for them."""
         self._address = address
+        self._settings = settings or {}
         self._timeout = timeout
         self._free: list[Connection] = []
         self._room = asyncio.Semaphore(limit)
@@ -127,7 +131,7 @@ class Sessions:
 
     async def _connect(self) -> Connection:
         limit = str(int(self._timeout * 1000))
-        return await connect(self._address, statement_timeout=limit, lock_timeout=limit)
+        return await connect(self._address, {"statement_timeout": limit, "lock_timeout": limit, **self._settings})
 
     def _keep(self, connection: Connection) -> None:
         if self._closed:

@@ -1,9 +1,10 @@
-"""The head of the log as the database has it: told by a notification with each commit, and asked for beneath."""
+"""How far something is in the database, the log by itself: told by a notification with each commit, and asked for
+beneath."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -22,10 +23,15 @@ _log = structlog.get_logger(__name__)
 class Watching:
     """The head, and who waits for it; made by `open_watching`."""
 
-    def __init__(self, address: Address, head: int) -> None:
+    def __init__(
+        self, address: Address, head: int, channel: str, question: str, compare: Callable[[int], None]
+    ) -> None:
         #: Position of the last entry that is known to be committed.
         self.head = head
         self._address = address
+        self._channel = channel
+        self._question = question
+        self._compare = compare
         #: Set, and replaced, when the head moves.
         self._moved = asyncio.Event()
 
@@ -35,6 +41,10 @@ class Watching:
             self.head = head
             self._moved.set()
             self._moved = asyncio.Event()
+
+    def forget(self) -> None:
+        """It ends earlier than was known; the database is asked where."""
+        self.head = 0
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
         """Return the head once it is greater than ``after``, or as it is when ``timeout`` seconds have passed."""
@@ -50,7 +60,7 @@ class Watching:
         """Follow the database's head until cancelled."""
         while True:
             try:
-                connection = await connect(self._address, statement_timeout=str(int(CONNECT_TIMEOUT * 1000)))
+                connection = await connect(self._address, {"statement_timeout": str(int(CONNECT_TIMEOUT * 1000))})
                 try:
                     await self._follow(connection)
                 finally:
@@ -62,11 +72,12 @@ class Watching:
     async def _follow(self, connection: Connection) -> None:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
-        await connection.add_listener(self._address.channel, self._told)
+        await connection.add_listener(self._channel, self._told)
         while True:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                head = await connection.fetchval("SELECT head FROM counter")
-            self.show(head)
+                head = await connection.fetchval(self._question)
+            self.show(head or 0)
+            self._compare(head or 0)
             try:
                 async with asyncio.timeout(POLL):
                     await ended.wait()
@@ -80,9 +91,17 @@ class Watching:
 
 
 @asynccontextmanager
-async def open_watching(address: Address, head: int) -> AsyncIterator[Watching]:
-    """The head of the log while the context lasts; ``head``: as it was found before."""
-    watching = Watching(address, head)
+async def open_watching(
+    address: Address,
+    head: int,
+    *,
+    channel: str | None = None,
+    question: str = "SELECT head FROM counter",
+    compare: Callable[[int], None] = lambda head: None,
+) -> AsyncIterator[Watching]:
+    """The head of the log while the context lasts, or what a ``question`` gives and is told on a ``channel``; ``head``:
+    as it was found before. ``compare`` gets each answer to the question."""
+    watching = Watching(address, head, channel or address.channel, question, compare)
     running = asyncio.create_task(watching.run())
     try:
         yield watching

@@ -297,7 +297,7 @@ async def open_whole(url: str, dictionary: bytes | None) -> AsyncIterator[Postgr
     connection: Connection | None = None
     try:
         try:
-            connection = await connect(address, statement_timeout=str(_TIMEOUT * 1000))
+            connection = await connect(address, {"statement_timeout": str(_TIMEOUT * 1000)})
             async with asyncio.timeout(_TIMEOUT):
                 await check_server(connection, address)
                 if dictionary is None:

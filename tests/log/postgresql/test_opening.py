@@ -77,7 +77,7 @@ async def test_a_commit_waits_for_the_disk_whatever_the_database_is_set_to(datab
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
     try:
-        theirs = await connect(read_address(database_url), synchronous_commit="on")
+        theirs = await connect(read_address(database_url), {"synchronous_commit": "on"})
         assert await theirs.fetchval("SHOW synchronous_commit") == "on"
         theirs.terminate()
     finally:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,18 @@ import pytest
 
 from adapter.filter import Filter
 from adapter.log.opening import file_url, open_events
-from adapter.log.protocol import NewEntry, Removal, RetainingStore
+from adapter.log.protocol import RetainingStore
 from adapter.log.sqlite.log import open_sqlite_log
-from adapter.search.cursor import BEGINNING, newest
+from adapter.search.cursor import BEGINNING
 from adapter.search.filler import check_origin, fill
-from adapter.search.pruning import prune
-from adapter.search.query import Reader
-from adapter.search.store import Store as SearchStore
-from adapter.search.store import Unusable, create, used_bytes
+from adapter.search.index import ByLog
+from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.schema import create
+from adapter.search.sqlite.store import SqliteStore, used_bytes
 from tests.log.entries import quarantined_entry
-from tests.search.events import CATALOGUE, make_entry, make_event
+from tests.search.conformance import append_logins as append
+from tests.search.conformance import remove_from as remove
+from tests.search.events import CATALOGUE
 
 PART = 64
 
@@ -39,48 +40,14 @@ def search(tmp_path: Path) -> Path:
     return path
 
 
-async def append(log: RetainingStore, count: int, *types: str) -> None:
-    """Logins, of these types in turn, each of a person of its own."""
-    entries = []
-    for number in range(log.head + 1, log.head + count + 1):
-        who = {"userId": f"u-{number}", "username": f"name{number}"}
-        event = make_event(time=number, type=types[number % len(types)], authDetails=who)
-        made = make_entry(number, event, uid=uuid.uuid4().bytes)
-        entries.append(
-            NewEntry(
-                "prod",
-                1_000 + number,
-                b"{}",
-                "application/json",
-                made.uid,
-                None,
-                None,
-                number,
-                "LOGIN",
-                event["type"],
-                made.event,
-                None,
-            )
-        )
-    await log.append(entries)
-
-
-async def remove(log: RetainingStore, until: int, types: Sequence[str] = (), others: int | None = None) -> None:
-    after = 0
-    while after < until:
-        groups = [(types, until)] if types else []
-        removal = Removal(after, until, groups, until if others is None else others, log.head)
-        after = (await log.remove(removal)).reached
-
-
 def filled(search: Path, log: Path, head: int) -> None:
     """Fill, and prune once."""
-    store = SearchStore(search)
+    store = SqliteStore(search)
     with open_events(file_url(log)) as events:
         check_origin(store, events)
         while fill(store, events, head, batch=50):
             pass
-        for _ in prune(store, events):
+        for _ in store.prune(events):
             pass
     store.close()
 
@@ -89,10 +56,7 @@ def found(search: Path, head: int, **asked: Any) -> list[int]:
     connection = sqlite3.connect(search, isolation_level=None)
     try:
         reader, filter = Reader(connection), Filter.from_settings(asked, CATALOGUE)
-        by_time = [row.position for row in reader.by_time(filter, 1000, newest(head))]
-        by_log = [row.position for row in reader.by_log(filter, 1000, BEGINNING, head, False)]
-        assert by_log == sorted(by_time)
-        return by_log
+        return [row.position for row in reader.answer(ByLog(filter, 1000, BEGINNING, head))]
     finally:
         connection.close()
 
@@ -139,32 +103,6 @@ async def test_single_types_are_not_found_and_their_words_go_a_round_later(
     assert rows(search, "SELECT sum(stale) FROM part") == [0]
     assert rows(search, "SELECT count(DISTINCT position) FROM found_by") == [len(left)]
     assert rows(search, "SELECT count(*) FROM words_1 WHERE words_1 MATCH 'name71'") == [0]
-
-
-async def test_the_search_goes_on_behind_what_was_removed(log: RetainingStore, search: Path, tmp_path: Path) -> None:
-    await append(log, 100, "access.LOGIN")
-    filled(search, tmp_path / "log.sqlite", 60)
-    await remove(log, 100)
-    filled(search, tmp_path / "log.sqlite", 100)
-    assert found(search, 100) == []
-    await append(log, 10, "access.LOGIN")
-    filled(search, tmp_path / "log.sqlite", 110)
-    assert found(search, 110) == list(range(101, 111))
-
-
-async def test_a_search_of_another_log_is_known_although_the_entry_was_removed(
-    log: RetainingStore, search: Path, tmp_path: Path
-) -> None:
-    await append(log, 10, "access.LOGIN")
-    filled(search, tmp_path / "log.sqlite", 10)
-    await remove(log, 10)
-    filled(search, tmp_path / "log.sqlite", 10)
-    other = tmp_path / "other.sqlite"
-    async with open_sqlite_log(other, dictionary=b"") as second:
-        await append(second, 10, "access.LOGIN")
-        await remove(second, 10)
-        with pytest.raises(Unusable, match="another log"):
-            filled(search, other, 10)
 
 
 async def test_a_part_of_which_what_is_quarantined_is_left_is_asked_for_words_no_more(

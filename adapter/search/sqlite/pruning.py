@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from adapter.log.protocol import Events
-from adapter.search.store import Store, words_of
+from adapter.search.sqlite.schema import words_of
+
+if TYPE_CHECKING:
+    from adapter.search.sqlite.store import SqliteStore
 
 #: Events of one transaction.
 BATCH = 10_000
@@ -27,10 +30,10 @@ class _Part(NamedTuple):
     last: int
 
 
-def prune(store: Store, log: Events) -> Iterator[None]:
+def prune(store: SqliteStore, log: Events) -> Iterator[None]:
     """Remove, step by step: whoever has something else to do does it in between.
 
-    Raises: as `adapter.search.store.Store.transaction`, and as `adapter.log.protocol.Events`.
+    Raises: as `adapter.search.sqlite.store.SqliteStore.transaction`, and as `adapter.log.protocol.Events`.
     """
     for part in _parts(store):
         last = min(part.last, store.position)
@@ -48,13 +51,13 @@ def prune(store: Store, log: Events) -> Iterator[None]:
         yield
 
 
-def _parts(store: Store) -> list[_Part]:
+def _parts(store: SqliteStore) -> list[_Part]:
     size = store.part_size
     rows = store.rows("SELECT id, removed, stale FROM part ORDER BY id")
     return [_Part(id, removed, stale, max(id * size, 1), id * size + size - 1) for id, removed, stale in rows]
 
 
-def _delete(store: Store, part: _Part, left: list[int], removed: int | None = None) -> Iterator[None]:
+def _delete(store: SqliteStore, part: _Part, left: list[int], removed: int | None = None) -> Iterator[None]:
     """Delete the events that are not ``left``; ``removed`` entries are gone from the part then."""
     there = set(left)
     events = store.rows("SELECT position FROM event WHERE position BETWEEN ? AND ?", (part.first, part.last))
@@ -71,13 +74,13 @@ def _delete(store: Store, part: _Part, left: list[int], removed: int | None = No
             connection.execute("UPDATE part SET removed = ? WHERE id = ?", (removed, part.id))
 
 
-def _drop(store: Store, part: _Part) -> None:
+def _drop(store: SqliteStore, part: _Part) -> None:
     with store.transaction() as connection:
         _clear(connection, part)
         connection.execute("DELETE FROM part WHERE id = ?", (part.id,))
 
 
-def _fill_again(store: Store, part: _Part, log: Events, last: int) -> None:
+def _fill_again(store: SqliteStore, part: _Part, log: Events, last: int) -> None:
     """Keys and words of what is left, in the place of all."""
     with store.transaction() as connection:
         _clear(connection, part)

@@ -1,4 +1,4 @@
-"""What events must meet, in SQL over the tables of `adapter.search.store`.
+"""What events must meet, in SQL over the tables of `adapter.search.sqlite.schema`.
 
 Each condition is a test of one event row ``e`` and, where an index holds its events, a set of positions in a part of
 the log.
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from adapter.filter import query_words
-from adapter.search.store import Address, words_of
+from adapter.search.sqlite.schema import Address, words_of
 
 #: Up to so many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
 _FEW = 500

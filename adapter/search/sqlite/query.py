@@ -13,15 +13,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import inf
 from time import monotonic
 from typing import NamedTuple
 
 from adapter.filter import Filter
-from adapter.search.compiler import Compiler
-from adapter.search.conditions import MERGED, Condition, Keyed, OfRow, Part, Sql, Symbolic, Value, Way, in_range, joined
-from adapter.search.cursor import LogCursor, Order, TimeCursor
+from adapter.search.cursor import Order
+from adapter.search.index import LATEST, ByLog, Found, Question, Row, broken_off
+from adapter.search.sqlite.compiler import Compiler
+from adapter.search.sqlite.conditions import (
+    MERGED,
+    Condition,
+    Keyed,
+    OfRow,
+    Part,
+    Sql,
+    Symbolic,
+    Value,
+    Way,
+    in_range,
+    joined,
+)
 
 #: How far the rows of an index of all events are counted; with fewer, the index is not left before its end.
 _COUNTED = 5_000
@@ -29,21 +42,6 @@ _COUNTED = 5_000
 _NARROW = 2_000
 
 _ALL = Sql("1")
-_LATEST = (1 << 63) - 1
-
-
-class Row(NamedTuple):
-    """The sort key of one result."""
-
-    time: int
-    position: int
-
-
-class Found(list[Row]):
-    """Results in the order of the page. Where the time ran out before the page was full, ``reached`` is where the next
-    one begins: nothing before it is left out."""
-
-    reached: Row | None = None
 
 
 class _Bounds(NamedTuple):
@@ -72,28 +70,22 @@ class Reader:
         self._part_size: int = connection.execute("SELECT part_size FROM state").fetchone()[0]
         self._compiler = Compiler(connection)
 
-    def by_time(self, filter: Filter, limit: int, cursor: TimeCursor, *, seconds: float = inf) -> Found:
-        """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the
-        cursor's snapshot; or those of them that were found when so many ``seconds`` had passed."""
-        visible = Sql(
-            "e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (cursor.snapshot, cursor.snapshot)
-        )
+    def answer(self, question: Question, *, seconds: float = inf) -> Found:
+        """What is found; or what was found of it when so many ``seconds`` had passed."""
+        filter, limit = question.filter, question.limit
         low, high = filter.time_from, filter.time_to
-        within = [in_range("{time}", low, high), Sql("({time}, {position}) < (?, ?)", (cursor.time, cursor.position))]
-        latest = cursor.time if high is None else min(cursor.time, high - 1)
-        bounds = _Bounds("time", tuple(within), -1 if low is None else low, latest, 0, cursor.snapshot)
-        return self._ask(filter, OfRow(visible), bounds, limit, seconds)
-
-    def by_log(
-        self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool, *, seconds: float = inf
-    ) -> Found:
-        """The first ``limit`` events after the cursor, by position, up to ``until``; each in its first entry, with
-        ``revisions`` in the later ones too; or those of them that were found when so many ``seconds`` had passed."""
-        visible = Sql("1" if revisions else "e.later IS NULL")
-        low, high = filter.time_from, filter.time_to
-        within = [in_range("{time}", low, high), Sql("{position} > ? AND {position} <= ?", (cursor.position, until))]
-        latest = _LATEST if high is None else high - 1
-        bounds = _Bounds("log", tuple(within), -1 if low is None else low, latest, cursor.position, until)
+        time_from, time_to = -1 if low is None else low, LATEST if high is None else high - 1
+        in_time = in_range("{time}", low, high)
+        if isinstance(question, ByLog):
+            after, until = question.cursor.position, question.until
+            visible = Sql("1" if question.revisions else "e.later IS NULL")
+            within = (in_time, Sql("{position} > ? AND {position} <= ?", (after, until)))
+            bounds = _Bounds("log", within, time_from, time_to, after, until)
+        else:
+            time, position, snapshot = question.cursor
+            visible = Sql("e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (snapshot, snapshot))
+            within = (in_time, Sql("({time}, {position}) < (?, ?)", (time, position)))
+            bounds = _Bounds("time", within, time_from, min(time, time_to), 0, snapshot)
         return self._ask(filter, OfRow(visible), bounds, limit, seconds)
 
     def _ask(self, filter: Filter, visible: Condition, bounds: _Bounds, limit: int, seconds: float) -> Found:
@@ -157,7 +149,7 @@ class Reader:
                 # Only what is newer than the last row could still stand on the page.
                 here = bounds.also(Sql("({time}, {position}) > (?, ?)", rows[-1]))
             elif not first and monotonic() >= end and (not by_time or part.latest < bounds.time_to):
-                return _broken_off(rows, Row(part.latest, _LATEST) if by_time else Row(0, part.first - 1), by_time)
+                return broken_off(rows, Row(part.latest, LATEST) if by_time else Row(0, part.first - 1), by_time)
             found = self._in_part(part, conditions, indexed, here, limit if by_time else limit - len(rows))
             rows = Found(sorted([*rows, *found], reverse=True)[:limit] if by_time else [*rows, *found])
             first = False
@@ -261,13 +253,6 @@ class Reader:
     def _number(self, sql: str, values: Sequence[Value]) -> int:
         number: int = self.connection.execute(sql, values).fetchone()[0]
         return number
-
-
-def _broken_off(rows: Iterable[Row], reached: Row, by_time: bool) -> Found:
-    """Those rows that come before the place that was reached: others may come between the rest."""
-    found = Found(row for row in rows if not by_time or row > reached)
-    found.reached = reached
-    return found
 
 
 def _cost(condition: Condition) -> int:

@@ -9,8 +9,13 @@ import pytest
 
 from adapter.filter import Filter
 from adapter.search.cursor import newest
-from adapter.search.query import Reader
-from adapter.search.store import Keys, Overtaken, Store, Unusable, stored_address, stored_ranges
+from adapter.search.index import ByTime
+from adapter.search.keys import Keys
+from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.schema import create, stored_address, stored_ranges
+from adapter.search.sqlite.store import SqliteStore
+from adapter.search.store import Unusable
+from tests.search.conformance import parse
 from tests.search.events import CATALOGUE, make_entry, make_event
 
 ALL = Filter(CATALOGUE)
@@ -19,14 +24,14 @@ ALL = Filter(CATALOGUE)
 def found(path: Path, snapshot: int) -> list[int]:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        return [row.position for row in Reader(connection).by_time(ALL, 1000, newest(snapshot))]
+        return [row.position for row in Reader(connection).answer(ByTime(ALL, 1000, newest(snapshot)))]
     finally:
         connection.close()
 
 
 def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
-    store = Store(path)
+    store = SqliteStore(path)
     entries = [make_entry(n, make_event(type=f"custom.{n % 7}", time=n)) for n in range(1, 301)]
     store._connection.execute("PRAGMA max_page_count = 12")
     with pytest.raises(sqlite3.OperationalError, match="full"):
@@ -39,37 +44,14 @@ def test_a_batch_that_the_disk_refuses_leaves_nothing_and_may_come_again(tmp_pat
     store.close()
 
 
-def test_of_two_fillers_one_is_told_that_the_other_was_faster(tmp_path: Path) -> None:
-    path = tmp_path / "search.sqlite"
-    one, other = Store(path), Store(path)
-    one.add([make_entry(1, make_event())], lambda uid, position: None)
-    with pytest.raises(Overtaken):
-        other.add([make_entry(1, make_event())], lambda uid, position: None)
-    assert found(path, 1) == [1]
-    one.close()
-    other.close()
-
-
-def test_a_database_goes_on_where_it_was_closed(tmp_path: Path) -> None:
-    path = tmp_path / "search.sqlite"
-    first = Store(path)
-    first.add([make_entry(1, make_event(type="custom.a", time=1))], lambda uid, position: None)
-    first.close()
-    second = Store(path)
-    assert second.position == 1
-    second.add([make_entry(2, make_event(type="custom.b", time=2))], lambda uid, position: None)
-    second.close()
-    assert found(path, 2) == [2, 1]
-
-
 def test_a_database_of_a_newer_version_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
-    Store(path).close()
+    SqliteStore(path).close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(Unusable, match="of version 99"):
-        Store(path)
+        SqliteStore(path)
 
 
 def test_two_databases_have_different_fingerprints() -> None:
@@ -89,7 +71,7 @@ def test_an_ipv4_address_is_a_number_and_a_range_over_both_kinds_is_two() -> Non
 
 def test_what_a_login_costs_on_disk_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "search.sqlite"
-    store = Store(path)
+    store = SqliteStore(path)
     entries = [
         make_entry(
             n,
@@ -110,3 +92,24 @@ def test_what_a_login_costs_on_disk_is_bounded(tmp_path: Path) -> None:
     store.add(entries, lambda uid, position: None)
     store.close()
     assert path.stat().st_size / 5_000 < 300
+
+
+def test_what_a_question_does_before_its_page_is_full_grows_with_no_number_of_values(tmp_path: Path) -> None:
+    entries = [make_entry(n, make_event(time=n, authDetails={"userId": f"u{n}"})) for n in range(1, 20_001)]
+    create(tmp_path / "search.sqlite", part_size=5_000)
+    store = SqliteStore(tmp_path / "search.sqlite")
+    store.add(entries, lambda uid, position: None)
+    store.close()
+    reader = Reader(sqlite3.connect(tmp_path / "search.sqlite", isolation_level=None))
+    steps: list[int] = []
+
+    def count(filter: Filter) -> int:
+        steps.clear()
+        reader.connection.set_progress_handler(lambda: steps.append(1), 1_000)
+        reader.answer(ByTime(filter, 10, newest(20_000)))
+        reader.connection.set_progress_handler(None, 0)
+        return len(steps)
+
+    one_by_one = 20_000 * 64 * 2 / 1_000  # what 64 users cost when each was looked for on each row
+    assert count(parse(user=[f"nobody-{n}" for n in range(1_000)])) < one_by_one / 4
+    assert count(parse(not_user=[f"u{n}" for n in range(1, 1_000)])) < one_by_one / 4

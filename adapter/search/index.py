@@ -1,0 +1,96 @@
+"""What a search is asked through: one for each engine, in every service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from adapter.filter import Filter
+from adapter.search.cursor import LogCursor, TimeCursor
+
+
+class ByTime(NamedTuple):
+    """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the cursor's
+    snapshot."""
+
+    filter: Filter
+    limit: int
+    cursor: TimeCursor
+
+
+class ByLog(NamedTuple):
+    """The first ``limit`` events after the cursor, by position, up to ``until``; each in its first entry, with
+    ``revisions`` in the later ones too."""
+
+    filter: Filter
+    limit: int
+    cursor: LogCursor
+    until: int
+    revisions: bool = False
+
+
+Question = ByTime | ByLog
+
+
+class Row(NamedTuple):
+    """The sort key of one result."""
+
+    time: int
+    position: int
+
+
+class Found(list[Row]):
+    """Results in the order of the page. Where the time ran out before the page was full, ``reached`` is where the next
+    one begins: nothing before it is left out."""
+
+    reached: Row | None = None
+
+
+class Index(Protocol):
+    """Answers questions about the entries that it is filled with."""
+
+    @property
+    def position(self) -> int:
+        """Up to which entry of the log it is filled, as far as is known."""
+
+    @property
+    def rebuilt(self) -> str | None:
+        """Why it was thrown away and built again since the start; ``None`` if it was not."""
+
+    @property
+    def filler(self) -> int | None:
+        """Process id of what fills it, while that runs here."""
+
+    async def wait(self, position: int) -> None:
+        """Return when it is filled up to ``position``."""
+
+    async def ask(self, question: Question, head: int, *, timeout: float, seconds: float) -> Found:
+        """What is found among the entries up to ``head`` at least; or what was found of it when so many ``seconds`` had
+        passed.
+
+        Raises:
+            Behind: it is not filled so far any more.
+            TimeoutError: it took longer than ``timeout`` seconds.
+            StoreUnavailable: it cannot be read now.
+        """
+
+    async def prune(self) -> bool:
+        """Have what was removed from the log removed from here, too; whether it was within some time."""
+
+    async def size(self) -> int:
+        """Bytes that it takes on the disk, without what is free in its files."""
+
+
+class Behind(Exception):
+    """It was filled farther, and is being filled again."""
+
+
+#: Sort keys are smaller than this.
+LATEST = (1 << 63) - 1
+
+
+def broken_off(rows: Iterable[Row], reached: Row, by_time: bool) -> Found:
+    """Those rows that come before the place that was reached: others may come between the rest."""
+    found = Found(row for row in rows if not by_time or row > reached)
+    found.reached = reached
+    return found

@@ -1,0 +1,116 @@
+"""What stands for the texts of an event in a search: fingerprints for what is looked up one by one, small numbers for
+what there are few of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from adapter.search_fields import SYSTEM, SearchFields
+
+#: Roles of a text, before its fingerprint is made. Type and realm have keys only where kind and origin are general.
+ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM = "a", "t", "c", "s", "i", "y", "r"
+
+#: Kinds, and origins, that are told apart, and how long their texts may be together, characters: whoever sends may
+#: invent types and realms, and all of these are held in memory.
+SYMBOLS_LIMIT, SYMBOL_LENGTH = 4_096, 400
+
+_NEGATIVE = -(1 << 63)
+#: How many fingerprints of a role are remembered, and of texts of which length.
+_REMEMBERED, _SHORT = 16_384, 200
+
+
+class Keys(dict[str, int]):
+    """Fingerprints of texts in one role: negative integers, made with the secret of one search so that nobody can make
+    two texts meet. Remembers those that it was asked for as a dict."""
+
+    def __init__(self, secret: bytes, role: str) -> None:
+        super().__init__()
+        self._begun = hashlib.blake2b(role.encode(), digest_size=8, key=secret)
+
+    def fingerprint(self, text: str) -> int:
+        """The fingerprint of a text that is not worth remembering."""
+        digest = self._begun.copy()
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return int.from_bytes(digest.digest(), "little", signed=True) | _NEGATIVE
+
+    def __missing__(self, text: str) -> int:
+        made = self.fingerprint(text)
+        if len(text) <= _SHORT:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[text] = made
+        return made
+
+
+class EventKeys:
+    """The keys of events: who, client, session and id, and of general kinds and origins type and realm."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._actors, self._targets, self._clients, self._sessions, self._ids, self._types, self._realms = (
+            Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)
+        )
+
+    def of(self, found: SearchFields, *, general_kind: bool, general_origin: bool) -> list[int]:
+        """One event's keys, each once."""
+        actors, targets = self._actors, self._targets
+        actor, names = found.actor, found.actor_names
+        keys = [actors[name] for name in names]
+        if actor is not None and actor not in names:
+            keys.append(actors[actor])
+        target, names = found.target, found.target_names
+        for name in names:
+            keys.append(targets[name])
+        if target is not None and target not in names:
+            keys.append(targets[target])
+        if found.client is not None:
+            keys.append(self._clients[found.client])
+        if found.session is not None:
+            keys.append(self._sessions.fingerprint(found.session))
+        if found.id is not None:
+            keys.append(self._ids.fingerprint(found.id))
+        if general_kind:
+            keys.append(self._types.fingerprint(found.type))
+        if general_origin:
+            realms = {found.realm_id, found.realm_name}
+            keys += [self._realms.fingerprint(realm) for realm in realms if realm is not None]
+        return keys
+
+
+Symbol = tuple[str | None, ...]
+
+
+class Symbols(dict[Symbol, int]):
+    """Tuples known by small numbers. There are so many at most: all others are known by a general one, which has a
+    negative number and is less exact."""
+
+    def __init__(self, known: Iterable[tuple[int, Symbol]], general: Callable[[Symbol], Symbol]) -> None:
+        known = list(known)
+        super().__init__({symbol: number for number, symbol in known if number > 0})
+        self._general = general
+        self._generals: dict[Symbol, int] = {symbol: number for number, symbol in known if number < 0}
+        #: Those that are not stored yet: each batch brings them until one is.
+        self.new: list[tuple[int, Symbol]] = []
+
+    def __missing__(self, symbol: Symbol) -> int:
+        if len(self) < SYMBOLS_LIMIT and sum([len(text) for text in symbol if text is not None]) <= SYMBOL_LENGTH:
+            number = self[symbol] = len(self) + 1
+        else:
+            symbol = self._general(symbol)
+            if symbol in self._generals:
+                return self._generals[symbol]
+            number = self._generals[symbol] = -len(self._generals) - 1
+        self.new.append((number, symbol))
+        return number
+
+
+def general_kind(kind: Symbol) -> Symbol:
+    """Type (that of the adapter's own events, or none), outcome and reason."""
+    type, outcome, reason = kind
+    return (SYSTEM if type is not None and type.startswith(SYSTEM) else ""), outcome, reason
+
+
+def general_origin(origin: Symbol) -> Symbol:
+    """Source and provider."""
+    source, provider, _, _ = origin
+    return source, provider, None, None

@@ -1,0 +1,144 @@
+"""A filter in SQL: a test of the row ``e`` of a part.
+
+Which of the part's indexes are used is left to the planner: what a wrong choice costs is bounded by the size of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adapter.filter import Filter, Term, address_range, query_words
+from adapter.search.index import LATEST, ByLog, Question
+from adapter.search.keys import ACTOR, CLIENT, ID, REALM, SESSION, TARGET, TYPE, Keys
+from adapter.search.symbols import Wanted, named_types
+
+_ROLES = {
+    "session": (SESSION,),
+    "id": (ID,),
+    "target": (TARGET,),
+    "actor": (ACTOR,),
+    "user": (ACTOR, TARGET),
+    "client": (CLIENT,),
+}
+#: Ranges of addresses that are named one by one, each of which an index can find.
+_RANGES = 16
+
+
+class Statement(NamedTuple):
+    """The rows of a part that are asked for, and the values of the parameters; ``{}`` stands for the part's table."""
+
+    text: str
+    values: list[object]
+
+
+class Secrets:
+    """Makes the keys of one search."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
+
+    def keys(self, roles: Sequence[str], values: Sequence[str]) -> list[int]:
+        """Fingerprints of texts, each in all of these roles."""
+        return sorted({self._keys[role].fingerprint(value) for value in values for role in roles})
+
+
+class _Values(list[object]):
+    def place(self, value: object, type: str) -> str:
+        """Where a value stands in the statement."""
+        self.append(value)
+        return f"${len(self)}::{type}"
+
+
+def compile_question(question: Question, secrets: Secrets, kinds: Wanted, origins: Wanted) -> Statement:
+    """The statement that asks one part for the rows of a page: time, position, kind and type of each, in its order."""
+    filter, values = question.filter, _Values()
+    tests = _symbolic(filter, secrets, kinds, origins, values)
+    for term in filter.terms:
+        test = _term(term, secrets, values)
+        if test is not None:
+            tests.append(f"NOT {test}" if term.negated else test)
+    for column, low, high in (
+        ("time", filter.time_from, filter.time_to),
+        ("received_at", filter.received_from, filter.received_to),
+    ):
+        if low is not None:
+            tests.append(f"e.{column} >= {values.place(low, 'bigint')}")
+        if high is not None:
+            tests.append(f"e.{column} < {values.place(high, 'bigint')}")
+    if isinstance(question, ByLog):
+        after, until = question.cursor.position, question.until
+        tests.append(f"e.position > {values.place(after, 'bigint')} AND e.position <= {values.place(until, 'bigint')}")
+        if not question.revisions:
+            tests.append("NOT e.later")
+        order = "e.position"
+    else:
+        time, position, snapshot = (values.place(min(number, LATEST), "bigint") for number in question.cursor)
+        tests.append(f"(e.time, e.position) < ({time}, {position}) AND e.position <= {snapshot}")
+        tests.append(f"(e.superseded_by IS NULL OR e.superseded_by > {snapshot})")
+        order = "e.time DESC, e.position DESC"
+    limit = values.place(question.limit, "bigint")
+    text = (
+        f"(SELECT e.time, e.position, e.kind, e.type FROM {{}} AS e WHERE {' AND '.join(tests)} "
+        f"ORDER BY {order} LIMIT {limit})"
+    )
+    return Statement(text, values)
+
+
+def _symbolic(filter: Filter, secrets: Secrets, kinds: Wanted, origins: Wanted, values: _Values) -> list[str]:
+    tests = []
+    if kinds.left_out or kinds.general:
+        of_general = []
+        names = named_types(filter) if kinds.general else None
+        if names is not None:
+            of_general.append(_has(secrets.keys((TYPE,), names), values))
+        tests.append(_of("kind", kinds, of_general, values))
+    if origins.left_out or origins.general:
+        of_general = []
+        for term in filter.terms:
+            if term.name == "realm" and origins.general:
+                test = _has(secrets.keys((REALM,), term.values), values)
+                of_general.append(f"NOT {test}" if term.negated else test)
+        tests.append(_of("origin", origins, of_general, values))
+    return tests
+
+
+def _of(column: str, wanted: Wanted, of_general: Sequence[str], values: _Values) -> str:
+    if not wanted.general and len(wanted.left_out) < len(wanted.sure):
+        return f"e.{column} <> ALL ({values.place(list(wanted.left_out), 'integer[]')})"
+    sure = f"e.{column} = ANY ({values.place(list(wanted.sure), 'integer[]')})"
+    if not wanted.general:
+        return sure
+    general = f"e.{column} = ANY ({values.place(list(wanted.general), 'integer[]')})"
+    return f"({sure} OR ({' AND '.join([general, *of_general])}))"
+
+
+def _term(term: Term, secrets: Secrets, values: _Values) -> str | None:
+    """A test that is never null; ``None``: the term is one of kinds or origins."""
+    if term.name in _ROLES:
+        return _has(secrets.keys(_ROLES[term.name], term.values), values)
+    if term.name == "ip":
+        return _in_ranges([address_range(value) for value in term.values], values)
+    if term.name == "q":
+        return f"(e.words @@ {values.place(_words(term.values), 'text')}::tsquery)"
+    return None
+
+
+def _has(keys: list[int], values: _Values) -> str:
+    return f"(e.keys && {values.place(keys, 'bigint[]')})"
+
+
+def _in_ranges(ranges: Sequence[tuple[bytes, bytes]], values: _Values) -> str:
+    if len(ranges) > _RANGES:
+        low, high = (values.place([pair[end] for pair in ranges], "uuid[]") for end in (0, 1))
+        wanted = f"unnest({low}, {high}) AS wanted (low, high)"
+        return f"EXISTS (SELECT FROM {wanted} WHERE e.address BETWEEN wanted.low AND wanted.high)"
+    tests = [f"e.address BETWEEN {values.place(low, 'uuid')} AND {values.place(high, 'uuid')}" for low, high in ranges]
+    return f"((e.address IS NOT NULL) AND ({' OR '.join(tests)}))"
+
+
+def _words(texts: Sequence[str]) -> str:
+    """Any of some lists of words, all of each, as ``tsquery``: words are letters and digits alone."""
+    lists = [" & ".join(f"'{word.text}'{':*' if word.prefix else ''}" for word in query_words(text)) for text in texts]
+    return " | ".join(f"({words})" for words in lists)

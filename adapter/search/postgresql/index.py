@@ -1,0 +1,71 @@
+"""Asks the search in PostgreSQL, and has it filled while no other service does."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from adapter.log.postgresql.connecting import Connection, Sessions
+from adapter.log.postgresql.watching import Watching
+from adapter.ownership import Ownership
+from adapter.search.filling import Filling
+from adapter.search.index import Behind, Found, Question
+from adapter.search.postgresql.query import Known, answer
+
+_SIZE = """
+SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+AND (relname = 'search' OR relname LIKE 'search\\_%')
+"""
+
+
+class PostgresqlIndex:
+    """`adapter.search.index.Index` of a database."""
+
+    def __init__(self, sessions: Sessions, watching: Watching, owned: Ownership[Filling] | None) -> None:
+        self._sessions = sessions
+        self._watching = watching
+        self._owned = owned
+        self._known = Known()
+
+    @property
+    def _filling(self) -> Filling | None:
+        """What fills it, while that is done here."""
+        return None if self._owned is None else self._owned.present
+
+    @property
+    def position(self) -> int:
+        return self._watching.head
+
+    @property
+    def rebuilt(self) -> str | None:
+        return None if self._filling is None else self._filling.rebuilt
+
+    @property
+    def filler(self) -> int | None:
+        return None if self._filling is None else self._filling.process_id
+
+    async def wait(self, position: int) -> None:
+        await self._watching.wait(position - 1)
+
+    async def ask(self, question: Question, head: int, *, timeout: float, seconds: float) -> Found:
+        ask = partial(_answer, known=self._known, question=question, head=head, seconds=seconds)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._sessions.ask(ask, timeout=timeout)
+        except Behind:
+            # What it had not told the disk is lost when the server ends, or it was thrown away.
+            self._watching.forget()
+            raise
+
+    async def prune(self) -> bool:
+        # Whoever fills it prunes it.
+        return True if self._filling is None else await self._filling.prune()
+
+    async def size(self) -> int:
+        size: int = await self._sessions.ask(lambda connection: connection.fetchval(_SIZE))
+        return size
+
+
+async def _answer(connection: Connection, *, known: Known, question: Question, head: int, seconds: float) -> Found:
+    return await answer(connection, known, question, head, seconds=seconds)

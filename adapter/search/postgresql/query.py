@@ -1,0 +1,183 @@
+"""Questions to the search in PostgreSQL: the page of events that meet a filter's conditions.
+
+It goes through the parts in the order of the page, a few at a time, until the page is full and those left hold nothing
+that comes before its end. All statements of one question see one state of the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from math import inf
+from time import monotonic
+from typing import NamedTuple
+
+import asyncpg
+
+from adapter.errors import StoreUnavailable
+from adapter.filter import Filter
+from adapter.log.postgresql.connecting import Connection
+from adapter.search.cursor import LogCursor, TimeCursor
+from adapter.search.index import LATEST, Behind, ByLog, Found, Question, Row, broken_off
+from adapter.search.postgresql.conditions import Secrets, compile_question
+from adapter.search.postgresql.schema import VERSION, events_of
+from adapter.search.symbols import KnownSymbols, Wanted
+
+#: Parts that one statement asks, at most; the first one asks one, and each after it twice as many.
+_TOGETHER = 16
+#: Rows of a part that are tested here at a time, at least.
+_TESTED = 1_000
+
+
+class _Part(NamedTuple):
+    id: int
+    latest: int
+
+
+class Known:
+    """What is known of one search, from one question to the next."""
+
+    def __init__(self) -> None:
+        self.secrets = Secrets(b"")
+        self.kinds, self.origins = KnownSymbols("kind"), KnownSymbols("origin")
+
+    def begin(self, secret: bytes) -> None:
+        """Forget what was known of another one."""
+        if secret != self.secrets.secret:
+            self.secrets = Secrets(secret)
+            self.kinds, self.origins = KnownSymbols("kind"), KnownSymbols("origin")
+
+
+async def answer(connection: Connection, known: Known, question: Question, head: int, *, seconds: float = inf) -> Found:
+    """What is found of the entries up to ``head`` at least; or what of it was found when so many ``seconds`` had
+    passed.
+
+    Raises:
+        Behind: it is not filled so far.
+        StoreUnavailable: it is of a newer version.
+        FAILURES: it cannot be asked.
+    """
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            state = await connection.fetchrow("SELECT version, position, secret, part_size FROM search")
+            if state is not None and state["version"] > VERSION:
+                raise StoreUnavailable(
+                    f"the search is of version {state['version']}, made by a newer program; this one knows {VERSION}"
+                )
+            if state is None or state["version"] < VERSION or state["position"] < head:
+                raise Behind
+            known.begin(state["secret"])
+            kinds = await _wanted(connection, known.kinds, question.filter)
+            origins = await _wanted(connection, known.origins, question.filter)
+            if kinds is None or origins is None:
+                return Found()
+            asking = _Asking(connection, known.secrets, question, kinds, origins, state["part_size"])
+            return await asking.run(monotonic() + seconds)
+    except asyncpg.UndefinedTableError:
+        raise Behind from None  # it is being built; or a part was dropped in between
+
+
+async def _wanted(connection: Connection, symbols: KnownSymbols, filter: Filter) -> Wanted | None:
+    """What the filter asks for of those there are now."""
+    sql = f"SELECT * FROM search_{symbols.table} WHERE id > $1 OR id < $2"
+    rows = await connection.fetch(sql, symbols.last, symbols.least)
+    symbols.learn((id, tuple(symbol)) for id, *symbol in rows)
+    return symbols.wanted(filter)
+
+
+class _Asking:
+    """One question."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        secrets: Secrets,
+        question: Question,
+        kinds: Wanted,
+        origins: Wanted,
+        part_size: int,
+    ) -> None:
+        self._connection = connection
+        self._secrets = secrets
+        self._question = question
+        self._kinds = kinds
+        self._origins = origins
+        self._part_size = part_size
+        self._by_time = not isinstance(question, ByLog)
+
+    async def run(self, end: float) -> Found:
+        """The page, or what of it is found until the clock says ``end``."""
+        question, by_time = self._question, self._by_time
+        limit, rows = question.limit, Found()
+        first = True
+        for parts in self._together(await self._parts()):
+            if len(rows) == limit and (not by_time or parts[0].latest < rows[-1].time):
+                break
+            latest = LATEST if not isinstance(question.cursor, TimeCursor) else question.cursor.time
+            if not first and monotonic() >= end and (not by_time or parts[0].latest < latest):
+                reached = Row(parts[0].latest, LATEST) if by_time else Row(0, parts[0].id * self._part_size - 1)
+                return broken_off(rows, reached, by_time)
+            found = await self._in_parts(parts)
+            rows = Found(sorted([*rows, *found], key=None if by_time else _position, reverse=by_time)[:limit])
+            first = False
+        return rows
+
+    async def _parts(self) -> list[_Part]:
+        """The parts that may hold rows of the page, in its order."""
+        question, filter = self._question, self._question.filter
+        first, last, time_to = 0, LATEST, LATEST
+        if isinstance(question, ByLog):
+            first, last = (question.cursor.position + 1) // self._part_size, question.until // self._part_size
+        else:
+            last, time_to = question.cursor.snapshot // self._part_size, question.cursor.time
+        if filter.time_to is not None:
+            time_to = min(time_to, filter.time_to - 1)
+        sql = (
+            "SELECT id, latest FROM search_part WHERE id BETWEEN $1 AND $2 AND latest >= $3 AND earliest <= $4 "
+            "AND kinds && $5::integer[] AND origins && $6::integer[] "
+            f"ORDER BY {'latest DESC, id DESC' if self._by_time else 'id'}"
+        )
+        time_from = -LATEST if filter.time_from is None else filter.time_from
+        symbols = ([*wanted.sure, *wanted.general] for wanted in (self._kinds, self._origins))
+        rows = await self._connection.fetch(sql, first, last, time_from, time_to, *symbols)
+        return [_Part(*row) for row in rows]
+
+    def _together(self, parts: Sequence[_Part]) -> Iterator[list[_Part]]:
+        rest, count = iter(parts), 1
+        while together := list(islice(rest, count)):
+            yield together
+            if not self._kinds.general:
+                count = min(count * 2, _TOGETHER)
+
+    async def _in_parts(self, parts: Sequence[_Part]) -> list[Row]:
+        """The first rows of some parts, in the order of the page."""
+        question = self._question
+        if not self._kinds.general:
+            return [row for row, _, _ in await self._select(question, parts)]
+        # Of general kinds the types are tested here.
+        wanted, limit = question.filter.may_match_type, question.limit
+        question = question._replace(limit=max(limit, _TESTED))
+        rows: list[Row] = []
+        while len(rows) < limit:
+            found = await self._select(question, parts)
+            rows += [row for row, kind, type in found if kind > 0 or wanted(type or "")]
+            if len(found) < question.limit:
+                break
+            question = _after(question, found[-1][0])
+        return rows[:limit]
+
+    async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Row, int, str | None]]:
+        statement = compile_question(question, self._secrets, self._kinds, self._origins)
+        sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
+        rows = await self._connection.fetch(sql, *statement.values)
+        return [(Row(time, position), kind, type) for time, position, kind, type in rows]
+
+
+def _position(row: Row) -> int:
+    return row.position
+
+
+def _after(question: Question, row: Row) -> Question:
+    if isinstance(question, ByLog):
+        return question._replace(cursor=LogCursor(row.position))
+    return question._replace(cursor=question.cursor._replace(time=row.time, position=row.position))

@@ -1,0 +1,298 @@
+"""How entries of the log get into the search in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from io import BytesIO
+from typing import NamedTuple, TypeVar
+
+import asyncpg
+
+from adapter.errors import StoreError, StoreMismatch
+from adapter.log.postgresql.address import Address
+from adapter.log.postgresql.connecting import Connection, connect
+from adapter.log.postgresql.failures import FAILURES, store_error
+from adapter.log.protocol import EventRow, Events
+from adapter.search.keys import EventKeys, Symbol, Symbols, general_kind, general_origin
+from adapter.search.postgresql.schema import (
+    COLUMNS,
+    PART_SIZE,
+    VERSION,
+    channel_of,
+    drop_tables,
+    events_of,
+    make_part,
+    open_tables,
+)
+from adapter.search.store import Overtaken
+from adapter.search_fields import search_fields
+
+#: What a session of the filler sets. A search that is lost is filled again: its commits need not wait for the disk. An
+#: open transaction whose filler stands still is ended.
+_SETTINGS = {
+    "synchronous_commit": "off",
+    "idle_in_transaction_session_timeout": "10000",
+    "statement_timeout": "120000",
+    "lock_timeout": "10000",
+    "enable_seqscan": "on",
+    "enable_hashjoin": "on",
+}
+#: How long a part that is dropped waits for those who read it; others wait behind it. Milliseconds.
+_DROP_TIMEOUT = 1_000
+#: PostgreSQL takes no longer lists of words, bytes; about half of it, since it counts more than the words.
+_WORDS_SIZE = 500_000
+
+Result = TypeVar("Result")
+
+#: Position, uid and arrival of an entry.
+_Place = tuple[int, bytes | None, int | None]
+
+
+class _Part(NamedTuple):
+    """What a batch brings into a part."""
+
+    rows: list[str]
+    times: list[int]
+    kinds: set[int]
+    origins: set[int]
+
+
+class _Batch(NamedTuple):
+    last: EventRow
+    parts: dict[int, _Part]
+    #: Positions of revisions, with that of the entry before; by the part of the latter.
+    superseded: dict[int, list[tuple[int, int]]]
+    later: dict[int, list[int]]
+
+
+class PostgresqlStore:
+    """`adapter.search.store.Store` of a database; its loop runs while it is asked."""
+
+    def __init__(self, address: Address, *, part_size: int = PART_SIZE) -> None:
+        """Open what is there, or make a new one.
+
+        Raises:
+            StoreMismatch: a newer program fills it.
+            StoreError: it cannot be opened now.
+        """
+        self._address = address
+        self._runner = asyncio.Runner()
+        self._connection: Connection
+        try:
+            self._run(partial(self._open, part_size))
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def _run(self, step: Callable[[], Awaitable[Result]]) -> Result:
+        async def run() -> Result:
+            return await step()
+
+        try:
+            return self._runner.run(run())
+        except FAILURES as error:
+            raise store_error(self._address.name, error) from None
+
+    async def _open(self, part_size: int) -> None:
+        self._connection = run = await connect(self._address, _SETTINGS)
+        version = await open_tables(run, part_size=part_size)
+        if version > VERSION:
+            raise StoreMismatch(
+                f"PostgreSQL at {self._address.name}: the search in schema {self._address.schema!r} is of version "
+                f"{version}, but this program knows versions up to {VERSION}; run the newer program"
+            )
+        row = await run.fetchrow("SELECT position, uid, received_at, secret, part_size FROM search")
+        assert row is not None
+        self.position, self.uid, self.received_at, self._secret, self._part_size = row
+        self._kinds = Symbols(map(_symbol, await run.fetch("SELECT * FROM search_kind")), general_kind)
+        self._origins = Symbols(map(_symbol, await run.fetch("SELECT * FROM search_origin")), general_origin)
+        self._keys = EventKeys(self._secret)
+
+    def close(self) -> None:
+        """As `adapter.search.store.Store.close`."""
+        with suppress(StoreError):
+            self._run(partial(self._connection.close, timeout=1))
+        self._runner.close()
+
+    def throw_away(self) -> None:
+        """As `adapter.search.store.Store.throw_away`."""
+        self._run(partial(drop_tables, self._connection))
+        self.close()
+
+    def add(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> None:
+        """As `adapter.search.store.Store.add`.
+
+        Raises:
+            Overtaken: somebody else fills it too.
+            StoreError: it cannot be written now.
+        """
+        batch = self._read(entries, find_before)
+        self._run(partial(self._add, batch))
+
+    def skip(self, position: int, uid: bytes | None) -> None:
+        """As `adapter.search.store.Store.skip`. Raises: as `add`."""
+
+        async def go_on() -> None:
+            async with self._transaction((position, uid, None)):
+                pass
+
+        self._run(go_on)
+
+    def _read(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> _Batch:
+        """What is found by what, as it is copied into the tables."""
+        size, kinds, origins, keys_of = self._part_size, self._kinds, self._origins, self._keys.of
+        parts: dict[int, _Part] = {}
+        superseded: dict[int, list[tuple[int, int]]] = {}
+        later: dict[int, list[int]] = {}
+        last: EventRow | None = None
+        for last in entries:
+            position, uid, revision, received_at, event = last
+            if event is None:
+                continue
+            found = search_fields(event)
+            kind = kinds[found.type, found.outcome, found.reason]
+            origin = origins[found.source, found.provider, found.realm_id, found.realm_name]
+            keys = keys_of(found, general_kind=kind < 0, general_origin=origin < 0)
+            number = position // size
+            if (part := parts.get(number)) is None:
+                part = parts[number] = _Part([], [], set(), set())
+            before = find_before(uid, position) if revision else None
+            if before is not None:
+                superseded.setdefault(before // size, []).append((position, before))
+                later.setdefault(number, []).append(position)
+            ip = found.ip
+            address, type = _NULL if ip is None else ip.hex(), _NULL if kind > 0 else _copied(found.type)
+            part.rows.append(
+                f"{position}\t{found.time}\t{received_at}\t{kind}\t{origin}\tf\t{address}\t{type}\t"
+                f"{{{','.join(map(str, keys))}}}\t{_words(found.text)}\n"
+            )
+            part.times.append(found.time)
+            part.kinds.add(kind)
+            part.origins.add(origin)
+        assert last is not None
+        return _Batch(last, parts, superseded, later)
+
+    @asynccontextmanager
+    async def _transaction(self, place: _Place | None = None) -> AsyncIterator[Connection]:
+        """One transaction; ``place``: up to where the search is filled with it, if it goes on.
+
+        Raises:
+            Overtaken: somebody else fills it too.
+        """
+        run = self._connection
+        position, uid, received_at = place or (self.position, self.uid, self.received_at)
+        async with run.transaction():
+            # Locks the row: of two fillers one goes on, and the other one finds it farther than it knows.
+            moved = await run.fetchval(_MOVE, position, uid, received_at, self.position, self._secret)
+            if moved is None:
+                raise Overtaken
+            yield run
+            if position != self.position:
+                await run.execute("SELECT pg_notify($1, $2)", channel_of(self._address), str(position))
+        self.position, self.uid, self.received_at = position, uid, received_at
+
+    async def _add(self, batch: _Batch) -> None:
+        last = batch.last
+        async with self._transaction((last.position, last.uid, last.received_at)) as run:
+            for table, symbols in (("search_kind", self._kinds), ("search_origin", self._origins)):
+                if symbols.new:
+                    rows = [(id, *(text and text.replace("\0", "\ufffd") for text in one)) for id, one in symbols.new]
+                    await run.copy_records_to_table(table, records=rows)
+            for number, part in batch.parts.items():
+                await make_part(run, number)
+                await run.copy_to_table(
+                    events_of(number), source=_bytes("".join(part.rows)), columns=COLUMNS, format="text"
+                )
+                await run.execute(
+                    _KNOW, number, min(part.times), max(part.times), sorted(part.kinds), sorted(part.origins)
+                )
+            for number, pairs in batch.superseded.items():
+                if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
+                    positions, befores = zip(*pairs, strict=True)
+                    await run.execute(_SUPERSEDE.format(events_of(number)), positions, befores)
+            for number, later in batch.later.items():
+                await run.execute(_LATER.format(events_of(number)), later)
+        self._kinds.new.clear()
+        self._origins.new.clear()
+
+    def prune(self, log: Events) -> Iterator[None]:
+        """As `adapter.search.store.Store.prune`. Raises: as `add`."""
+        parts = self._run(partial(self._connection.fetch, "SELECT id, removed FROM search_part ORDER BY id"))
+        for number, known in parts:
+            first, end = max(number * self._part_size, 1), (number + 1) * self._part_size - 1
+            last = min(end, self.position)
+            removed = log.removed(first - 1, last)
+            if removed == known:
+                continue
+            if removed == end - first + 1:
+                self._run(partial(self._drop, number))
+            else:
+                left = log.left(first - 1, last)
+                self._run(partial(self._delete, number, left, last, removed))
+            yield
+
+    async def _drop(self, number: int) -> None:
+        with suppress(asyncpg.LockNotAvailableError):  # another time
+            async with self._transaction() as run:
+                await run.execute(f"SET LOCAL lock_timeout = {_DROP_TIMEOUT}")
+                await run.execute(f"DROP TABLE IF EXISTS {events_of(number)}")
+                await run.execute("DELETE FROM search_part WHERE id = $1", number)
+
+    async def _delete(self, number: int, left: list[int], last: int, removed: int) -> None:
+        async with self._transaction() as run:
+            await run.execute(_DELETE.format(events_of(number)), left, last)
+            await run.execute("UPDATE search_part SET removed = $1 WHERE id = $2", removed, number)
+
+
+_MOVE = """
+UPDATE search SET position = $1, uid = $2, received_at = $3 WHERE position = $4 AND secret = $5 RETURNING position
+"""
+_KNOW = """
+INSERT INTO search_part AS part (id, earliest, latest, kinds, origins) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (id) DO UPDATE SET
+  earliest = least(part.earliest, excluded.earliest), latest = greatest(part.latest, excluded.latest),
+  kinds = ARRAY(SELECT unnest(part.kinds) UNION SELECT unnest(excluded.kinds)),
+  origins = ARRAY(SELECT unnest(part.origins) UNION SELECT unnest(excluded.origins))
+"""
+_SUPERSEDE = """
+UPDATE {0} SET superseded_by = given.by FROM unnest($1::bigint[], $2::bigint[]) AS given (by, before)
+WHERE position = given.before
+"""
+_LATER = "UPDATE {0} SET later = true WHERE position = ANY ($1::bigint[])"
+_DELETE = """
+DELETE FROM {0} AS event WHERE position <= $2
+AND NOT EXISTS (SELECT FROM unnest($1::bigint[]) AS kept (position) WHERE kept.position = event.position)
+"""
+
+#: As COPY has it (PostgreSQL's documentation, COPY, "Text Format").
+_NULL = "\\N"
+_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\ufffd"})
+
+
+def _copied(text: str) -> str:
+    return text.translate(_ESCAPED)
+
+
+def _words(text: str) -> str:
+    """A ``tsvector`` of words, which are letters and digits: so nothing in quotes needs another one."""
+    words = set(text.split(" "))
+    words.discard("")
+    if len(text) > _WORDS_SIZE // 4:
+        room = _WORDS_SIZE
+        for word in sorted(words):
+            room -= len(word.encode()) + 8
+            if room < 0:
+                words.discard(word)
+    return "'" + "' '".join(words) + "'" if words else ""
+
+
+def _bytes(text: str) -> BytesIO:
+    return BytesIO(text.encode())
+
+
+def _symbol(row: asyncpg.Record) -> tuple[int, Symbol]:
+    number, *symbol = row
+    return number, tuple(symbol)

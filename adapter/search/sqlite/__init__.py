@@ -1,0 +1,1 @@
+"""Search in one SQLite file, which one service fills and asks."""

@@ -1,0 +1,103 @@
+"""The conditions of a filter: which keys, words, kinds and origins of the search database its terms ask for."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from adapter.filter import Filter, Term, address_range
+from adapter.search.keys import ACTOR, CLIENT, ID, REALM, SESSION, TARGET, TYPE, Keys
+from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
+from adapter.search.sqlite.schema import Address, stored_ranges
+from adapter.search.symbols import KnownSymbols, Wanted, named_types
+
+_ROLES = {
+    "session": (SESSION,),
+    "id": (ID,),
+    "target": (TARGET,),
+    "actor": (ACTOR,),
+    "user": (ACTOR, TARGET),
+    "client": (CLIENT,),
+}
+_WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
+
+
+class Compiler:
+    """Compiles filters for one search database. Not for several threads at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        secret: bytes
+        secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
+        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
+        self._kinds, self._origins = KnownSymbols("kind"), KnownSymbols("origin")
+
+    def conditions(self, filter: Filter) -> list[Condition] | None:
+        """The filter's conditions, times aside; ``None`` if nothing can match."""
+        kinds, origins = self._wanted(self._kinds, filter), self._wanted(self._origins, filter)
+        if kinds is None or origins is None:
+            return None
+        conditions: list[Condition] = []
+        for term in filter.terms:
+            if term.name in _ROLES:
+                conditions.append(self._keyed(_ROLES[term.name], term.values, term.negated))
+            elif term.name == "ip":
+                conditions.append(self._addressed(term))
+            elif term.name == "q":
+                conditions.append(Worded(term.values, term.negated))
+        if kinds.left_out or kinds.general:
+            conditions.append(self._of_kind(filter, kinds))
+        if origins.left_out or origins.general:
+            conditions.append(self._of_origin(filter, origins))
+        if filter.received_from is not None or filter.received_to is not None:
+            within = in_range("e.received_at", filter.received_from, filter.received_to)
+            conditions.append(OfRow(within, "event AS e INDEXED BY event_received", by_part=True))
+        return conditions
+
+    def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
+        keys = {self._keys[role].fingerprint(value) for value in values for role in roles}
+        return Keyed(self._part_size, tuple(sorted(keys)), negated=negated)
+
+    def _addressed(self, term: Term) -> Keyed:
+        ranges: list[tuple[Address, Address]] = []
+        for value in term.values:
+            ranges += stored_ranges(*address_range(value))
+        ranges = _merged(ranges)
+        keys = tuple(low for low, high in ranges if low == high and isinstance(low, int))
+        wide = tuple(one for one in ranges if one[0] != one[1] or not isinstance(one[0], int))
+        ends = tuple(end for pair in ranges for end in pair)
+        tests = " OR ".join(["e.address BETWEEN ? AND ?"] * len(ranges))
+        return Keyed(self._part_size, keys, wide, term.negated, Sql(f"(({tests}) IS TRUE)", ends))
+
+    def _wanted(self, symbols: KnownSymbols, filter: Filter) -> Wanted | None:
+        """What the filter asks for of those there are now."""
+        sql = f"SELECT * FROM {symbols.table} WHERE id > ? OR id < ?"
+        rows = self._connection.execute(sql, (symbols.last, symbols.least))
+        symbols.learn((id, tuple(symbol)) for id, *symbol in rows)
+        return symbols.wanted(filter)
+
+    def _of_kind(self, filter: Filter, wanted: Wanted) -> Symbolic:
+        keyed = None
+        if wanted.general:
+            self._connection.create_function("wants_type", 1, filter.may_match_type, deterministic=True)
+            if (names := named_types(filter)) is not None:
+                keyed = self._keyed((TYPE,), names, negated=False)
+        of_general = (OfRow(_WANTED_TYPE),) if wanted.general else ()
+        return Symbolic("kind", wanted.sure, wanted.general, of_general, keyed, wanted.left_out)
+
+    def _of_origin(self, filter: Filter, wanted: Wanted) -> Symbolic:
+        realms = [self._keyed((REALM,), term.values, term.negated) for term in filter.terms if term.name == "realm"]
+        keyed = next((one for one in realms if not one.negated), None) if wanted.general else None
+        of_general = tuple(realms) if wanted.general else ()
+        return Symbolic("origin", wanted.sure, wanted.general, of_general, keyed, wanted.left_out)
+
+
+def _merged(ranges: Iterable[tuple[Address, Address]]) -> list[tuple[Address, Address]]:
+    """The same addresses in ranges that do not overlap."""
+    found: list[tuple[Address, Address]] = []
+    for low, high in sorted(ranges, key=lambda one: (isinstance(one[0], bytes), one)):
+        if found and type(found[-1][1]) is type(low) and low <= found[-1][1]:  # type: ignore[operator]
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found

@@ -1,0 +1,93 @@
+"""Asks the search database: on threads, each with a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from adapter.errors import StoreUnavailable
+from adapter.search.filling import Filling
+from adapter.search.index import Behind, Found, Question
+from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.store import is_damage, used_bytes
+
+#: Steps of SQLite's machine between two looks at the clock.
+_STEPS = 20_000
+
+
+class SqliteIndex:
+    """`adapter.search.index.Index` of a file. Each question runs in one hop on a thread, in one short read transaction;
+    one that takes too long is broken off."""
+
+    def __init__(self, path: Path, filling: Filling, readers: int) -> None:
+        self._path = path
+        self._filling = filling
+        self._threads = ThreadPoolExecutor(readers, thread_name_prefix="search")
+        self._own = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+
+    @property
+    def position(self) -> int:
+        return self._filling.position
+
+    @property
+    def rebuilt(self) -> str | None:
+        return self._filling.rebuilt
+
+    @property
+    def filler(self) -> int | None:
+        return self._filling.process_id
+
+    async def wait(self, position: int) -> None:
+        await self._filling.wait(position)
+
+    async def prune(self) -> bool:
+        return await self._filling.prune()
+
+    async def size(self) -> int:
+        return await asyncio.to_thread(used_bytes, self._path)
+
+    async def ask(self, question: Question, head: int, *, timeout: float, seconds: float) -> Found:
+        generation = self._filling.generation
+        if self._filling.position < head:
+            raise Behind
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._answer, generation, question, timeout, seconds
+            )
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise TimeoutError from None
+            if is_damage(error):
+                self._filling.throw_away(generation, str(error))
+                raise Behind from error
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+
+    def _answer(self, generation: int, question: Question, timeout: float, seconds: float) -> Found:
+        """Runs on a thread of the pool, each of which keeps one connection."""
+        if getattr(self._own, "generation", None) != generation:
+            if (old := getattr(self._own, "connection", None)) is not None:
+                old.close()
+                self._connections.remove(old)
+            self._own.connection = connection = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
+            self._connections.append(connection)
+            connection.execute("PRAGMA query_only = 1")
+            connection.execute("PRAGMA cache_size = -4096")
+            self._own.reader = Reader(connection)
+            self._own.generation = generation
+        deadline = time.monotonic() + timeout
+        self._own.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        reader: Reader = self._own.reader
+        return reader.answer(question, seconds=seconds)
+
+    def close(self) -> None:
+        """Close what asks."""
+        self._threads.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()

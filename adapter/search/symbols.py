@@ -1,0 +1,108 @@
+"""Which of the kinds and origins that a search has a filter asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from adapter.filter import Filter, term_test
+from adapter.search.keys import Symbol
+from adapter.search_fields import SYSTEM, SearchFields, search_fields
+
+Table = Literal["kind", "origin"]
+
+#: Of so many filters it is remembered what they mean.
+_REMEMBERED = 16
+
+_NOTHING = search_fields(
+    b'{"time":0,"type":"","outcome":"","source":{"name":"","provider":"","nativeType":"","receivedAt":0}}'
+)
+
+
+class Wanted(NamedTuple):
+    """Numbers of kinds, or of origins."""
+
+    #: All events of these are meant.
+    sure: tuple[int, ...]
+    #: Of these general ones, those whose type or realm is asked for.
+    general: tuple[int, ...]
+    #: No event of these is.
+    left_out: tuple[int, ...]
+
+
+class KnownSymbols:
+    """The kinds, or the origins, of one search."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._names: tuple[str, ...] = ("type", "outcome", "reason", "reason_class")
+        self._find: Callable[[Filter], Wanted | None] = self._kinds
+        if table == "origin":
+            self._names, self._find = ("source", "provider", "realm"), self._origins
+        self._known: dict[int, Symbol] = {}
+        #: What some filters mean; depends on their terms of these names alone.
+        self._meant: dict[tuple[object, ...], Wanted | None] = {}
+        #: The greatest and the least number that is known.
+        self.last, self.least = 0, 0
+
+    def learn(self, rows: Iterable[tuple[int, Symbol]]) -> None:
+        """Take in those that came since."""
+        for number, symbol in rows:
+            self._known[number] = symbol
+            self.last, self.least = max(self.last, number), min(self.least, number)
+            self._meant.clear()
+
+    def wanted(self, filter: Filter) -> Wanted | None:
+        """What a filter asks for, found or remembered; ``None``: no event there is can be meant."""
+        key = (filter.catalogue.digest, *(term for term in filter.terms if term.name in self._names))
+        if key not in self._meant:
+            if len(self._meant) >= _REMEMBERED:
+                self._meant.clear()
+            self._meant[key] = self._find(filter)
+        return self._meant[key]
+
+    def _kinds(self, filter: Filter) -> Wanted | None:
+        tests = _tests_of(filter, "outcome", "reason", "reason_class")
+        is_typed = any(term.name == "type" for term in filter.terms)
+        sure, general, left_out = [], [], []
+        for id, (type, outcome, reason) in self._known.items():
+            kind = replace(_NOTHING, type=type or "", outcome=outcome or "", reason=reason)
+            wanted = all(test(kind) is not negated for negated, test in tests)
+            if wanted and id < 0 and is_typed:
+                general.append(id)
+            elif wanted and (filter.may_match_type(kind.type) if id > 0 else type != SYSTEM):
+                sure.append(id)
+            else:
+                left_out.append(id)
+        return Wanted(tuple(sure), tuple(general), tuple(left_out)) if sure or general else None
+
+    def _origins(self, filter: Filter) -> Wanted | None:
+        tests, of_realm = _tests_of(filter, "source", "provider"), _tests_of(filter, "realm")
+        sure, general, left_out = [], [], []
+        for id, (source, provider, realm_id, realm_name) in self._known.items():
+            origin = replace(
+                _NOTHING, source=source or "", provider=provider or "", realm_id=realm_id, realm_name=realm_name
+            )
+            wanted = all(test(origin) is not negated for negated, test in tests)
+            if wanted and id < 0 and of_realm:
+                general.append(id)
+            elif wanted and (id < 0 or all(test(origin) is not negated for negated, test in of_realm)):
+                sure.append(id)
+            else:
+                left_out.append(id)
+        return Wanted(tuple(sure), tuple(general), tuple(left_out)) if sure or general else None
+
+
+def named_types(filter: Filter) -> list[str] | None:
+    """All names of the types of which a filter's events have to be one; ``None`` if it names none exactly."""
+    for term in filter.terms:
+        if term.name == "type" and not term.negated and not any("*" in value for value in term.values):
+            canonical = {filter.catalogue.canonical(value) for value in term.values}
+            return sorted({name for one in canonical for name in (one, *filter.catalogue.aliases(one))})
+    return None
+
+
+def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[SearchFields], bool]]]:
+    return [(term.negated, term_test(term, filter.catalogue)) for term in filter.terms if term.name in names]

@@ -1,0 +1,48 @@
+"""Search in PostgreSQL does what every search must."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapter.log.postgresql.address import read_address
+from adapter.log.postgresql.connecting import Connection, connect
+from adapter.search.index import Found, Question
+from adapter.search.postgresql.query import Known, answer
+from adapter.search.postgresql.schema import drop_tables
+from adapter.search.postgresql.store import PostgresqlStore
+from tests.search.conformance import SearchConformance
+
+
+class PostgresqlPlace:
+    """A schema of a database; its loop runs while it is asked."""
+
+    def __init__(self, url: str) -> None:
+        self._address = read_address(url)
+        self._runner = asyncio.Runner()
+        self._connection: Connection = self._runner.run(connect(self._address))
+        self._runner.run(self._connection.execute(f"CREATE SCHEMA {self._address.schema}"))
+        self._known = Known()
+
+    def open(self, *, part_size: int) -> PostgresqlStore:
+        return PostgresqlStore(self._address, part_size=part_size)
+
+    def ask(self, question: Question, seconds: float) -> Found:
+        return self._runner.run(answer(self._connection, self._known, question, 0, seconds=seconds))
+
+    def clear(self) -> None:
+        self._runner.run(drop_tables(self._connection))
+
+    def close(self) -> None:
+        self._connection.terminate()
+        self._runner.close()
+
+
+class TestPostgresqlSearch(SearchConformance):
+    @pytest.fixture
+    async def search_place(self, database_url: str) -> AsyncIterator[PostgresqlPlace]:
+        place = await asyncio.to_thread(PostgresqlPlace, database_url)
+        yield place
+        await asyncio.to_thread(place.close)

@@ -1,0 +1,49 @@
+"""Search in a file does what every search must."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapter.search.index import Found, Question
+from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.schema import create, remove
+from adapter.search.sqlite.store import SqliteStore
+from tests.search.conformance import SearchConformance
+
+
+class SqlitePlace:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: Reader | None = None
+
+    def open(self, *, part_size: int) -> SqliteStore:
+        if not self._path.exists():
+            create(self._path, part_size=part_size)
+        return SqliteStore(self._path)
+
+    def ask(self, question: Question, seconds: float) -> Found:
+        if self._reader is None:
+            path = f"{self._path.as_uri()}?mode=ro"
+            self._reader = Reader(sqlite3.connect(path, uri=True, isolation_level=None, check_same_thread=False))
+        return self._reader.answer(question, seconds=seconds)
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.connection.close()
+            self._reader = None
+
+    def clear(self) -> None:
+        self.close()
+        remove(self._path)
+
+
+class TestSqliteSearch(SearchConformance):
+    @pytest.fixture
+    def search_place(self, tmp_path: Path) -> Iterator[SqlitePlace]:
+        place = SqlitePlace(tmp_path / "search.sqlite")
+        yield place
+        place.close()
