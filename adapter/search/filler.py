@@ -19,8 +19,7 @@ from typing import IO
 
 from adapter.log.opening import open_events
 from adapter.log.protocol import Events
-from adapter.search.opening import open_store
-from adapter.search.store import Store, Unusable
+from adapter.search.store import Store, Unusable, open_store
 from adapter.subprocesses import begin, run
 
 #: Most entries of one transaction: larger ones write fewer pages twice, smaller ones need less memory.

@@ -1,5 +1,6 @@
-"""Where a search lies, and the engine that opens it there: a folder beside this file, with an ``opening.py`` that holds
-``open_store`` and ``open_index`` as here. A search lies beside its log: in a file, or in the log's database.
+"""Where a search lies, and the engine that opens it there to ask it: a folder beside this file, with an ``opening.py``
+that holds ``open_index`` as here, and a ``store.py`` that holds ``open_store`` (`adapter.search.store`). A search lies
+beside its log: in a file, or in the log's database.
 """
 
 from __future__ import annotations
@@ -7,27 +8,16 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from adapter.log.opening import file_of, file_url
 from adapter.log.protocol import Store as Log
 from adapter.search.index import Index
-from adapter.search.store import Store
+from adapter.search.store import engine_of
 
 
 def search_url(log_url: str, file: Path) -> str:
     """The address of a log's search; ``file``: where it lies if the log is a file."""
     return log_url if file_of(log_url) is None else file_url(file)
-
-
-def open_store(url: str) -> Store:
-    """Open a search to fill it; make it if there is none.
-
-    Raises:
-        Unusable: what is there is damaged, of another version, or not a search.
-    """
-    store: Store = _engine(url).open_store(url)
-    return store
 
 
 def open_index(url: str, log: Log, log_url: str, owner: str, readers: int) -> AbstractAsyncContextManager[Index]:
@@ -37,9 +27,6 @@ def open_index(url: str, log: Log, log_url: str, owner: str, readers: int) -> Ab
     Raises:
         AdapterError: it cannot be opened.
     """
-    index: AbstractAsyncContextManager[Index] = _engine(url).open_index(url, log, log_url, owner, readers)
+    engine = import_module(f"adapter.search.{engine_of(url)}.opening")
+    index: AbstractAsyncContextManager[Index] = engine.open_index(url, log, log_url, owner, readers)
     return index
-
-
-def _engine(url: str) -> ModuleType:
-    return import_module(f"adapter.search.{'postgresql' if file_of(url) is None else 'sqlite'}.opening")

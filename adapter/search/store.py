@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Protocol
 
+from adapter.log.opening import file_of
 from adapter.log.protocol import EventRow, Events
 
 
@@ -42,3 +44,18 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close it."""
+
+
+def open_store(url: str) -> Store:
+    """Open a search to fill it; make it if there is none.
+
+    Raises:
+        Unusable: what is there is damaged, of another version, or not a search.
+    """
+    store: Store = import_module(f"adapter.search.{engine_of(url)}.store").open_store(url)
+    return store
+
+
+def engine_of(url: str) -> str:
+    """The folder of the engine for an address."""
+    return "postgresql" if file_of(url) is None else "sqlite"

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -83,3 +84,9 @@ def test_without_its_service_it_ends_without_a_word(tmp_path: Path, log_file: Pa
         os.kill(process.pid, signal.SIGCONT)
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+def test_it_imports_no_more_than_it_uses() -> None:
+    code = "import sys, adapter.search.filler; print(*{'pydantic', 'adapter.filter', 'asyncpg'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert told.stdout.strip() == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 
 import structlog
 
@@ -19,7 +18,6 @@ from adapter.search.filling import Filling, open_filling
 from adapter.search.index import Index
 from adapter.search.postgresql.index import PostgresqlIndex
 from adapter.search.postgresql.schema import VERSION, channel_of, open_tables
-from adapter.search.postgresql.store import PostgresqlStore
 
 #: Who fills the search has this claim.
 CLAIM = "search"
@@ -37,11 +35,6 @@ _SETTINGS = {
 }
 
 _log = structlog.get_logger(__name__)
-
-
-def open_store(url: str) -> PostgresqlStore:
-    """As `adapter.search.opening.open_store`."""
-    return PostgresqlStore(read_address(url))
 
 
 @asynccontextmanager
@@ -64,7 +57,7 @@ async def open_index(url: str, log: Store, log_url: str, owner: str, readers: in
             position,
             channel=channel_of(address),
             question="SELECT position FROM search",
-            compare=partial(_compare, owned),
+            compare=_Comparing(owned).compare,
         )
         watching = await stack.enter_async_context(opening)
         sessions = Sessions(address, readers, _TIMEOUT, _SETTINGS)
@@ -72,11 +65,24 @@ async def open_index(url: str, log: Store, log_url: str, owner: str, readers: in
         yield PostgresqlIndex(sessions, watching, owned)
 
 
-def _compare(owned: Ownership[Filling] | None, stored: int) -> None:
-    """See whether the search ends where its filler says. Its commits do not wait for the disk: a server that was lost
+class _Comparing:
+    """Sees whether the search ends where its filler says. Its commits do not wait for the disk: a server that was lost
     may come back without the last ones."""
-    if owned is not None and owned.present is not None and stored < owned.present.position:
-        owned.present.begin_again()
+
+    def __init__(self, owned: Ownership[Filling] | None) -> None:
+        self._owned = owned
+        #: How far the filler was when the database was asked before: it has been there for sure.
+        self._known = 0
+
+    def compare(self, stored: int) -> None:
+        filling = None if self._owned is None else self._owned.present
+        if filling is None:
+            self._known = 0
+        elif stored < self._known:
+            filling.begin_again()
+            self._known = 0
+        else:
+            self._known = filling.position
 
 
 async def _open_tables(address: Address) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import asyncpg
 
 from adapter.errors import StoreError, StoreMismatch
-from adapter.log.postgresql.address import Address
+from adapter.log.postgresql.address import Address, read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.log.postgresql.failures import FAILURES, store_error
 from adapter.log.protocol import EventRow, Events
@@ -245,6 +245,11 @@ class PostgresqlStore:
         async with self._transaction() as run:
             await run.execute(_DELETE.format(events_of(number)), left, last)
             await run.execute("UPDATE search_part SET removed = $1 WHERE id = $2", removed, number)
+
+
+def open_store(url: str) -> PostgresqlStore:
+    """As `adapter.search.store.open_store`."""
+    return PostgresqlStore(read_address(url))
 
 
 _MOVE = """

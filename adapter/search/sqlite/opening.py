@@ -6,30 +6,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
-from adapter.log.opening import file_of
 from adapter.log.protocol import Log
 from adapter.search.filling import Filling, open_filling
 from adapter.search.index import Index
 from adapter.search.sqlite.index import SqliteIndex
-from adapter.search.sqlite.schema import remove
-from adapter.search.sqlite.store import SqliteStore
-
-
-def open_store(url: str) -> SqliteStore:
-    """As `adapter.search.opening.open_store`.
-
-    Raises:
-        sqlite3.OperationalError: the disk or the folder does not allow it.
-    """
-    return SqliteStore(_path_of(url))
+from adapter.search.sqlite.schema import path_of, remove
 
 
 @asynccontextmanager
 async def open_index(url: str, log: Log, log_url: str, owner: str, readers: int) -> AsyncIterator[Index]:
     """As `adapter.search.opening.open_index`."""
-    path = _path_of(url)
+    path = path_of(url)
     async with open_filling(Filling(url, log, log_url, remove=partial(remove, path))) as filling:
         index = SqliteIndex(path, filling, readers)
         try:
@@ -37,9 +25,3 @@ async def open_index(url: str, log: Log, log_url: str, owner: str, readers: int)
         finally:
             # Before the filler ends: whoever closes the database last puts its journal away, and readers cannot.
             index.close()
-
-
-def _path_of(url: str) -> Path:
-    path = file_of(url)
-    assert path is not None
-    return path

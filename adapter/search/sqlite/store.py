@@ -18,6 +18,7 @@ from adapter.search.sqlite.schema import (
     WORDS,
     Address,
     create,
+    path_of,
     remove,
     stored_address,
     words_of,
@@ -302,6 +303,15 @@ class SqliteStore:
             inode = None
         if inode != self._inode:
             raise Unusable("taken away")
+
+
+def open_store(url: str) -> SqliteStore:
+    """As `adapter.search.store.open_store`.
+
+    Raises:
+        sqlite3.OperationalError: the disk or the folder does not allow it.
+    """
+    return SqliteStore(path_of(url))
 
 
 def used_bytes(path: Path) -> int:
