@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from adapter import __version__
-from adapter.commands import events, log, mapping, store
-from adapter.commands.serve import serve
 
-app = typer.Typer(
-    name="idp-adapter",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    help=(
-        "Turns the native events of identity providers into one vocabulary, keeps them in one durable log, and hands "
-        "them on.\n\nBegin with: idp-adapter serve --examples, then: idp-adapter events list"
-    ),
-)
-app.command()(serve)
-app.add_typer(events.app, name="events")
-app.add_typer(mapping.app, name="mapping")
-app.add_typer(log.app, name="log")
-app.add_typer(store.app, name="store")
+#: Groups of commands, each the module of its name in `adapter.commands`.
+GROUPS = ("events", "mapping", "log", "store")
+
+
+def make_app(word: str | None = None) -> typer.Typer:
+    """The command; with the first ``word`` of a call only what that needs: to import all takes a second or two."""
+    app = typer.Typer(
+        name="idp-adapter",
+        no_args_is_help=True,
+        pretty_exceptions_show_locals=False,
+        help=(
+            "Turns the native events of identity providers into one vocabulary, keeps them in one durable log, and "
+            "hands them on.\n\nBegin with: idp-adapter serve --examples, then: idp-adapter events list"
+        ),
+    )
+    app.callback()(_options)
+    needs_all = word not in {*GROUPS, "serve", "--version"}
+    if needs_all or word == "serve":
+        from adapter.commands.serve import serve
+
+        app.command()(serve)
+    for group in GROUPS:
+        if needs_all or word == group:
+            app.add_typer(import_module(f"adapter.commands.{group}").app, name=group)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -32,7 +43,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and end.")
@@ -43,7 +53,7 @@ def _options(
 
 def main() -> None:
     """Run the command that the arguments name."""
-    app()
+    make_app(sys.argv[1] if len(sys.argv) > 1 else None)()
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class NamedCounts:
         return self._counts
 
 
-class Counts:
+class IngestCounts:
     """What became of native events; the plain counters are by source. All only ever grow."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ from adapter.api.authoring import Authoring
 from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.feed import Feed
-from adapter.api.health import Health
+from adapter.api.health import HealthPages
 from adapter.api.ingest import challenge_operation, ingest_operation
 from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
@@ -47,7 +47,7 @@ from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
 from adapter.api.slots import Slots
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.errors import ConfigError
@@ -170,7 +170,7 @@ async def open_service(
             retention = open_ownership(log, RETENTION, owner, lambda claim: open_retention(retaining))
             await stack.enter_async_context(retention)
 
-        counts = Counts()
+        counts = IngestCounts()
         server = settings.server
         intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
         present = {one.name: Source(one.name, one.provider, one.key, tables) for one in configured}
@@ -213,7 +213,7 @@ async def open_service(
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),
-            *Health(
+            *HealthPages(
                 log, lambda: [*_warnings(tables, neighbours), *doubtful, *disk.warnings], lambda: disk.refusal
             ).operations(),
             *Metrics(readings).operations(),

@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.headers import HINTS, NEXT, REMOVED
 from adapter.api.lookup import Lookup
 from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, caller
 from adapter.api.slots import Slots
@@ -36,11 +37,6 @@ from adapter.settings import Permission
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
-#: Headers of events that are written in a format: what a page has beside them in its body. The hints, as JSON; the
-#: cursor of the next page, if there is one.
-HINTS, NEXT = "X-Hints", "X-Next"
-#: The same for `EventPage.removed`.
-REMOVED = "X-Removed"
 #: Bytes of events that are in memory at once for one answer, one event aside.
 STRETCH = 512 * 1024
 #: Events that an export writes before others get their turn.

@@ -17,7 +17,7 @@ from adapter.problem import MEDIA_TYPE, RETRY_AFTER, problem
 TRIAL_LIFETIME = 1.0
 
 
-class Health:
+class HealthPages:
     """Answers for the service; needs no token and tells nothing but yes or no, and what somebody must look at: of the
     log the names of its files, not what is in them or where they lie.
 

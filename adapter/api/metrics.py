@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from adapter.api.operation import Answer, Operation
-from adapter.counts import Commits, Counts, Histogram
+from adapter.counts import Commits, Histogram, IngestCounts
 from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery
 from adapter.formats.text import harmless
@@ -67,7 +67,7 @@ class Metrics:
         return web.Response(body=generate_latest(self._registry), headers=headers)
 
 
-def read_counts(counts: Counts) -> Iterator[Metric]:
+def read_counts(counts: IngestCounts) -> Iterator[Metric]:
     """What came in."""
     yield _by_source("events_accepted", "New events stored", counts.accepted)
     yield _by_source("events_duplicate", "Native events that were known already", counts.duplicates)

@@ -19,15 +19,11 @@ from adapter.commands.output import shown
 from adapter.errors import AdapterError, ConfigError
 from adapter.folder import in_use, read_tokens, service_url
 from adapter.formats.text import harmless
-from adapter.log.opening import file_of, open_store
+from adapter.log.opening import file_of
 from adapter.logs import configure_logs
-from adapter.mapping.table import load_tables
 from adapter.neighbours import read_announcements
-from adapter.resources import mappings_path
-from adapter.service import open_service
 from adapter.settings import Settings, load_settings
 from adapter.tokens import read_shared_tokens
-from adapter.workbench.dictionary import make_dictionary
 
 #: Seconds that a service which is just starting gets to say where it listens.
 START_TIMEOUT = 5.0
@@ -117,8 +113,10 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
             configured = settings.auth.admin_token
             token = configured.get_secret_value() if configured else read_tokens(folder).admin
         elif folder.is_dir() or shared is not None:
+            from adapter.commands.own import open_own_service
+
             configure_logs("warning", "console")
-            service = await stack.enter_async_context(open_service(settings, port=0, sinks=False))
+            service = await stack.enter_async_context(open_own_service(settings))
             url, token, own = service.url, service.admin_token, True
         else:
             raise ConfigError(
@@ -162,12 +160,9 @@ def fail(message: str) -> NoReturn:
 
 async def _any_over(log_url: str, settings: Settings) -> tuple[str, str | None] | None:
     """Where one of the services over a shared log answers, and the administrator's token; ``None`` if none does."""
-    folders = [*settings.mappings.path, mappings_path()]
+    from adapter.commands.own import open_log
 
-    def dictionary() -> bytes:
-        return make_dictionary(load_tables(folders).values())
-
-    async with open_store(log_url, dictionary=dictionary, commit_timeout=settings.data.commit_timeout) as log:
+    async with open_log(log_url, settings) as log:
         announced, _ = await read_announcements(log)
         configured = settings.auth.admin_token
         token = configured.get_secret_value() if configured else (await read_shared_tokens(log)).admin

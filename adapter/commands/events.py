@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapter.api.feed import HINTS
+from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
 from adapter.commands.columns import Column, fitted
 from adapter.commands.options import Config, Data

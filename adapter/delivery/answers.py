@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Outcome:
+class Judgment:
     """What a send came to. Each entry of the flight is in one of the three lists."""
 
     delivered: list[Entry] = field(default_factory=list)
@@ -47,27 +47,27 @@ class AnswerPolicy:
         self._now = now
         self._random_source = random_source
 
-    def policy(self, flight: Flight, answers: Sequence[Answer]) -> Outcome:
+    def judge(self, flight: Flight, answers: Sequence[Answer]) -> Judgment:
         """What the answers, one for each entry of the flight, come to."""
-        outcome = Outcome()
+        judged = Judgment()
         for entry, answer in zip(flight.entries, answers, strict=True):
             match answer:
                 case Delivered():
-                    outcome.delivered.append(entry)
+                    judged.delivered.append(entry)
                     continue
                 case Never(reason):
-                    outcome.hold.append(Held(entry.position, flight.tried(entry) + 1, None, reason))
+                    judged.hold.append(Held(entry.position, flight.tried(entry) + 1, None, reason))
                 case Later(reason, receiver_down=False):
-                    outcome.hold.append(self._hold(flight, entry, answer))
+                    judged.hold.append(self._hold(flight, entry, answer))
                 case Later(reason, after):
-                    outcome.left.append(entry)
-                    if outcome.down is None or (after or 0) > (outcome.down.after or 0):
-                        outcome.down = answer
+                    judged.left.append(entry)
+                    if judged.down is None or (after or 0) > (judged.down.after or 0):
+                        judged.down = answer
                 case Stop(reason):
-                    outcome.left.append(entry)
-                    outcome.gone = True
-            outcome.said = reason
-        return outcome
+                    judged.left.append(entry)
+                    judged.gone = True
+            judged.said = reason
+        return judged
 
     def charge(self, flight: Flight, answer: Later) -> list[Held]:
         """Rows of all entries left in a flight that failed for its own sake: each spends a try."""

@@ -10,7 +10,7 @@ import structlog
 
 from adapter.delivery.backoff import longest_wait
 from adapter.delivery.ledger import Ledger
-from adapter.delivery.line import Line
+from adapter.delivery.queue import SendQueue
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import Settler
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Fetcher:
-    """Brings one sink's line what it can send. Its methods run as tasks, for ever."""
+    """Brings one sink's queue what it can send. Its methods run as tasks, for ever."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Fetcher:
         log: Store,
         selection: Selection,
         ledger: Ledger,
-        line: Line,
+        queue: SendQueue,
         settler: Settler,
         sender: Sender,
         *,
@@ -48,7 +48,7 @@ class Fetcher:
         self._log = log
         self._selection = selection
         self._ledger = ledger
-        self._line = line
+        self._queue = queue
         self._settler = settler
         self._sender = sender
         self._schedule = schedule
@@ -62,26 +62,26 @@ class Fetcher:
     async def read_on(self) -> None:
         """Keep a stretch of entries ready to be sent."""
         loop = asyncio.get_running_loop()
-        line, selection = self._line, self._selection
+        queue, selection = self._queue, self._selection
         last_at = 0.0
         while True:
-            await line.wait_until_short()
-            if self._log.head <= line.read_to:
-                await self._log.wait(line.read_to)
+            await queue.wait_until_short()
+            if self._log.head <= queue.read_to:
+                await self._log.wait(queue.read_to)
                 if loop.time() - last_at < 2 * GATHER:
                     await asyncio.sleep(GATHER)
             last_at = loop.time()
-            after, until = line.read_to, self._log.head
-            entries = await self._log.read(after, until=until, limit=line.stretch)
+            after, until = queue.read_to, self._log.head
+            entries = await self._log.read(after, until=until, limit=queue.stretch)
             reached = entries[-1].position if entries else until
             if reached - after != len(entries):
                 self._gap.set()
             if not entries:
-                line.add_fresh([], until)
+                queue.add_fresh([], until)
             for begin in range(0, len(entries), selection.stretch):
                 part = entries[begin : begin + selection.stretch]
                 chosen = selection.select(part)
-                line.add_fresh(chosen, part[-1].position, waits_until=loop.time() + self._wait)
+                queue.add_fresh(chosen, part[-1].position, waits_until=loop.time() + self._wait)
                 if chosen:
                     self._brought.set()
                     self._sender.wake()
@@ -94,17 +94,17 @@ class Fetcher:
         loop = asyncio.get_running_loop()
         while True:
             self._brought.clear()
-            due = self._line.ripe_at()
+            due = self._queue.ripe_at()
             if due is None:
                 await self._brought.wait()
                 continue
             await asyncio.sleep(due - loop.time())
-            self._line.ripen(due)
+            self._queue.ripen(due)
             self._sender.wake()
 
     async def take_up(self) -> None:
         """Make flights of held rows when they are due; they never take more than half of the room."""
-        room = max(1, self._line.room // 2)
+        room = max(1, self._queue.room // 2)
         ledger = self._ledger
         moved = self._settler.rows_moved
         while True:
@@ -129,7 +129,7 @@ class Fetcher:
                 if missing := due.keys() - {entry.position for entry in entries}:
                     ledger.skip(list(missing))
                     self._settler.note_skipped()
-                self._line.add_due(entries, due)
+                self._queue.add_due(entries, due)
                 self._sender.wake()
                 continue
             wait = (waiting[0][1] - now) / 1000 if waiting else None

@@ -60,7 +60,7 @@ class Ruling(NamedTuple):
     resume: bool = False
 
 
-class Health:
+class ReceiverHealth:
     """How one sink's receiver is. Its methods give ``None`` where nothing is to be done.
 
     ``probe`` is the first wait before a probe, seconds; ``now`` gives epoch milliseconds, ``random_source`` a number
@@ -85,6 +85,8 @@ class Health:
         self._breaker = Breaker(probe)
         self._probe: Flight | None = None
         self._suspects: list[Suspect] = []
+        #: How often the receiver was found down upon flights that are sent again.
+        self._downs: dict[Flight, int] = {}
 
     def begin_probe(self, flight: Flight) -> None:
         """The probe that was due is this flight."""
@@ -93,6 +95,7 @@ class Health:
 
     def note_up(self, flight: Flight) -> Ruling | None:
         """The receiver answered this flight for itself: what failed before it was sent, failed for its own sake."""
+        self._downs.pop(flight, None)
         if flight is self._probe:
             self._probe = None
             self._breaker.close()
@@ -134,10 +137,11 @@ class Health:
         again: list[Flight] = []
         for suspect in self._suspects:
             self.answer = suspect.answer.reason
-            suspect.flight.downs += 1
-            if suspect.flight.downs > DOWNS:
+            downs = self._downs.pop(suspect.flight, 0) + 1
+            if downs > DOWNS:
                 charge.append(suspect)
             else:
+                self._downs[suspect.flight] = downs
                 again.append(suspect.flight)
         self._suspects = []
         wait = self._breaker.fail(after, self._random_source())

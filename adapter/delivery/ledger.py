@@ -17,7 +17,8 @@ from adapter.model import Entry
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """The entries of one ``send``, from when it is first made until all of them are answered for."""
+    """The entries of one ``send``, from when it is first made until all of them are answered for. The ledger alone
+    changes it."""
 
     #: Those without a final answer yet.
     entries: Sequence[Entry]
@@ -29,8 +30,6 @@ class Flight:
     tries: Mapping[int, int] | None = None
     #: Its entries have held rows, and the cursor is past them.
     has_rows: bool = False
-    #: How often the breaker opened upon it.
-    downs: int = 0
     #: Position of the first entry, and how many there were.
     first: int = 0
     size: int = 0
@@ -48,7 +47,7 @@ class Flight:
 
 
 @dataclass(slots=True, frozen=True)
-class Counts:
+class SinkCounts:
     """How it stands with everything the filter matched, this moment."""
 
     matched: int
@@ -73,6 +72,9 @@ class Ledger:
         self.removed = progress.removed
         #: Entries sent whose outcome is not on disk: what a crash would send again.
         self.exposed = 0
+        #: Sends so far, and those without an answer.
+        self.sends = 0
+        self.flying = 0
         #: Positions whose held rows are not to be tried now: on their way, or their end is not on disk yet.
         self.busy: set[int] = set()
         self._reader = reader
@@ -101,6 +103,18 @@ class Ledger:
             self._retrying += flight.size
         else:
             self._order.append(flight)
+
+    def send(self, flight: Flight) -> None:
+        """A flight is sent, for the first time or again."""
+        self.sends += 1
+        self.flying += 1
+        flight.number = self.sends
+        flight.flying = True
+
+    def land(self, flight: Flight) -> None:
+        """There is an answer to a flight, or there will be none."""
+        self.flying -= 1
+        flight.flying = False
 
     def reserve(self, positions: Iterable[int]) -> None:
         """The held rows of these positions are taken up and are not to be taken up again."""
@@ -190,7 +204,7 @@ class Ledger:
         self.busy.difference_update(self._leaving)
         self._leaving = []
 
-    def counts(self) -> Counts:
+    def counts(self) -> SinkCounts:
         """The counters, with what is sent and not settled."""
         matched, delivered, skipped = self._matched, self._delivered, self._skipped
         in_flight, held, dead = self._retrying, self.held - self._retrying, self.dead
@@ -202,7 +216,7 @@ class Ledger:
             held += len(flight.hold) - dead_here
             dead += dead_here
         dead_again = _dead(self._held_again)
-        return Counts(
+        return SinkCounts(
             matched=matched + self.removed,
             delivered=delivered + len(self._released),
             in_flight=in_flight,

@@ -1,7 +1,7 @@
 """One sink's delivery: reads the log past its cursor, sends what its filter takes, settles what became of it.
 
-Its parts know each other in one direction only: the `Fetcher` brings entries to the `Line`; the `Sender` takes them
-from there, and answers go to the `Ledger` and to the receiver's `Health`; the `Settler` puts the ledger on disk. Each
+Its parts know each other in one direction only: the `Fetcher` brings entries to the `SendQueue`; the `Sender` takes
+them from there, and answers go to the `Ledger` and to the `ReceiverHealth`; the `Settler` puts the ledger on disk. Each
 sink has its own, so nothing that its receiver does can hold up another.
 """
 
@@ -20,9 +20,9 @@ import structlog
 from adapter.delivery.answers import AnswerPolicy
 from adapter.delivery.backoff import PROBE
 from adapter.delivery.fetching import Fetcher
-from adapter.delivery.health import Health, State
-from adapter.delivery.ledger import Counts, Ledger
-from adapter.delivery.line import Line
+from adapter.delivery.health import ReceiverHealth, State
+from adapter.delivery.ledger import Ledger, SinkCounts
+from adapter.delivery.queue import SendQueue
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
@@ -51,7 +51,7 @@ class Snapshot:
     cursor: int
     #: Entries between the cursor and the head of the log.
     lag: int
-    counts: Counts
+    counts: SinkCounts
 
 
 class Delivery:
@@ -81,13 +81,13 @@ class Delivery:
         self._window = window
         self._log = log
         self._ledger = ledger = Ledger(reader, progress, token)
-        self._health = Health(name, window=window, probe=probe, now=now, random_source=random_source)
-        line = Line(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
+        self._health = ReceiverHealth(name, window=window, probe=probe, now=now, random_source=random_source)
+        queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
         policy = AnswerPolicy(name, settings.retry, now=now, random_source=random_source)
-        self._settler = Settler(name, log, ledger, line, window=window, now=now)
-        self._sender = Sender(name, sink, line, self._health, ledger, policy, self._settler)
+        self._settler = Settler(name, log, ledger, queue, window=window, now=now)
+        self._sender = Sender(name, sink, queue, self._health, ledger, policy, self._settler)
         self._fetcher = Fetcher(
-            reader, log, selection, ledger, line, self._settler, self._sender,
+            reader, log, selection, ledger, queue, self._settler, self._sender,
             schedule=settings.retry, now=now, wait=sink.batch.wait,
         )  # fmt: skip
 

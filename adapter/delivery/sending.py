@@ -1,4 +1,4 @@
-"""Who sends: workers that take flights from the line, and see to it that the answers have their consequences."""
+"""Who sends: workers that take flights from the queue, and see to it that the answers have their consequences."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import suppress
 import structlog
 
 from adapter.delivery.answers import AnswerPolicy
-from adapter.delivery.health import Health, Ruling, State
+from adapter.delivery.health import ReceiverHealth, Ruling, State
 from adapter.delivery.ledger import Flight, Ledger
-from adapter.delivery.line import Line
+from adapter.delivery.queue import SendQueue
 from adapter.delivery.settling import Settler
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Sink
 
@@ -22,27 +22,31 @@ class Sender:
     """The workers of one sink. As many tasks as its window is wide run `work`."""
 
     def __init__(
-        self, name: str, sink: Sink, line: Line, health: Health, ledger: Ledger, policy: AnswerPolicy, settler: Settler
+        self,
+        name: str,
+        sink: Sink,
+        queue: SendQueue,
+        health: ReceiverHealth,
+        ledger: Ledger,
+        policy: AnswerPolicy,
+        settler: Settler,
     ) -> None:
         self._name = name
         self._sink = sink
-        self._line = line
+        self._queue = queue
         self._health = health
         self._ledger = ledger
         self._policy = policy
         self._settler = settler
         #: Workers that found nothing to send.
         self._sleepers: list[asyncio.Future[None]] = []
-        #: Sends so far, and those without an answer.
-        self._sends = 0
-        self._flying = 0
         self._landed = asyncio.Event()
         self._probe_timer: asyncio.TimerHandle | None = None
         self._closing = False
 
     def wake(self) -> None:
         """Wake as many workers as there may be work for."""
-        wanted = self._line.flights if self._health.state is State.RUNNING else 1
+        wanted = self._queue.flights if self._health.state is State.RUNNING else 1
         while wanted > 0 and self._sleepers:
             sleeper = self._sleepers.pop()
             if not sleeper.done():
@@ -55,16 +59,13 @@ class Sender:
         while True:
             flight = self._take()
             if flight is None:
-                if not self._flying and not self._closing and (ruling := self._health.note_idle()) is not None:
+                if not self._ledger.flying and not self._closing and (ruling := self._health.note_idle()) is not None:
                     self._follow(ruling)
                 sleeper = loop.create_future()
                 self._sleepers.append(sleeper)
                 await sleeper
                 continue
-            self._sends += 1
-            self._flying += 1
-            flight.number = self._sends
-            flight.flying = True
+            self._ledger.send(flight)
             answers: Sequence[Answer]
             try:
                 answers = await self._sink.send(flight.entries)
@@ -76,8 +77,7 @@ class Sender:
                 _log.exception("sink_send_failed", sink=self._name)
                 answers = [Later("this program failed to send it; its log says how")] * len(flight.entries)
             finally:
-                flight.flying = False
-                self._flying -= 1
+                self._ledger.land(flight)
                 self._landed.set()
             self._take_answers(flight, answers)
 
@@ -86,7 +86,7 @@ class Sender:
         self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while self._flying:
+                while self._ledger.flying:
                     self._landed.clear()
                     await self._landed.wait()
         if self._probe_timer is not None:
@@ -98,10 +98,10 @@ class Sender:
             return None
         health = self._health
         if health.state is State.RUNNING:
-            return self._line.take()
+            return self._queue.take()
         if health.state is State.STOPPED or not health.probe_due:
             return None
-        flight = self._line.take_probe()
+        flight = self._queue.take_probe()
         if flight is not None:
             health.begin_probe(flight)
         return flight
@@ -115,14 +115,14 @@ class Sender:
             health.answer = "delivered"
             ruling = health.note_up(flight)
         else:
-            outcome = self._policy.policy(flight, answers)
-            self._ledger.answer(flight, outcome.delivered, outcome.hold, outcome.left)
-            self._settler.note_answered(len(outcome.delivered) + len(outcome.hold))
-            health.answer = outcome.said
-            if outcome.gone:
+            judged = self._policy.judge(flight, answers)
+            self._ledger.answer(flight, judged.delivered, judged.hold, judged.left)
+            self._settler.note_answered(len(judged.delivered) + len(judged.hold))
+            health.answer = judged.said
+            if judged.gone:
                 ruling = health.note_gone(flight)
-            elif outcome.down is not None:
-                ruling = health.note_down(flight, outcome.down, self._sends)
+            elif judged.down is not None:
+                ruling = health.note_down(flight, judged.down, self._ledger.sends)
             else:
                 ruling = health.note_up(flight)
         if ruling is not None:
@@ -134,7 +134,7 @@ class Sender:
             self._ledger.answer(suspect.flight, (), rows, ())
             self._settler.note_answered(len(rows))
         for flight in ruling.again:
-            self._line.put_back(flight)
+            self._queue.put_back(flight)
         if ruling.probe_in is not None:
             self._plan_probe(ruling.probe_in)
         if ruling.resume:

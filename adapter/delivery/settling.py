@@ -9,7 +9,7 @@ from contextlib import suppress
 import structlog
 
 from adapter.delivery.ledger import Ledger
-from adapter.delivery.line import Line
+from adapter.delivery.queue import SendQueue
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import Progress
 
@@ -29,14 +29,14 @@ class Settler:
     """Settles one sink's ledger. Others note what there is to settle; one task calls `settle` again and again."""
 
     def __init__(
-        self, name: str, log: Progress, ledger: Ledger, line: Line, *, window: int, now: Callable[[], int]
+        self, name: str, log: Progress, ledger: Ledger, queue: SendQueue, *, window: int, now: Callable[[], int]
     ) -> None:
         #: Set when held rows were written or ended.
         self.rows_moved = asyncio.Event()
         self._name = name
         self._log = log
         self._ledger = ledger
-        self._line = line
+        self._queue = queue
         self._now = now
         #: Answered flights that wait behind one without an answer, until the cursor passes it.
         self._patience = window // 4
@@ -51,7 +51,7 @@ class Settler:
         """So many entries were answered for, in the ledger."""
         self._answered += entries
         self._unsettled.set()
-        if 2 * self._answered >= self._line.room:
+        if 2 * self._answered >= self._queue.room:
             self._plenty.set()
 
     def note_skipped(self) -> None:
@@ -60,7 +60,7 @@ class Settler:
 
     def note_read(self) -> None:
         """The log was read on, perhaps past nothing that the sink gets: that can wait for long."""
-        if self._line.read_to - self._ledger.cursor >= IDLE_STRETCH:
+        if self._queue.read_to - self._ledger.cursor >= IDLE_STRETCH:
             self._unsettled.set()
         elif self._idle is None:
             self._idle = asyncio.get_running_loop().call_later(IDLE_SETTLE, self._end_idle)
@@ -77,7 +77,7 @@ class Settler:
             self._plenty.clear()
             self._answered = 0
             patience = 0 if last else self._patience
-            settlement = self._ledger.settle(self._line.reached, patience, self._now(), stopping=last)
+            settlement = self._ledger.settle(self._queue.reached, patience, self._now(), stopping=last)
             while settlement is not None:
                 try:
                     await self._log.settle(settlement)

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from adapter.__main__ import app
+from adapter.__main__ import make_app
 from adapter.docs.markdown import code, plain, sentence, table
 
 _INTRODUCTION = """\
@@ -38,7 +38,7 @@ def commands_page() -> str:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Every command with its whole name."""
-    yield from _commands(get_command(app), ())
+    yield from _commands(get_command(make_app()), ())
 
 
 def _commands(group: Any, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:

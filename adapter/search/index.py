@@ -32,18 +32,18 @@ class ByLog(NamedTuple):
 Question = ByTime | ByLog
 
 
-class Row(NamedTuple):
+class Hit(NamedTuple):
     """The sort key of one result."""
 
     time: int
     position: int
 
 
-class Found(list[Row]):
+class Found(list[Hit]):
     """Results in the order of the page. Where the time ran out before the page was full, ``reached`` is where the next
     one begins: nothing before it is left out."""
 
-    reached: Row | None = None
+    reached: Hit | None = None
 
 
 class Index(Protocol):
@@ -89,7 +89,7 @@ class Behind(Exception):
 LATEST = (1 << 63) - 1
 
 
-def broken_off(rows: Iterable[Row], reached: Row, by_time: bool) -> Found:
+def broken_off(rows: Iterable[Hit], reached: Hit, by_time: bool) -> Found:
     """Those rows that come before the place that was reached: others may come between the rest."""
     found = Found(row for row in rows if not by_time or row > reached)
     found.reached = reached

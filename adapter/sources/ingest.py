@@ -11,7 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from adapter.counts import NO_SOURCE, Counts
+from adapter.counts import NO_SOURCE, IngestCounts
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.problem import answer
@@ -51,7 +51,7 @@ def ingest_handler(
     sources: AuthenticatedSources,
     budget: Budget,
     limits: BodyLimits,
-    counts: Counts,
+    counts: IngestCounts,
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.time,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.log.protocol import Log, NewEntry, Note
 from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
 from adapter.mapping.slices import Pause
@@ -29,7 +29,7 @@ class TooManyEvents(ValueError):
     """A body holds more events than one request may bring."""
 
 
-class Receipts(NamedTuple):
+class IngestSummary(NamedTuple):
     """What became of a body's records; the counts are disjoint."""
 
     accepted: int
@@ -128,7 +128,7 @@ class Intake:
     def __init__(
         self,
         log: Log,
-        counts: Counts,
+        counts: IngestCounts,
         *,
         events_limit: int = 10_000,
         event_limit: int = EVENT_LIMIT,
@@ -145,7 +145,7 @@ class Intake:
 
     async def take(
         self, source: Source, body: bytes, media: str, received_at: int, note: Note | None = None
-    ) -> Receipts:
+    ) -> IngestSummary:
         """Store every record of a body, and a note with them, and say what became of each once all are on disk.
 
         ``received_at`` is the arrival, epoch milliseconds.
@@ -186,7 +186,7 @@ class Intake:
                 await asyncio.sleep(0)
             found = reading.step(records)
 
-    async def _keep(self, reading: _Reading, note: Note | None) -> Receipts:
+    async def _keep(self, reading: _Reading, note: Note | None) -> IngestSummary:
         entries, uids, source = reading.entries, reading.uids, reading.source
         receipts = await self._append(entries, note) if entries or note is not None else []
         accepted = duplicates = quarantined = 0
@@ -214,4 +214,4 @@ class Intake:
             counts.duplicates[name] += duplicates
         if ignored:
             counts.ignored[name] += ignored
-        return Receipts(accepted, duplicates, quarantined, ignored, uids, reading.oversize)
+        return IngestSummary(accepted, duplicates, quarantined, ignored, uids, reading.oversize)

@@ -15,7 +15,7 @@ from typing import Any
 from adapter.log.protocol import Note
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.sources.authenticated import AuthenticatedSources
-from adapter.sources.intake import Intake, Receipts, Source
+from adapter.sources.intake import IngestSummary, Intake, Source
 
 
 class Inlet:
@@ -35,7 +35,7 @@ class Inlet:
         """How far the source is, in its own words; ``None`` if nothing was ever taken."""
         return self._place
 
-    async def take(self, body: bytes, media: str, place: str) -> Receipts:
+    async def take(self, body: bytes, media: str, place: str) -> IngestSummary:
         """Store the events of a body and, in the same transaction, that the source is at ``place`` now. A body without
         events stores the place. One call at a time.
 

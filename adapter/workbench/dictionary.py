@@ -16,6 +16,8 @@ from adapter.workbench.examples import RECEIVED_AT, read_examples
 
 #: Bytes of the whole dictionary. More of it costs time for each event and saves little.
 SIZE = 48 * 1024
+#: Files of examples that are read of each table: more of them delay the first start, and their share is full anyway.
+_FILES = 4
 
 
 def make_dictionary(tables: Iterable[Table], size: int = SIZE) -> bytes:
@@ -27,7 +29,7 @@ def make_dictionary(tables: Iterable[Table], size: int = SIZE) -> bytes:
 
 def _texts(table: Table) -> list[bytes]:
     texts: dict[bytes, None] = {}
-    for placed in read_examples(table.folder):
+    for placed in read_examples(table.folder, _FILES):
         example = placed.example
         try:
             records = table.split(example.body, example.media)

@@ -61,13 +61,14 @@ class Placed:
     number: int
 
 
-def read_examples(folder: Path) -> Iterator[Placed]:
-    """The examples of a table's folder, files in order of their names.
+def read_examples(folder: Path, files: int | None = None) -> Iterator[Placed]:
+    """The examples of a table's folder, files in order of their names; of so many ``files`` at most, taken evenly.
 
     Raises:
         MappingError: a file does not fit.
     """
-    for file in sorted((folder / "examples").glob("*.yaml")):
+    found = sorted((folder / "examples").glob("*.yaml"))
+    for file in found[:: 1 if files is None else max(1, -(-len(found) // files))]:
         document = Document.read(file)
         document.value = document.value or []
         for number, example in enumerate(document.read_as(_File).root):

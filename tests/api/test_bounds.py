@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,17 @@ async def filler(service: Opened) -> int:
 
 def find_filler(folder: Path) -> int:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-    [found] = [
-        child for child, command in commands.items() if b"adapter.search.filler" in command and bytes(folder) in command
-    ]
+    fillers = [child for child in children if b"adapter.search.filler" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    search = folder / "search.sqlite"
+    [found] = [int(child) for child in fillers if search in map(_target, Path(f"/proc/{child}/fd").iterdir())]
     return found
+
+
+def _target(link: Path) -> Path | None:
+    """What an open file is; ``None`` if it is closed meanwhile."""
+    with suppress(FileNotFoundError):
+        return link.readlink()
+    return None
 
 
 async def test_exports_of_one_key_and_of_all_are_so_many(service: Opened) -> None:

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 
 from adapter.access import Access
 from adapter.api.app import make_app
-from adapter.api.health import Health
+from adapter.api.health import HealthPages
 from adapter.api.operation import BodyReading
 from adapter.errors import StoreDamaged
 from adapter.log.protocol import Store
@@ -32,7 +32,7 @@ async def log(tmp_path: Path) -> AsyncIterator[Store]:
 async def test_ready_means_that_the_store_can_write(
     log: Store, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
-    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), BODIES))
+    client = await aiohttp_client(make_app(Access([]), HealthPages(log, lifetime=0).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
 
     other = sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)
@@ -53,7 +53,7 @@ async def test_ready_means_that_the_store_can_write(
 async def test_one_trial_answers_all_who_ask_within_its_lifetime(
     log: Store, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
-    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), BODIES))
+    client = await aiohttp_client(make_app(Access([]), HealthPages(log, lifetime=3600).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
     other = sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)
     other.execute("begin immediate")
@@ -65,7 +65,7 @@ async def test_a_damaged_log_is_not_ready_and_names_its_file(
     log: Store, tmp_path: Path, aiohttp_client: Callable[[web.Application], Awaitable[Client]]
 ) -> None:
     # Damage is believed at once, however long ago the store was tried.
-    client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=3600).operations(), BODIES))
+    client = await aiohttp_client(make_app(Access([]), HealthPages(log, lifetime=3600).operations(), BODIES))
     assert (await client.get("/readyz")).status == 200
     (tmp_path / "log.sqlite-wal").unlink()
     with pytest.raises(StoreDamaged):
@@ -86,7 +86,7 @@ async def test_a_writer_that_does_nothing_is_not_ready(
 ) -> None:
     monkeypatch.setattr("adapter.log.sqlite.log.TRIAL_TIMEOUT", 0.2)
     async with open_sqlite_log(tmp_path / "log.sqlite") as log:
-        client = await aiohttp_client(make_app(Access([]), Health(log, lifetime=0).operations(), BODIES))
+        client = await aiohttp_client(make_app(Access([]), HealthPages(log, lifetime=0).operations(), BODIES))
         assert log.writer_id is not None
         os.kill(log.writer_id, signal.SIGSTOP)
         refused = await client.get("/readyz")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.commands.serve import collect_seldom
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
@@ -40,7 +40,7 @@ async def _fill(file: Path, count: int) -> None:
     folders = [mappings_path()]
     tables = load_tables(folders)
     async with open_sqlite_log(file, dictionary=make_dictionary(tables.values())) as log:
-        intake = Intake(log, Counts())
+        intake = Intake(log, IngestCounts())
         source = Source("keycloak", "keycloak", "keycloak", tables)
         under_way = asyncio.Semaphore(_APPENDS)
 

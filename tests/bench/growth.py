@@ -21,7 +21,7 @@ import orjson
 from adapter.log.protocol import NewEntry
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.files import Files
-from adapter.log.sqlite.messages import Receipts, Refused
+from adapter.log.sqlite.messages import Appended, Refused
 from adapter.log.sqlite.schema import connect_writing
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
@@ -186,7 +186,7 @@ def fill(log: Path, entries: int) -> None:
             request = committer.begin_large()
             request.add([next(made) for _ in range(min(_COMMIT, entries - start))])
             (answer,) = committer.commit([request]).answers
-            if not isinstance(answer, Receipts) or any(one.position is None for one in answer.receipts):
+            if not isinstance(answer, Appended) or any(one.position is None for one in answer.receipts):
                 raise CannotMeasure(f"entries were not stored: {answer if isinstance(answer, Refused) else 'known'}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.log.memory import Memory, MemoryLog
 from adapter.log.protocol import NewEntry, Note, Receipt
 from adapter.mapping.body import NotReadable, UnknownMedia
@@ -81,7 +81,7 @@ def _records(table: Table) -> Sequence[tuple[bytes, dict[str, Any]]]:
 
 def _intake(table: Table) -> Result:
     """All that the intake does with an event: split, read, keys, uid, dumps."""
-    intake = Intake(_Nowhere(Memory(), 0, time.time), Counts())
+    intake = Intake(_Nowhere(Memory(), 0, time.time), IngestCounts())
     source = Source("keycloak", "keycloak", "keycloak", {"keycloak": table})
     (body,) = bodies(SIZE, SIZE)
     floors, products = [], []

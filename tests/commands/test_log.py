@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from adapter.__main__ import app
+from adapter.__main__ import make_app
 from tests.log.sqlite.damaging import overwrite, pages_of
 from tests.opened import login, opened
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["log", "recover", *map(str, arguments)])
+    result = CliRunner().invoke(make_app(), ["log", "recover", *map(str, arguments)])
     return result.exit_code, result.output
 
 
@@ -40,7 +40,7 @@ def test_a_damaged_folder_becomes_a_new_one(tmp_path: Path) -> None:
     assert (new / "log.sqlite").stat().st_mode & 0o77 == 0
     receipts = asyncio.run(post(new, range(1000)))
     assert receipts["duplicates"] == 1000
-    result = CliRunner().invoke(app, ["events", "renormalize", "--type", "quarantined", "--data", str(new)])
+    result = CliRunner().invoke(make_app(), ["events", "renormalize", "--type", "quarantined", "--data", str(new)])
     assert result.exit_code == 0, result.output
     code, told = run("--from", new, "--to", tmp_path / "again")
     assert "1000 of" in told or "entries are whole" in told

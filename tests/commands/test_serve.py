@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from adapter.__main__ import app
+from adapter.__main__ import make_app
 from tests.mapping.acme import MAPPING, RAW, write_example, write_table
 from tests.opened import login
 
@@ -40,7 +40,7 @@ def run(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedProce
 def call(*arguments: str, folder: Path) -> Result:
     """The command in this process, which is quicker."""
     with chdir(folder):
-        return CliRunner().invoke(app, arguments, env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
+        return CliRunner().invoke(make_app(), arguments, env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def make_judge(*schedule: float) -> AnswerPolicy:
 
 def test_each_answer_of_a_batch_counts_for_its_own_entry() -> None:
     entries = make_entries(5)
-    outcome = make_judge(5).policy(
+    outcome = make_judge(5).judge(
         Flight(entries),
         [DELIVERED, Later("busy with it"), Never("too odd"), Later("503", receiver_down=True), DELIVERED],
     )
@@ -30,7 +30,7 @@ def test_tries_add_up_until_the_schedule_has_run_out() -> None:
     policy = make_judge(5, 300)
     flight = Flight(make_entries(2), tries={1: 1, 2: 2})
     refused = Later("the receiver answered 400")
-    assert policy.policy(flight, [refused, refused]).hold == [
+    assert policy.judge(flight, [refused, refused]).hold == [
         Held(1, 2, NOW + 300_000, "the receiver answered 400"),
         Held(2, 3, None, "the receiver answered 400"),
     ]
@@ -38,14 +38,14 @@ def test_tries_add_up_until_the_schedule_has_run_out() -> None:
 
 def test_of_several_wishes_of_a_receiver_that_is_down_the_longest_counts() -> None:
     answers = [Later("503", after, receiver_down=True) for after in (None, 30.0, 5.0)]
-    outcome = make_judge().policy(Flight(make_entries(3)), answers)
+    outcome = make_judge().judge(Flight(make_entries(3)), answers)
     assert outcome.down == answers[1]
     assert len(outcome.left) == 3
 
 
 def test_what_a_receiver_that_is_gone_did_not_take_spends_no_try() -> None:
     entries = make_entries(2)
-    outcome = make_judge().policy(Flight(entries), [DELIVERED, Stop("410")])
+    outcome = make_judge().judge(Flight(entries), [DELIVERED, Stop("410")])
     assert (outcome.delivered, outcome.hold, outcome.left) == ([entries[0]], [], [entries[1]])
     assert outcome.gone
 

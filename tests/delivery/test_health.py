@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from adapter.delivery.health import Health, Ruling, State
+from adapter.delivery.health import ReceiverHealth, Ruling, State
 from adapter.delivery.ledger import Flight
 from adapter.sinks.protocol import Later
 from tests.sinks.entries import make_entry
@@ -18,8 +18,8 @@ class Moment:
         return self.now
 
 
-def make_health(*, window: int = 8, now: Moment | None = None) -> Health:
-    return Health("soc", window=window, probe=1.0, now=now or Moment(), random_source=lambda: 0.0)
+def make_health(*, window: int = 8, now: Moment | None = None) -> ReceiverHealth:
+    return ReceiverHealth("soc", window=window, probe=1.0, now=now or Moment(), random_source=lambda: 0.0)
 
 
 def send(number: int) -> Flight:
@@ -27,7 +27,7 @@ def send(number: int) -> Flight:
     return Flight([make_entry(number)], number=number)
 
 
-def is_down(health: Health, flights: list[Flight], answer: Later = DOWN) -> Ruling:
+def is_down(health: ReceiverHealth, flights: list[Flight], answer: Later = DOWN) -> Ruling:
     """All these flights fail, and nothing else is in flight."""
     last = max(flight.number for flight in flights)
     for flight in flights:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.docs.language import EACH_RECORD, EACH_TABLE
 from adapter.errors import MappingError
 from adapter.log.memory import open_memory_log
@@ -184,7 +184,7 @@ def test_the_reference_shows_a_record_that_its_table_reads() -> None:
 
 async def test_a_record_that_comes_again_in_parts_is_stored_once(table: Table, tmp_path: Path) -> None:
     async with open_memory_log() as log:
-        intake, source = Intake(log, Counts()), Source("acme", "acme", "acme", {"acme": table})
+        intake, source = Intake(log, IngestCounts()), Source("acme", "acme", "acme", {"acme": table})
         anna, ben, cleo = who("in", "anna"), who("in", "ben"), who("out", "cleo")
         body = batch(anna, ben)
         first = await intake.take(source, body, JSON, NOW)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.errors import RequestError, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import open_memory_log
 from adapter.log.protocol import Note, Removal, RetainingStore, Revision
@@ -50,7 +50,7 @@ class Bench:
         self.tables: dict[str, Table] = {}
         self.fix(TABLE)
         self.source = Source("prod", "acme", "prod", self.tables)
-        self._intake = Intake(log, Counts())
+        self._intake = Intake(log, IngestCounts())
 
     @property
     def catalogue(self) -> Catalogue:

@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from adapter.errors import ConfigError
@@ -93,7 +94,7 @@ async def test_events_are_kept_by_time_in_postgresql_too_and_are_found_no_more(
         assert len(page["events"]) == 5
         _, preview = await service.get("/retention/preview")
         assert (preview["entries"], preview["stored"], preview["first"]) == (0, 5, 16)
-        await asyncio.to_thread(wait_for, tmp_path, 5)
+        await wait_for_events(database_url, 5)
 
 
 async def test_a_size_is_refused_for_a_log_in_postgresql(tmp_path: Path, database_url: str) -> None:
@@ -107,3 +108,16 @@ def wait_for(folder: Path, events: int) -> None:
     with closing(sqlite3.connect(folder / "search.sqlite")) as search:
         while search.execute("SELECT count(*) FROM event").fetchone() != (events,):
             time.sleep(0.05)
+
+
+async def wait_for_events(url: str, events: int) -> None:
+    """Wait until the search in a database has so many events."""
+    connection = await asyncpg.connect(url)
+    try:
+        for _ in range(600):
+            if await connection.fetchval("SELECT count(*) FROM idp_adapter.search_events_0") == events:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not {events} events after 30 s")
+    finally:
+        connection.terminate()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.log.memory import open_memory_log
 from adapter.mapping.body import LONG
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
-from adapter.sources.intake import Intake, Receipts, Source
+from adapter.sources.intake import IngestSummary, Intake, Source
 from tests.mapping.acme import write_table
 
 TABLE = """
@@ -38,7 +38,7 @@ def source(tmp_path: Path) -> Source:
 @pytest.fixture
 async def intake(tmp_path: Path) -> AsyncIterator[Intake]:
     async with open_memory_log() as log:
-        yield Intake(log, Counts())
+        yield Intake(log, IngestCounts())
 
 
 def event(id: str) -> bytes:
@@ -48,7 +48,7 @@ def event(id: str) -> bytes:
 async def test_a_short_body_does_not_wait_for_a_long_event(intake: Intake, source: Source) -> None:
     order: list[str] = []
 
-    async def take(name: str, body: bytes) -> Receipts:
+    async def take(name: str, body: bytes) -> IngestSummary:
         receipts = await intake.take(source, body, "application/json", 1_700_000_000_000)
         order.append(name)
         return receipts

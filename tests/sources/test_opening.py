@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 import adapter.sources
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.errors import NoteChanged, StoreUnavailable
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Note, Store
@@ -56,7 +56,7 @@ async def running(
 ) -> AsyncIterator[list[OpenSource]]:
     sources = {one.name: Source(one.name, one.provider, one.key, KEYCLOAK) for one in configured}
     receiving = receiving or AuthenticatedSources(lambda _: False)
-    intake = Intake(log, Counts())
+    intake = Intake(log, IngestCounts())
     async with open_sources(
         configured, sources, receiving, intake, log, OutgoingSettings(),
         owner=owner, make_token=generated, now=lambda: 1_700_000_000_000,
@@ -166,7 +166,7 @@ async def test_a_renamed_source_keeps_its_place(tmp_path: Path) -> None:
 async def test_a_body_without_events_stores_the_place(tmp_path: Path) -> None:
     async with open_memory_log(Memory()) as log:
         source = Source("kc", "keycloak", "kc", KEYCLOAK)
-        inlet = Inlet(source, Intake(log, Counts()), "source:kc", None, lambda: 0)
+        inlet = Inlet(source, Intake(log, IngestCounts()), "source:kc", None, lambda: 0)
         await inlet.take(b"[]", "application/json", "nothing here")
         assert log.head == 0
         assert await log.noted("source:kc") == Note("source:kc", "nothing here", 1)
@@ -175,7 +175,7 @@ async def test_a_body_without_events_stores_the_place(tmp_path: Path) -> None:
 async def test_what_an_earlier_owner_takes_late_is_refused(tmp_path: Path) -> None:
     async with open_memory_log(Memory()) as log:
         source = Source("kc", "keycloak", "kc", KEYCLOAK)
-        intake = Intake(log, Counts())
+        intake = Intake(log, IngestCounts())
         early, late = (Inlet(source, intake, "source:kc", None, lambda: 0) for _ in range(2))
         await late.take(json.dumps(login(1)).encode(), "application/json", "1")
         with pytest.raises(NoteChanged):
@@ -213,7 +213,7 @@ async def test_one_that_fails_or_ends_is_started_again_from_its_stored_place(err
             raise error
 
     async with open_memory_log(Memory()) as log:
-        source, intake = Source("kc", "keycloak", "kc", KEYCLOAK), Intake(log, Counts())
+        source, intake = Source("kc", "keycloak", "kc", KEYCLOAK), Intake(log, IngestCounts())
         async with pulling("source:kc", pull, source, intake, log, now=lambda: 0, first_wait=0.001):
             async with asyncio.timeout(20):
                 await enough.wait()

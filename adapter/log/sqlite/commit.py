@@ -16,6 +16,7 @@ from adapter.log.sqlite.large import LargeRequest
 from adapter.log.sqlite.messages import (
     Answer,
     Append,
+    Appended,
     Begin,
     Begun,
     Claimed,
@@ -25,7 +26,6 @@ from adapter.log.sqlite.messages import (
     Forgotten,
     Gone,
     Keep,
-    Receipts,
     Refused,
     Remove,
     RemoveRaw,
@@ -125,14 +125,14 @@ class Committer:
     def _answer(self, request: Append, receipts: Iterator[list[Receipt]]) -> Answer:
         if request.note is not None:
             keep_note(self._connection, request.note)
-        return Receipts(next(receipts))
+        return Appended(next(receipts))
 
     def _do(self, work: Work | LargeRequest) -> Answer:
         match work:
             case LargeRequest():
                 if work.note is not None:
                     keep_note(self._connection, work.note)
-                return Receipts(self._appender.append_large(work))
+                return Appended(self._appender.append_large(work))
             case Revise(revisions, note):
                 positions = self._appender.revise(revisions)
                 if note is not None and positions is not None:

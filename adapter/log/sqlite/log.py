@@ -46,6 +46,7 @@ from adapter.log.sqlite.history import find_latest, read_note, read_stored
 from adapter.log.sqlite.messages import (
     Answer,
     Append,
+    Appended,
     Begin,
     Begun,
     Claimed,
@@ -54,7 +55,6 @@ from adapter.log.sqlite.messages import (
     Gone,
     Keep,
     Options,
-    Receipts,
     Remove,
     RemoveRaw,
     Revise,
@@ -140,7 +140,7 @@ class SqliteLog:
         if not entries and note is None:
             return []
         answer = await self._writing.call(Append(list(entries), note))
-        assert type(answer) is Receipts
+        assert type(answer) is Appended
         return answer.receipts
 
     async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:

@@ -50,7 +50,7 @@ class Options(msgspec.Struct, array_like=True):
 
 
 class Append(msgspec.Struct, array_like=True, tag=True):
-    """Store the entries of one request, and keep a note with them; answered with `Receipts`."""
+    """Store the entries of one request, and keep a note with them; answered with `Appended`."""
 
     entries: list[NewEntry]
     note: Note | None = None
@@ -162,7 +162,7 @@ def weigh_entries(entries: Sequence[NewEntry]) -> int:
 # Answers
 
 
-class Receipts(msgspec.Struct, array_like=True, tag=True):
+class Appended(msgspec.Struct, array_like=True, tag=True):
     """What became of the entries of an `Append`."""
 
     receipts: list[Receipt]
@@ -230,7 +230,7 @@ _ERRORS = {
     )
 }
 
-Answer = Receipts | Revised | Begun | Claimed | Gone | Forgotten | Done | Refused
+Answer = Appended | Revised | Begun | Claimed | Gone | Forgotten | Done | Refused
 
 
 class Committed(msgspec.Struct, array_like=True):

@@ -41,7 +41,7 @@ _TABLES = {
 _WITHOUT_ROWID = {"BIII": "identity", "IIIiT": "held", "TT": "note", "TTI": "note"}
 
 
-class Row(NamedTuple):
+class FoundRow(NamedTuple):
     """A row of a page: its rowid, 0 where the table has none, and its columns."""
 
     rowid: int
@@ -106,14 +106,14 @@ class Pages:
                     yield table, number, rowid
                     break
 
-    def rows(self, number: int, table: str) -> Iterator[Row]:
+    def rows(self, number: int, table: str) -> Iterator[FoundRow]:
         """The rows of a table in a page, those that are whole."""
         page = self.page(number)
         for cell in self._cells(number, page):
             try:
                 rowid, kinds = self._kinds(page, cell)
                 if _table(kinds, page[_start(number)]) == table and rowid <= self.most_rows:
-                    yield Row(rowid, _values(self._payload(page, cell)))
+                    yield FoundRow(rowid, _values(self._payload(page, cell)))
             except (Unreadable, IndexError, UnicodeDecodeError):
                 continue
 

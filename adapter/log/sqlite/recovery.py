@@ -25,7 +25,7 @@ from adapter.log.removal import BLOCK
 from adapter.log.sqlite.append import ARRIVAL_STEP
 from adapter.log.sqlite.checking import check_stretch
 from adapter.log.sqlite.files import dictionary_path
-from adapter.log.sqlite.pages import Pages, Row
+from adapter.log.sqlite.pages import FoundRow, Pages
 from adapter.log.sqlite.reading import open_reader
 from adapter.log.sqlite.schema import connect_writing
 from adapter.log.sqlite.storing import PlacedEntry, store_stretch
@@ -116,7 +116,7 @@ class _Found:
         self.gaps = {row.rowid: int(row.values[1] or 0) for row in self.rows("gap")}
         self.head = max(self._last("entry"), self._last("event"), self._last("raw"), self.removed)
 
-    def rows(self, table: str) -> Iterator[Row]:
+    def rows(self, table: str) -> Iterator[FoundRow]:
         """The rows of a table, each rowid once, ascending (in any order where there are none)."""
         last = 0
         for _, number in self._places.get(table, ()):
@@ -242,7 +242,7 @@ class _Writing:
         return True
 
     def _entry(
-        self, position: int, row: Row | None, event: bytes | None, raw: tuple[bytes, str] | None, seen: set[bytes]
+        self, position: int, row: FoundRow | None, event: bytes | None, raw: tuple[bytes, str] | None, seen: set[bytes]
     ) -> PlacedEntry:
         """What is written for a position."""
         if row is None and event is not None:
@@ -405,16 +405,16 @@ class _Writing:
 class _Ordered:
     """Rows in the order of their positions."""
 
-    def __init__(self, rows: Iterator[Row]) -> None:
+    def __init__(self, rows: Iterator[FoundRow]) -> None:
         self._rows = rows
         self._next = next(rows, None)
 
-    def at(self, position: int) -> Row | None:
+    def at(self, position: int) -> FoundRow | None:
         """The row of a position; positions are asked for in ascending order."""
         row = self.up_to(position)
         return row if row is not None and row.rowid == position else None
 
-    def up_to(self, position: int) -> Row | None:
+    def up_to(self, position: int) -> FoundRow | None:
         """The last row up to a position that was not given yet."""
         found = None
         while self._next is not None and self._next.rowid <= position:
@@ -450,7 +450,7 @@ class _Runs:
         return content, self._media or _SHORT_JSON
 
 
-def _lengths(row: Row) -> list[int]:
+def _lengths(row: FoundRow) -> list[int]:
     try:
         lengths = orjson.loads(str(row.values[1]))
     except ValueError:
@@ -459,7 +459,7 @@ def _lengths(row: Row) -> list[int]:
     return lengths if is_whole else []
 
 
-def _contents(compression: Compression, row: Row, *, is_json: bool) -> list[bytes | None]:
+def _contents(compression: Compression, row: FoundRow, *, is_json: bool) -> list[bytes | None]:
     """The contents of a run; ``None`` for those that are not what was written."""
     lengths, frame = _lengths(row), row.values[2]
     try:

@@ -18,7 +18,7 @@ from adapter.errors import StoreUnavailable
 from adapter.filter import Filter
 from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import LogCursor, TimeCursor
-from adapter.search.index import LATEST, Behind, ByLog, Found, Question, Row, broken_off
+from adapter.search.index import LATEST, Behind, ByLog, Found, Hit, Question, broken_off
 from adapter.search.postgresql.conditions import Secrets, compile_question
 from adapter.search.postgresql.schema import VERSION, events_of
 from adapter.search.symbols import KnownSymbols, Wanted
@@ -115,7 +115,7 @@ class _Asking:
                 break
             latest = LATEST if not isinstance(question.cursor, TimeCursor) else question.cursor.time
             if not first and monotonic() >= end and (not by_time or parts[0].latest < latest):
-                reached = Row(parts[0].latest, LATEST) if by_time else Row(0, parts[0].id * self._part_size - 1)
+                reached = Hit(parts[0].latest, LATEST) if by_time else Hit(0, parts[0].id * self._part_size - 1)
                 return broken_off(rows, reached, by_time)
             found = await self._in_parts(parts)
             rows = Found(sorted([*rows, *found], key=None if by_time else _position, reverse=by_time)[:limit])
@@ -149,7 +149,7 @@ class _Asking:
             if not self._kinds.general:
                 count = min(count * 2, _TOGETHER)
 
-    async def _in_parts(self, parts: Sequence[_Part]) -> list[Row]:
+    async def _in_parts(self, parts: Sequence[_Part]) -> list[Hit]:
         """The first rows of some parts, in the order of the page."""
         question = self._question
         if not self._kinds.general:
@@ -157,7 +157,7 @@ class _Asking:
         # Of general kinds the types are tested here.
         wanted, limit = question.filter.may_match_type, question.limit
         question = question._replace(limit=max(limit, _TESTED))
-        rows: list[Row] = []
+        rows: list[Hit] = []
         while len(rows) < limit:
             found = await self._select(question, parts)
             rows += [row for row, kind, type in found if kind > 0 or wanted(type or "")]
@@ -166,18 +166,18 @@ class _Asking:
             question = _after(question, found[-1][0])
         return rows[:limit]
 
-    async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Row, int, str | None]]:
+    async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Hit, int, str | None]]:
         statement = compile_question(question, self._secrets, self._kinds, self._origins)
         sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
         rows = await self._connection.fetch(sql, *statement.values)
-        return [(Row(time, position), kind, type) for time, position, kind, type in rows]
+        return [(Hit(time, position), kind, type) for time, position, kind, type in rows]
 
 
-def _position(row: Row) -> int:
+def _position(row: Hit) -> int:
     return row.position
 
 
-def _after(question: Question, row: Row) -> Question:
+def _after(question: Question, row: Hit) -> Question:
     if isinstance(question, ByLog):
         return question._replace(cursor=LogCursor(row.position))
     return question._replace(cursor=question.cursor._replace(time=row.time, position=row.position))

@@ -12,7 +12,7 @@ from pathlib import Path
 from adapter.errors import StoreUnavailable
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, Found, Question
-from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.store import is_damage, used_bytes
 
 #: Steps of SQLite's machine between two looks at the clock.
@@ -79,11 +79,11 @@ class SqliteIndex:
             self._connections.append(connection)
             connection.execute("PRAGMA query_only = 1")
             connection.execute("PRAGMA cache_size = -4096")
-            self._own.reader = Reader(connection)
+            self._own.reader = Asker(connection)
             self._own.generation = generation
         deadline = time.monotonic() + timeout
         self._own.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-        reader: Reader = self._own.reader
+        reader: Asker = self._own.reader
         return reader.answer(question, seconds=seconds)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from adapter.filter import Filter
 from adapter.search.cursor import Order
-from adapter.search.index import LATEST, ByLog, Found, Question, Row, broken_off
+from adapter.search.index import LATEST, ByLog, Found, Hit, Question, broken_off
 from adapter.search.sqlite.compiler import Compiler
 from adapter.search.sqlite.conditions import (
     MERGED,
@@ -62,7 +62,7 @@ class _Bounds(NamedTuple):
         return [Sql(one.text.format(time=time, position=position), one.values) for one in self.within]
 
 
-class Reader:
+class Asker:
     """Asks one search database, through a connection that may be read only. Not for several threads at once."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -104,7 +104,7 @@ class Reader:
 
     # Along an index
 
-    def _along_an_index(self, conditions: Sequence[Condition], bounds: _Bounds, limit: int) -> list[Row]:
+    def _along_an_index(self, conditions: Sequence[Condition], bounds: _Bounds, limit: int) -> list[Hit]:
         best, least = None, _COUNTED
         for one in conditions:
             if isinstance(one, Symbolic) and one.indexed:
@@ -149,7 +149,7 @@ class Reader:
                 # Only what is newer than the last row could still stand on the page.
                 here = bounds.also(Sql("({time}, {position}) > (?, ?)", rows[-1]))
             elif not first and monotonic() >= end and (not by_time or part.latest < bounds.time_to):
-                return broken_off(rows, Row(part.latest, LATEST) if by_time else Row(0, part.first - 1), by_time)
+                return broken_off(rows, Hit(part.latest, LATEST) if by_time else Hit(0, part.first - 1), by_time)
             found = self._in_part(part, conditions, indexed, here, limit if by_time else limit - len(rows))
             rows = Found(sorted([*rows, *found], reverse=True)[:limit] if by_time else [*rows, *found])
             first = False
@@ -162,7 +162,7 @@ class Reader:
         indexed: Sequence[Condition],
         bounds: _Bounds,
         limit: int,
-    ) -> list[Row]:
+    ) -> list[Hit]:
         best, least = None, _NARROW
         alone = len(indexed) == 1 and bounds.order == "time" and indexed[0].ways(part)
         for one in () if alone else indexed:
@@ -217,14 +217,14 @@ class Reader:
         conditions: Sequence[Condition],
         part: Part | None,
         tested: int,
-    ) -> list[Row]:
+    ) -> list[Hit]:
         """The first rows of a source, in the order of the page, that are within the bounds and meet the conditions;
         about so many are ``tested``."""
         tests = (one.test(part, tested) for one in conditions)
         whole = joined(" AND ", [where, *bounds.of("e.time", "e.position"), *tests])
         order = "e.time DESC, e.position DESC" if bounds.order == "time" else "e.position"
         sql = f"SELECT e.time, e.position FROM {source} WHERE {whole.text} ORDER BY {order} LIMIT ?"
-        return [Row(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
+        return [Hit(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
 
     def _merge(
         self,
@@ -234,7 +234,7 @@ class Reader:
         conditions: Sequence[Condition],
         part: Part | None,
         tested: int,
-    ) -> list[Row]:
+    ) -> list[Hit]:
         """The newest rows on some ways, each of which is left as soon as the page could be full of its rows."""
         tests = [one.test(part, tested) for one in conditions]
         selects: list[Sql] = []
@@ -248,7 +248,7 @@ class Reader:
         # UNION leaves out an event that two ways meet.
         whole = joined(" UNION ", selects)
         sql = f"{whole.text} ORDER BY 1 DESC, 2 DESC LIMIT ?"
-        return [Row(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
+        return [Hit(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
 
     def _number(self, sql: str, values: Sequence[Value]) -> int:
         number: int = self.connection.execute(sql, values).fetchone()[0]

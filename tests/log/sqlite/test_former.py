@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from adapter.counts import Counts
+from adapter.counts import IngestCounts
 from adapter.log.protocol import Log, Revision
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.log.sqlite.recovery import recover
 from adapter.mapping.body import JSON
 from adapter.model import uid_text
-from adapter.sources.intake import Intake, Receipts, Source
+from adapter.sources.intake import IngestSummary, Intake, Source
 from tests.mapping.built_in import table
 from tests.mapping.test_captures import bodies
 
@@ -48,12 +48,12 @@ class Sender:
     """Sends bodies to a log."""
 
     def __init__(self, log: Log) -> None:
-        self._intake = Intake(log, Counts())
+        self._intake = Intake(log, IngestCounts())
 
-    async def send(self, *events: dict[str, Any]) -> Receipts:
+    async def send(self, *events: dict[str, Any]) -> IngestSummary:
         return await self.send_body(json.dumps(events).encode())
 
-    async def send_body(self, body: bytes, source: str = "prod", provider: str = "keycloak") -> Receipts:
+    async def send_body(self, body: bytes, source: str = "prod", provider: str = "keycloak") -> IngestSummary:
         return await self._intake.take(Source(source, provider, source, TABLES), body, JSON, NOW)
 
 

@@ -16,7 +16,7 @@ from adapter.log.identity import Former, Identities, keys_of
 from adapter.log.protocol import NewEntry, Receipt
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.files import Files
-from adapter.log.sqlite.messages import Append, Receipts
+from adapter.log.sqlite.messages import Append, Appended
 from adapter.log.sqlite.reading import open_reader, read_entries
 from adapter.log.sqlite.schema import connect_writing
 from adapter.model import Entry
@@ -40,7 +40,7 @@ def append_all(requests: list[list[NewEntry]], *, together: bool) -> tuple[list[
             works = [Append(request) for request in requests]
             commits = [works] if together else [[work] for work in works]
             answers = [answer for commit in commits for answer in committer.commit(commit).answers]
-            receipts = [answer.receipts for answer in answers if isinstance(answer, Receipts)]
+            receipts = [answer.receipts for answer in answers if isinstance(answer, Appended)]
             assert len(receipts) == len(requests)
             return receipts, read_entries(reader, 0)
 

@@ -16,7 +16,7 @@ from adapter.log.protocol import NewEntry, Receipt
 from adapter.log.sqlite.checking import check_stretch
 from adapter.log.sqlite.commit import Committer
 from adapter.log.sqlite.files import Files
-from adapter.log.sqlite.messages import Append, Receipts, Refused
+from adapter.log.sqlite.messages import Append, Appended, Refused
 from adapter.log.sqlite.reading import open_reader, read_entries
 from adapter.log.sqlite.schema import connect_writing
 from tests.log.entries import new_entry, quarantined_entry
@@ -32,7 +32,7 @@ def committer(path: Path) -> Iterator[Committer]:
 
 def commit(one: Committer, entries: list[NewEntry]) -> list[Receipt]:
     (answer,) = one.commit([Append(entries)]).answers
-    assert isinstance(answer, Receipts)
+    assert isinstance(answer, Appended)
     return answer.receipts
 
 
@@ -65,7 +65,7 @@ def test_whatever_is_stored_while_it_arrives_it_is_stored_as_any_other(tmp_path:
                     between = some_entries(chance, chance.randrange(1, 9))
                     assert commit(one, between) == commit(other, between)
             (answer,) = one.commit([large]).answers
-            assert isinstance(answer, Receipts)
+            assert isinstance(answer, Appended)
             assert answer.receipts == commit(other, [entry for part in parts for entry in part])
         assert one.head == other.head
         stored = []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapter.errors import StoreError
 from adapter.log.protocol import Receipt
-from adapter.log.sqlite.messages import Append, BrokenLine, Committed, Packer, Receipts, Told, TryWrite, Unpacker
+from adapter.log.sqlite.messages import Append, Appended, BrokenLine, Committed, Packer, Told, TryWrite, Unpacker
 from tests.log.entries import new_entry
 
 
@@ -88,7 +88,7 @@ def test_a_length_beyond_the_limit_breaks_the_line_before_anything_is_kept() -> 
 
 def test_an_answer_that_was_changed_on_the_way_is_a_broken_line() -> None:
     frames = bytearray()
-    Packer().add(Committed(3, 1, 0.1, [Receipts([Receipt(b"u" * 16, 3)])]), frames)
+    Packer().add(Committed(3, 1, 0.1, [Appended([Receipt(b"u" * 16, 3)])]), frames)
     frames[4] = 0xC1  # no msgpack begins so
     with pytest.raises(BrokenLine):
         Unpacker(Committed).take(bytes(frames))

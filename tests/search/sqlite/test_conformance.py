@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter.search.index import Found, Question
-from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, remove
 from adapter.search.sqlite.store import SqliteStore
 from tests.search.conformance import SearchConformance
@@ -18,7 +18,7 @@ from tests.search.conformance import SearchConformance
 class SqlitePlace:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._reader: Reader | None = None
+        self._reader: Asker | None = None
 
     def open(self, *, part_size: int) -> SqliteStore:
         if not self._path.exists():
@@ -28,7 +28,7 @@ class SqlitePlace:
     def ask(self, question: Question, seconds: float) -> Found:
         if self._reader is None:
             path = f"{self._path.as_uri()}?mode=ro"
-            self._reader = Reader(sqlite3.connect(path, uri=True, isolation_level=None, check_same_thread=False))
+            self._reader = Asker(sqlite3.connect(path, uri=True, isolation_level=None, check_same_thread=False))
         return self._reader.answer(question, seconds=seconds)
 
     def close(self) -> None:

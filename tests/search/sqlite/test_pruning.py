@@ -16,7 +16,7 @@ from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.cursor import BEGINNING
 from adapter.search.filler import check_origin, fill
 from adapter.search.index import ByLog
-from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create
 from adapter.search.sqlite.store import SqliteStore, used_bytes
 from tests.log.entries import quarantined_entry
@@ -55,7 +55,7 @@ def filled(search: Path, log: Path, head: int) -> None:
 def found(search: Path, head: int, **asked: Any) -> list[int]:
     connection = sqlite3.connect(search, isolation_level=None)
     try:
-        reader, filter = Reader(connection), Filter.from_settings(asked, CATALOGUE)
+        reader, filter = Asker(connection), Filter.from_settings(asked, CATALOGUE)
         return [row.position for row in reader.answer(ByLog(filter, 1000, BEGINNING, head))]
     finally:
         connection.close()

@@ -11,7 +11,7 @@ from adapter.filter import Filter
 from adapter.search.cursor import newest
 from adapter.search.index import ByTime
 from adapter.search.keys import Keys
-from adapter.search.sqlite.query import Reader
+from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, stored_address, stored_ranges
 from adapter.search.sqlite.store import SqliteStore
 from adapter.search.store import Unusable
@@ -24,7 +24,7 @@ ALL = Filter(CATALOGUE)
 def found(path: Path, snapshot: int) -> list[int]:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        return [row.position for row in Reader(connection).answer(ByTime(ALL, 1000, newest(snapshot)))]
+        return [row.position for row in Asker(connection).answer(ByTime(ALL, 1000, newest(snapshot)))]
     finally:
         connection.close()
 
@@ -100,7 +100,7 @@ def test_what_a_question_does_before_its_page_is_full_grows_with_no_number_of_va
     store = SqliteStore(tmp_path / "search.sqlite")
     store.add(entries, lambda uid, position: None)
     store.close()
-    reader = Reader(sqlite3.connect(tmp_path / "search.sqlite", isolation_level=None))
+    reader = Asker(sqlite3.connect(tmp_path / "search.sqlite", isolation_level=None))
     steps: list[int] = []
 
     def count(filter: Filter) -> int:

@@ -23,7 +23,7 @@ from adapter.sinks.protocol import Batch
 _event = itemgetter(Entry._fields.index("event"))
 
 
-class Line:
+class SendQueue:
     """The entries and flights that wait. Workers take from it; what goes for the first time is noted in the ledger."""
 
     def __init__(self, ledger: Ledger, *, window: int, batch: Batch, read_to: int) -> None:
@@ -31,7 +31,7 @@ class Line:
         self.room = window * batch.entries
         #: How many entries of the log are read at a time.
         self.stretch = max(1000, min(batch.entries, 10_000))
-        #: The line runs short with no more entries than this, or fewer bytes of events than a batch or a read has.
+        #: The queue runs short with no more entries than this, or fewer bytes of events than a batch or a read has.
         self._few = max(self.stretch // 2, batch.entries - 1)
         self._few_bytes = max(batch.bytes, READ_SIZE)
         #: How far the log was read.
