@@ -22,6 +22,7 @@ from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, pack_entri
 from adapter.log.postgresql.schema import make_month, month_of, next_numbers
 from adapter.log.protocol import NewEntry
 from adapter.log.runs import pack_runs
+from adapter.search.search import open_search
 from tests.bench.growth import made_entries
 from tests.bench.processes import Run, Stopwatch, run_apart, run_loop
 from tests.bench.result import CannotMeasure, Result, Target
@@ -44,12 +45,15 @@ def measure(folder: Path) -> list[Result]:
     for parent in (folder, *folder.parents):
         if parent != Path(tempfile.gettempdir()) and parent.is_relative_to(tempfile.gettempdir()):
             parent.chmod(0o755)
-    copies, appends, inserts, singles, bytes_each = [], [], [], [], []
+    copies, appends, inserts, singles, bytes_each, fillings, search_bytes = [], [], [], [], [], [], []
     with open_server(folder) as server:
         for pair in range(PAIRS):
             copies.append(run_apart(_floor, _database(server, f"copy_{pair}")))
             appends.append(run_apart(_product, _database(server, f"append_{pair}"), EVENTS, SIZE, CALLERS))
-            bytes_each.append(run_loop(_size(server.url(f"append_{pair}"))) / EVENTS)
+            size = run_loop(_size(server.url(f"append_{pair}")))
+            bytes_each.append(size / EVENTS)
+            fillings.append(run_apart(_fill, server.url(f"append_{pair}")))
+            search_bytes.append((run_loop(_size(server.url(f"append_{pair}"))) - size) / EVENTS)
             inserts.append(run_apart(_single_floor, _database(server, f"insert_{pair}")))
             singles.append(run_apart(_product, _database(server, f"single_{pair}"), SINGLES, 1, SINGLE_CALLERS))
     return [
@@ -62,6 +66,12 @@ def measure(folder: Path) -> list[Result]:
             [run.cpu_per_100_000 for run in appends],
         ),
         Result("PostgreSQL: the database they lie in", "bytes an event", bytes_each),
+        Result(
+            f"PostgreSQL: {EVENTS:,} events into the search",
+            "events/s",
+            [run.rate for run in fillings],
+        ),
+        Result("PostgreSQL: the search", "bytes an event", search_bytes),
         Result(
             f"PostgreSQL: single events, {SINGLE_CALLERS} callers of the log: durable",
             "events/s",
@@ -111,6 +121,18 @@ async def _append(url: str, requests: Sequence[list[NewEntry]], callers: int) ->
         if log.head != run.count:
             raise CannotMeasure(f"{run.count} events were appended, but {log.head} are stored")
     return run
+
+
+def _fill(url: str) -> Run:
+    return run_loop(_fill_search(url))
+
+
+async def _fill_search(url: str) -> Run:
+    async with open_postgresql_log(url, dictionary=lambda: _DICTIONARY) as log:
+        watch = Stopwatch()
+        async with open_search(Path(), log, url, "bench", timeout=600.0) as search:
+            await search.wait(log.head)
+        return watch.stop(log.head)
 
 
 def _floor(url: str) -> Run:
