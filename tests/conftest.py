@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,12 @@ HEAD = """
 provider: acme
 title: Acme
 """
+
+
+def pytest_sessionstart() -> None:
+    # A worker of pytest-xdist has a width in its environment, as if it had a terminal.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
