@@ -26,10 +26,10 @@ from adapter.subprocesses import begin, run
 BATCH = 10_000
 #: What is said to have it prune, and its answer.
 PRUNE, PRUNED = b"prune\n", "="
-#: Added to the process's niceness when it has begun, since receiving comes first. It gets a tenth of what another
-#: process gets where these take all the time there is, enough for the few entries that a question waits for. (In the
-#: class of those that use only what is left, it got nothing on a busy machine, and so did the questions.)
-NICENESS = 10
+#: Added to the process's niceness when it has begun, since receiving comes first. It gets a hundredth of a processor
+#: where others take all the time there is, enough for the few entries that a question waits for. (In the class of those
+#: that use only what is left, it got nothing on a busy machine, and so did the questions.)
+NICENESS = 19
 
 
 def check_origin(store: Store, log: Events) -> None:
