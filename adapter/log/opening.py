@@ -1,7 +1,7 @@
 """Where a log lies, and the engine that opens it there.
 
 The address of a log is a URL. Its scheme names the engine: a folder beside this file, with an ``opening.py`` that holds
-``open_store`` and ``open_events`` as here, and a ``whole.py`` that holds ``open_whole``.
+``open_store`` as here, an ``events.py`` that holds ``open_events``, and a ``whole.py`` that holds ``open_whole``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def open_events(url: str) -> AbstractContextManager[Events]:
     Raises:
         ConfigError, StoreMismatch, StoreUnavailable, StoreError: as `open_store`; or there is none.
     """
-    opened: AbstractContextManager[Events] = _engine(url).open_events(url)
+    opened: AbstractContextManager[Events] = _engine(url, "events").open_events(url)
     return opened
 
 

@@ -87,6 +87,9 @@ def test_without_its_service_it_ends_without_a_word(tmp_path: Path, log_file: Pa
 
 
 def test_it_imports_no_more_than_it_uses() -> None:
-    code = "import sys, adapter.search.filler; print(*{'pydantic', 'adapter.filter', 'asyncpg'} & set(sys.modules))"
+    code = (
+        "import sys, adapter.search.filler, adapter.search.sqlite.store, adapter.log.sqlite.events;"
+        "print(*{'pydantic', 'structlog', 'asyncio', 'asyncpg', 'adapter.filter'} & set(sys.modules))"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert told.stdout.strip() == ""

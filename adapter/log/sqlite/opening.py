@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from adapter.log.opening import file_of
-from adapter.log.protocol import EventRow, Events, Store
-from adapter.log.sqlite.history import find_before
+from adapter.log.protocol import Store
+from adapter.log.sqlite.events import path_of
 from adapter.log.sqlite.log import open_sqlite_log
-from adapter.log.sqlite.reading import Reader, each_event, open_reader
-from adapter.log.sqlite.removing import count_removed, find_left, find_uid
-
-#: Page cache of a process that reads events from one end to the other, KiB.
-_CACHE = 256
 
 
 @asynccontextmanager
 async def open_store(url: str, *, dictionary: Callable[[], bytes], commit_timeout: float) -> AsyncIterator[Store]:
     """As `adapter.log.opening.open_store`."""
-    path = _path(url)
+    path = path_of(url)
     made = b"" if path.exists() else dictionary()
     async with open_sqlite_log(path, dictionary=made, commit_timeout=commit_timeout) as log:
         yield log
-
-
-class _Events:
-    """`adapter.log.protocol.Events` of a file."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def each(self, after: int, until: int) -> Iterator[EventRow]:
-        return each_event(self._reader, after, until)
-
-    def before(self, uid: bytes, position: int) -> int | None:
-        return find_before(self._reader, uid, position)
-
-    def removed(self, after: int, until: int) -> int:
-        return count_removed(self._reader, after, until)
-
-    def left(self, after: int, until: int) -> list[int]:
-        return find_left(self._reader, after, until)
-
-    def uid(self, position: int) -> bytes | None:
-        return find_uid(self._reader, position)
-
-
-@contextmanager
-def open_events(url: str) -> Iterator[Events]:
-    """As `adapter.log.opening.open_events`."""
-    with open_reader(_path(url), cache=_CACHE) as reader:
-        yield _Events(reader)
-
-
-def _path(url: str) -> Path:
-    path = file_of(url)
-    assert path is not None
-    return path

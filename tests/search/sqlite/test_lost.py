@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import ConfigError
+from adapter.log.sqlite.log import open_sqlite_log
 from adapter.service import open_service
 from adapter.settings import Settings
 from tests.opened import login, opened
@@ -31,13 +32,14 @@ async def test_a_log_that_is_missing_beside_its_search_is_not_begun_anew(tmp_pat
         async with opened(tmp_path):
             pass
     assert not (tmp_path / "log.sqlite").exists()
-    # On purpose it is, and then it is a log like any other.
-    settings = Settings.model_validate({"data": {"folder": tmp_path}})
-    async with open_service(settings, port=0, new_log=True):
+    # Nor is an empty one in its place taken for it.
+    async with open_sqlite_log(tmp_path / "log.sqlite", dictionary=b""):
         pass
     with pytest.raises(ConfigError, match=r"log\.sqlite: is empty"):
         async with opened(tmp_path):
             pass
+    # On purpose it is.
+    settings = Settings.model_validate({"data": {"folder": tmp_path}})
     async with open_service(settings, port=0, new_log=True):
         pass
 
