@@ -113,10 +113,10 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
             configured = settings.auth.admin_token
             token = configured.get_secret_value() if configured else read_tokens(folder).admin
         elif folder.is_dir() or shared is not None:
-            from adapter.commands.own import open_own_service
+            from adapter.commands.local import open_local_service
 
             configure_logs("warning", "console")
-            service = await stack.enter_async_context(open_own_service(settings))
+            service = await stack.enter_async_context(open_local_service(settings))
             url, token, own = service.url, service.admin_token, True
         else:
             raise ConfigError(
@@ -160,7 +160,7 @@ def fail(message: str) -> NoReturn:
 
 async def _any_over(log_url: str, settings: Settings) -> tuple[str, str | None] | None:
     """Where one of the services over a shared log answers, and the administrator's token; ``None`` if none does."""
-    from adapter.commands.own import open_log
+    from adapter.commands.local import open_log
 
     async with open_log(log_url, settings) as log:
         announced, _ = await read_announcements(log)

@@ -16,7 +16,7 @@ from adapter.settings import Settings
 from adapter.workbench.dictionary import make_dictionary
 
 
-def open_own_service(settings: Settings) -> AbstractAsyncContextManager[Service]:
+def open_local_service(settings: Settings) -> AbstractAsyncContextManager[Service]:
     """A service on a free port that sends nothing out. Raises: as `adapter.service.open_service`."""
     return open_service(settings, port=0, sinks=False)
 
