@@ -33,6 +33,13 @@ def file_of(url: str) -> Path | None:
     return Path(unquote(url.removeprefix(_FILE))) if url.startswith(_FILE) else None
 
 
+def path_of(url: str) -> Path:
+    """The file of what lies in one."""
+    path = file_of(url)
+    assert path is not None
+    return path
+
+
 def check_url(url: str) -> None:
     """
     Raises:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from adapter.log.opening import file_of
+from adapter.log.opening import path_of
 from adapter.log.protocol import EventRow, Events
 from adapter.log.sqlite.history import find_before
 from adapter.log.sqlite.reading import Reader, each_event, open_reader
@@ -43,10 +42,3 @@ def open_events(url: str) -> Iterator[Events]:
     """As `adapter.log.opening.open_events`."""
     with open_reader(path_of(url), cache=_CACHE) as reader:
         yield _Events(reader)
-
-
-def path_of(url: str) -> Path:
-    """The file of a log, by its address."""
-    path = file_of(url)
-    assert path is not None
-    return path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from adapter.log.opening import path_of
 from adapter.log.protocol import Store
-from adapter.log.sqlite.events import path_of
 from adapter.log.sqlite.log import open_sqlite_log
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from adapter.errors import StoreMismatch, StoreUnavailable
-from adapter.log.opening import file_of
+from adapter.log.opening import path_of
 from adapter.log.protocol import Held, Note
 from adapter.log.removal import BLOCK
 from adapter.log.sqlite.history import read_stored
@@ -223,8 +223,7 @@ class SqliteWhole:
 @asynccontextmanager
 async def open_whole(url: str, dictionary: bytes | None) -> AsyncIterator[SqliteWhole]:
     """As `adapter.log.opening.open_whole`, or with a dictionary as `open_new_log`."""
-    path = file_of(url)
-    assert path is not None
+    path = path_of(url)
     if dictionary is None and not path.exists():
         raise StoreUnavailable(f"{path}: there is no log")
     try:

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from adapter.log.opening import path_of
 from adapter.log.protocol import Log
 from adapter.search.filling import Filling, open_filling
 from adapter.search.index import Index
 from adapter.search.sqlite.index import SqliteIndex
-from adapter.search.sqlite.schema import path_of, remove
+from adapter.search.sqlite.schema import remove
 
 
 @asynccontextmanager

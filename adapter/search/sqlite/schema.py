@@ -32,7 +32,6 @@ import os
 import sqlite3
 from pathlib import Path
 
-from adapter.log.opening import file_of
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
@@ -99,13 +98,6 @@ def stored_ranges(low: bytes, high: bytes) -> list[tuple[Address, Address]]:
     if low <= first and last <= high:
         ranges.append((stored_address(first), stored_address(last)))
     return ranges
-
-
-def path_of(url: str) -> Path:
-    """The file of a search, by its address."""
-    path = file_of(url)
-    assert path is not None
-    return path
 
 
 def create(path: Path, *, part_size: int = PART_SIZE) -> None:

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from adapter.log.opening import path_of
 from adapter.log.protocol import EventRow, Events
 from adapter.search.keys import EventKeys, Symbol, Symbols, general_kind, general_origin
 from adapter.search.sqlite.pruning import prune
@@ -18,7 +19,6 @@ from adapter.search.sqlite.schema import (
     WORDS,
     Address,
     create,
-    path_of,
     remove,
     stored_address,
     words_of,
