@@ -1,7 +1,7 @@
 """Which events a reader wants: the one set of filters of the feed, the export and the sinks.
 
 `Filter.parse` reads them from query parameters, `Filter.from_settings` from a sink's settings; `Filter.matches`
-decides for one event in memory; `adapter.search.sqlite.compiler` turns the same object into SQL. A test holds the two
+decides for one event in memory; the engines of the search turn the same object into SQL. A suite of tests holds them
 together.
 """
 

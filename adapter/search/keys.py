@@ -11,6 +11,16 @@ from adapter.search_fields import SYSTEM, SearchFields
 #: Roles of a text, before its fingerprint is made. Type and realm have keys only where kind and origin are general.
 ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM = "a", "t", "c", "s", "i", "y", "r"
 
+#: In which roles what a filter's term names may stand.
+ROLES = {
+    "session": (SESSION,),
+    "id": (ID,),
+    "target": (TARGET,),
+    "actor": (ACTOR,),
+    "user": (ACTOR, TARGET),
+    "client": (CLIENT,),
+}
+
 #: Kinds, and origins, that are told apart, and how long their texts may be together, characters: whoever sends may
 #: invent types and realms, and all of these are held in memory.
 SYMBOLS_LIMIT, SYMBOL_LENGTH = 4_096, 400
@@ -41,6 +51,18 @@ class Keys(dict[str, int]):
                 self.clear()
             self[text] = made
         return made
+
+
+class QuestionKeys:
+    """The keys that questions ask for, of one search."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
+
+    def of(self, roles: Iterable[str], values: Iterable[str]) -> list[int]:
+        """Fingerprints of texts, each in all of these roles; in order."""
+        return sorted({self._keys[role].fingerprint(value) for value in values for role in roles})
 
 
 class EventKeys:

@@ -511,19 +511,10 @@ class SearchConformance:
     def filled(self, search_place: Place, tmp_path: Path) -> Callable[[int], None]:
         """Fills the search from the log up to its head, and prunes it once."""
 
-        def fill_and_prune(head: int, log: Path = tmp_path / "log.sqlite") -> None:
-            store = search_place.open(part_size=64)
-            try:
-                with open_events(file_url(log)) as events:
-                    check_origin(store, events)
-                    while fill(store, events, head, batch=50):
-                        pass
-                    for _ in store.prune(events):
-                        pass
-            finally:
-                store.close()
+        def filled(head: int, log: Path = tmp_path / "log.sqlite") -> None:
+            fill_and_prune(search_place.open(part_size=64), log, head)
 
-        return fill_and_prune
+        return filled
 
     @pytest.fixture
     def found(self, search_place: Place) -> Callable[..., list[int]]:
@@ -591,15 +582,6 @@ class SearchConformance:
             with pytest.raises(Unusable, match="another log"):
                 await to_thread(filled, 10, other)
 
-    async def test_a_search_that_was_thrown_away_begins_anew(
-        self, log: RetainingStore, search_place: Place, filled: Callable[..., None], found: Callable[..., list[int]]
-    ) -> None:
-        await append_logins(log, 100, "access.LOGIN")
-        await to_thread(filled, 100)
-        await to_thread(lambda: search_place.open(part_size=64).throw_away())
-        await to_thread(filled, 100)
-        assert await to_thread(found, 100, user="u-70") == [70]
-
     async def test_a_part_of_which_what_is_quarantined_is_left_is_asked_on(
         self, log: RetainingStore, filled: Callable[..., None], found: Callable[..., list[int]]
     ) -> None:
@@ -611,6 +593,19 @@ class SearchConformance:
         for _ in range(2):
             await to_thread(filled, 121)
             assert await to_thread(found, 121, q="name70") == [70]
+
+
+def fill_and_prune(store: Store, log: Path, head: int) -> None:
+    """Fill from a log in a file up to its head, prune once, and close."""
+    try:
+        with open_events(file_url(log)) as events:
+            check_origin(store, events)
+            while fill(store, events, head, batch=50):
+                pass
+            for _ in store.prune(events):
+                pass
+    finally:
+        store.close()
 
 
 async def append_logins(log: RetainingStore, count: int, *types: str) -> None:

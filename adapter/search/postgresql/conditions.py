@@ -10,17 +10,9 @@ from typing import NamedTuple
 
 from adapter.filter import Filter, Term, address_range, query_words
 from adapter.search.index import LATEST, ByLog, Question
-from adapter.search.keys import ACTOR, CLIENT, ID, REALM, SESSION, TARGET, TYPE, Keys
+from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
 from adapter.search.symbols import Wanted, named_types
 
-_ROLES = {
-    "session": (SESSION,),
-    "id": (ID,),
-    "target": (TARGET,),
-    "actor": (ACTOR,),
-    "user": (ACTOR, TARGET),
-    "client": (CLIENT,),
-}
 #: Ranges of addresses that are named one by one, each of which an index can find.
 _RANGES = 16
 
@@ -32,18 +24,6 @@ class Statement(NamedTuple):
     values: list[object]
 
 
-class Secrets:
-    """Makes the keys of one search."""
-
-    def __init__(self, secret: bytes) -> None:
-        self.secret = secret
-        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
-
-    def keys(self, roles: Sequence[str], values: Sequence[str]) -> list[int]:
-        """Fingerprints of texts, each in all of these roles."""
-        return sorted({self._keys[role].fingerprint(value) for value in values for role in roles})
-
-
 class _Values(list[object]):
     def place(self, value: object, type: str) -> str:
         """Where a value stands in the statement."""
@@ -51,12 +31,12 @@ class _Values(list[object]):
         return f"${len(self)}::{type}"
 
 
-def compile_question(question: Question, secrets: Secrets, kinds: Wanted, origins: Wanted) -> Statement:
+def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted) -> Statement:
     """The statement that asks one part for the rows of a page: time, position, kind and type of each, in its order."""
     filter, values = question.filter, _Values()
-    tests = _symbolic(filter, secrets, kinds, origins, values)
+    tests = _symbolic(filter, keys, kinds, origins, values)
     for term in filter.terms:
-        test = _term(term, secrets, values)
+        test = _term(term, keys, values)
         if test is not None:
             tests.append(f"NOT {test}" if term.negated else test)
     for column, low, high in (
@@ -86,19 +66,19 @@ def compile_question(question: Question, secrets: Secrets, kinds: Wanted, origin
     return Statement(text, values)
 
 
-def _symbolic(filter: Filter, secrets: Secrets, kinds: Wanted, origins: Wanted, values: _Values) -> list[str]:
+def _symbolic(filter: Filter, keys: QuestionKeys, kinds: Wanted, origins: Wanted, values: _Values) -> list[str]:
     tests = []
     if kinds.left_out or kinds.general:
         of_general = []
         names = named_types(filter) if kinds.general else None
         if names is not None:
-            of_general.append(_has(secrets.keys((TYPE,), names), values))
+            of_general.append(_has(keys.of((TYPE,), names), values))
         tests.append(_of("kind", kinds, of_general, values))
     if origins.left_out or origins.general:
         of_general = []
         for term in filter.terms:
             if term.name == "realm" and origins.general:
-                test = _has(secrets.keys((REALM,), term.values), values)
+                test = _has(keys.of((REALM,), term.values), values)
                 of_general.append(f"NOT {test}" if term.negated else test)
         tests.append(_of("origin", origins, of_general, values))
     return tests
@@ -114,10 +94,10 @@ def _of(column: str, wanted: Wanted, of_general: Sequence[str], values: _Values)
     return f"({sure} OR ({' AND '.join([general, *of_general])}))"
 
 
-def _term(term: Term, secrets: Secrets, values: _Values) -> str | None:
+def _term(term: Term, keys: QuestionKeys, values: _Values) -> str | None:
     """A test that is never null; ``None``: the term is one of kinds or origins."""
-    if term.name in _ROLES:
-        return _has(secrets.keys(_ROLES[term.name], term.values), values)
+    if term.name in ROLES:
+        return _has(keys.of(ROLES[term.name], term.values), values)
     if term.name == "ip":
         return _in_ranges([address_range(value) for value in term.values], values)
     if term.name == "q":

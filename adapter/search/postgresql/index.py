@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
-from adapter.log.postgresql.connecting import Connection, Sessions
+from adapter.log.postgresql.connecting import Sessions
 from adapter.log.postgresql.watching import Watching
 from adapter.ownership import Ownership
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, Found, Question
-from adapter.search.postgresql.query import Known, answer
+from adapter.search.postgresql.query import Memory, answer
 
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
@@ -26,7 +25,7 @@ class PostgresqlIndex:
         self._sessions = sessions
         self._watching = watching
         self._owned = owned
-        self._known = Known()
+        self._memory = Memory()
 
     @property
     def _filling(self) -> Filling | None:
@@ -49,10 +48,12 @@ class PostgresqlIndex:
         await self._watching.wait(position - 1)
 
     async def ask(self, question: Question, head: int, *, timeout: float, seconds: float) -> Found:
-        ask = partial(_answer, known=self._known, question=question, head=head, seconds=seconds)
         try:
             async with asyncio.timeout(timeout):
-                return await self._sessions.ask(ask, timeout=timeout)
+                return await self._sessions.ask(
+                    lambda connection: answer(connection, self._memory, question, head, seconds=seconds),
+                    timeout=timeout,
+                )
         except Behind:
             # What it had not told the disk is lost when the server ends, or it was thrown away.
             self._watching.forget()
@@ -65,7 +66,3 @@ class PostgresqlIndex:
     async def size(self) -> int:
         size: int = await self._sessions.ask(lambda connection: connection.fetchval(_SIZE))
         return size
-
-
-async def _answer(connection: Connection, *, known: Known, question: Question, head: int, seconds: float) -> Found:
-    return await answer(connection, known, question, head, seconds=seconds)

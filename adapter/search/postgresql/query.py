@@ -19,7 +19,8 @@ from adapter.filter import Filter
 from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import LogCursor, TimeCursor
 from adapter.search.index import LATEST, Behind, ByLog, Found, Hit, Question, broken_off
-from adapter.search.postgresql.conditions import Secrets, compile_question
+from adapter.search.keys import QuestionKeys
+from adapter.search.postgresql.conditions import compile_question
 from adapter.search.postgresql.schema import VERSION, events_of
 from adapter.search.symbols import KnownSymbols, Wanted
 
@@ -37,18 +38,28 @@ class _Part(NamedTuple):
 class Known:
     """What is known of one search, from one question to the next."""
 
-    def __init__(self) -> None:
-        self.secrets = Secrets(b"")
+    def __init__(self, secret: bytes) -> None:
+        self.keys = QuestionKeys(secret)
         self.kinds, self.origins = KnownSymbols("kind"), KnownSymbols("origin")
 
-    def begin(self, secret: bytes) -> None:
-        """Forget what was known of another one."""
-        if secret != self.secrets.secret:
-            self.secrets = Secrets(secret)
-            self.kinds, self.origins = KnownSymbols("kind"), KnownSymbols("origin")
+
+class Memory:
+    """Has what is known of the search that was asked last. Another one may take its place while a question is answered;
+    that goes on with what is known of its own."""
+
+    def __init__(self) -> None:
+        self._known = Known(b"")
+
+    def of(self, secret: bytes) -> Known:
+        """What is known of the search with this secret."""
+        if secret != self._known.keys.secret:
+            self._known = Known(secret)
+        return self._known
 
 
-async def answer(connection: Connection, known: Known, question: Question, head: int, *, seconds: float = inf) -> Found:
+async def answer(
+    connection: Connection, memory: Memory, question: Question, head: int, *, seconds: float = inf
+) -> Found:
     """What is found of the entries up to ``head`` at least; or what of it was found when so many ``seconds`` had
     passed.
 
@@ -66,12 +77,12 @@ async def answer(connection: Connection, known: Known, question: Question, head:
                 )
             if state is None or state["version"] < VERSION or state["position"] < head:
                 raise Behind
-            known.begin(state["secret"])
+            known = memory.of(state["secret"])
             kinds = await _wanted(connection, known.kinds, question.filter)
             origins = await _wanted(connection, known.origins, question.filter)
             if kinds is None or origins is None:
                 return Found()
-            asking = _Asking(connection, known.secrets, question, kinds, origins, state["part_size"])
+            asking = _Asking(connection, known.keys, question, kinds, origins, state["part_size"])
             return await asking.run(monotonic() + seconds)
     except asyncpg.UndefinedTableError:
         raise Behind from None  # it is being built; or a part was dropped in between
@@ -91,14 +102,14 @@ class _Asking:
     def __init__(
         self,
         connection: Connection,
-        secrets: Secrets,
+        keys: QuestionKeys,
         question: Question,
         kinds: Wanted,
         origins: Wanted,
         part_size: int,
     ) -> None:
         self._connection = connection
-        self._secrets = secrets
+        self._keys = keys
         self._question = question
         self._kinds = kinds
         self._origins = origins
@@ -167,7 +178,7 @@ class _Asking:
         return rows[:limit]
 
     async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Hit, int, str | None]]:
-        statement = compile_question(question, self._secrets, self._kinds, self._origins)
+        statement = compile_question(question, self._keys, self._kinds, self._origins)
         sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
         rows = await self._connection.fetch(sql, *statement.values)
         return [(Hit(time, position), kind, type) for time, position, kind, type in rows]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from io import BytesIO
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
@@ -82,17 +81,14 @@ class PostgresqlStore:
         self._runner = asyncio.Runner()
         self._connection: Connection
         try:
-            self._run(partial(self._open, part_size))
+            self._run(self._open(part_size))
         except BaseException:
             self._runner.close()
             raise
 
-    def _run(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        async def run() -> Result:
-            return await step()
-
+    def _run(self, step: Coroutine[Any, Any, Result]) -> Result:
         try:
-            return self._runner.run(run())
+            return self._runner.run(step)
         except FAILURES as error:
             raise store_error(self._address.name, error) from None
 
@@ -114,12 +110,12 @@ class PostgresqlStore:
     def close(self) -> None:
         """As `adapter.search.store.Store.close`."""
         with suppress(StoreError):
-            self._run(partial(self._connection.close, timeout=1))
+            self._run(self._connection.close(timeout=1))
         self._runner.close()
 
     def throw_away(self) -> None:
         """As `adapter.search.store.Store.throw_away`."""
-        self._run(partial(drop_tables, self._connection))
+        self._run(drop_tables(self._connection))
         self.close()
 
     def add(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> None:
@@ -130,7 +126,7 @@ class PostgresqlStore:
             StoreError: it cannot be written now.
         """
         batch = self._read(entries, find_before)
-        self._run(partial(self._add, batch))
+        self._run(self._add(batch))
 
     def skip(self, position: int, uid: bytes | None) -> None:
         """As `adapter.search.store.Store.skip`. Raises: as `add`."""
@@ -139,7 +135,7 @@ class PostgresqlStore:
             async with self._transaction((position, uid, None)):
                 pass
 
-        self._run(go_on)
+        self._run(go_on())
 
     def _read(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> _Batch:
         """What is found by what, as it is copied into the tables."""
@@ -220,7 +216,7 @@ class PostgresqlStore:
 
     def prune(self, log: Events) -> Iterator[None]:
         """As `adapter.search.store.Store.prune`. Raises: as `add`."""
-        parts = self._run(partial(self._connection.fetch, "SELECT id, removed FROM search_part ORDER BY id"))
+        parts = self._run(self._connection.fetch("SELECT id, removed FROM search_part ORDER BY id"))
         for number, known in parts:
             first, end = max(number * self._part_size, 1), (number + 1) * self._part_size - 1
             last = min(end, self.position)
@@ -228,10 +224,10 @@ class PostgresqlStore:
             if removed == known:
                 continue
             if removed == end - first + 1:
-                self._run(partial(self._drop, number))
+                self._run(self._drop(number))
             else:
                 left = log.left(first - 1, last)
-                self._run(partial(self._delete, number, left, last, removed))
+                self._run(self._delete(number, left, last, removed))
             yield
 
     async def _drop(self, number: int) -> None:

@@ -6,19 +6,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from adapter.filter import Filter, Term, address_range
-from adapter.search.keys import ACTOR, CLIENT, ID, REALM, SESSION, TARGET, TYPE, Keys
+from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
 from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
 from adapter.search.sqlite.schema import Address, stored_ranges
 from adapter.search.symbols import KnownSymbols, Wanted, named_types
 
-_ROLES = {
-    "session": (SESSION,),
-    "id": (ID,),
-    "target": (TARGET,),
-    "actor": (ACTOR,),
-    "user": (ACTOR, TARGET),
-    "client": (CLIENT,),
-}
 _WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
 
 
@@ -29,7 +21,7 @@ class Compiler:
         self._connection = connection
         secret: bytes
         secret, self._part_size = connection.execute("SELECT secret, part_size FROM state").fetchone()
-        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
+        self._keys = QuestionKeys(secret)
         self._kinds, self._origins = KnownSymbols("kind"), KnownSymbols("origin")
 
     def conditions(self, filter: Filter) -> list[Condition] | None:
@@ -39,8 +31,8 @@ class Compiler:
             return None
         conditions: list[Condition] = []
         for term in filter.terms:
-            if term.name in _ROLES:
-                conditions.append(self._keyed(_ROLES[term.name], term.values, term.negated))
+            if term.name in ROLES:
+                conditions.append(self._keyed(ROLES[term.name], term.values, term.negated))
             elif term.name == "ip":
                 conditions.append(self._addressed(term))
             elif term.name == "q":
@@ -55,8 +47,7 @@ class Compiler:
         return conditions
 
     def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
-        keys = {self._keys[role].fingerprint(value) for value in values for role in roles}
-        return Keyed(self._part_size, tuple(sorted(keys)), negated=negated)
+        return Keyed(self._part_size, tuple(self._keys.of(roles, values)), negated=negated)
 
     def _addressed(self, term: Term) -> Keyed:
         ranges: list[tuple[Address, Address]] = []

@@ -10,10 +10,11 @@ import pytest
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.search.index import Found, Question
-from adapter.search.postgresql.query import Known, answer
+from adapter.search.postgresql.query import Memory, answer
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
 from tests.search.conformance import SearchConformance
+from tests.search.events import make_entry, make_event
 
 
 class PostgresqlPlace:
@@ -24,13 +25,13 @@ class PostgresqlPlace:
         self._runner = asyncio.Runner()
         self._connection: Connection = self._runner.run(connect(self._address))
         self._runner.run(self._connection.execute(f"CREATE SCHEMA {self._address.schema}"))
-        self._known = Known()
+        self._memory = Memory()
 
     def open(self, *, part_size: int) -> PostgresqlStore:
         return PostgresqlStore(self._address, part_size=part_size)
 
     def ask(self, question: Question, seconds: float) -> Found:
-        return self._runner.run(answer(self._connection, self._known, question, 0, seconds=seconds))
+        return self._runner.run(answer(self._connection, self._memory, question, 0, seconds=seconds))
 
     def clear(self) -> None:
         self._runner.run(drop_tables(self._connection))
@@ -46,3 +47,18 @@ class TestPostgresqlSearch(SearchConformance):
         place = await asyncio.to_thread(PostgresqlPlace, database_url)
         yield place
         await asyncio.to_thread(place.close)
+
+    def test_what_was_thrown_away_begins_anew(self, search_place: PostgresqlPlace) -> None:
+        store = search_place.open(part_size=64)
+        store.add([make_entry(1, make_event())], lambda uid, position: None)
+        store.throw_away()
+        again = search_place.open(part_size=64)
+        assert again.position == 0
+        again.close()
+
+
+def test_a_question_goes_on_with_what_is_known_of_its_own_search() -> None:
+    memory = Memory()
+    one = memory.of(b"one")
+    assert memory.of(b"two").keys.secret == b"two"
+    assert one.keys.secret == b"one"

@@ -10,17 +10,16 @@ from typing import Any
 import pytest
 
 from adapter.filter import Filter
-from adapter.log.opening import file_url, open_events
 from adapter.log.protocol import RetainingStore
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.search.cursor import BEGINNING
-from adapter.search.filler import check_origin, fill
 from adapter.search.index import ByLog
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create
 from adapter.search.sqlite.store import SqliteStore, used_bytes
 from tests.log.entries import quarantined_entry
 from tests.search.conformance import append_logins as append
+from tests.search.conformance import fill_and_prune
 from tests.search.conformance import remove_from as remove
 from tests.search.events import CATALOGUE
 
@@ -41,15 +40,7 @@ def search(tmp_path: Path) -> Path:
 
 
 def filled(search: Path, log: Path, head: int) -> None:
-    """Fill, and prune once."""
-    store = SqliteStore(search)
-    with open_events(file_url(log)) as events:
-        check_origin(store, events)
-        while fill(store, events, head, batch=50):
-            pass
-        for _ in store.prune(events):
-            pass
-    store.close()
+    fill_and_prune(SqliteStore(search), log, head)
 
 
 def found(search: Path, head: int, **asked: Any) -> list[int]:
