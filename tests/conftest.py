@@ -28,10 +28,10 @@ def pytest_sessionstart() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    run: str | None = getattr(item.config, "workerinput", {}).get("testrunuid")
-    if run is None:
+    if not hasattr(item.config, "workerinput"):
         return (yield)
-    with running(run, alone=item.get_closest_marker("hostile") is not None):
+    # The workers' temporary folders lie in one.
+    with running(Path(item.config.option.basetemp).parent, alone=item.get_closest_marker("hostile") is not None):
         return (yield)
 
 
