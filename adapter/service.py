@@ -28,7 +28,7 @@ from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.feed import Feed
 from adapter.api.health import HealthPages
-from adapter.api.ingest import challenge_operation, ingest_operation
+from adapter.api.ingest import challenge_operation, ingest_operation, ingest_shortcuts
 from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
 from adapter.api.metrics import (
@@ -74,7 +74,7 @@ from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget
-from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
+from adapter.sources.ingest import BodyLimits, challenge_handler, receiver
 from adapter.sources.intake import Intake, Source
 from adapter.sources.opening import OpenSource, configured_sources, open_sources
 from adapter.tables.in_use import Tables
@@ -203,8 +203,9 @@ async def open_service(
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         neighbours: Neighbours | None = None
+        receive = receiver(intake, receiving, budget, limits, counts, disk.check)
         operations = [
-            ingest_operation(ingest_handler(intake, receiving, budget, limits, counts, disk.check)),
+            ingest_operation(receive),
             challenge_operation(challenge_handler(receiving)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
@@ -223,7 +224,8 @@ async def open_service(
         connections = ConnectionLimits(
             server.connections_limit, server.header_timeout, server.keepalive_timeout, settings.feed.reading_timeout
         )
-        runner = Runner(app, connections, drain=server.drain)
+        shortcuts = ingest_shortcuts(receive, present)
+        runner = Runner(app, connections, drain=server.drain, shortcuts=shortcuts)
         bound = await _listen(stack, runner, host, server.port if port is None else port)
         # Before requests get time to finish: no stop waits for a trial.
         stack.push_async_callback(trials.close)

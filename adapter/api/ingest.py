@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, Parameter
 from adapter.problem import Handler, guarded
+from adapter.sources.ingest import Receive
 
 
 class Received(BaseModel):
@@ -21,12 +25,19 @@ class Received(BaseModel):
     )
 
 
-def ingest_operation(handler: Handler) -> Operation:
+PATH = "/ingest/"
+
+
+def ingest_operation(receive: Receive) -> Operation:
     """``POST /ingest/{source}``. The handler stands on its route as it is, for speed: it answers for its own errors,
     and each source proves itself in its own way."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await receive(request, request.match_info["source"])
+
     return Operation(
         "POST",
-        "/ingest/{source}",
+        PATH + "{source}",
         handler,
         "Native events, one or many; answered once they are on disk",
         {
@@ -39,11 +50,20 @@ def ingest_operation(handler: Handler) -> Operation:
     )
 
 
+def ingest_shortcuts(receive: Receive, sources: Iterable[str]) -> dict[str, Handler]:
+    """The same by the path to each source, past the router."""
+
+    def to(name: str) -> Handler:
+        return lambda request: receive(request, name)
+
+    return {PATH + name: to(name) for name in sources}
+
+
 def challenge_operation(handler: Handler) -> Operation:
     """``GET /ingest/{source}``: the question that some providers ask when a hook is registered."""
     return Operation(
         "GET",
-        "/ingest/{source}",
+        PATH + "{source}",
         guarded(handler),
         "Tell a provider back what it asks when a hook is registered",
         {200: Answer("What was asked.")},

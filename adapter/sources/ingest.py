@@ -18,12 +18,16 @@ from adapter.problem import answer
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget, Share
 from adapter.sources.intake import Intake, Source, TooManyEvents
+from adapter.sources.receipt import ReceiptResponse
 from adapter.sources.request_body import read_body, unpack
 
 _log = structlog.get_logger("adapter.ingest")
 
 #: Made once: of every answer, all but the body is the same.
 _ANSWERED = CIMultiDict({hdrs.CONTENT_TYPE: JSON, hdrs.SERVER: ""})
+
+#: Answers a request that was posted to a source of this name.
+Receive = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 #: One answer for an unknown source and for wrong credentials, so that names cannot be tried out.
 _REFUSED = RequestError(
@@ -46,7 +50,7 @@ class BodyLimits:
     timeout: float
 
 
-def ingest_handler(
+def receiver(
     intake: Intake,
     sources: AuthenticatedSources,
     budget: Budget,
@@ -54,38 +58,32 @@ def ingest_handler(
     counts: IngestCounts,
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.time,
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler of ``POST /ingest/{source}``. ``check`` raises what every post is refused with now, such as that the
+) -> Receive:
+    """What answers ``POST /ingest/{source}``. ``check`` raises what every post is refused with now, such as that the
     disk is nearly full; ``clock`` gives epoch seconds."""
 
-    async def ingest(request: web.Request) -> web.StreamResponse:
+    async def receive(request: web.Request, name: str) -> web.StreamResponse:
+        addressed = sources[name]
         try:
-            addressed = sources[request.match_info["source"]]
-            authenticator, source, headers, now = (
-                addressed.authenticator,
-                addressed.source,
-                request.headers,
-                clock(),
-            )
+            authenticator, source, headers, now = addressed.authenticator, addressed.source, request.headers, clock()
             judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
-                return refused(request, answer(_REFUSED), judgement.refusal)
+                return refused(source, answer(_REFUSED), judgement.refusal)
             check()
             with budget.share(source.name if judgement.proven and source is not None else None) as share:
                 body = await read_body(request, share, limit=limits.sent, timeout=limits.timeout)
                 refusal = await authenticator.verify(judgement, headers, body, now) if judgement.signatures else None
                 if source is None or refusal is not None:
-                    return refused(request, answer(_REFUSED), refusal or "there is no such source")
+                    return refused(source, answer(_REFUSED), refusal or "there is no such source")
                 if not judgement.proven:
                     share.prove(source.name)
                 return await take(request, source, body, now, share)
         except Exception as error:
             why = str(error) if isinstance(error, RequestError | web.HTTPException) else None
-            return refused(request, answer(error), why)
+            return refused(addressed.source, answer(error), why)
 
-    def refused(request: web.Request, response: web.Response, why: str | None) -> web.Response:
+    def refused(source: Source | None, response: web.Response, why: str | None) -> web.Response:
         """What senders are refused, the operator wants to know: above all that a secret does not fit any more."""
-        source = sources[request.match_info["source"]].source
         name = NO_SOURCE if source is None else source.name
         counts.refused[name, response.status] += 1
         if why is not None:
@@ -111,9 +109,9 @@ def ingest_handler(
         wanted = source.table.answer(body, media, int(now * 1000))
         if wanted is not None:
             return web.Response(body=orjson.dumps(wanted), headers=_ANSWERED.copy())
-        return web.Response(status=202, body=orjson.dumps(receipts.as_answer()), headers=_ANSWERED.copy())
+        return ReceiptResponse(receipts.as_answer())
 
-    return ingest
+    return receive
 
 
 def challenge_handler(

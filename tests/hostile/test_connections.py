@@ -263,8 +263,9 @@ async def test_pipelined_requests(stand: Stand, full: bool) -> None:
     """Requests one behind another whose answers nobody reads."""
     gets = request("GET", "/healthz") * (20_000 if full else 5000)
     pages = request("GET", "/events?limit=1000", bearer(READER)) * 1000
+    posts = post("keycloak", b"[]") * (20_000 if full else 5000)
     async with stand.attacked("connections", "pipelined requests that are never read", "backpressure") as watch:
-        for data in (gets, pages):
+        for data in (gets, pages, posts):
             async with connected(stand.address, receive_buffer=4096) as connection:
                 with suppress(TimeoutError, OSError):
                     async with asyncio.timeout(3):
