@@ -148,6 +148,40 @@ async def test_the_next_one_delivers_at_once_when_the_owner_stops_in_order(datab
         assert max(hook.taken.values()) <= 2
 
 
+def fills(process: Process) -> bool:
+    """Whether it fills the search."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return any(b"adapter.search.filler" in Path(f"/proc/{one}/cmdline").read_bytes() for one in children)
+
+
+@pytest.mark.parametrize("strike", [kill, stop_still])
+async def test_questions_are_answered_when_the_one_that_fills_the_search_is_gone(
+    database_url: str, tmp_path: Path, strike: Callable[[Process], None]
+) -> None:
+    async with AsyncExitStack() as stack:
+        processes = [await start(stack, tmp_path / str(number), database_url) for number in range(2)]
+        (filling,), (other,) = ([one for one in processes if fills(one) is does] for does in (True, False))
+        await other.post([login(number) for number in range(100)])
+        assert len(await other.events()) == 100
+        strike(filling)
+        await other.post([login(number) for number in range(100, 200)])
+
+        async def answers() -> bool:
+            async with other.session.get("/events", params={"limit": "1"}) as response:
+                return response.status == 200
+
+        await until(answers)
+        assert fills(other)
+        assert len(await other.events()) == 200
+        if filling.popen.poll() is None:
+            # It wakes up, and leaves the search to the other one.
+            filling.popen.send_signal(signal.SIGCONT)
+            await filling.post([login(number) for number in range(200, 300)])
+            assert len(await filling.events()) == len(await other.events()) == 300
+            await until(lambda: not fills(filling))
+            assert fills(other)
+
+
 async def test_a_neighbour_that_reads_other_tables_is_a_warning(database_url: str, tmp_path: Path) -> None:
     own = tmp_path / "mappings"
     shutil.copytree(Path("mappings/keycloak"), own / "keycloak")
