@@ -13,6 +13,7 @@ from adapter.search.index import Found, Question
 from adapter.search.postgresql.query import Memory, answer
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
+from adapter.search.store import Overtaken
 from tests.search.conformance import SearchConformance
 from tests.search.events import make_entry, make_event
 
@@ -54,6 +55,17 @@ class TestPostgresqlSearch(SearchConformance):
         store.throw_away()
         again = search_place.open(part_size=64)
         assert again.position == 0
+        again.close()
+
+    def test_a_filler_adds_nothing_to_another_search_of_the_same_length(self, search_place: PostgresqlPlace) -> None:
+        store = search_place.open(part_size=64)
+        store.add([make_entry(1, make_event())], lambda uid, position: None)
+        search_place.clear()
+        again = search_place.open(part_size=64)
+        again.add([make_entry(1, make_event())], lambda uid, position: None)
+        with pytest.raises(Overtaken):
+            store.add([make_entry(2, make_event())], lambda uid, position: None)
+        store.close()
         again.close()
 
 
