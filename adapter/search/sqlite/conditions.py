@@ -117,8 +117,13 @@ class Keyed:
             found.append(Sql(text, (*(end for pair in self.ranges for end in pair), part.id)))
         return joined(" UNION ALL ", found)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether it has a few keys, and no ranges."""
+        return not self.ranges and len(self.keys) <= MERGED
+
     def ways(self, part: Part) -> list[Way]:
-        if self.ranges or len(self.keys) > MERGED:
+        if not self.is_short:
             return []
         source = "found_by AS f CROSS JOIN event AS e ON e.position = f.position"
         return [

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from time import monotonic
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from adapter.search.sqlite.conditions import (
     Symbolic,
     Value,
     Way,
+    any_of,
     in_range,
     joined,
 )
@@ -40,6 +41,8 @@ from adapter.search.sqlite.conditions import (
 _COUNTED = 5_000
 #: How far the rows of a condition are counted in a part; with more of each, the whole part is gone through.
 _NARROW = 2_000
+#: Parts that are looked through for keys in one statement.
+_AT_ONCE = 256
 
 _ALL = Sql("1")
 
@@ -141,7 +144,7 @@ class Asker:
         indexed = sorted((one for one in conditions if one.indexed), key=_cost)
         rows = Found()
         first = True
-        for part in self._parts(indexed, bounds):
+        for part in self._with_keys(self._parts(indexed, bounds), indexed):
             here = bounds
             if len(rows) == limit:
                 if not by_time or part.latest < rows[-1].time:
@@ -206,6 +209,22 @@ class Asker:
                 found = [part for part in found if part[0] in there]
         return [Part(id, earliest, latest, id * size, id * size + size - 1) for id, earliest, latest in found]
 
+    def _with_keys(self, parts: Sequence[Part], indexed: Sequence[Condition]) -> Iterator[Part]:
+        """The parts without those in which no event has the keys that are asked for. More and more parts are looked
+        through in one statement, since the page may be full after the first."""
+        there = joined("", (_has_key(one) for one in indexed if isinstance(one, Keyed) and one.is_short))
+        begin = 0
+        while begin < len(parts):
+            some = parts[begin : begin + min(begin + 1, _AT_ONCE)]
+            if there.text and begin:
+                of_some = any_of("p.id", [part.id for part in some])
+                sql = f"SELECT p.id FROM part AS p WHERE {of_some.text}{there.text}"
+                found = {id for (id,) in self.connection.execute(sql, (*of_some.values, *there.values))}
+                yield from (part for part in some if part.id in found)
+            else:
+                yield from some
+            begin += len(some)
+
     # Statements
 
     def _select(
@@ -253,6 +272,12 @@ class Asker:
     def _number(self, sql: str, values: Sequence[Value]) -> int:
         number: int = self.connection.execute(sql, values).fetchone()[0]
         return number
+
+
+def _has_key(condition: Keyed) -> Sql:
+    """That any event in the part ``p`` has one of the keys."""
+    wanted = any_of("f.key", condition.keys)
+    return Sql(f" AND EXISTS (SELECT 1 FROM found_by AS f WHERE f.part = p.id AND {wanted.text})", wanted.values)
 
 
 def _cost(condition: Condition) -> int:
