@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -48,6 +49,11 @@ _BEGIN, _STEP = 1_740_000_000_000, 4
 #: One of so many entries is an hour late.
 _LATE = 5
 _SOURCE = "keycloak"
+#: The processes that write.
+_PROCESSES = {"adapter.log.sqlite.writer": "by the log", "adapter.search.filler": "by the search"}
+#: Events on the first page of a question: as many as there are of each user in the short log, so that both pages are
+#: full.
+_PAGE = SHORT // _LOGINS
 
 
 def measure(folder: Path) -> list[Result]:
@@ -72,12 +78,15 @@ def measure(folder: Path) -> list[Result]:
             [one.rate for one in empty_turns],
             Target(0.9, at_least=True),
         ),
-        Result(
-            f"{what}: written to the disk",
-            "bytes an event",
-            [one.written for one in long_turns],
-            [one.written for one in empty_turns],
-            Target(1.2, at_least=False),
+        *(
+            Result(
+                f"{what}: written to the disk {by}",
+                "bytes an event",
+                [one.written[process] for one in long_turns],
+                [one.written[process] for one in empty_turns],
+                Target(1.2, at_least=False),
+            )
+            for process, by in _PROCESSES.items()
         ),
         Result(f"memory with {ENTRIES:,} entries, floor: {SHORT:,}", "MB", *memory),
         Result(f"start with {ENTRIES:,} entries, until it is ready", "s", starts, target=Target(2, at_least=False)),
@@ -88,9 +97,9 @@ def measure(folder: Path) -> list[Result]:
 class _Turn(NamedTuple):
     """What posting came to."""
 
-    #: Events a second until the last 202; bytes that all processes wrote, an event.
+    #: Events a second until the last 202; bytes that each of `_PROCESSES` wrote, an event.
     rate: float
-    written: float
+    written: dict[str, float]
 
 
 def _turn(folder: Path, long: Product, pair: int) -> tuple[_Turn, _Turn]:
@@ -105,16 +114,18 @@ def _post(product: Product, bodies: Path) -> _Turn:
     before = _written(product.process)
     load = post_bodies(product.ingest_url, product.token, bodies, connections=CONNECTIONS)
     product.wait_searchable()
-    return _Turn(EVENTS / load.seconds, (_written(product.process) - before) / EVENTS)
+    after = _written(product.process)
+    return _Turn(EVENTS / load.seconds, {one: (after[one] - before[one]) / EVENTS for one in _PROCESSES})
 
 
-def _written(root: int) -> int:
-    """Bytes that a process and all that come from it caused to be written."""
-    total = 0
+def _written(root: int) -> Counter[str]:
+    """Bytes that each of `_PROCESSES` caused to be written."""
+    total: Counter[str] = Counter()
     for process in tree(root):
+        words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
         for line in Path(f"/proc/{process}/io").read_text().splitlines():
             if line.startswith("write_bytes:"):
-                total += int(line.split()[1])
+                total.update({one: int(line.split()[1]) for one in _PROCESSES if one in words})
     return total
 
 
@@ -143,11 +154,11 @@ def _questions(long: Product, short: Product) -> list[Result]:
         times: tuple[list[float], list[float]] = [], []
         for product, into in ((long, times[0]), (short, times[1])) * ASKED:
             begin = time.perf_counter()
-            product.get(f"/events?{query}")
+            product.get(f"/events?limit={_PAGE}&{query}")
             into.append((time.perf_counter() - begin) * 1000)
         found.append(
             Result(
-                f"first page with {ENTRIES:,} entries by {name}, floor: {SHORT:,}",
+                f"first {_PAGE} with {ENTRIES:,} entries by {name}, floor: {SHORT:,}",
                 "ms",
                 [median(times[0])],
                 [median(times[1])],
