@@ -12,6 +12,7 @@ import structlog
 
 from adapter.errors import NoteChanged, StoreError
 from adapter.log.protocol import Note, Notes
+from adapter.tasks import in_background
 
 #: Under which name the log keeps them.
 NOTE = "services"
@@ -131,12 +132,9 @@ async def open_neighbours(
     """
     neighbours = Neighbours(notes, owner, url, tables, clock)
     await neighbours.say()
-    saying = asyncio.create_task(neighbours.run(), name="neighbours")
     try:
-        yield neighbours
+        async with in_background(neighbours.run(), "neighbours"):
+            yield neighbours
     finally:
-        saying.cancel()
-        with suppress(asyncio.CancelledError):
-            await saying
         with suppress(StoreError):
             await neighbours.say(leaving=True)

@@ -21,6 +21,7 @@ from adapter.errors import RequestError, StoreError
 from adapter.log.protocol import Log, NewEntry
 from adapter.model import Outcome, uid_text
 from adapter.quantities import share_of
+from adapter.tasks import in_background
 
 #: Seconds between two looks.
 EVERY = 2.0
@@ -147,13 +148,8 @@ def disk_low(free: int, now: int) -> NewEntry:
 @contextlib.asynccontextmanager
 async def open_disk(disk: Disk, log: Log) -> AsyncIterator[Disk]:
     """The disk, watched while the context lasts."""
-    watching = asyncio.create_task(disk.watch(lambda entry: log.append([entry])), name="disk")
-    try:
+    async with in_background(disk.watch(lambda entry: log.append([entry])), "disk"):
         yield disk
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
 
 
 def _mark(mark: str, size: int, most: float) -> int:

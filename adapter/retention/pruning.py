@@ -10,6 +10,7 @@ import structlog
 
 from adapter.errors import StoreError
 from adapter.log.protocol import Log
+from adapter.tasks import in_background
 
 #: Seconds between two looks.
 EVERY = 60.0
@@ -52,10 +53,5 @@ class Pruning:
 @contextlib.asynccontextmanager
 async def open_pruning(log: Log, prune: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
     """Pruning in the background while the context lasts."""
-    running = asyncio.create_task(Pruning(log, prune).run(), name="pruning")
-    try:
+    async with in_background(Pruning(log, prune).run(), "pruning"):
         yield
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running

@@ -21,6 +21,7 @@ from adapter.log.protocol import Note, Removal, RetainingStore, Share, Usage
 from adapter.log.removal import Limits
 from adapter.mapping.catalogue import Catalogue
 from adapter.retention.policy import PATIENCE, Policy, all_names
+from adapter.tasks import in_background
 
 #: Name of the claim under which it runs, and of the note.
 NAME = "retention"
@@ -282,10 +283,5 @@ class Retaining:
 @contextlib.asynccontextmanager
 async def open_retention(retaining: Retaining) -> AsyncIterator[Retaining]:
     """Retention in the background while the context lasts."""
-    running = asyncio.create_task(retaining.run(), name="retention")
-    try:
+    async with in_background(retaining.run(), "retention"):
         yield retaining
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running

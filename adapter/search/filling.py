@@ -12,6 +12,7 @@ import structlog
 from adapter.log.protocol import Log
 from adapter.search.filler import PRUNE, PRUNED
 from adapter.subprocesses import command, environment
+from adapter.tasks import in_background
 
 _log = structlog.get_logger(__name__)
 
@@ -232,10 +233,5 @@ async def _open_filler(url: str, log_url: str) -> AsyncIterator[asyncio.subproce
 @contextlib.asynccontextmanager
 async def open_filling(filling: Filling) -> AsyncIterator[Filling]:
     """A filling that runs while the context lasts."""
-    running = asyncio.create_task(filling.run(), name="search filling")
-    try:
+    async with in_background(filling.run(), "search filling"):
         yield filling
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running

@@ -18,8 +18,8 @@ from adapter.problem import answer
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget, Share
 from adapter.sources.intake import Intake, Source, TooManyEvents
-from adapter.sources.receipt import ReceiptResponse
 from adapter.sources.request_body import read_body, unpack
+from adapter.sources.response import IngestResponse
 
 _log = structlog.get_logger("adapter.ingest")
 
@@ -99,7 +99,7 @@ def receiver(
         if media != JSON:
             media = request.content_type
         try:
-            receipts = await intake.take(source, body, media, int(now * 1000))
+            summary = await intake.take(source, body, media, int(now * 1000))
         except NotReadable as error:
             raise RequestError(400, "Not readable", str(error)) from None
         except TooManyEvents as error:
@@ -109,7 +109,7 @@ def receiver(
         wanted = source.table.answer(body, media, int(now * 1000))
         if wanted is not None:
             return web.Response(body=orjson.dumps(wanted), headers=_ANSWERED.copy())
-        return ReceiptResponse(receipts.as_answer())
+        return IngestResponse(summary.as_answer())
 
     return receive
 

@@ -12,6 +12,7 @@ from adapter.errors import AdapterError
 from adapter.log.protocol import Notes
 from adapter.sources.intake import Intake, Source
 from adapter.sources.protocol import Inlet, Pull
+from adapter.tasks import in_background
 
 #: Waits before a source is started again, seconds: the first one, and the longest. Each is twice the one before, until
 #: something was taken.
@@ -52,9 +53,5 @@ async def pulling(
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT)
 
-    task = asyncio.create_task(keep_on(), name=name)
-    try:
+    async with in_background(keep_on(), name):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

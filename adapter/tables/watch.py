@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from adapter.tables.in_use import Tables
+from adapter.tasks import in_background
 
 _log = structlog.get_logger("adapter.mapping")
 
@@ -35,13 +36,8 @@ async def open_tables(folders: Sequence[Path], *, every: float) -> AsyncIterator
     if not every:
         yield tables
         return
-    task = asyncio.create_task(_watch(tables, known, every))
-    try:
+    async with in_background(_watch(tables, known, every), "tables"):
         yield tables
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _watch(tables: Tables, known: Mapping[str, frozenset[Mark]], every: float) -> None:

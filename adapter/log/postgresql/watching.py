@@ -13,6 +13,7 @@ from adapter.errors import AdapterError
 from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import CONNECT_TIMEOUT, Connection, connect
 from adapter.log.postgresql.failures import FAILURES, store_error
+from adapter.tasks import in_background
 
 #: How often the head is asked for, whatever is told, and a lost connection made anew, seconds.
 POLL = 1.0
@@ -102,9 +103,5 @@ async def open_watching(
     """The head of the log while the context lasts, or what a ``question`` gives and is told on a ``channel``; ``head``:
     as it was found before. ``compare`` gets each answer to the question."""
     watching = Watching(address, head, channel or address.channel, question, compare)
-    running = asyncio.create_task(watching.run())
-    try:
+    async with in_background(watching.run(), "watching"):
         yield watching
-    finally:
-        running.cancel()
-        await asyncio.wait([running])

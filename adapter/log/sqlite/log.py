@@ -78,6 +78,7 @@ from adapter.log.sqlite.schema import READ_ERRORS, reading_uri, store_error
 from adapter.log.sqlite.usage import count_shares, read_usage
 from adapter.log.sqlite.writing import Writing, open_writing
 from adapter.model import Entry
+from adapter.tasks import in_background
 
 __all__ = ["Reader", "SqliteLog", "find_position", "open_reader", "open_sqlite_log", "read_entries"]
 
@@ -331,10 +332,8 @@ async def open_sqlite_log(
         with closing(Checking(path, writing, damage)) as checking, open_reader(path, cache=READ_CACHE) as reader:
             async with asking as progress:
                 log = SqliteLog(path, writing, reader, progress, damage)
-                task = asyncio.create_task(checking.run())
                 try:
-                    yield log
+                    async with in_background(checking.run(), "checking"):
+                        yield log
                 finally:
-                    task.cancel()
-                    await asyncio.wait([task])
                     await log.close()

@@ -1,4 +1,4 @@
-"""A receipt is written as aiohttp would write it."""
+"""The answer to posted events is written as aiohttp would write it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from adapter.sources.receipt import ReceiptResponse
+from adapter.sources.response import IngestResponse
 
 DEADLINE = 30.0
 
 
-class Receipts:
-    """A server that answers every request with a receipt of ``size`` bytes."""
+class Server:
+    """Answers every request with ``size`` bytes."""
 
     def __init__(self) -> None:
         self.size = 1
@@ -24,9 +24,9 @@ class Receipts:
         self.answered = 0
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.answered += 1
-        return ReceiptResponse({"uids": "x" * self.size})
+        return IngestResponse({"uids": "x" * self.size})
 
     async def send(self, data: bytes) -> asyncio.StreamReader:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -40,15 +40,15 @@ class Receipts:
 
 
 @pytest_asyncio.fixture
-async def receipts() -> AsyncIterator[Receipts]:
-    receipts = Receipts()
-    runner = web.ServerRunner(web.Server(receipts.answer), shutdown_timeout=0)
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    runner = web.ServerRunner(web.Server(server.handle), shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    receipts.port = runner.addresses[0][1]
-    yield receipts
-    receipts.close()
+    server.port = runner.addresses[0][1]
+    yield server
+    server.close()
     await runner.cleanup()
 
 
@@ -63,8 +63,8 @@ async def head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     return first, {name: value.strip() for name, _, value in pairs}
 
 
-async def test_a_connection_that_stays_open_gets_one_after_another(receipts: Receipts) -> None:
-    reader = await receipts.send(get() * 3)
+async def test_a_connection_that_stays_open_gets_one_after_another(server: Server) -> None:
+    reader = await server.send(get() * 3)
     for _ in range(3):
         first, headers = await head(reader)
         assert first == "HTTP/1.1 202 Accepted"
@@ -82,10 +82,8 @@ async def test_a_connection_that_stays_open_gets_one_after_another(receipts: Rec
     ],
     ids=["close", "HTTP/1.0", "HTTP/1.0 that stays open"],
 )
-async def test_a_connection_ends_when_the_caller_says_so(
-    receipts: Receipts, request_bytes: bytes, connection: Any
-) -> None:
-    reader = await receipts.send(request_bytes)
+async def test_a_connection_ends_when_the_caller_says_so(server: Server, request_bytes: bytes, connection: Any) -> None:
+    reader = await server.send(request_bytes)
     _, headers = await head(reader)
     assert headers.get("connection") == connection
     assert headers["content-type"] == "application/json"
@@ -95,16 +93,16 @@ async def test_a_connection_ends_when_the_caller_says_so(
             assert await reader.read() == b""
 
 
-async def test_who_takes_nothing_of_his_receipts_gets_no_more(receipts: Receipts) -> None:
-    receipts.size = 1_000_000
-    reader = await receipts.send(get() * 100)
+async def test_who_takes_nothing_of_his_answers_gets_no_more(server: Server) -> None:
+    server.size = 1_000_000
+    reader = await server.send(get() * 100)
     answered = -1
-    while answered != receipts.answered:
-        answered = receipts.answered
+    while answered != server.answered:
+        answered = server.answered
         await asyncio.sleep(0.3)
     assert 1 <= answered < 50
     # Once they are taken, the others follow.
     for _ in range(100):
         _, headers = await head(reader)
         await reader.readexactly(int(headers["content-length"]))
-    assert receipts.answered == 100
+    assert server.answered == 100

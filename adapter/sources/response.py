@@ -1,5 +1,5 @@
-"""The answer to most requests, the receipt. On a connection that stays open it is written in one piece, which costs
-much less than what aiohttp does for an answer of any kind."""
+"""The answer to posted events. On a connection that stays open it is written in one piece, which costs much less than
+what aiohttp does for an answer of any kind."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from adapter.mapping.body import JSON
 _HEAD = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: %d\r\nDate: %s\r\n\r\n"
 
 
-class ReceiptResponse(web.Response):
-    """202 with a body of JSON."""
+class IngestResponse(web.Response):
+    """202 with what became of the events, as JSON."""
 
-    def __init__(self, receipt: dict[str, Any]) -> None:
-        super().__init__(status=202, body=orjson.dumps(receipt))
+    def __init__(self, summary: dict[str, Any]) -> None:
+        super().__init__(status=202, body=orjson.dumps(summary))
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport, body = request.transport, self.body
