@@ -69,6 +69,8 @@ class Expressions:
             "ip": conversion.ip,
             "follow": follow,
         }
+        #: Functions that were made, by what they were made of.
+        self._functions: dict[str, Any] = {}
         self.traced = trace is not None
         if trace is not None:
             self.names["trace"] = trace
@@ -195,13 +197,25 @@ class Expressions:
 
     def value_function(self, value: Any, *, told: str = "") -> Any:
         """A value as a function ``(raw, raw.get) -> text | None``. ``told``: what a trace says before what gave it."""
-        function = self.fresh("value")
-        code = Code([f"def {function}(r, g):"])
-        self.value(code, value, "v")
-        self.note(code, f"trace.given = {told!r} + v_by")
-        code.add("return v")
-        exec("\n".join(code.lines), self.names)  # noqa: S102 - see the module's text
-        return self.names[function]
+
+        def write(code: Code) -> None:
+            self.value(code, value, "v")
+            self.note(code, f"trace.given = {told!r} + v_by")
+            code.add("return v")
+
+        return self.function("value", "r, g", (value, told), write)
+
+    def function(self, stem: str, parameters: str, made_of: object, write: Callable[[Code], None]) -> Any:
+        """The function whose lines ``write`` adds; one for all that are made of the same: hundreds of a table's rows
+        say the same, and compiling a function takes as long as reading a hundred events."""
+        key = f"{stem} {made_of!r}"
+        if key not in self._functions:
+            name = self.fresh(stem)
+            code = Code([f"def {name}({parameters}):"])
+            write(code)
+            exec("\n".join(code.lines), self.names)  # noqa: S102 - see the module's text
+            self._functions[key] = self.names[name]
+        return self._functions[key]
 
     # --- conditions --------------------------------------------------------------------------------------------
 

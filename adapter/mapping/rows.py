@@ -117,7 +117,7 @@ class Decisions:
             outcome = Outcome.FAILURE
             if access and not type.endswith(ERROR):
                 type += ERROR
-        more = self._more(row, shape) if row.fields else None
+        more = self._more(row) if row.fields else None
         reason = self._reason(row, shape)
         decision = self._decision(type, outcome, row, more, reason)
         if shape.failed is not None and row.failable and outcome is not Outcome.FAILURE:
@@ -174,32 +174,35 @@ class Decisions:
 
         return decide
 
-    def _more(self, row: Row, shape: Shape) -> Any:
-        function = self._expressions.fresh("more")
-        code = Code([f"def {function}(r, g, e, a, d, now):"])
-        for name, value in row.fields.items():
-            if name == "details":
-                write_details(self._expressions, code, value)
-                continue
-            if name == "time":
-                write_time(self._expressions, code, value)
-                code.add("if t is not None:")
-                code.add("    e['time'] = t")
-                self._expressions.note(code, "    trace.fields['time'] = t_by")
-                continue
-            target, key = "e", name
-            if name.startswith("authDetails."):
-                target, key = "a", name.removeprefix("authDetails.")
-            elif name.startswith("details."):
-                target, key = "d", name.removeprefix("details.")
-            self._expressions.value(code, value, "v", deep=target == "d" or name == "representation")
-            code.add("if v is None:")
-            code.add(f"    {target}.pop({key!r}, None)")
-            code.add("else:")
-            code.add(f"    {target}[{key!r}] = v")
-            self._expressions.note(code, f"    trace.fields[{name!r}] = v_by")
-        exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
-        return self._expressions.names[function]
+    def _more(self, row: Row) -> Any:
+        def write(code: Code) -> None:
+            for name, value in row.fields.items():
+                self._field(code, name, value)
+
+        return self._expressions.function("more", "r, g, e, a, d, now", row.fields, write)
+
+    def _field(self, code: Code, name: str, value: Any) -> None:
+        """Lines that set one field of a finished event to what the row says."""
+        if name == "details":
+            write_details(self._expressions, code, value)
+            return
+        if name == "time":
+            write_time(self._expressions, code, value)
+            code.add("if t is not None:")
+            code.add("    e['time'] = t")
+            self._expressions.note(code, "    trace.fields['time'] = t_by")
+            return
+        target, key = "e", name
+        if name.startswith("authDetails."):
+            target, key = "a", name.removeprefix("authDetails.")
+        elif name.startswith("details."):
+            target, key = "d", name.removeprefix("details.")
+        self._expressions.value(code, value, "v", deep=target == "d" or name == "representation")
+        code.add("if v is None:")
+        code.add(f"    {target}.pop({key!r}, None)")
+        code.add("else:")
+        code.add(f"    {target}[{key!r}] = v")
+        self._expressions.note(code, f"    trace.fields[{name!r}] = v_by")
 
     def _write_failure(self) -> None:
         """``fail``: error and reason of an event that failed, or that carries an error code (``told``) though its type
