@@ -74,7 +74,7 @@ from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget
-from adapter.sources.ingest import BodyLimits, challenge_handler, receiver
+from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.sources.opening import OpenSource, configured_sources, open_sources
 from adapter.tables.in_use import Tables
@@ -203,7 +203,7 @@ async def open_service(
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         neighbours: Neighbours | None = None
-        receive = receiver(intake, receiving, budget, limits, counts, disk.check)
+        receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
             ingest_operation(receive),
             challenge_operation(challenge_handler(receiving)),
@@ -273,7 +273,7 @@ def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:
 async def _open_deliveries(
     settings: Settings, log: Store, catalogue: Catalogue, hints: Hints, owner: str
 ) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
-    """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
+    """A delivery for each sink, while nobody else delivers to it. They end side by side: one ingest_handler that hangs holds
     up no other."""
     selections = []
     for one in settings.sinks:

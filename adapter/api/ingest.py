@@ -25,6 +25,7 @@ class Received(BaseModel):
     )
 
 
+#: Before the name of a source.
 PATH = "/ingest/"
 
 

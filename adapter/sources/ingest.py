@@ -50,7 +50,7 @@ class BodyLimits:
     timeout: float
 
 
-def receiver(
+def ingest_handler(
     intake: Intake,
     sources: AuthenticatedSources,
     budget: Budget,
