@@ -1,0 +1,67 @@
+"""Work in the background lasts as long as the context that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from adapter.tasks import in_background
+
+
+async def test_the_work_is_cancelled_and_waited_for() -> None:
+    left: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            left.append("in order")
+
+    async with in_background(work(), "work"):
+        await asyncio.sleep(0)
+        assert left == []
+    assert left == ["in order"]
+
+
+async def test_an_error_of_the_work_surfaces_at_the_end() -> None:
+    async def work() -> None:
+        raise ValueError("broken")
+
+    seen = False
+    with pytest.raises(ValueError, match="broken"):
+        async with in_background(work(), "work"):
+            await asyncio.sleep(0)
+            seen = True
+    assert seen
+
+
+async def test_work_that_ends_by_itself_is_no_error() -> None:
+    async def work() -> None:
+        pass
+
+    async with in_background(work(), "work"):
+        await asyncio.sleep(0)
+
+
+async def test_cancelling_the_context_is_not_swallowed() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def outer() -> None:
+        async with in_background(work(), "work"):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(outer())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()
