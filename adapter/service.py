@@ -273,7 +273,7 @@ def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:
 async def _open_deliveries(
     settings: Settings, log: Store, catalogue: Catalogue, hints: Hints, owner: str
 ) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
-    """A delivery for each sink, while nobody else delivers to it. They end side by side: one ingest_handler that hangs holds
+    """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
     up no other."""
     selections = []
     for one in settings.sinks:
