@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def pytest_sessionstart() -> None:
     # A worker of pytest-xdist has a width in its environment, as if it had a terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # Whoever runs the tests in the background may have them ignore it, and what they start would ignore it, too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,7 +1,8 @@
 """The log in PostgreSQL: a server made for it, on the disk to be measured, with Debian's own settings.
 
 Floors: COPY of the same rows into the same tables, a thousand events in a commit; and what anybody would write first,
-one row inserted and committed for each call, over a pool of 64 connections.
+one row inserted and committed for each call, over a pool of 64 connections. All collect cycles as seldom as the
+service does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 
+from adapter.commands.serve import collect_seldom
 from adapter.log.compression import Compression
 from adapter.log.identity import Former, keys_of
 from adapter.log.postgresql.address import read_address
@@ -115,6 +117,7 @@ async def _append(url: str, requests: Sequence[list[NewEntry]], callers: int) ->
             for request in waiting:
                 await log.append(request)
 
+        collect_seldom()
         watch = Stopwatch()
         await asyncio.gather(*(call() for _ in range(callers)))
         run = watch.stop(sum(map(len, requests)))
@@ -160,6 +163,7 @@ async def _copy(url: str, entries: Sequence[NewEntry]) -> Run:
         packed = Packed([], [], [])
         pack_entries(packed, number, 0, new, pack_runs(Compression(_DICTIONARY), new))
         batches.append((number, start + 1, packed, identities))
+    collect_seldom()
     watch = Stopwatch()
     for number, first, packed, identities in batches:
         await _copy_batch(connection, number, first, packed, identities)
@@ -211,6 +215,7 @@ async def _insert(url: str, entries: Sequence[NewEntry]) -> Run:
                     entry.raw,
                 )
 
+        collect_seldom()
         watch = Stopwatch()
         await asyncio.gather(*(call() for _ in range(SINGLE_CALLERS)))
         return watch.stop(len(entries))

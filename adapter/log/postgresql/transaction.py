@@ -98,14 +98,6 @@ class Transaction:
         """How many entries it stores."""
         return self._plan.entries
 
-    def meets(self, other: Transaction) -> bool:
-        """Whether the other one, committed since `ask`, may have changed what was asked."""
-        ours, theirs = self._plan, other._plan
-        if ours.revises or theirs.revises or ours.versions.kept or theirs.versions.kept:
-            return True
-        changed = theirs.resolved.changed.keys()
-        return not (changed.isdisjoint(ours.resolved.absent) and changed.isdisjoint(ours.resolved.before))
-
     async def write(self, connection: Connection) -> None:
         """Do the works, and commit; `answers` tells of each.
 

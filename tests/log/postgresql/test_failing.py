@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from yarl import URL
 
 from adapter.errors import StoreError, StoreUnavailable
 from adapter.log.postgresql.log import PostgresqlLog, open_postgresql_log
@@ -139,7 +140,7 @@ async def test_an_answer_that_is_lost_with_the_connection_is_found(database_url:
         # The commit waits for the counter, and its connection ends once that is free.
         await other.execute("BEGIN; UPDATE idp_adapter.counter SET head = head")
         sent = asyncio.create_task(log.append([new_entry("b")]))
-        connection = log._committing._connection
+        connection = log._committing._lanes[0].appending._connection
         assert connection is not None
         waits = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1"
         while await other.fetchval(waits, connection.get_server_pid()) != "Lock":
@@ -148,6 +149,49 @@ async def test_an_answer_that_is_lost_with_the_connection_is_found(database_url:
         await other.execute("ROLLBACK")
         assert await sent == [Receipt(new_entry("b").uid, 2)]
         assert log.head == 2
+
+
+async def test_what_is_small_does_not_wait_for_what_is_large(database_url: str) -> None:
+    async with open_postgresql_log(database_url) as log, asking(database_url) as other:
+        await log.append([new_entry("a")])
+        # The large one waits for a key that somebody else may store.
+        await other.execute("SET search_path = idp_adapter; BEGIN")
+        await other.execute("INSERT INTO identity VALUES ($1, 1, 0, 0, 0)", uuid.UUID(bytes=new_entry("0").uid))
+        large = asyncio.create_task(log.append([new_entry(f"{number}") for number in range(1000)]))
+        await asyncio.wait([large], timeout=0.3)
+        assert (await log.append([new_entry("b")]))[0].position == 2
+        assert not large.done()
+        await other.execute("ROLLBACK")
+        assert [receipt.position for receipt in await large] == list(range(3, 1003))
+
+
+async def test_one_connection_that_appends_is_enough(database_url: str) -> None:
+    """Where the server has no room for a second one."""
+    async with open_postgresql_log(database_url):
+        pass  # makes the tables
+    async with asking(database_url) as other:
+        # One that is no superuser, for whom there is no limit.
+        await other.execute(
+            "CREATE ROLE narrow LOGIN PASSWORD 'narrow';"
+            "GRANT ALL ON SCHEMA idp_adapter TO narrow;"
+            "GRANT ALL ON ALL TABLES IN SCHEMA idp_adapter TO narrow;"
+            "GRANT ALL ON ALL SEQUENCES IN SCHEMA idp_adapter TO narrow"
+        )
+        tables = "SELECT format('ALTER TABLE idp_adapter.%I OWNER TO narrow', tablename) FROM pg_tables"
+        for (statement,) in await other.fetch(f"{tables} WHERE schemaname = 'idp_adapter'"):
+            await other.execute(statement)
+        narrow = str(URL(database_url).with_user("narrow").with_password("narrow"))
+        try:
+            async with open_postgresql_log(narrow) as log:
+                await log.append([new_entry("a")])
+                # One that appends and one that is told of commits.
+                await other.execute("ALTER ROLE narrow CONNECTION LIMIT 2")
+                bodies = [[new_entry(f"{body} {number}") for number in range(200)] for body in range(8)]
+                receipts = await asyncio.gather(*(log.append(body) for body in bodies))
+                assert sorted(one.position or 0 for some in receipts for one in some) == list(range(2, 1602))
+                assert len(log._committing.process_ids) == 1
+        finally:
+            await other.execute("DROP OWNED BY narrow; DROP ROLE narrow")
 
 
 async def test_orders_that_cross_are_tried_again(database_url: str) -> None:
@@ -209,7 +253,9 @@ async def test_the_claim_of_a_process_that_stands_still_is_taken_over(database_u
 async def test_a_transaction_whose_service_stands_still_holds_nobody_up_for_long(database_url: str) -> None:
     async with open_postgresql_log(database_url) as log, asking(database_url) as other:
         await log.append([new_entry("a")])
-        limit = await log._committing._connection.fetchval("SHOW idle_in_transaction_session_timeout")  # type: ignore[union-attr]
+        limit = await log._committing._lanes[0].appending._connection.fetchval(  # type: ignore[union-attr]
+            "SHOW idle_in_transaction_session_timeout"
+        )
         assert limit == "3s"
         # As one that stopped between two statements.
         await other.execute("SET idle_in_transaction_session_timeout = '500ms'; SET search_path = idp_adapter")
