@@ -15,8 +15,8 @@ USERS = 5_000
 CLIENTS = 20
 ADDRESSES = 20_000
 #: Time of the first login, epoch milliseconds, and the time between two of them.
-_BEGIN = 1_780_000_000_000
-_STEP = 40
+BEGIN = 1_780_000_000_000
+STEP = 40
 
 #: What stands in the place of an id and a time that a load generator fills in: as long as they are.
 ID_MARK = "#" * 36
@@ -39,8 +39,9 @@ def marked_login() -> bytes:
     return text.replace(login["id"], ID_MARK).replace(str(login["time"]), TIME_MARK).encode()
 
 
-def logins(count: int, seed: int = 1) -> Iterator[bytes]:
-    """So many logins, of 5,000 users at 20 clients from 20,000 addresses; the same for the same seed."""
+def logins(count: int, seed: int = 1, begin: int = BEGIN) -> Iterator[bytes]:
+    """So many logins, of 5,000 users at 20 clients from 20,000 addresses; the same for the same seed. ``begin``: time
+    of the first, epoch milliseconds."""
     chance = random.Random(seed)
     text = captured_login().decode().replace("%", "%%")
     for field in ("id", "userId", "sessionId", "clientId", "ipAddress", "refresh_token_id", "username"):
@@ -55,7 +56,7 @@ def logins(count: int, seed: int = 1) -> Iterator[bytes]:
         user, name = users[int(chance.random() * USERS)]
         yield template % {
             b"id": _uuid(chance),
-            b"time": _BEGIN + number * _STEP + int(chance.random() * _STEP),
+            b"time": begin + number * STEP + int(chance.random() * STEP),
             b"userId": user,
             b"username": name,
             b"sessionId": base64.urlsafe_b64encode(chance.randbytes(18)),
@@ -66,10 +67,10 @@ def logins(count: int, seed: int = 1) -> Iterator[bytes]:
         }
 
 
-def bodies(count: int, size: int, seed: int = 1) -> Iterator[bytes]:
+def bodies(count: int, size: int, seed: int = 1, begin: int = BEGIN) -> Iterator[bytes]:
     """So many logins, as JSON lists of ``size`` of them."""
     stretch: list[bytes] = []
-    for login in logins(count, seed):
+    for login in logins(count, seed, begin):
         stretch.append(login)
         if len(stretch) == size:
             yield b"[%b]" % b",".join(stretch)
@@ -78,10 +79,10 @@ def bodies(count: int, size: int, seed: int = 1) -> Iterator[bytes]:
         yield b"[%b]" % b",".join(stretch)
 
 
-def write_bodies(file: Path, count: int, size: int = 100, seed: int = 1) -> None:
+def write_bodies(file: Path, count: int, size: int = 100, seed: int = 1, begin: int = BEGIN) -> None:
     """Bodies in a file, one a line."""
     with file.open("wb") as out:
-        out.writelines(body + b"\n" for body in bodies(count, size, seed))
+        out.writelines(body + b"\n" for body in bodies(count, size, seed, begin))
 
 
 def _uuid(chance: random.Random) -> bytes:

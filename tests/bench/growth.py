@@ -28,7 +28,7 @@ from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
 from adapter.model import identity_digest, identity_key, source_key, uid_text
 from adapter.resources import mappings_path
-from tests.bench.events import logins, write_bodies
+from tests.bench.events import BEGIN, STEP, logins, write_bodies
 from tests.bench.load import post_bodies
 from tests.bench.processes import run_apart, tree
 from tests.bench.product import Product, open_product
@@ -104,7 +104,8 @@ class _Turn(NamedTuple):
 
 def _turn(folder: Path, long: Product, pair: int) -> tuple[_Turn, _Turn]:
     bodies = folder / "bodies.ndjson"
-    write_bodies(bodies, EVENTS, SIZE, seed=1000 + pair)
+    # As of a live log, they are later than all that it has.
+    write_bodies(bodies, EVENTS, SIZE, seed=1000 + pair, begin=BEGIN + pair * EVENTS * STEP)
     with open_product(folder / f"empty-{pair}") as empty:
         floor = _post(empty, bodies)
     return _post(long, bodies), floor
@@ -202,13 +203,13 @@ def fill(log: Path, entries: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-def made_entries(count: int) -> Iterator[NewEntry]:
-    """So many entries of logins, one in five of them late."""
-    chance = random.Random(7)
+def made_entries(count: int, seed: int = 7) -> Iterator[NewEntry]:
+    """So many entries of logins, one in five of them late; others with another ``seed``, at other times."""
+    chance = random.Random(seed)
     key = source_key(_SOURCE)
     moulds = list(_moulds())
     for number in range(count):
-        at = _BEGIN + number * _STEP
+        at = _BEGIN + number * _STEP + seed
         time = at - int(chance.random() * 3_600_000) if number % _LATE == 0 else at
         mould = moulds[number % len(moulds)]
         yield mould(b"%032x" % chance.getrandbits(128), time, at, key)

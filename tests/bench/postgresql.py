@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -26,7 +27,7 @@ from adapter.log.protocol import NewEntry
 from adapter.log.runs import pack_runs
 from adapter.search.search import open_search
 from tests.bench.growth import made_entries
-from tests.bench.processes import Run, Stopwatch, run_apart, run_loop
+from tests.bench.processes import Run, Stopwatch, run_apart, run_beside, run_loop
 from tests.bench.result import CannotMeasure, Result, Target
 from tests.postgresql import Server, find_programs, open_server
 
@@ -48,6 +49,7 @@ def measure(folder: Path) -> list[Result]:
         if parent != Path(tempfile.gettempdir()) and parent.is_relative_to(tempfile.gettempdir()):
             parent.chmod(0o755)
     copies, appends, inserts, singles, bytes_each, fillings, search_bytes = [], [], [], [], [], [], []
+    alone, beside = [], []
     with open_server(folder) as server:
         for pair in range(PAIRS):
             copies.append(run_apart(_floor, _database(server, f"copy_{pair}")))
@@ -56,6 +58,8 @@ def measure(folder: Path) -> list[Result]:
             bytes_each.append(size / EVENTS)
             fillings.append(run_apart(_fill, server.url(f"append_{pair}")))
             search_bytes.append((run_loop(_size(server.url(f"append_{pair}"))) - size) / EVENTS)
+            alone.append(_beside(_database(server, f"alone_{pair}"), 1))
+            beside.append(_beside(_database(server, f"beside_{pair}"), 2))
             inserts.append(run_apart(_single_floor, _database(server, f"insert_{pair}")))
             singles.append(run_apart(_product, _database(server, f"single_{pair}"), SINGLES, 1, SINGLE_CALLERS))
     return [
@@ -66,6 +70,13 @@ def measure(folder: Path) -> list[Result]:
             [run.rate for run in copies],
             Target(0.5, at_least=True),
             [run.cpu_per_100_000 for run in appends],
+        ),
+        Result(
+            f"PostgreSQL: CPU of {EVENTS:,} events by two services at once, floor: by one",
+            "µs an event",
+            beside,
+            alone,
+            Target(1.1, at_least=False),
         ),
         Result("PostgreSQL: the database they lie in", "bytes an event", bytes_each),
         Result(
@@ -104,8 +115,19 @@ async def _size(url: str) -> int:
     return size
 
 
-def _product(url: str, count: int, size: int, callers: int) -> Run:
-    entries = list(made_entries(count))
+def _beside(url: str, services: int) -> float:
+    """CPU of an event, µs, where so many services share the work."""
+    run_loop(_make(url))
+    runs = run_beside(partial(_share, url, EVENTS // services), services)
+    return sum([run.cpu for run in runs]) / EVENTS * 1e6
+
+
+def _share(url: str, count: int, number: int) -> Run:
+    return _product(url, count, SIZE, CALLERS, seed=number)
+
+
+def _product(url: str, count: int, size: int, callers: int, seed: int = 7) -> Run:
+    entries = list(made_entries(count, seed))
     return run_loop(_append(url, [entries[start : start + size] for start in range(0, count, size)], callers))
 
 
@@ -121,7 +143,7 @@ async def _append(url: str, requests: Sequence[list[NewEntry]], callers: int) ->
         watch = Stopwatch()
         await asyncio.gather(*(call() for _ in range(callers)))
         run = watch.stop(sum(map(len, requests)))
-        if log.head != run.count:
+        if log.head < run.count:
             raise CannotMeasure(f"{run.count} events were appended, but {log.head} are stored")
     return run
 
@@ -142,9 +164,14 @@ def _floor(url: str) -> Run:
     return run_loop(_copy(url, list(made_entries(EVENTS))))
 
 
-async def _copy(url: str, entries: Sequence[NewEntry]) -> Run:
+async def _make(url: str) -> None:
+    """Make the tables."""
     async with open_postgresql_log(url, dictionary=lambda: _DICTIONARY):
-        pass  # makes the tables
+        pass
+
+
+async def _copy(url: str, entries: Sequence[NewEntry]) -> Run:
+    await _make(url)
     connection = await connect(read_address(url))
     given = await next_numbers(connection)
     await make_month(connection, month_of(given[0]))

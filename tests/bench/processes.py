@@ -64,6 +64,12 @@ def run_apart(function: Callable[Given, Answer], *args: Given.args, **kwargs: Gi
         return pool.submit(function, *args, **kwargs).result()
 
 
+def run_beside(function: Callable[[int], Answer], count: int) -> list[Answer]:
+    """What a function gives that runs in so many processes at the same time, each with its number, from 0."""
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(function, range(count)))
+
+
 def run_loop(work: Coroutine[Any, Any, Answer]) -> Answer:
     """What a coroutine gives that runs on uvloop, as the service does."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
