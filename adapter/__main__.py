@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -53,7 +54,11 @@ def _options(
 
 def main() -> None:
     """Run the command that the arguments name."""
-    make_app(sys.argv[1] if len(sys.argv) > 1 else None)()
+    # All that is imported stays: to look for cycles in it takes an eighth of the time.
+    gc.disable()
+    app = make_app(sys.argv[1] if len(sys.argv) > 1 else None)
+    gc.enable()
+    app()
 
 
 if __name__ == "__main__":

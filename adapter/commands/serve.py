@@ -89,6 +89,7 @@ async def _serve(settings: Settings, examples: bool, new_log: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    gc.disable()  # all that is made at the start stays
     async with open_service(settings, new_log=new_log) as service:
         collect_seldom()
         loop.add_signal_handler(signal.SIGHUP, _hangup(service, stop))
@@ -104,6 +105,7 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+    gc.enable()
 
 
 def _hangup(service: Service, stop: asyncio.Event) -> Callable[[], None]:
