@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,7 +60,9 @@ from adapter.log.transfer import refuse_unfinished
 from adapter.mapping.catalogue import Catalogue
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
+from adapter.renormalization.readable import Readable, count_readable
 from adapter.renormalization.renormalizing import open_renormalization
+from adapter.renormalization.rereading import Rereader
 from adapter.resources import mappings_path
 from adapter.retention.disk import Disk, open_disk
 from adapter.retention.policy import Policy
@@ -202,6 +204,11 @@ async def open_service(
         lookup = Lookup(log, search, lambda: tables.catalogue)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
+        rereader = Rereader(present, tables)
+
+        def readable(provider: str) -> Awaitable[Readable]:
+            return count_readable(log, rereader, [name for name, one in providers.items() if one == provider])
+
         neighbours: Neighbours | None = None
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
@@ -210,7 +217,7 @@ async def open_service(
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
-            *Mappings(tables, ArrivalCounts(log, providers), trials, events_limit=events_limit).operations(),
+            *Mappings(tables, ArrivalCounts(log, providers), trials, readable, events_limit=events_limit).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),

@@ -4,7 +4,7 @@ functions as ``idp-adapter mapping``."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -15,8 +15,10 @@ from adapter.api.arrivals import ArrivalCounts, Arrived
 from adapter.api.feed import read_switch
 from adapter.api.operation import Answer, Operation, Parameter, json_answer
 from adapter.api.trial import PROVIDER, is_there, read_trial, table_in_use, unknown
+from adapter.errors import StoreError
 from adapter.mapping.body import JSON, NDJSON
 from adapter.mapping.table import table_file
+from adapter.renormalization.readable import Readable
 from adapter.settings import Permission
 from adapter.tables.in_use import Tables
 from adapter.trials.pool import Trials
@@ -58,6 +60,16 @@ class MappingPage(MappingState):
     coverage: Coverage | None = Field(description="The vendor's list of types held against the table in use")
 
 
+class MappingReloaded(MappingState):
+    """A table that was taken up, and what may be read again by it."""
+
+    quarantined: int | None = Field(description="Entries of its sources without an event; null: not counted in time")
+    readable: int | None = Field(
+        description="As many of them as would be events now, by one entry of each of the largest groups; POST "
+        '/renormalization with {"provider": NAME, "type": "quarantined"} makes them events'
+    )
+
+
 class LogCoverage(Coverage):
     """Native types, each in one of the lists, and those that have arrived."""
 
@@ -72,11 +84,18 @@ class Mappings:
         tables: Tables,
         arrivals: ArrivalCounts,
         trials: Trials,
+        readable: Callable[[str], Awaitable[Readable]],
         *,
         events_limit: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``readable`` gives what is quarantined of a provider's sources.
+
+        Raises:
+            TimeoutError: it took too long.
+        """
         self._tables = tables
+        self._readable = readable
         self._arrivals = arrivals
         self._trials = trials
         self._events_limit = events_limit
@@ -115,7 +134,7 @@ class Mappings:
             ),
             Operation(
                 "POST", "/mappings/{provider}/reload", self.reload, "Take up the files as they are now",
-                {200: Answer("They are in use.", model=MappingState)}, Permission.MAPPINGS, [PROVIDER, _FORCE],
+                {200: Answer("They are in use.", model=MappingReloaded)}, Permission.MAPPINGS, [PROVIDER, _FORCE],
             ),
         ]  # fmt: skip
 
@@ -178,7 +197,13 @@ class Mappings:
         state = self._state(self._known(request))
         if state.problem is not None:
             raise refused(state.problem)
-        return _told(state)
+        entries: int | None
+        readable: int | None
+        try:
+            entries, readable = await self._readable(provider)
+        except (TimeoutError, StoreError):  # the table is in use all the same
+            entries = readable = None
+        return _told(MappingReloaded(**state.model_dump(), quarantined=entries, readable=readable))
 
     def _state(self, provider: str) -> MappingState:
         table, refusal = self._tables.get(provider), self._tables.refused.get(provider)

@@ -49,16 +49,19 @@ class Rereader:
     async def read(self, chosen: AsyncIterable[tuple[Stored, Entry]], now: int, *, show: bool) -> Step:
         step = Step()
         async for stored, latest in chosen:
-            if stored.raw is not None and len(stored.raw) > LONG:
-                again = await asyncio.to_thread(uncollected, self.read_one, stored, latest, now)
-            else:
-                again = self.read_one(stored, latest, now)
+            again = await self.read_again(stored, latest, now)
             step.add(again.verdict, again.problem)
             if show:
                 _show(step, latest, again)
             elif again.revision is not None:
                 step.revisions.append(again.revision)
         return step
+
+    async def read_again(self, stored: Stored, latest: Entry, now: int) -> Rereading:
+        """As `read_one`; what is long is read in a thread."""
+        if stored.raw is not None and len(stored.raw) > LONG:
+            return await asyncio.to_thread(uncollected, self.read_one, stored, latest, now)
+        return self.read_one(stored, latest, now)
 
     def read_one(self, stored: Stored, latest: Entry, now: int) -> Rereading:
         """Read what a first entry was made of again; ``latest`` is what stands for its event until now. ``now``: epoch

@@ -225,6 +225,17 @@ async def test_a_changed_table_is_taken_up_on_request(service: Opened, folder: P
     assert (line in before, line in await metrics(service)) == (False, True)
 
 
+async def test_a_reload_says_what_is_quarantined_and_could_be_read_now(service: Opened, folder: Path) -> None:
+    kept = [{"id": f"{kind} {number}", "kind": kind} for kind in ("seen-later", "never-seen") for number in range(3)]
+    assert (await service.post(kept, source="acme"))["quarantined"] == 6
+    _, state = await post(service, "/mappings/acme/reload")
+    before = state["quarantined"]
+    assert (before >= 6, state["readable"]) == (True, 0)
+    write_table(folder, MAPPING + "  seen-later: {type: LOGIN}\n")
+    _, state = await post(service, "/mappings/acme/reload")
+    assert (state["quarantined"], state["readable"]) == (before, 3)
+
+
 async def test_a_bad_table_is_refused_everywhere_and_events_are_taken_as_before(service: Opened, folder: Path) -> None:
     write_table(folder, LOGOUT)
     status, refused = await post(service, "/mappings/acme/reload")
