@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import inf
+from typing import NamedTuple
 
 #: Names that are counted one by one for each source; all further ones are ``other``, so that a sender cannot fill
 #: memory or metrics with names of its invention.
@@ -14,6 +15,10 @@ NAMES_LIMIT = 200
 
 #: Characters of a name that are kept.
 NAME_LENGTH = 64
+
+#: Samples of what is left out that are kept under each name, and characters of each.
+SAMPLES = 3
+EXCERPT = 300
 
 OTHER = "other"
 
@@ -29,19 +34,50 @@ class NamedCounts:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._names: Counter[str] = Counter()
 
-    def add(self, source: str, name: str) -> None:
-        """Count one."""
+    def add(self, source: str, name: str, number: int = 1) -> tuple[str, str]:
+        """Count one, or several; gives under which source and name."""
         key = (source, name[:NAME_LENGTH])
         if key not in self._counts:
             if self._names[source] >= self._names_limit:
                 key = (source, OTHER)
             else:
                 self._names[source] += 1
-        self._counts[key] += 1
+        self._counts[key] += number
+        return key
 
     def by_source_and_name(self) -> Mapping[tuple[str, str], int]:
         """The counts so far."""
         return self._counts
+
+
+class Sampled(NamedTuple):
+    """Something that was left out, as an example."""
+
+    #: Arrival, epoch milliseconds.
+    received_at: int
+    #: The beginning of what was sent.
+    excerpt: str
+
+
+class SampledCounts:
+    """The same with samples of each: those of the last bodies that had one."""
+
+    def __init__(self, names_limit: int = NAMES_LIMIT) -> None:
+        self._counts = NamedCounts(names_limit)
+        self._samples: dict[tuple[str, str], deque[Sampled]] = {}
+
+    def add(self, source: str, name: str, number: int, sample: tuple[int, str]) -> None:
+        """Count several, with the arrival and the beginning of one of them."""
+        key = self._counts.add(source, name, number)
+        self._samples.setdefault(key, deque(maxlen=SAMPLES)).append(Sampled(*sample))
+
+    def by_source_and_name(self) -> Mapping[tuple[str, str], int]:
+        """The counts so far."""
+        return self._counts.by_source_and_name()
+
+    def samples(self, source: str, name: str) -> Sequence[Sampled]:
+        """Some of those that were counted under a source and a name, the oldest first."""
+        return tuple(self._samples.get((source, name), ()))
 
 
 class IngestCounts:
@@ -50,7 +86,8 @@ class IngestCounts:
     def __init__(self) -> None:
         self.accepted: Counter[str] = Counter()
         self.duplicates: Counter[str] = Counter()
-        self.ignored: Counter[str] = Counter()
+        #: By source and what it is: a native type, or what a table calls lines without an event.
+        self.ignored = SampledCounts()
         #: Requests that were refused, by source (`NO_SOURCE` where there is none) and status.
         self.refused: Counter[tuple[str, int]] = Counter()
         #: By source and native type.

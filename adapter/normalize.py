@@ -46,14 +46,14 @@ def origin(source: str, table: Table, native_type: str | None, received_at: int)
 
 def normalize(
     table: Table, record: Record, source: str, key: bytes, received_at: int, random_uid: Callable[[], uuid.UUID]
-) -> tuple[NewEntry, EventDict | None] | None:
-    """What the log takes of a record, and its event as it is written there (``None``: it is quarantined); ``None`` if
-    the table ignores it. ``source``, ``key``: name and key of its source; ``received_at``: arrival, epoch milliseconds.
-    Never raises, whatever a table does."""
+) -> tuple[NewEntry, EventDict | None] | str:
+    """What the log takes of a record, and its event as it is written there (``None``: it is quarantined). If the table
+    ignores it, what that is: a native type, or what the table calls such a line. ``source``, ``key``: name and key of
+    its source; ``received_at``: arrival, epoch milliseconds. Never raises, whatever a table does."""
     raw = record.raw
     event, native, strong_values, weak_values, seconds, problem = table.read_record(record, received_at)
     if event is None and problem is None:
-        return None
+        return str(native) if record.ignored is None else record.ignored
 
     strong = weak = None
     if strong_values is not None:

@@ -28,6 +28,7 @@ from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.feed import Feed
 from adapter.api.health import HealthPages
+from adapter.api.ignored import IgnoredPages
 from adapter.api.ingest import challenge_operation, ingest_operation, ingest_shortcuts
 from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
@@ -216,6 +217,7 @@ async def open_service(
             challenge_operation(challenge_handler(receiving)),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
+            *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *Mappings(tables, ArrivalCounts(log, providers), trials, readable, events_limit=events_limit).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),

@@ -1,6 +1,6 @@
 from math import inf
 
-from adapter.counts import NAME_LENGTH, OTHER, Histogram, NamedCounts
+from adapter.counts import NAME_LENGTH, OTHER, SAMPLES, Histogram, NamedCounts, SampledCounts
 
 
 def test_names_are_counted_by_source() -> None:
@@ -22,6 +22,17 @@ def test_a_long_name_is_cut() -> None:
     counts = NamedCounts()
     counts.add("a", "x" * 10_000)
     assert list(counts.by_source_and_name()) == [("a", "x" * NAME_LENGTH)]
+
+
+def test_of_what_is_counted_with_samples_the_last_ones_are_kept() -> None:
+    counts = SampledCounts(names_limit=1)
+    for number in range(SAMPLES + 2):
+        counts.add("a", "one", 10, (number, f"sample {number}"))
+    counts.add("a", "two", 1, (7, "of a name past the limit"))
+    assert counts.by_source_and_name() == {("a", "one"): 10 * (SAMPLES + 2), ("a", OTHER): 1}
+    assert [one.received_at for one in counts.samples("a", "one")] == [*range(2, SAMPLES + 2)]
+    assert counts.samples("a", OTHER) == ((7, "of a name past the limit"),)
+    assert counts.samples("b", "one") == ()
 
 
 def test_a_histogram_counts_what_does_not_exceed_each_bound() -> None:

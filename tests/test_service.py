@@ -199,6 +199,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/healthz",
         "/readyz",
         "/metrics",
+        "/ignored",
         "/mappings",
         "/mappings/{provider}",
         "/mappings/{provider}/coverage",

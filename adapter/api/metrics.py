@@ -71,7 +71,12 @@ def read_counts(counts: IngestCounts) -> Iterator[Metric]:
     """What came in."""
     yield _by_source("events_accepted", "New events stored", counts.accepted)
     yield _by_source("events_duplicate", "Native events that were known already", counts.duplicates)
-    yield _by_source("events_ignored", "Native events that a table leaves out", counts.ignored)
+    ignored = CounterMetricFamily(
+        "idp_adapter_events_ignored", "Native events, or lines, that a table leaves out", labels=["source", "what"]
+    )
+    for (source, name), count in counts.ignored.by_source_and_name().items():
+        ignored.add_metric([source, harmless(name)], count)
+    yield ignored
     refused = CounterMetricFamily(
         "idp_adapter_requests_refused", "Posts of native events that were refused", labels=["source", "status"]
     )

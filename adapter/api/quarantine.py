@@ -14,6 +14,7 @@ from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Operation, Parameter, authorize, caller
 from adapter.api.slots import Slots
 from adapter.api.stream import sent_json
+from adapter.counts import EXCERPT
 from adapter.errors import RequestError
 from adapter.filter import Term
 from adapter.hints import Hints
@@ -21,9 +22,6 @@ from adapter.log.protocol import QuarantineGroup, Store
 from adapter.model import uid_text
 from adapter.search.turns import Turns
 from adapter.settings import Feed, Permission
-
-#: Characters of what a provider sent that a sample shows.
-EXCERPT = 300
 
 
 class Sample(BaseModel):

@@ -346,7 +346,7 @@ def _told(found: Explanation) -> list[str]:
     if found.shapes:
         lines.append(f"  known by: {found.known_by}")
     if found.ignored:
-        lines.append("  ignored by the table")
+        lines.append("  ignored by the table" + ("" if found.line is None else f": {found.line}"))
     if found.problem is not None:
         lines.append(f"  quarantined: {found.problem}")
     width = max((len(name) for name in found.fields), default=0)

@@ -26,6 +26,7 @@ from adapter.mapping.language import (
     JwtCredential,
     Lookup,
     Mapping,
+    PassedOver,
     PassThrough,
     Reading,
     Redaction,
@@ -265,8 +266,24 @@ actor: {id: by.id, self: user.id, technical: [import-job]}
         """\
 body:
   - {when: {has: [batch]}, events: batch, answer: {batchId: id, receivedAt: "@now"}}
-  - {media: text/plain, lines: keyvalue, find: "event="}
+  - media: text/plain
+    lines: keyvalue
+    find: "event="
+    ignore:
+      another logger: {capture: '^\\S+ [A-Z]+ \\[([^]]+)\\]', not: [shop.events]}
+      a stack trace: '^(?:at |Caused by: )'
   - {media: application/x-www-form-urlencoded, form: payload}
+""",
+    ),
+    PassedOver: (
+        "Lines that are passed over",
+        """\
+body:
+  - media: text/plain
+    lines: json
+    find: '[{]"'
+    ignore:
+      another logger: {capture: 'logger=([a-z.]+)', not: [shop.events]}
 """,
     ),
     HeaderCredential: ("Credential: a header", "auth: [bearer, {header: X-Shop-Token}]\n"),
@@ -338,6 +355,7 @@ _KNOWN = {
     language.PassThrough: "rule",
     language.Shape: "shape",
     language.Framing: "form of a body",
+    language.PassedOver: "lines",
     language.Challenge: "challenge",
     language.Redaction: "redaction",
     language.VendorCatalogue: "catalogue",

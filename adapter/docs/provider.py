@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -132,9 +132,15 @@ def _bodies(framings: Iterable[Framing]) -> str:
             rows.append(f"- `{one.media}`, the event in the field `{one.form}`")
         else:
             form = "`key=value` pairs" if one.lines == "keyvalue" else "JSON"
-            passed = "; other lines are counted as ignored" if one.find else ""
-            rows.append(f"- `{one.media}`, one event a line as {form}{passed}")
+            rows.append(f"- `{one.media}`, one event a line as {form}{_passed_over(one.ignore)}")
     return text + "\n".join(rows) + "\n\n" if rows else text.replace("; plain", ": plain").replace(" Besides:", "")
+
+
+def _passed_over(ignored: Mapping[str, object]) -> str:
+    """What is said of lines without an event, if this form says it of its media type."""
+    if not ignored:
+        return ""
+    return f"; passed over and counted: {', '.join(plain(name) for name in ignored)}; all other lines are quarantined"
 
 
 def _example(table: Table) -> str:

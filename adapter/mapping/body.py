@@ -25,10 +25,9 @@ from adapter.mapping.elements import Elements, TooMany
 from adapter.mapping.envelopes import DEPTH, Envelopes
 from adapter.mapping.exact import NotJson, fraction, parse_json, whole, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
-from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.lines import Lines
 from adapter.mapping.paths import Key, Step, follow, parse_path
-from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.redact import Redactor
 from adapter.mapping.slices import Mark, Pause, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
 
@@ -47,6 +46,7 @@ HEAD = 64 * 1024
 #: A form's text that is no JSON is read as Python's only up to this length: that takes 500 times its size in memory.
 PYTHON_LIMIT = 32 * 1024
 TOO_LARGE = "larger than one event may be (event_limit): its head, its size and its SHA-256 are kept"
+NOT_FOUND = "no event is found in this line (`find`), and it is none that may be passed over (`ignore`)"
 #: Bytes that are hashed at a time.
 _HASHED = 256 * 1024
 
@@ -70,8 +70,8 @@ class Record:
     #: Why it cannot be read.
     problem: str | None = None
     media: str = JSON
-    #: A line that the table ignores.
-    ignored: bool = False
+    #: What the table calls a line that it passes over.
+    ignored: str | None = None
     #: Where in ``raw`` the event stands, if that may hold several: ``results[0]``.
     place: str | None = None
 
@@ -90,8 +90,9 @@ class Splitter:
         readings = (mapping, *mapping.shapes.values())
         self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
         self._envelopes = Envelopes(mapping)
-        self._texts = {one.media: one for one in mapping.body if one.media is not None}
-        self._finders = {media: compile_pattern(one.find) for media, one in self._texts.items() if one.find}
+        self._forms = {one.media: one.form for one in mapping.body if one.media is not None and one.form is not None}
+        texts = dict.fromkeys(one.media for one in mapping.body if one.media is not None and one.lines is not None)
+        self._texts = {media: Lines([one for one in mapping.body if one.media == media]) for media in texts}
 
     def records(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> Records:
         """The records of a body, in order, found as they are asked for; one that holds several events, once for each
@@ -109,6 +110,11 @@ class Splitter:
         """All records at once. Raises as `records` does."""
         return [record for record in self.records(body, media, event_limit) if isinstance(record, Record)]
 
+    def excerpt(self, raw: bytes, size: int) -> str:
+        """The beginning of what was sent, at most so many characters, without what follows the name of a secret."""
+        text = raw[: 4 * size].decode("utf-8", "replace")
+        return (text if self._redactor is None else self._redactor.redact_text(text))[:size]
+
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body that was split wants to be told once its events are stored; ``None`` if nobody
         declared it. ``now``: epoch milliseconds."""
@@ -125,13 +131,13 @@ class Splitter:
             return self._json(body, limit)
         if media in NDJSON:
             return self._each(lines(body), limit)
-        framing = self._texts.get(media)
-        if framing is None:
-            known = ", ".join([JSON, NDJSON[0], *sorted(self._texts)])
+        form, forms = self._forms.get(media), self._texts.get(media)
+        if form is not None:
+            return self._form(body, form, limit)
+        if forms is None:
+            known = ", ".join([JSON, NDJSON[0], *sorted({*self._forms, *self._texts})])
             raise UnknownMedia(f"{media[:100]!r} is not taken here; there are {known}")
-        if framing.form is not None:
-            return self._form(body, framing.form, limit)
-        return self._text(body, framing, media, limit)
+        return self._text(body, forms, media, limit)
 
     def _json(self, body: bytes, limit: int) -> Records:
         if body.startswith(b"\xef\xbb\xbf"):
@@ -344,30 +350,31 @@ class Splitter:
                 return Record(cleaned.encode("utf-8", "replace"), None, problem, JSON)
         return Record(body, None, problem, FORM)
 
-    def _text(self, body: bytes, framing: Framing, media: str, limit: int) -> Iterator[Record | Pause]:
-        finder = self._finders.get(media)
+    def _text(self, body: bytes, forms: Lines, media: str, limit: int) -> Iterator[Record | Pause]:
         for raw in lines(body):
             if not isinstance(raw, bytes):
                 yield raw
             elif len(raw) > limit:
                 yield from self._oversize(raw)
-            elif framing.lines == "keyvalue" and raw.startswith(b"{"):
+            elif forms.has_pairs and raw.startswith(b"{"):
                 yield from self._each([raw], limit)  # a log that writes JSON has the pairs in a field of it
             else:
-                yield from self._line(raw, framing, media, finder, limit)
+                yield from self._line(raw, forms, media, limit)
 
-    def _line(self, raw: bytes, framing: Framing, media: str, finder: Any, limit: int) -> Iterator[Record | Pause]:
+    def _line(self, raw: bytes, forms: Lines, media: str, limit: int) -> Iterator[Record | Pause]:
         if len(raw) > LONG:
             yield Pause.LONG
         line = raw.decode("utf-8", "replace")
-        start = 0
-        if finder is not None:
-            found = finder.search(line)
-            if found is None:
-                yield Record(raw, None, media=media, ignored=True)
-                return
-            start = found.start()
-        if framing.lines == "json":
+        found = forms.find(line)
+        if found is None:
+            passed = forms.passed_over(line)
+            if passed is None:
+                yield self._unreadable(raw, NOT_FOUND, media)
+            else:
+                yield Record(raw, None, media=media, ignored=passed)
+            return
+        form, start = found
+        if form == "json":
             text = line[start:].encode()
             for record in self._each([text], limit):
                 if isinstance(record, Record) and record.media == JSON:

@@ -4,12 +4,17 @@ Three forms of value occur: ``key="v"``, ``key=value`` and ``key='v v'``. A quot
 backslash before it, a backslash itself has none, so a value ends only where ``", key=`` (or the line's end) follows.
 Unquoted values may hold ``, `` and ``=``: they end only where something that looks like a next key begins, and those
 in brackets, as ``cookies=[a=1, b=2]``, with their bracket.
+
+A line that stands inside a text of JSON has a backslash before each of its own quotes and backslashes, as
+``type=\"LOGIN\"``, and ends where that text does: at the first quote without one. Inside JSON inside JSON it has more.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+
+from adapter.mapping.exact import parse_json
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=")
 _NEXT = re.compile(r", (?=[A-Za-z_][A-Za-z0-9_.\-]*=)")
@@ -21,6 +26,10 @@ def parse_keyvalue(text: str) -> dict[str, str]:
     """The pairs of a line, in linear time; what is no pair is left out. The first of equal keys wins."""
     pairs: dict[str, str] = {}
     at = 0
+    for _ in range(_NESTED):
+        if _ESCAPED.match(text) is None:
+            break
+        text = _unescaped(text)
     last_bracket = text.rfind("]")
     while at < len(text):
         plain = _PLAIN.match(text, at)
@@ -60,6 +69,16 @@ def write_keyvalue(pairs: Mapping[str, str]) -> str:
     return ", ".join('{}="{}"'.format(key, value.replace('"', '\\"')) for key, value in pairs.items())
 
 
+def _unescaped(text: str) -> str:
+    """What a text of JSON says, from inside it: up to its end, without its escapes."""
+    inside = _INSIDE_TEXT.match(text)
+    assert inside is not None
+    try:
+        return str(parse_json(f'"{inside.group()}"'))
+    except ValueError:  # an escape that JSON does not have
+        return _ESCAPE.sub(r"\1", inside.group())
+
+
 def _closing(text: str, start: int, quote: str) -> int:
     """Index of the quote that ends a value: one that the line's end or a next key follows.
 
@@ -76,6 +95,13 @@ def _closing(text: str, start: int, quote: str) -> int:
     last = text.rfind(quote, start)
     return last if last != -1 else len(text)
 
+
+#: Texts of JSON inside each other that are looked into.
+_NESTED = 3
+#: The first value has a quote with a backslash before it.
+_ESCAPED = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*=\\+\"")
+_INSIDE_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 #: A quote at the end, or before a next key, which the group ends with.
 _CLOSING = {quote: re.compile(rf"{quote}(?:\Z|(?=(, [A-Za-z_][A-Za-z0-9_.\-]*=)))") for quote in "\"'"}

@@ -321,6 +321,13 @@ class Shape(Reading):
     )
 
 
+class PassedOver(_Word):
+    """Lines of text that are known by something in them, such as the name of a logger."""
+
+    capture: Pattern = Field(description="Where it stands: the first group of this pattern (or what it matches)")
+    not_: list[Text] = Field(default_factory=list, alias="not", description="Not the lines in which it is one of these")
+
+
 class Framing(_Word):
     """How a request body holds events. Without any framing a body is one event, a list, or events one after another
     (NDJSON, or without any line ends)."""
@@ -336,7 +343,14 @@ class Framing(_Word):
     form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
     lines: Literal["keyvalue", "json"] | None = Field(None, description="Of text: one event a line, and its form")
     find: Pattern | None = Field(
-        None, description="Of lines: where the event begins in the line; lines without a match are ignored and counted"
+        None,
+        description="Of lines: where the event begins in the line (the first group, or what matches); of several forms "
+        "with one media type the first that finds something reads the line",
+    )
+    ignore: dict[str, Pattern | PassedOver] = Field(
+        default_factory=dict,
+        description="Of lines in which nothing is found: those that surely hold no event, each kind by a name under "
+        "which it is counted. All others are quarantined",
     )
 
     @model_validator(mode="after")
@@ -347,6 +361,8 @@ class Framing(_Word):
             raise ValueError("`answer` belongs to an envelope: it needs `events`")
         if self.media is not None and (self.form is None) == (self.lines is None):
             raise ValueError("a body that is not JSON needs `lines` or `form`")
+        if self.ignore and self.find is None:
+            raise ValueError("`ignore` is about lines in which nothing is found: it needs `find`")
         return self
 
 

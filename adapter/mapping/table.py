@@ -77,6 +77,10 @@ class Table:
         """All records of a body; see `Splitter.split`."""
         return self._splitter.split(body, media, event_limit)
 
+    def excerpt(self, raw: bytes, size: int) -> str:
+        """The beginning of what was sent, for people; see `Splitter.excerpt`."""
+        return self._splitter.excerpt(raw, size)
+
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body wants to be told; see `Splitter.answer`."""
         return self._splitter.answer(body, media, now)
@@ -99,7 +103,7 @@ class Table:
     def read_record(self, record: Record, received_at: int) -> tuple[Any, ...]:
         """What one record means, as the same plain tuple; neither event nor problem: the table ignores it.
         ``received_at``: arrival, epoch milliseconds. Never raises, whatever a table does."""
-        if record.ignored:
+        if record.ignored is not None:
             return _IGNORED
         if record.value is None:
             return (None, None, None, None, 0, record.problem)

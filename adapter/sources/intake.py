@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from adapter.counts import IngestCounts
+from adapter.counts import EXCERPT, IngestCounts
 from adapter.log.protocol import Log, NewEntry, Note
 from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
 from adapter.mapping.slices import Pause
@@ -83,12 +83,14 @@ class _Reading:
         self.entries: list[NewEntry] = []
         #: One for each record; ``None`` where it is ignored.
         self.uids: list[str | None] = []
+        #: What is ignored: how often, and the bytes of the last one.
+        self.ignored: dict[str, tuple[int, bytes]] = {}
         self.oversize = 0
         #: Types of events whose outcome is unknown although it should not be.
         self.unanswered: list[str] = []
         #: Bytes of records since the last pause.
         self.size = 0
-        self._received_at = received_at
+        self.received_at = received_at
         self._events_limit = events_limit
         self._random_uid = random_uid
 
@@ -109,8 +111,10 @@ class _Reading:
             raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
         table, source = self.table, self.source
         self.size += len(record.raw)
-        made = normalize(table, record, source.name, source.key, self._received_at, self._random_uid)
-        if made is None:
+        made = normalize(table, record, source.name, source.key, self.received_at, self._random_uid)
+        if isinstance(made, str):
+            before, _ = self.ignored.get(made, (0, b""))
+            self.ignored[made] = before + 1, record.raw
             self.uids.append(None)
             return
         entry, event = made
@@ -206,12 +210,13 @@ class Intake:
                 accepted += 1
         for kind in reading.unanswered:
             self._counts.unanswered.add(source.name, kind)
+        for what, (count, raw) in reading.ignored.items():
+            excerpt = reading.table.excerpt(raw, EXCERPT)
+            self._counts.ignored.add(source.name, what, count, sample=(reading.received_at, excerpt))
         ignored = len(uids) - len(entries)
         counts, name = self._counts, source.name
         if accepted:
             counts.accepted[name] += accepted
         if duplicates:
             counts.duplicates[name] += duplicates
-        if ignored:
-            counts.ignored[name] += ignored
         return IngestSummary(accepted, duplicates, quarantined, ignored, uids, reading.oversize)

@@ -18,7 +18,8 @@ def apply(
     table: Table, body: bytes, received_at: int, media: str = JSON, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
 ) -> Iterator[dict[str, Any]]:
     """What each record of a body becomes, in order: the unified event with the provider's name as source,
-    ``{"quarantined": {"nativeType", "problem"}}`` or ``{"ignored": {"nativeType"}}``.
+    ``{"quarantined": {"nativeType", "problem"}}``, ``{"ignored": {"nativeType"}}``, or for a line that the table passes
+    over ``{"ignored": {"line"}}`` with what the table calls it.
 
     Raises:
         NotReadable: the body as a whole is not what ``media`` says.
@@ -51,8 +52,8 @@ def apply_records(
     key = source_key(table.provider)
     for record in records:
         made = normalize(table, record, table.provider, key, received_at, random_uid)
-        if made is None:
-            yield {"ignored": {"nativeType": table.result(record, received_at).native_type}}
+        if isinstance(made, str):
+            yield {"ignored": {"nativeType" if record.ignored is None else "line": made}}
             continue
         entry, event = made
         if event is None:

@@ -1,8 +1,9 @@
 """Examples of a table: raw events in, expected events out; data beside the table, run by every check.
 
 An ``examples/*.yaml`` file is a list of examples. ``expect`` has one item for each event that ``raw`` holds: the
-unified event without ``uid``, ``source.receivedAt`` and ``source.mapping`` (which differ by arrival and version), or
-``{quarantined: {nativeType, problem}}``, or ``{ignored: {nativeType}}``. Without it nothing is expected yet.
+unified event without ``uid``, ``source.receivedAt`` and ``source.mapping`` (which differ by arrival and version),
+``{quarantined: {nativeType, problem}}``, ``{ignored: {nativeType}}``, or ``{ignored: {line}}`` of a line that the table
+passes over. Without it nothing is expected yet.
 """
 
 from __future__ import annotations

@@ -41,6 +41,8 @@ class Explanation(BaseModel):
     event: dict[str, Any] | None
     problem: str | None
     ignored: bool
+    #: What the table calls it, if it is a line that it passes over.
+    line: str | None
     native_type: str | None
     #: Where in the raw event it stands, if that may hold several.
     place: str | None
@@ -64,6 +66,7 @@ def explain(table: Table, records: Sequence[Record], received_at: int) -> Iterat
             event=None if result.event is None else applied,
             problem=result.problem,
             ignored=result.event is None and result.problem is None,
+            line=record.ignored,
             native_type=result.native_type,
             place=record.place,
             known_by=known_by(result) if keyed or keyless is None else f"nothing: {keyless}",

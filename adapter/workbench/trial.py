@@ -54,7 +54,8 @@ class Applied(BaseModel):
     """What raw events become, in order."""
 
     events: list[Any] = Field(
-        description='The unified event, {"quarantined": {"nativeType", "problem"}} or {"ignored": {"nativeType"}}'
+        description='The unified event, {"quarantined": {"nativeType", "problem"}}, {"ignored": {"nativeType"}}, or '
+        '{"ignored": {"line"}} with what the table calls such a line'
     )
 
 

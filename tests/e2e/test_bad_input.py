@@ -239,16 +239,24 @@ async def test_a_broken_line_is_kept_and_quarantined_in_its_place(door: Door) ->
         assert (status, problem["title"]) == (404, "Quarantined")
 
 
-async def test_lines_of_a_log_are_read_and_others_ignored_in_their_place(door: Door) -> None:
+async def test_lines_of_a_log_are_read_others_ignored_in_their_place_and_unknown_ones_kept(door: Door) -> None:
     line = (
         '2023-11-14 22:13:20,000 DEBUG [org.keycloak.events] (executor-thread-1) type="LOGIN", realmId="r", '
         'realmName="acme", clientId="app", userId="u", ipAddress="198.51.100.7", username="anna"'
     )
     other = "2023-11-14 22:13:20,000 INFO [io.quarkus] (main) Keycloak started"
-    status, receipts, _ = await door.answer(f"{other}\n{line}\n{other}\n".encode(), "text/plain")
+    unknown = "2023-11-14 22:13:20,000 DEBUG [org.keycloak.events] (executor-thread-1) LOGIN of anna"
+    status, receipts, _ = await door.answer(f"{other}\n{line}\n{unknown}\n{other}\n".encode(), "text/plain")
     assert status == 202
-    assert (receipts["accepted"], receipts["ignored"]) == (1, 2)
-    assert [uid is None for uid in receipts["uids"]] == [True, False, True]
+    assert (receipts["accepted"], receipts["quarantined"], receipts["ignored"]) == (1, 1, 2)
+    assert [uid is None for uid in receipts["uids"]] == [True, False, False, True]
+
+    status, page = await door.service.get("/ignored", source="keycloak", raw="1")
+    [group] = [one for one in page["groups"] if one["what"] == "another logger"]
+    assert (status, group["count"], group["provider"]) == (200, 2, "keycloak")
+    assert [one["raw"] for one in group["samples"]] == [other]
+    status, page = await door.service.get("/ignored", source="another")
+    assert (status, page) == (200, {"count": 0, "groups": []})
 
 
 @pytest.mark.parametrize(

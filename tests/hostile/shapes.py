@@ -276,6 +276,7 @@ SHAPES = [
     Shape("lines", "quotes", _filled(b'"', _LINE + b'a="'), TEXT),
     Shape("lines", "escaped quotes", _filled(rb"\", a=", _LINE + b'a="'), TEXT),
     Shape("lines", 'values that begin and do not end', _filled(b"""a='", """, _LINE), TEXT),
+    Shape("lines", "backslashes", _filled(b"\\", b"type=", b'"A\\", realmId=')),
     Shape("lines", "brackets", _filled(b"a=[, ", _LINE, b"]"), TEXT),
     Shape("lines", "open brackets", _filled(b"a=[", _LINE), TEXT),
     Shape("lines", "commas", _filled(b", ", _LINE), TEXT),

@@ -10,7 +10,18 @@ from urllib.parse import quote
 
 import pytest
 
-from adapter.mapping.body import EVENT_LIMIT, HEAD, LONG, NDJSON, OVERSIZE, TOO_LARGE, NotReadable, Record, UnknownMedia
+from adapter.mapping.body import (
+    EVENT_LIMIT,
+    HEAD,
+    LONG,
+    NDJSON,
+    NOT_FOUND,
+    OVERSIZE,
+    TOO_LARGE,
+    NotReadable,
+    Record,
+    UnknownMedia,
+)
 from adapter.mapping.slices import WINDOW, Pause
 from adapter.mapping.table import Table
 
@@ -22,7 +33,7 @@ identity: none
 body:
   - {when: {has: [results, page]}, events: results}
   - {when: {has: [data.events]}, events: data.events}
-  - {media: text/plain, lines: keyvalue, find: "kind="}
+  - {media: text/plain, lines: keyvalue, find: "kind=", ignore: {a note: "^[a-z]+$"}}
   - {media: application/vnd.acme-lines, lines: json, find: "\\\\{"}
   - {media: application/x-www-form-urlencoded, form: json}
 types: {in: {type: LOGIN}}
@@ -106,11 +117,49 @@ def test_a_broken_line_of_ndjson_is_kept_with_its_problem(table: Table) -> None:
     assert records[1].problem is not None and records[1].problem.startswith("not JSON")
 
 
-def test_lines_of_text_are_found_and_others_passed_over(table: Table) -> None:
-    records = table.split(b'12:00 INFO kind="in", user="a"\nstarted\n', "text/plain")
-    assert [record.ignored for record in records] == [False, True]
+def test_lines_of_text_are_found_and_others_passed_over_or_kept(table: Table) -> None:
+    records = table.split(b'12:00 INFO kind="in", user="a"\nstarted\nstarted 2 of 3\n', "text/plain")
+    assert [record.ignored for record in records] == [None, "a note", None]
+    assert [record.problem for record in records] == [None, None, NOT_FOUND]
+    assert records[2].raw == b"started 2 of 3"
     assert records[0].value == {"kind": "in", "user": "a", "@line": '12:00 INFO kind="in", user="a"'}
     assert records[0].raw == b'12:00 INFO kind="in", user="a"'
+
+
+LOGS = """
+type: kind
+identity: none
+body:
+  - media: text/plain
+    lines: keyvalue
+    find: (?:^|[^"])(kind=)
+    ignore:
+      another logger: {capture: "logger=([a-z.]+)", not: [acme.events]}
+  - {media: text/plain, lines: json, find: '[{]"'}
+types: {in: {type: LOGIN}}
+"""
+
+
+def test_of_several_forms_the_first_that_finds_something_reads_a_line(make_table: Make) -> None:
+    lines = (b'12:00 kind="in", user="a"', b'12:00 {"user": "b", "text": "kind=in"}', b'x="kind=in", {"user": "c"}')
+    pairs, quoted, inside = make_table(LOGS).split(b"\n".join(lines), "text/plain")
+    assert pairs.value == {"kind": "in", "user": "a", "@line": '12:00 kind="in", user="a"'}
+    assert quoted.value == {"user": "b", "text": "kind=in"}
+    assert inside.value == {"user": "c"}
+
+
+def test_lines_of_other_loggers_are_passed_over_and_those_of_one_are_kept(make_table: Make) -> None:
+    body = b"logger=acme.web started\nlogger=acme.events in of its own form\nno logger"
+    records = make_table(LOGS).split(body, "text/plain")
+    assert [record.ignored for record in records] == ["another logger", None, None]
+    assert [record.problem for record in records] == [None, NOT_FOUND, NOT_FOUND]
+
+
+def test_a_line_that_is_kept_names_no_secret_nor_does_an_excerpt_of_one_that_is_not(make_table: Make) -> None:
+    table = make_table(LOGS + "redact: [{in: cookies}]\n")
+    (record,) = table.split(b'cookies="hunter2" of nobody', "text/plain")
+    assert b"cookies=" in record.raw and b"hunter2" not in record.raw
+    assert table.excerpt(b'logger=acme.web cookies="hunter2" of nobody', 30) == "logger=acme.web cookies=[redac"
 
 
 def test_json_inside_lines_is_read_and_the_whole_line_is_kept(table: Table) -> None:

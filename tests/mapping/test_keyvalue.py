@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +54,16 @@ def test_a_value_in_brackets_ends_with_its_bracket() -> None:
 @pytest.mark.parametrize("quote", ['"', "'"])
 def test_a_value_of_quotes_alone_ends_with_the_last_one(quote: str) -> None:
     assert parse_keyvalue(f"a={quote}{quote * 1000}b") == {"a": quote * 999}
+
+
+def test_pairs_inside_a_text_of_json_end_where_that_does() -> None:
+    inner = 'type="LOGIN", name="no \\"body\\", at=\\ home", last="x"'
+    plain = parse_keyvalue(inner)
+    for _ in range(3):
+        inner = json.dumps(inner)[1:-1]
+        assert parse_keyvalue(inner) == plain
+        assert parse_keyvalue(inner + '", more="y"}') == plain
+
+
+def test_an_escape_that_json_does_not_have_stands_for_what_follows_it() -> None:
+    assert parse_keyvalue(r"a=\"b\", c=\"\d\"") == {"a": "b", "c": "d"}
