@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from adapter.log.protocol import Arrivals, Summaries
 from adapter.mapping.table import Table
-from adapter.workbench.coverage import rows_of
+from adapter.workbench.coverage import families_of, rows_of
 
 #: A count of the whole log answers for so long, seconds: who asks for one provider asks for the next one.
 LIFETIME = 10.0
@@ -23,7 +23,7 @@ class Arrived(BaseModel):
     entries: int = Field(description="Events and quarantined entries; an event counts once")
     quarantined: int = Field(description="How many of them have no event")
     lastAt: int = Field(description="Latest arrival, epoch milliseconds")
-    row: bool = Field(description="Whether the table in use has a row for it")
+    row: bool = Field(description="Whether the table in use has a row for it, or for its family")
 
 
 class ArrivalCounts:
@@ -42,15 +42,14 @@ class ArrivalCounts:
 
     async def of(self, table: Table) -> list[Arrived]:
         """What has arrived from the sources of a table's provider, the most frequent types first."""
-        rows = rows_of(table)
+        rows, families = rows_of(table), families_of(table)
         found: dict[str | None, Arrived] = {}
         for one in await self._all():
             if self._providers.get(one.source) != table.provider:
                 continue
             native = one.native_type
-            sum = found.setdefault(
-                native, Arrived(nativeType=native, entries=0, quarantined=0, lastAt=0, row=native in rows)
-            )
+            row = native is not None and (native in rows or families.of(native) is not None)
+            sum = found.setdefault(native, Arrived(nativeType=native, entries=0, quarantined=0, lastAt=0, row=row))
             sum.entries += one.entries
             sum.quarantined += one.quarantined
             sum.lastAt = max(sum.lastAt, one.last_at)

@@ -178,14 +178,18 @@ def coverage(
     with _reported():
         folders = table_folders(config)
         names = providers or known_providers(folders)
-        counted = run(lambda client: arrivals_of(client, names), config, data) if arrived else {}
+        counts = run(lambda client: arrivals_of(client, names), config, data) if arrived else {}
         for name in names:
             found = table_coverage(find_table(name, folders))
-            listed = len(found.covered) + len(found.missing) + len(found.unmapped)
+            fallen = sum(map(len, found.families.values()))
+            listed = len(found.covered) + fallen + len(found.missing) + len(found.unmapped)
             if listed:
-                say(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row")
+                families = f", {fallen} fall to a family" if fallen else ""
+                say(f"{name}: {len(found.covered)} of {listed} types of the vendor's list have a row{families}")
             else:
                 say(f"{name}: its table has no list of the vendor's types (catalogue) to hold its rows against")
+            for family, natives in found.families.items():
+                say(f"  family {family}: {counted(len(natives), 'type')}")
             for native in found.missing:
                 say(f"  missing {native}")
             for native, why in found.unmapped.items():
@@ -193,7 +197,7 @@ def coverage(
             if found.extra:
                 say(f"  {len(found.extra)} more: {', '.join(found.extra)}")
             say(f"  types without a row: {found.unknown}")
-            for line in told_arrivals(counted[name]) if arrived else ():
+            for line in told_arrivals(counts[name]) if arrived else ():
                 say(line)
 
 

@@ -237,6 +237,8 @@ types:
     - {type: DELETE_ACCOUNT, note: nobody else was named}
   locked: {type: USER_DISABLED_BY_TEMPORARY_LOCKOUT, failable: false}
   heartbeat: {ignore: true}
+  role.*: {type: admin.REALM_ROLE-UPDATE}
+  role.deleted.*: {type: admin.REALM_ROLE-DELETE}
 actor: {id: by.id, self: user.id}
 """,
     ),

@@ -10,6 +10,7 @@ import orjson
 from adapter.docs.markdown import code, either, plain, sentence, table
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.families import is_family
 from adapter.mapping.language import (
     Condition,
     Credential,
@@ -251,6 +252,11 @@ def _rows(table_: Table, shapes: dict[str, Shape]) -> str:
             text += (
                 f"A native type that ends in `{shape.error_suffix}` is the failure of the type before it: "
                 f"`TYPE{ERROR}`, with the reason that its error code gives.\n\n"
+            )
+        if any(map(is_family, shape.types)):
+            text += (
+                "A native type that ends in `*` stands for all that begin so and have no row of their own; of several "
+                "beginnings the longest counts.\n\n"
             )
         text += f"{_unknown(shape)}\n\n"
     mapping = table_.mapping

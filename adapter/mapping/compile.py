@@ -106,12 +106,16 @@ class _Compiler:
         missing = "the native type is missing: " + _places(shape.type)
         code.add(f"    return None, None, {_KEYS}, {missing!r}")
         rows = self._expressions.constant("ROWS", self._decisions.of(shape))
+        families = self._decisions.of_families(shape)
         code.add(f"row = {rows}.get(n)")
         code.add("if row.__class__ is not DECISION:")
         self._expressions.names["DECISION"] = Decision
+        if families is not None:
+            code.add("    if row is None:")
+            code.add(f"        row = {self._expressions.constant('family', families)}(n)")
         code.add("    if row is None:")
         self._unknown(code, name, shape)
-        code.add("    else:")
+        code.add("    elif row.__class__ is not DECISION:")
         code.add("        row = row(r, g)")
         code.add("        if row is None:")
         code.add(f"            return None, n, {_KEYS}, 'no row of ' + repr(n[:100]) + ' fits: add one that does'")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from adapter.mapping.families import REST
 from adapter.mapping.paths import parse_path, plain_keys, scalar_text
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.model import Outcome
@@ -64,6 +65,8 @@ def _is_provider(text: str) -> str:
 def _is_native_type(text: str) -> str:
     if text != text.strip():
         raise ValueError(f"stray blank in the native type {text!r}")
+    if text == REST:
+        raise ValueError("'*' alone is every type that has no row; that is what `unknown` is for")
     return text
 
 
@@ -305,7 +308,9 @@ class Reading(_Word):
         None, description="Of a failure whose row gives no reason: where to find a word of the reason list"
     )
     types: dict[NativeType, Rows] = Field(
-        default_factory=dict, description="Native type: its row, or rows with conditions"
+        default_factory=dict,
+        description="Native type: its row, or rows with conditions. One that ends in `*` is a family: all types that "
+        "begin so and have no row of their own; of several beginnings the longest counts",
     )
     unknown: Unknown | None = Field(None, description="Native types that no row names; default: quarantine")
 

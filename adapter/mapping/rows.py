@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
 from adapter.mapping.expressions import Code, Expressions
+from adapter.mapping.families import Families, is_family
 from adapter.mapping.fields import write_details, write_time
 from adapter.mapping.language import PassThrough, Row, Rows, Shape
 from adapter.mapping.pattern import compile_pattern
@@ -65,15 +66,38 @@ class Decisions:
 
     def of(self, shape: Shape) -> dict[str, Any]:
         """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
+        types = {native: rows for native, rows in shape.types.items() if not is_family(native)}
         compiled: dict[str, Any] = {}
-        for native, rows in shape.types.items():
+        for native, rows in types.items():
             compiled[native] = self._row_choice(native, rows, shape, failing=False)
         suffix = shape.error_suffix
         if suffix is not None:
-            for native, rows in shape.types.items():
-                if native + suffix not in shape.types and not native.endswith(suffix):
+            for native, rows in types.items():
+                if native + suffix not in types and not native.endswith(suffix):
                     compiled[native + suffix] = self._row_choice(native, rows, shape, failing=True)
         return compiled
+
+    def of_families(self, shape: Shape) -> Callable[[str], Any] | None:
+        """The same for a native type that no row names, by its family; it gives ``None`` where there is no family.
+        ``None``: the shape has no families."""
+        families, suffix = Families(shape.types), shape.error_suffix
+        if not families:
+            return None
+        rows = {native: rows for native, rows in shape.types.items() if is_family(native)}
+        done = {native: self._row_choice(native, one, shape, failing=False) for native, one in rows.items()}
+        failed = (
+            {native: self._row_choice(native, one, shape, failing=True) for native, one in rows.items()}
+            if suffix is not None
+            else {}
+        )
+
+        def decide(native: str) -> Any:
+            family = families.of(native)
+            if family is None:
+                return None
+            return failed[family] if suffix is not None and native.endswith(suffix) else done[family]
+
+        return decide
 
     def _row_choice(self, native: str, rows: Rows, shape: Shape, *, failing: bool) -> Any:
         """A decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""

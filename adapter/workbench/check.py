@@ -17,6 +17,7 @@ from adapter.mapping.complaints import Place
 from adapter.mapping.document import Document
 from adapter.mapping.exact import parse_json
 from adapter.mapping.expressions import compile_condition, compile_value
+from adapter.mapping.families import is_family
 from adapter.mapping.language import AUTH_FIELDS, Condition, Identity, value_paths
 from adapter.mapping.redact import unseen
 from adapter.mapping.refusals import each_row, wrong_types
@@ -25,6 +26,7 @@ from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, read_table
 from adapter.mapping.trace import Trace
 from adapter.resources import mappings_path, schemas_path
+from adapter.workbench.coverage import families_of, rows_of
 from adapter.workbench.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
 from adapter.workbench.explain import shape_taken, why_keyless
 
@@ -191,6 +193,8 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
 
 def _without_example(table: Table, hits: set[tuple[str, str]], *, strict: bool) -> Iterator[Finding]:
     """Rows of the table's own file that no example reaches; those that it extends have examples beside them."""
+    rows, families = rows_of(table), families_of(table)
+    hits = hits | {(families.of(native) or "", type) for native, type in hits if native not in rows}
     for place, row in each_row(table.mapping):
         native = str(place[place.index("types") + 1])
         type = "" if row.type is None else type_of_row(row, table.catalogue)
@@ -298,12 +302,24 @@ def _coverage(table: Table) -> Iterator[Finding]:
     listed = table.mapping.catalogue
     if listed is None:
         return
-    covered = {native for shape in merged_shapes(table.mapping).values() for native in shape.types}
+    rows, families = rows_of(table), families_of(table)
     passes = any(shape.unknown not in (None, "quarantine") for shape in merged_shapes(table.mapping).values())
-    for number, native in enumerate(listed.types):
-        if str(native) not in covered and str(native) not in listed.unmapped and not passes:
+    fallen: set[str | None] = set()
+    for number, named in enumerate(listed.types):
+        native = str(named)
+        family = None if native in rows else families.of(native)
+        fallen.add(family)
+        if native in listed.unmapped:
+            if native in rows or family is not None:
+                text = f"is said to have no row on purpose, but {family or 'a row of its own'} reads it"
+                yield _finding(table.document, ["catalogue", "unmapped", native], text)
+        elif native not in rows and family is None and not passes:
             text = f"the vendor's type {native} has no row, and is not listed under catalogue.unmapped"
             yield _finding(table.document, ["catalogue", "types", number], text)
+    for place in dict.fromkeys(place[: place.index("types") + 2] for place, _ in each_row(table.mapping)):
+        if is_family(str(place[-1])) and place[-1] not in fallen and _is_own(table, place):
+            text = "no type of catalogue.types falls to this family"
+            yield _finding(table.document, place, text, error=False)
 
 
 def _finding(document: Document, place: Sequence[str | int], text: str, *, error: bool = True) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from adapter.mapping.families import Families, is_family
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
 
@@ -13,6 +14,8 @@ class Coverage(BaseModel):
 
     #: Listed by the vendor, and there is a row.
     covered: list[str]
+    #: Family: the types that are listed by the vendor, have no row of their own, and fall to it.
+    families: dict[str, list[str]]
     #: Listed by the vendor, and there is none.
     missing: list[str]
     #: Listed by the vendor, and without a row on purpose; with the reason.
@@ -24,23 +27,39 @@ class Coverage(BaseModel):
 
 
 def rows_of(table: Table) -> set[str]:
-    """The native types that a table has rows for, the failing twins included."""
+    """The native types that a table has rows of their own for, the failing twins included."""
     shapes = merged_shapes(table.mapping)
-    rows = {native for shape in shapes.values() for native in shape.types}
+    rows = {native for shape in shapes.values() for native in shape.types if not is_family(native)}
     suffixes = {shape.error_suffix for shape in shapes.values() if shape.error_suffix}
     return rows | {native + suffix for native in rows for suffix in suffixes if not native.endswith(suffix)}
 
 
+def families_of(table: Table) -> Families:
+    """The families that a table has rows for."""
+    return Families(native for shape in merged_shapes(table.mapping).values() for native in shape.types)
+
+
 def coverage(table: Table) -> Coverage:
     """How far a table covers the vendor's list."""
-    shapes, rows = merged_shapes(table.mapping), rows_of(table)
+    shapes, rows, families = merged_shapes(table.mapping), rows_of(table), families_of(table)
     listed = table.mapping.catalogue
     vendor = [] if listed is None else [str(native) for native in listed.types]
     unmapped = {} if listed is None else listed.unmapped
     passes = [shape.unknown for shape in shapes.values() if shape.unknown not in (None, "quarantine")]
+    fallen: dict[str, list[str]] = {}
+    missing = []
+    for native in vendor:
+        if native in rows or native in unmapped:
+            continue
+        family = families.of(native)
+        if family is None:
+            missing.append(native)
+        else:
+            fallen.setdefault(family, []).append(native)
     return Coverage(
         covered=[native for native in vendor if native in rows],
-        missing=[native for native in vendor if native not in rows and native not in unmapped],
+        families=dict(sorted(fallen.items())),
+        missing=missing,
         unmapped=unmapped,
         extra=sorted(rows - set(vendor)) if listed is not None else [],
         unknown="pass through" if passes else "quarantine",

@@ -117,3 +117,37 @@ def test_findings_about_a_table_are_in_order_of_its_lines(folder: Path, catalogu
     lines = [int(line.split(":")[1]) for line in found(folder, catalogue, table, RAW)]
     assert lines == sorted(lines)
     assert {8, 9, 10} <= {*lines}
+
+
+FAMILIES = """
+provider: acme
+title: Acme
+type: kind
+identity: {strong: id}
+fields: {id: id, time: {path: at, as: epoch}}
+types:
+  in.*: {type: LOGIN}
+catalogue: {page: Handbook, types: [in.first, in.second]}
+"""
+
+
+def test_one_type_of_a_family_is_an_example_of_it(folder: Path, catalogue: Catalogue) -> None:
+    raw = {**RAW, "kind": "in.first"}
+    event = {**EVENT, "source": {"name": "acme", "provider": "acme", "nativeType": "in.first"}}
+    assert found(folder, catalogue, FAMILIES, raw, expect=[event]) == []
+    [warning] = found(folder, catalogue, FAMILIES)
+    assert warning.endswith("warning: types.in.*: no example reaches this row (type in.*)")
+
+
+def test_the_vendors_list_is_held_against_families(folder: Path, catalogue: Catalogue) -> None:
+    row = "  in.*: {type: LOGIN}\n"
+    longer = FAMILIES.replace(row, row + "  in.third.*: {ignore: true}\n").replace("second]", "second, out.first]")
+    table = longer.replace("out.first]}", "out.first], unmapped: {in.second: not ours}}")
+    told = [one.partition(": ")[2] for one in found(folder, catalogue, table)]
+    assert told == [
+        "warning: types.in.*: no example reaches this row (type in.*)",
+        "warning: types.in.third.*: no example reaches this row (type in.third.*)",
+        "warning: types.in.third.*: no type of catalogue.types falls to this family",
+        "error: catalogue.unmapped.in.second: is said to have no row on purpose, but in.* reads it",
+        "error: catalogue.types.2: the vendor's type out.first has no row, and is not listed under catalogue.unmapped",
+    ]
