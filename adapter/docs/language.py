@@ -191,6 +191,7 @@ fields:
   authDetails.username: {path: attributes, json: user.name}
   realmId: {path: topic, after: "tenant/"}
   resourcePath: {template: "users/{user.id}"}
+  details.place: {template: "{kind}/{name}", with: {kind: {path: room, table: {"1": hall}, default: other}}}
   authDetails.userId: {path: link, capture: "/users/([0-9]+)"}
   details.medium: {path: channel, table: {"1": email, "2": sms}, default: other}
   details.by: {value: admin}
@@ -324,7 +325,7 @@ auth:
     JwtCredential: ("Credential: a signed token", "auth: [{jwt: {header: X-Shop-Jwt}}]\n"),
     Jwt: ("A signed token", "auth: [{jwt: {header: X-Shop-Jwt, algorithms: [HS256, HS512]}}]\n"),
     Challenge: ("A challenge", "challenge: {header: X-Shop-Challenge, answer: challenge}\n"),
-    Redaction: ("Redaction", "redact: [{in: payload, keys: [password, card.number]}]\n"),
+    Redaction: ("Redaction", "redact: [{in: payload, keys: [password, card.number, '*.private.key']}]\n"),
     VendorCatalogue: (
         "The vendor's catalogue",
         """\

@@ -358,7 +358,8 @@ def _value(value: Any) -> str:
     if value.value is not None:
         return f"always {code(value.value)}"
     if value.template is not None:
-        return code(value.template)
+        named = [f"{code(name)} is {_value(one)}" for name, one in value.with_.items()]
+        return code(value.template) + (f" (where {', '.join(named)})" if named else "")
     words = _path(value.path)
     if value.json_path is not None:
         words = f"{code(value.json_path)} in the JSON of {words}"

@@ -6,7 +6,7 @@ becoming code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,7 @@ class Expressions:
             code.add(f"{var} = {self.names['text'](lookup.value)!r}")
             self.note(code, f"{var}_by = {value_text(lookup)!r}")
         elif lookup.template is not None:
-            self._template(code, lookup.template, var)
+            self._template(code, lookup.template, lookup.with_, var)
             self.note(code, f"{var}_by = {value_text(lookup)!r}")
         elif lookup.json_path is not None:
             code.add(f"{var} = None")
@@ -150,14 +150,14 @@ class Expressions:
             code.add(f"    {var} = {lookup.default!r}")
             self.note(code, f"    {var}_by = {_default_of(lookup)!r}")
 
-    def _template(self, code: Code, template: str, var: str) -> None:
+    def _template(self, code: Code, template: str, named: Mapping[str, Any], var: str) -> None:
         parts, at = [], 0
         holes = []
         for hole in template_holes(template):
             start = template.index("{" + hole + "}", at)
             parts.append(repr(template[at:start]))
             name = self.fresh("h")
-            self.value(code, hole, name)
+            self.value(code, named.get(hole, hole), name)
             holes.append(name)
             parts.append(name)
             at = start + len(hole) + 2

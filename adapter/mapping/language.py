@@ -75,6 +75,14 @@ def _is_field(text: str) -> str:
     return text
 
 
+def _is_secret_key(text: str) -> str:
+    if text == ENDS:
+        raise ValueError(
+            f"{ENDS!r} alone would be every key; write what the keys end in, or no keys: the whole part goes"
+        )
+    return text
+
+
 def _written(value: Any) -> Any:
     text = scalar_text(value)
     return value if text is None else text
@@ -89,6 +97,8 @@ Path = Annotated[
 Keys = Annotated[str, AfterValidator(_is_keys), Field(description="Path into the raw event of keys alone: a.b, a\\.b")]
 Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
 Template = Annotated[str, AfterValidator(_is_template), Field(description="Text with {paths} in it")]
+#: Before a key of a redaction: all keys that end so.
+ENDS = "*"
 #: A text that may be written as a number.
 Text = Annotated[str, BeforeValidator(_written), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Scalar = str | bool | int | float
@@ -120,6 +130,11 @@ class Lookup(_Word):
     template: Template | None = Field(
         None, description="Instead of a path: text with {paths} in it; absent if one of them is"
     )
+    with_: dict[str, Value] = Field(
+        default_factory=dict,
+        alias="with",
+        description="Of a template: names in it that stand for values, not for paths",
+    )
     value: Scalar | None = Field(None, description="Instead of a path: a constant")
     json_path: Path | None = Field(None, alias="json", description="The text at the path is JSON: a path inside it")
     after: Text | None = Field(None, description="Only what follows this text; absent if it does not begin so")
@@ -135,6 +150,9 @@ class Lookup(_Word):
         given = [name for name in ("path", "template", "value") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"needs exactly one of path, template, value; has {', '.join(given) or 'none'}")
+        for name in self.with_:
+            if name not in template_holes(self.template or ""):
+                raise ValueError(f"`with` has {name!r}, and {{{name}}} stands in no template beside it")
         return self
 
 
@@ -142,6 +160,7 @@ Value = Annotated[
     Path | list[Path | Lookup] | Lookup,
     Field(description="A path; or a list of values, the first present one counts; or a lookup"),
 ]
+Lookup.model_rebuild()
 
 
 def value_paths(value: Any) -> set[str]:
@@ -151,7 +170,9 @@ def value_paths(value: Any) -> set[str]:
     if isinstance(value, list):
         return {path for one in value for path in value_paths(one)}
     if isinstance(value, Lookup):
-        return set(template_holes(value.template)) if value.template is not None else value_paths(value.path)
+        if value.template is None:
+            return value_paths(value.path)
+        return {path for hole in template_holes(value.template) for path in value_paths(value.with_.get(hole, hole))}
     return set()
 
 
@@ -451,10 +472,10 @@ class Redaction(_Word):
     in_: Path = Field(
         alias="in", description="The part of the raw event to look in; JSON and pairs inside text are looked into"
     )
-    keys: list[Text] = Field(
+    keys: list[Annotated[Text, AfterValidator(_is_secret_key)]] = Field(
         default_factory=list,
         description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "
-        "somewhere below `credentials`; none: the whole part goes",
+        "somewhere below `credentials`, '*.key' every key that ends in `.key`; none: the whole part goes",
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
-from adapter.mapping.language import Redaction
+from adapter.mapping.language import ENDS, Redaction
 from adapter.mapping.paths import Key, Step, follow, parse_path, take
 
 REDACTED = "[redacted]"
@@ -63,7 +63,7 @@ def _secret_names(redactions: Sequence[Redaction]) -> Iterator[str]:
     """The names whose values are secret, wherever they stand."""
     for one in redactions:
         for key in one.keys:
-            yield from {key, key.rpartition(".")[2]}
+            yield from {key} if key.startswith(ENDS) else {key, key.rpartition(".")[2]}
         if not one.keys:
             yield _last_name(parse_path(one.in_))
 
@@ -76,10 +76,15 @@ class _Named:
     """Finds where a value of some names begins: a name in quotes and a colon, or a name and an equals sign."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        some = "|".join(sorted(map(re.escape, set(names)), key=len, reverse=True))
-        self._value = re.compile(rf"""["'](?:{some})\\*+["']\s*+[:=]\s*+|\b(?:{some})=""", re.IGNORECASE)
+        whole = [name for name in names if not name.startswith(ENDS)]
+        # Of a name that only ends so, the quote before it may be anywhere.
+        quoted = [rf"""["']{_either(whole)}"""] if whole else []
+        plain = [rf"\b{_either(whole)}"] if whole else []
+        ends = [_either([name.removeprefix(ENDS) for name in names if name.startswith(ENDS)])] if whole != names else []
+        some, bare = "|".join([*quoted, *ends]), "|".join([*plain, *ends])
+        self._value = re.compile(rf"""(?:{some})\\*+["']\s*+[:=]\s*+|(?:{bare})=""", re.IGNORECASE)
         #: The beginning of all that the pattern finds, and how long it may be.
-        self._beginning = re.compile(rf"""["'](?:{some})[\\"']|\b(?:{some})=""", re.IGNORECASE)
+        self._beginning = re.compile(rf"""(?:{some})[\\"']|(?:{bare})=""", re.IGNORECASE)
         self._longest = max(map(len, names), default=0) + 2
 
     def search(self, text: str, at: int) -> re.Match[str] | None:
@@ -94,6 +99,11 @@ class _Named:
                 return whole
             at = found.start() + 1
         return None
+
+
+def _either(names: Iterable[str]) -> str:
+    """A pattern of any of these names, longer ones first."""
+    return f"(?:{'|'.join(sorted(map(re.escape, set(names)), key=len, reverse=True))})"
 
 
 def _end_of_value(text: str, at: int) -> int:
@@ -150,22 +160,28 @@ def _named(part: Any, above: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, 
 
 
 class _Keys:
-    """Which keys are secret: names, and names somewhere below others. A dot may also be part of a name."""
+    """Which keys are secret: names, ends of names, and names somewhere below others. A dot may also be part of a
+    name."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         lowered = [key.lower() for key in keys]
-        self._anywhere = set(lowered)
-        self._below = [tuple(key.rpartition(".")[::2]) for key in lowered if "." in key]
+        self._ends = tuple(key.removeprefix(ENDS) for key in lowered if key.startswith(ENDS))
+        self._anywhere = {key for key in lowered if not key.startswith(ENDS)}
+        self._below = [tuple(key.rpartition(".")[::2]) for key in self._anywhere if "." in key]
         self._names = {*self._anywhere, *(last for _, last in self._below)}
 
     def named_in(self, text: str) -> bool:
         """Whether a text has one of the names in quotes in it, in whatever place."""
         plain = text.lower().replace("\\", "")
-        return any(f'"{name}"' in plain for name in self._names)
+        return any(f'"{name}"' in plain for name in self._names) or any(f'{end}"' in plain for end in self._ends)
 
     def secret(self, key: str, above: tuple[str, ...]) -> bool:
         name = key.lower()
-        return name in self._anywhere or any(name == last and owner in above for owner, last in self._below)
+        return (
+            name in self._anywhere
+            or name.endswith(self._ends)
+            or any(name == last and owner in above for owner, last in self._below)
+        )
 
 
 def _cleaned(part: Any, keys: _Keys, above: tuple[str, ...]) -> Any:

@@ -63,7 +63,7 @@ def shared_keys(shape: Shape, identity: Identity) -> Iterator[tuple[str, str]]:
         if isinstance(value, list):
             return all(tells_apart(one) for one in value)
         if value.template is not None:
-            return any(tells_apart(hole) for hole in template_holes(value.template))
+            return any(tells_apart(value.with_.get(hole, hole)) for hole in template_holes(value.template))
         return value.value is None and tells_apart(value.path)
 
     right = f"a value below {shape.each}, or {ELEMENT}, which stands for all that the element holds"

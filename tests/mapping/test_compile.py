@@ -349,6 +349,24 @@ types: {in: {type: LOGIN}}
     assert event_of(table, {"kind": "in", "when": NOW, "text2": "{broken"})["details"] == {"medium": "other"}
 
 
+def test_a_template_may_have_values_of_its_own(make_table: Make) -> None:
+    value = '{template: "{place}/{id}", with: {place: [room, {path: m, table: {P: phone}}]}}'
+    table = make_table(BASE + f"  details.both: {value}\ntypes: {{in: {{type: LOGIN}}}}\n")
+    raw = {"kind": "in", "when": NOW, "id": "1", "place": "not asked for"}
+    assert event_of(table, {**raw, "room": "hall", "m": "P"})["details"] == {"both": "hall/1"}
+    assert event_of(table, {**raw, "m": "P"})["details"] == {"both": "phone/1"}
+    assert event_of(table, {**raw, "m": "Q"})["details"] == {}
+    typed = BASE.replace("type: kind", "type: " + value.replace("{id}", "{kind}"))
+    found = read(make_table(typed + "types: {hall/in: {type: LOGIN}}"), {**raw, "room": "hall"})
+    assert found.native_type == "hall/in"
+
+
+@pytest.mark.parametrize("value", ['{template: "{m}/{id}", with: {n: room}}', "{path: m, with: {n: room}}"])
+def test_a_name_that_stands_in_no_template_is_refused(make_table: Make, value: str) -> None:
+    with pytest.raises(MappingError, match=r"`with` has 'n', and \{n\} stands in no template beside it"):
+        make_table(BASE + f"  details.both: {value}\ntypes: {{in: {{type: LOGIN}}}}\n")
+
+
 def test_keys_are_of_the_named_values_only(make_table: Make) -> None:
     table = make_table(BASE + "types: {in: {type: LOGIN}}")
     result = read(table, {"kind": "in", "id": 5, "when": "2026", "user": {"id": "u"}, "session": "changes"})

@@ -96,6 +96,32 @@ def test_a_key_may_have_a_dot_in_it(make_table: Make) -> None:
     assert json.loads(record.raw)["representation"]["attributes"] == {"credentials.value": "[redacted]", "name": "kept"}
 
 
+def test_a_key_may_be_named_by_its_end(make_table: Make) -> None:
+    table = make_table(TABLE.replace("credentials.value", "'*.private.key'"))
+    held = {"saml.Private.Key": "x", "private.key": "kept", "private.keys": "kept", "a": {"jwt.private.key": "y"}}
+    for inner in (held, json.dumps(held), json.dumps({"client": json.dumps(held)})):
+        (record,) = table.split(json.dumps({"kind": "in", "representation": inner}).encode())
+        assert record.raw.count(b"[redacted]") == 2
+        assert record.raw.count(b"kept") == 2
+    (record,) = table.split(json.dumps({"kind": "in", "representation": '{"a.private.key": "hunter2'}).encode())
+    assert b"hunter2" not in record.raw
+
+
+def test_an_end_alone_is_no_key() -> None:
+    with pytest.raises(ValueError, match="would be every key"):
+        Redaction.model_validate({"in": "payload", "keys": ["*"]})
+
+
+def test_a_text_that_cannot_be_parsed_shows_no_value_of_a_name_that_ends_so() -> None:
+    for keys in (["*.private.key"], ["*.private.key", "secret"]):
+        redactor = Redactor([Redaction.model_validate({"in": "payload", "keys": keys})])
+        text = '{"payload": "{\\"a.private.key\\": \\"hunter2\\"}", "b.private.key": "hunter2", '
+        text += 'c.private.key=hunter2 "d": 1'
+        cleaned = redactor.redact_text(text)
+        assert "hunter2" not in cleaned
+        assert cleaned.endswith('"d": 1')
+
+
 def test_without_keys_the_whole_part_goes(make_table: Make) -> None:
     table = make_table(TABLE.replace("{in: cookies, keys: [session]}", "{in: cookies}"))
     (record,) = table.split(b'kind="in", cookies=[a=1, b=2], z="1"', "text/plain")

@@ -80,6 +80,7 @@ def test_every_type_is_in_the_catalogue_or_passed_through() -> None:
         "access.UPDATE_BADGE",
         "access.UPDATE_BADGE_ERROR",
         "admin.ACTION",
+        "admin.CREATE",
         "admin.DELETE",
         "foo.bar",
         "invoice.approve",
@@ -110,6 +111,7 @@ def test_the_time_is_the_raw_events_own_wherever_it_has_one() -> None:
         "keycloak/other-listeners: A listener like S5 that sends the id, too",
         "keycloak/other-listeners: S5 and S6, user, no time",
         "keycloak/other-listeners: S5, admin, no resource type",
+        "keycloak/other-listeners: S5, admin, a role by its id, whose kind nothing says",
         "keycloak/other-listeners: S6 SHOGun, admin",
         "keycloak/other-listeners: S14 event webhook, admin",
         "onewelcome/oddities: a time that is none",
@@ -197,6 +199,21 @@ def test_keycloak_every_resource_with_every_operation_is_a_type(resource: str, o
     assert event["type"] == f"admin.{resource}-{operation}"
     assert (event["resourceType"], event["operationType"]) == (resource, operation)
     assert (event["outcome"], catalogue().known(event["type"]) is not None) == ("success", True)
+
+
+def test_keycloak_every_resource_that_a_path_tells_is_told() -> None:
+    (case,) = [one for one in cases() if one.placed.file.stem == "resource-paths"]
+    told = {event.get("resourceType") for event in case.events}
+    # A realm's own events have no path, or one that says nothing; those of user federation are old components.
+    of_old = {"USER_FEDERATION_PROVIDER", "USER_FEDERATION_MAPPER", "CUSTOM"}
+    assert {*KEYCLOAK_RESOURCES} - told == of_old
+    assert told - {*KEYCLOAK_RESOURCES} == {None, "CLIENT_TEMPLATE"}
+
+
+def test_keycloak_what_an_event_says_of_its_resource_goes_before_its_path() -> None:
+    raw = {"time": 1_768_381_200_000, "realmId": "acme", "authDetails": {"userId": "root"}, "operationType": "CREATE"}
+    event = read("keycloak", {**raw, "resourceType": "CREDENTIAL", "resourcePath": "users/1/groups/2"})
+    assert event["type"] == "admin.CREDENTIAL-CREATE"
 
 
 @pytest.mark.parametrize("code", KEYCLOAK_ERRORS)
