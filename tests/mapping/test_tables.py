@@ -336,3 +336,12 @@ def test_zitadel_no_secret_is_kept_nor_what_holds_one_in_base64() -> None:
             kept += "".join(one.raw.decode() for one in table("zitadel").split(case.placed.example.body))
     assert [one for one in secrets if one not in given] == []
     assert [one for one in secrets if one in kept] == []
+
+
+@pytest.mark.parametrize("provider", ["keycloak", "magic-link", "zitadel"])
+def test_every_secret_of_an_example_is_redacted(provider: str) -> None:
+    for case in cases():
+        if case.provider == provider and case.placed.file.stem.endswith("secrets"):
+            (record,) = table(provider).split(case.placed.example.body)
+            assert case.placed.example.body.count(b"hidden-") == record.raw.count(b"[redacted]") > 0
+            assert b"hidden-" not in record.raw
