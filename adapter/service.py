@@ -59,6 +59,7 @@ from adapter.log.opening import file_of, file_url, open_store
 from adapter.log.protocol import Claim, Notes, RetainingStore, Store
 from adapter.log.transfer import refuse_unfinished
 from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.language import UNBOUND
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.readable import Readable, count_readable
@@ -76,6 +77,7 @@ from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sources.authenticated import AuthenticatedSources
+from adapter.sources.authentication import unbound
 from adapter.sources.budget import Budget
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
@@ -187,6 +189,9 @@ async def open_service(
             owner=owner, make_token=make_token, now=lambda: time.time_ns() // 1_000_000, pulls=sinks,
         )  # fmt: skip
         sources = await stack.enter_async_context(opening_sources)
+        for one in sources:
+            for rule in unbound(tables[one.provider].mapping.auth) if one.tokens else ():
+                _log.warning("signed_token_does_not_cover_body", source=one.name, header=rule.header, problem=UNBOUND)
         budget = Budget(server.in_flight_limit)
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
         providers = {name: source.provider for name, source in present.items()}

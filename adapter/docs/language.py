@@ -14,6 +14,7 @@ from adapter.mapping.language import (
     AUTH_FIELDS,
     EVENT_FIELDS,
     ActorRule,
+    BodyHash,
     Challenge,
     Condition,
     Conversion,
@@ -322,8 +323,33 @@ auth:
       timestamp: {part: t}
 """,
     ),
-    JwtCredential: ("Credential: a signed token", "auth: [{jwt: {header: X-Shop-Jwt}}]\n"),
-    Jwt: ("A signed token", "auth: [{jwt: {header: X-Shop-Jwt, algorithms: [HS256, HS512]}}]\n"),
+    JwtCredential: (
+        "Credential: a signed token",
+        "auth: [{jwt: {header: X-Shop-Jwt, body_hash: {claim: body_sha256}}}]\n",
+    ),
+    Jwt: (
+        "A signed token",
+        """\
+auth:
+  - jwt:
+      header: X-Shop-Jwt
+      algorithms: [HS256, RS256, EdDSA]
+      body_hash: {claim: body_sha256}
+      audience: [shop-events, "https://events.example"]
+      issuer: https://shop.example
+      tolerance: 30
+""",
+    ),
+    BodyHash: (
+        "The hash of the body",
+        """\
+auth:
+  - jwt:
+      header: Authorization
+      algorithms: [ES256]
+      body_hash: {claim: digest, digest: sha512, encoding: hex}
+""",
+    ),
     Challenge: ("A challenge", "challenge: {header: X-Shop-Challenge, answer: challenge}\n"),
     Redaction: ("Redaction", "redact: [{in: payload, keys: [password, card.number, '*.private.key']}]\n"),
     VendorCatalogue: (
@@ -368,6 +394,8 @@ _KNOWN = {
     language.Hmac: "signature",
     language.Timestamp: "timestamp",
     language.Jwt: "signed token",
+    language.BodyHash: "hash of the body",
+    language.Algorithm: "algorithm (`HS256`, `HS384`, `HS512`; `RS…`, `PS…`, `ES256`, `ES384`, `ES512`; `EdDSA`)",
 }
 
 

@@ -12,11 +12,13 @@ from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
 from adapter.mapping.families import is_family
 from adapter.mapping.language import (
+    UNBOUND,
     Condition,
     Credential,
     Framing,
     HeaderCredential,
     HmacCredential,
+    Jwt,
     JwtCredential,
     PassThrough,
     Requirement,
@@ -98,10 +100,7 @@ def _credential(credential: Credential) -> str:
         case HeaderCredential():
             return f"the token as the whole value of the header `{credential.header}`"
         case JwtCredential():
-            return (
-                f"a JSON Web Token in the header `{credential.jwt.header}`, signed with the token "
-                f"({either(credential.jwt.algorithms)}), that has not run out"
-            )
+            return _signed_token(credential.jwt)
         case HmacCredential():
             rule = credential.hmac
             words = (
@@ -115,6 +114,24 @@ def _credential(credential: Credential) -> str:
             if rule.timestamp is not None:
                 words += f"; signed at most {rule.timestamp.tolerance:g} seconds before or after the arrival"
             return words
+
+
+def _signed_token(rule: Jwt) -> str:
+    shared = [one for one in rule.algorithms if one.startswith("HS")]
+    public = [one for one in rule.algorithms if one not in shared]
+    keys = [f"the token ({either(shared)})"] if shared else []
+    keys += [f"a private key, its public one under `public_keys` ({either(public)})"] if public else []
+    bound = rule.body_hash
+    return (
+        f"a JSON Web Token in the header `{rule.header}`, signed with {' or '.join(keys)}, that has not run out"
+        + (f", with the {bound.digest} of the body in its claim `{bound.claim}` ({bound.encoding})" if bound else "")
+        + "".join(
+            f", {word} {either(code(one) for one in ([allowed] if isinstance(allowed, str) else allowed))}"
+            for word, allowed in (("for", rule.audience), ("from", rule.issuer))
+            if allowed is not None
+        )
+        + ("" if bound else f". It {UNBOUND}")
+    )
 
 
 def _bodies(framings: Iterable[Framing]) -> str:

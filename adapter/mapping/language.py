@@ -437,11 +437,49 @@ class HmacCredential(_Word):
     hmac: Hmac = Field(description="A signature over the body")
 
 
-class Jwt(_Word):
-    """A JSON Web Token signed with the shared secret."""
+class BodyHash(_Word):
+    """The hash of the body, in a claim of a signed token."""
 
-    header: str = Field(description="Header of the token")
-    algorithms: list[Literal["HS256", "HS384", "HS512"]] = Field(["HS256"], description="Algorithms that are taken")
+    claim: str = Field(description="Name of the claim")
+    digest: Literal["sha256", "sha384", "sha512"] = Field("sha256", description="How the body is hashed, as it is sent")
+    encoding: Literal["base64", "base64url", "hex"] = Field("base64", description="How the hash is written")
+
+
+#: How a token may be signed: with a shared secret (``HS``), or with a private key.
+Algorithm = Literal[
+    "HS256",
+    "HS384",
+    "HS512",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+]
+
+
+class Jwt(_Word):
+    """A JSON Web Token. Those of HMAC (`HS…`) are signed with the source's token, all others with a private key: the
+    public one stands under `public_keys` of the source. A token without `body_hash` proves every body that comes with
+    it."""
+
+    header: str = Field(description="Header of the token; of `Authorization`, what stands behind `Bearer`")
+    algorithms: list[Algorithm] = Field(["HS256"], min_length=1, description="Algorithms that are taken")
+    body_hash: BodyHash | None = Field(None, description="The claim that holds the hash of the body")
+    audience: str | list[str] | None = Field(None, description="For whom it must be meant: its `aud` names one of them")
+    issuer: str | list[str] | None = Field(None, description="Who must have made it: its `iss` is one of them")
+    tolerance: float = Field(
+        60, ge=0, le=3600, description="Seconds that clocks may differ, for its `exp`, `nbf` and `iat`"
+    )
+
+
+#: What is wrong with a signed token that has no ``body_hash``.
+UNBOUND = "does not cover the body: whoever has recorded such a token may post anything with it until it runs out"
 
 
 class JwtCredential(_Word):

@@ -8,15 +8,23 @@ from collections.abc import Sequence
 from adapter.mapping.table import Table
 from adapter.sources.authentication import Authenticator, Decoys, MayIngest
 from adapter.sources.intake import Source
+from adapter.sources.public_keys import PublicKeys
 
 
 class AuthenticatedSource:
     """A source and who may post to it; ``source`` is ``None`` for a name that is none."""
 
-    def __init__(self, among: AuthenticatedSources, source: Source | None, tokens: Sequence[str]) -> None:
+    def __init__(
+        self,
+        among: AuthenticatedSources,
+        source: Source | None,
+        tokens: Sequence[str],
+        public: PublicKeys | None = None,
+    ) -> None:
         self.source = source
         self._among = among
         self._tokens = tokens
+        self._public = public
         self._table: Table | None = None
         self._authenticator: Authenticator
 
@@ -30,7 +38,7 @@ class AuthenticatedSource:
     def _renew(self, decoys: Decoys, may_ingest: MayIngest) -> None:
         self._table = None if self.source is None else self.source.table
         credentials = () if self._table is None else self._table.mapping.auth
-        self._authenticator = Authenticator(credentials, self._tokens, may_ingest, decoys)
+        self._authenticator = Authenticator(credentials, self._tokens, may_ingest, decoys, self._public)
 
 
 class AuthenticatedSources:
@@ -46,9 +54,10 @@ class AuthenticatedSources:
         """That of a name; every name has one."""
         return self._sources.get(name, self._nobody)
 
-    def add(self, source: Source, tokens: Sequence[str]) -> None:
-        """Take what is posted to a source from now on."""
-        self._sources[source.name] = AuthenticatedSource(self, source, tokens)
+    def add(self, source: Source, tokens: Sequence[str], public: PublicKeys | None = None) -> None:
+        """Take what is posted to a source from now on; ``public``: what verifies the tokens that its sender signs with
+        a private key."""
+        self._sources[source.name] = AuthenticatedSource(self, source, tokens, public)
         self.renew()
 
     def remove(self, source: Source) -> None:

@@ -1,12 +1,14 @@
-"""How a source proves who it is: bearer token, basic password, a header of its own, or a signature over the body.
+"""How a source proves who it is: bearer token, basic password, a header of its own, a signature over the body, or a
+signed token.
 
-One of the source's tokens serves in all of them. Every credential that a request presents must hold, so that a forged
-signature beside a good token is refused; a request without any credential is refused, and so is one that presents a
-credential twice.
+One of the source's tokens serves in all of them but those signed with a private key. Every credential that a request
+presents must hold, so that a forged signature beside a good token is refused; a request without any credential is
+refused, and so is one that presents a credential twice.
 
-Headers are judged before the body is read, and the body is read only for a signature over it. What is refused costs the
-same for every name, so that the time does not tell which names are those of sources: each authenticator also works on
-the credentials that only other sources know, and on as many tokens as the source with the most of them has.
+Headers are judged before the body is read, and the body is read only for a signature over it, or its hash. What is
+refused costs the same for every name, so that the time does not tell which names are those of sources: each
+authenticator also works on the credentials that only other sources know, and on as many tokens as the source with the
+most of them has.
 """
 
 from __future__ import annotations
@@ -15,15 +17,24 @@ import asyncio
 import base64
 import binascii
 import hmac
-import math
 import secrets
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from adapter.mapping.language import Credential, HeaderCredential, Hmac, HmacCredential, Jwt, JwtCredential
+from adapter.sources.public_keys import PublicKeys
+from adapter.sources.signed_token import (
+    TRIED,
+    HashedBody,
+    decoy_key,
+    hashed_body,
+    is_meant,
+    public_claims,
+    read_token,
+    shared_claims,
+)
 
 #: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
 MayIngest = Callable[[str], bool]
@@ -31,9 +42,6 @@ MayIngest = Callable[[str], bool]
 _Rule = TypeVar("_Rule", Hmac, Jwt)
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
-
-#: Seconds that clocks may differ.
-_LEEWAY = 60
 
 #: Bytes that are hashed before other requests get a turn.
 _TURN = 1024 * 1024
@@ -50,11 +58,17 @@ def said(credential: Credential) -> str:
         case HmacCredential():
             return f"secret of the signature in {credential.hmac.header}"
         case JwtCredential():
-            return f"secret of the signed token in {credential.jwt.header}"
+            unbound = " (which does not cover the body)" if credential.jwt.body_hash is None else ""
+            return f"key of the signed token in {credential.jwt.header}{unbound}"
         case "basic":
             return "basic password"
         case _:
             return "bearer token"
+
+
+def unbound(credentials: Iterable[Credential]) -> list[Jwt]:
+    """The signed tokens among credentials that do not cover the body."""
+    return [one.jwt for one in credentials if isinstance(one, JwtCredential) and one.jwt.body_hash is None]
 
 
 class Decoys:
@@ -91,7 +105,7 @@ class Judgement(NamedTuple):
     #: Whether the headers alone prove the source.
     proven: bool
     #: To be computed over the body; none: it need not be read for this.
-    signatures: Sequence[Signature]
+    signatures: Sequence[Signature | HashedBody]
 
 
 _PROVEN = Judgement(None, True, ())
@@ -101,7 +115,12 @@ class Authenticator:
     """The credentials of one source; without credentials and tokens, those of a name that is no source."""
 
     def __init__(
-        self, credentials: Sequence[Credential], tokens: Sequence[str], may_ingest: MayIngest, decoys: Decoys
+        self,
+        credentials: Sequence[Credential],
+        tokens: Sequence[str],
+        may_ingest: MayIngest,
+        decoys: Decoys,
+        public: PublicKeys | None = None,
     ) -> None:
         self._bearer = "bearer" in credentials
         self._basic = "basic" in credentials
@@ -114,6 +133,9 @@ class Authenticator:
         ]
         self._signatures = [credential.hmac for credential in credentials if isinstance(credential, HmacCredential)]
         self._jwts = [credential.jwt for credential in credentials if isinstance(credential, JwtCredential)]
+        self._public = public
+        #: Whether the keys of its tokens may have to be fetched before they are judged.
+        self.seeks_keys = public is not None and bool(self._jwts)
         self._foreign_signatures = [rule for rule in decoys.signatures if rule not in self._signatures]
         self._foreign_jwts = [rule for rule in decoys.jwts if rule not in self._jwts]
         self._tokens = [token.encode() for token in tokens]
@@ -125,20 +147,38 @@ class Authenticator:
     async def refusal(self, headers: Headers, body: bytes, now: float) -> str | None:
         """Why a request with these headers and this body (as it was sent) does not come from the source, for the
         operator and nobody else; ``None``: it does. ``now``: arrival, epoch seconds."""
+        if self.seeks_keys:
+            await self.seek_keys(headers)
         return await self.verify(self.judge(headers, now), headers, body, now)
+
+    async def seek_keys(self, headers: Headers) -> None:
+        """Fetch the keys of the signed tokens in these headers that are not known yet, if that may be done now."""
+        assert self._public is not None
+        for rule in self._jwts:
+            value = _token_in(headers, rule.header)
+            token = None if value is None else read_token(value)
+            if token is not None and token.algorithm in rule.algorithms:
+                await self._public.seek(token)
 
     def judge(self, headers: Headers, now: float) -> Judgement:
         """What the headers alone tell. ``now``: arrival, epoch seconds."""
         refusal = None
         proven = False
+        signatures: list[Signature | HashedBody] = []
         authorization = headers.getall("Authorization", None)
         if authorization is not None:
             # Every source takes tokens here, so that one that is wrong is wrong for every name.
             if len(authorization) > 1:
                 return Judgement("it brings Authorization more than once", False, ())
-            if not self._authorizes(authorization[0]):
-                return Judgement("its Authorization is not that of the source", False, ())
-            proven = True
+            if self._authorizes(authorization[0]):
+                proven = True
+            else:
+                found = self._judge_bearer(headers, now)
+                if isinstance(found, str):
+                    self._try_decoys(headers, of_authorization=True)
+                    return Judgement(f"its Authorization is {found}", False, ())
+                proven = found is None
+                signatures += [] if found is None else [found]
         for name in self._headers:
             values = headers.getall(name, None)
             if values is not None:
@@ -146,12 +186,15 @@ class Authenticator:
                     refusal = f"its {name} is not the source's token"
                 proven = True
         for rule in self._jwts:
-            values = headers.getall(rule.header, None)
+            values = None if _is_authorization(rule.header) else headers.getall(rule.header, None)
             if values is not None:
-                if len(values) > 1 or not self._is_jwt(rule, values[0], now, self._tokens):
-                    refusal = f"its {rule.header} is no token signed by the source's, or not valid now"
-                proven = True
-        signatures = []
+                found = self._judge_token(rule, values[0], now) if len(values) == 1 else "presented more than once"
+                if found is None:
+                    proven = True
+                elif isinstance(found, str):
+                    refusal = f"its {rule.header} is {found}"
+                else:
+                    signatures.append(found)
         for signature in self._signatures:
             if signature.header in headers:
                 presented = _presented(signature, headers, now, counts=True)
@@ -167,14 +210,54 @@ class Authenticator:
             refusal or "it brings none of the credentials that the source's table names", False, signatures
         )
 
+    def _judge_bearer(self, headers: Headers, now: float) -> HashedBody | str | None:
+        """What a signed token in `Authorization` proves, by the first of the table's rules that it fits."""
+        found: HashedBody | str | None = "not that of the source"
+        for rule in self._jwts:
+            if _is_authorization(rule.header) and isinstance(found, str):
+                found = self._judge_token(rule, _token_in(headers, rule.header) or "", now)
+        return found
+
+    def _judge_token(self, rule: Jwt, value: str, now: float) -> HashedBody | str | None:
+        """What a signed token proves: the source (``None``), or its body; or what it is instead."""
+        token = read_token(value)
+        if token.algorithm not in rule.algorithms:
+            return f"no signed token, or not signed as the table says ({', '.join(rule.algorithms)})"
+        if token.is_shared:
+            claims = shared_claims(rule, token, self._tokens)
+        elif self._public is None:
+            return f"signed with a private key ({token.algorithm}), and the source has no public_keys"
+        else:
+            claims = public_claims(rule, token, self._public.fitting(token))
+        if claims is None:
+            return "not signed with a key of the source"
+        if not is_meant(rule, claims, now):
+            return "a token of the source that is not valid now, or has another audience or issuer"
+        if rule.body_hash is None:
+            return None
+        return (
+            hashed_body(rule, claims) or f"a token of the source without the hash of the body ({rule.body_hash.claim})"
+        )
+
+    def _try_decoys(self, headers: Headers, *, of_authorization: bool) -> None:
+        """Try the signed tokens in these headers with so many keys that for every name as many were tried."""
+        for own, rules in ((True, self._jwts), (False, self._foreign_jwts)):
+            for rule in rules:
+                value = _token_in(headers, rule.header) if _is_authorization(rule.header) is of_authorization else None
+                token = None if value is None else read_token(value)
+                if token is None or token.algorithm not in rule.algorithms:
+                    continue
+                if token.is_shared:
+                    shared_claims(rule, token, self._decoys if own else [*self._tokens, *self._decoys])
+                else:
+                    tried = 0 if not own or self._public is None else len(self._public.fitting(token))
+                    algorithm = next(one for one in rule.algorithms if one == token.algorithm)
+                    public_claims(rule, token, [decoy_key(algorithm)] * (TRIED - tried))
+
     def _foreign(self, headers: Headers, now: float) -> list[Signature]:
         """What is done for a request that is refused, whatever its name is: all signed tokens are tried, and the
         signatures that only other sources know are to be computed."""
-        for tokens, rules in ((self._decoys, self._jwts), ([*self._tokens, *self._decoys], self._foreign_jwts)):
-            for rule in rules:
-                value = _only(headers, rule.header)
-                if value is not None:
-                    self._is_jwt(rule, value, now, tokens)
+        self._try_decoys(headers, of_authorization=False)
         found = (_presented(rule, headers, now, counts=False) for rule in self._foreign_signatures)
         return [one for one in found if one is not None]
 
@@ -183,7 +266,10 @@ class Authenticator:
         not come from the source; ``None``: it does. Long bodies give other requests their turn."""
         refusal = judgement.refusal
         for signature in judgement.signatures:
-            if not await self._signs(signature, body) and signature.counts:
+            if isinstance(signature, HashedBody):
+                if not await signature.is_of(body):
+                    refusal = f"the hash in its {signature.header} is not that of this body"
+            elif not await self._signs(signature, body) and signature.counts:
                 refusal = f"its {signature.rule.header} is no signature of this body by the source's token"
         if judgement.refusal is None and refusal is not None:
             for signature in self._foreign(headers, now):
@@ -234,12 +320,6 @@ class Authenticator:
                 return True
         return False
 
-    @staticmethod
-    def _is_jwt(rule: Jwt, value: str, now: float, tokens: Sequence[bytes]) -> bool:
-        """Whether a token is signed with one of ``tokens``, and is valid now."""
-        claims = [_claims(rule, value, token) for token in tokens]
-        return any(one is not None and _is_valid(one, now) for one in claims)
-
 
 def _distinct(rules: Iterable[_Rule]) -> list[_Rule]:
     """Each of equal rules once; they are not hashable."""
@@ -252,36 +332,6 @@ def _distinct(rules: Iterable[_Rule]) -> list[_Rule]:
 
 def _is_bare_authorization(credential: Credential) -> bool:
     return isinstance(credential, HeaderCredential) and credential.header.lower() == "authorization"
-
-
-def _claims(rule: Jwt, value: str, token: bytes) -> Mapping[str, object] | None:
-    """What a token says that is signed with the source's; ``None`` if it is not."""
-    # Costs 17 MB of memory, which only who is sent such tokens should pay.
-    from joserfc import jwt
-    from joserfc.errors import SecurityWarning
-    from joserfc.jwk import OctKey
-
-    with warnings.catch_warnings():
-        # How long the secret is was decided where it was made.
-        warnings.simplefilter("ignore", SecurityWarning)
-        try:
-            return jwt.decode(value, OctKey.import_key(token), algorithms=list(rule.algorithms)).claims
-        except Exception:
-            # What is wrong with a stranger's token may be anything: nested too deep, no object, no text.
-            return None
-
-
-def _is_valid(claims: Mapping[str, object], now: float) -> bool:
-    """Whether the timestamps in a signed token allow it now; one that is there and is no number does not."""
-    for name in ("exp", "nbf", "iat"):
-        timestamp = claims.get(name, now)
-        if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
-            return False
-        if isinstance(timestamp, float) and not math.isfinite(timestamp):
-            return False
-        if timestamp <= now - _LEEWAY if name == "exp" else timestamp > now + _LEEWAY:
-            return False
-    return True
 
 
 def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Signature | None:
@@ -309,6 +359,19 @@ def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Sig
         return Signature(rule, given, b"", b"", counts)
     before, _, after = (part.replace("{timestamp}", stamp).encode() for part in rule.signs.partition("{body}"))
     return Signature(rule, given, before, after, counts)
+
+
+def _is_authorization(header: str) -> bool:
+    return header.lower() == "authorization"
+
+
+def _token_in(headers: Headers, name: str) -> str | None:
+    """The signed token in a header that is there once."""
+    value = _only(headers, name)
+    if value is None or not _is_authorization(name):
+        return value
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _only(headers: Headers, name: str) -> str | None:

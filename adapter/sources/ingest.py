@@ -66,6 +66,8 @@ def ingest_handler(
         addressed = sources[name]
         try:
             authenticator, source, headers, now = addressed.authenticator, addressed.source, request.headers, clock()
+            if authenticator.seeks_keys:
+                await authenticator.seek_keys(headers)
             judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
                 return refused(source, answer(_REFUSED), judgement.refusal)

@@ -6,15 +6,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from yarl import URL
 
 from adapter.section import valid_token
 from adapter.sources.protocol import Opened, SourceContext
+from adapter.sources.public_keys import open_public_keys
 from adapter.sources.settings import SourceSettings
 
 
 def _one_or_several(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _is_place(text: str) -> str:
+    scheme, found, _ = text.partition("://")
+    if not text or (found and (scheme != "https" or URL(text).host is None)):
+        raise ValueError("must be a file, or an https:// address")
+    return text
 
 
 class Settings(SourceSettings):
@@ -24,8 +33,13 @@ class Settings(SourceSettings):
     #: They may be short: they were often chosen where the events come from.
     token: Annotated[tuple[Annotated[SecretStr, valid_token(1)], ...], BeforeValidator(_one_or_several)] = Field(
         (),
-        description="One or several: bearer token, basic password and HMAC secret alike; generated into the data "
-        "folder when there is none",
+        description="One or several: bearer token, basic password and secret of signatures alike; generated into the "
+        "data folder when there is none",
+    )
+    public_keys: Annotated[str, AfterValidator(_is_place)] | None = Field(
+        None,
+        description="What verifies tokens that its sender signs with a private key: a file with public keys, as PEM or "
+        "JWKS, or the https:// address of a JWKS",
     )
 
 
@@ -33,8 +47,9 @@ class Settings(SourceSettings):
 async def open_source(settings: Settings, context: SourceContext) -> AsyncIterator[Opened]:
     """A source that takes what is posted to it while the context lasts."""
     tokens = tuple(one.get_secret_value() for one in settings.token) or (await context.make_token(),)
-    context.receiving.add(context.source, tokens)
-    try:
-        yield Opened(tokens, generated=not settings.token)
-    finally:
-        context.receiving.remove(context.source)
+    async with open_public_keys(settings.public_keys, settings.name, context.outgoing) as public:
+        context.receiving.add(context.source, tokens, public)
+        try:
+            yield Opened(tokens, generated=not settings.token)
+        finally:
+            context.receiving.remove(context.source)

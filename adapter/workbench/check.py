@@ -18,7 +18,7 @@ from adapter.mapping.document import Document
 from adapter.mapping.exact import parse_json
 from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.families import is_family
-from adapter.mapping.language import AUTH_FIELDS, Condition, Identity, value_paths
+from adapter.mapping.language import AUTH_FIELDS, UNBOUND, Condition, Identity, JwtCredential, value_paths
 from adapter.mapping.redact import unseen
 from adapter.mapping.refusals import each_row, wrong_types
 from adapter.mapping.rows import type_of_row
@@ -74,7 +74,7 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> 
     ``strict``: a row without an example is an error. ``examples``: the provider's folder, where the table's file is
     not in it.
     """
-    findings = [*check_types(table.document, table.catalogue), *_unreachable(table)]
+    findings = [*check_types(table.document, table.catalogue), *_unreachable(table), *_unbound_tokens(table)]
     try:
         placed = list(read_examples(examples or table.folder))
     except MappingError as error:
@@ -120,6 +120,16 @@ def _unreachable(table: Table) -> Iterator[Finding]:
                     problem = f"can never be reached: {'.'.join(map(str, before))} before it {has}"
                     yield _finding(table.document, place, problem)
                     break
+
+
+def _unbound_tokens(table: Table) -> Iterator[Finding]:
+    """Signed tokens that come with any body."""
+    for number, credential in enumerate(table.mapping.auth):
+        if isinstance(credential, JwtCredential) and credential.jwt.body_hash is None:
+            place = ("auth", number)
+            if _is_own(table, place):
+                text = f"{UNBOUND}; if a claim holds the hash of the body, name it under body_hash"
+                yield _finding(table.document, (*place, "jwt"), text, error=False)
 
 
 def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import pytest
 from adapter.event import Event
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.language import UNBOUND
 from adapter.resources import schemas_path
 from adapter.workbench.check import check_table
 from adapter.workbench.examples import RECEIVED_AT
@@ -38,7 +39,10 @@ def test_every_example_is_reproduced(case: Case) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_check_finds_nothing_in_a_built_in_table(provider: str) -> None:
-    assert [str(one) for one in check_table(table(provider), strict=True)] == []
+    found = [one.text for one in check_table(table(provider), strict=True)]
+    # Frontegg signs nothing but a token that goes with any body.
+    expected = [f"auth.2.jwt: {UNBOUND}"] if provider == "magic-link" else []
+    assert [one.partition(";")[0] for one in found] == expected
 
 
 # --- what holds for every expected event -----------------------------------------------------------------------

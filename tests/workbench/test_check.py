@@ -77,6 +77,16 @@ def test_a_redaction_that_no_example_shows_is_warned_about(
     assert found(folder, catalogue, f"{TABLE}redact: [{redact}]\n", raw) == ([text] if warned else [])
 
 
+def test_a_signed_token_that_comes_with_any_body_is_warned_about(folder: Path, catalogue: Catalogue) -> None:
+    auth = "auth:\n  - bearer\n  - jwt: {header: X-Jwt}\n  - jwt: {header: X-Bound, body_hash: {claim: hash}}\n"
+    assert found(folder, catalogue, TABLE + auth, RAW) == [
+        "mapping.yaml:10: warning: auth.1.jwt: does not cover the body: whoever has recorded such a token may post "
+        "anything with it until it runs out; if a claim holds the hash of the body, name it under body_hash"
+    ]
+    bases = "provider: acme\ntitle: Acme\nextends: magic-link\n"
+    assert found(folder, catalogue, bases) == []
+
+
 def test_what_became_of_an_example_instead_of_an_event_is_all_that_is_told(folder: Path, catalogue: Catalogue) -> None:
     told = found(folder, catalogue, TABLE.replace("type: kind", "type: knd"), RAW)
     wrong = "expected an event of type access.LOGIN, is quarantined: the native type is missing: knd"
