@@ -19,6 +19,7 @@ from adapter.commands.options import Config, Data
 from adapter.commands.output import say, shown, write_json
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.commands.timestamps import read_timestamp
+from adapter.commands.trying import Trying, changes_of
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import counted
 from adapter.mapping.catalogue import load_catalogue
@@ -157,6 +158,36 @@ def explain(
                 say(f"event {number}{place}")
                 for line in _told(found):
                     say(line)
+
+
+@app.command("try")
+def try_(
+    provider: Annotated[str, typer.Argument(help="A provider, or a mapping.yaml.")],
+    samples: Annotated[Path, typer.Option("--samples", help="Raw events: JSON, a list, or NDJSON.")],
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Again each time the table or the samples are saved; Ctrl-C ends."),
+    ] = False,
+    config: Config = None,
+    media: Annotated[str | None, typer.Option(help="Media type of the samples.")] = None,
+) -> None:
+    """Try a table on samples while you write it: each event in a line, and what `check` says.
+
+    With --watch it goes on: whenever a file is saved, it shows which events are different, and what is wrong now.
+
+    For example: idp-adapter mapping try ./mappings/acme/mapping.yaml --samples samples.ndjson --watch
+    """
+    with _reported():
+        folders = table_folders(config)
+        trying = Trying(lambda: find_table(provider, folders), samples, media)
+        file = Path(provider) if provider.endswith((".yaml", ".yml")) else None
+        looked = [*folders, *([] if file is None else [file.absolute().parent.parent])]
+        for _ in changes_of(looked, [samples, *([] if file is None else [file])]):
+            for line in trying.tell():
+                say(line)
+            if not watch:
+                return
+            say(f"--- {datetime.now().astimezone():%H:%M:%S}, waiting for a change")
 
 
 @app.command()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
+from adapter.subprocesses import environment
 from adapter.workbench.secret import speaks_of_secret
 
 SAMPLES = [
@@ -46,6 +50,51 @@ def decide(file: Path, **types: str) -> None:
     for native, type in types.items():
         mapping["types"][native]["type"] = type
     file.write_text(yaml.safe_dump(mapping, sort_keys=False))
+
+
+def test_a_table_is_tried_on_samples_while_it_is_written(folder: Path) -> None:
+    run("new", "acme", "--from", "samples.ndjson")
+    file = folder / "mappings/acme/mapping.yaml"
+    decide(file, **{"in": "LOGIN", "bad": "LOGOUT"})
+    arguments = ["mapping", "try", str(file), "--samples", "samples.ndjson", "--watch"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adapter", *arguments], cwd=folder, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    output = process.stdout
+
+    def told() -> str:
+        return "".join(_until(output, "--- "))
+
+    try:
+        first = told()
+        assert "event 1: in -> access.LOGIN success u1" in first
+        assert "event 2: bad -> access.LOGOUT success u2" in first
+        decide(file, bad="LOGIN_ERROR")
+        changed = told()
+        assert "event 1" not in changed
+        assert "type: 'access.LOGOUT' becomes 'access.LOGIN_ERROR'" in changed
+        file.write_text(file.read_text().replace("LOGIN_ERROR", "LOGIN_EROR"))
+        assert "LOGIN_EROR" in told()
+        right = file.read_text()
+        file.write_text("provider: [")
+        assert "mapping.yaml" in told()
+        file.write_text(right.replace("LOGIN_EROR", "LOGIN_ERROR"))
+        assert "type: 'access.LOGIN_EROR' becomes 'access.LOGIN_ERROR'" in told()
+        (folder / "samples.ndjson").write_text(json.dumps({"eventId": "e9", "event": {"name": "in"}}))
+        assert "3 events become 1" in told()
+    finally:
+        process.kill()
+        process.wait()
+        output.close()
+
+
+def _until(output: IO[str], beginning: str) -> Iterator[str]:
+    for line in iter(output.readline, ""):
+        yield line
+        if line.startswith(beginning):
+            return
 
 
 def test_a_draft_finds_what_stands_where_and_is_rejected_until_a_person_decides(folder: Path) -> None:
