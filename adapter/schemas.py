@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from adapter.event import Event
-from adapter.mapping.catalogue import CatalogueFile
-from adapter.mapping.language import Mapping
-from adapter.resources import schemas_path
+from adapter.mapping.catalogue import ACCESS, CatalogueFile, load_catalogue
+from adapter.mapping.language import AUTH_FIELDS, EVENT_FIELDS, Mapping
+from adapter.resources import mappings_path, schemas_path
 from adapter.workbench.examples import Example
 
 #: File under ``schemas/``: the model it describes, and its title.
@@ -27,9 +28,25 @@ def generated() -> dict[str, str]:
     texts = {}
     for name, (model, title) in MODELS.items():
         schema = model.model_json_schema(by_alias=True, mode="validation")
+        if model is Mapping:
+            _complete(schema)
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
         texts[name] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return texts
+
+
+def _complete(schema: dict[str, Any]) -> None:
+    """Name the words of the catalogue and the unified fields, so that editors offer them. Others stay right: users have
+    types of their own."""
+    catalogue = load_catalogue([mappings_path()])
+    row, shape = schema["$defs"]["Row"]["properties"], schema["$defs"]["Shape"]["properties"]
+    types = sorted(name.removeprefix(ACCESS) for name in catalogue.names)
+    row["type"]["anyOf"].insert(0, {"enum": types})
+    row["reason"]["anyOf"].insert(0, {"enum": sorted(catalogue.reasons)})
+    fields = [*EVENT_FIELDS, *(f"authDetails.{name}" for name in AUTH_FIELDS), "details"]
+    schema["$defs"]["Value"] = row["fields"]["additionalProperties"]
+    for one in (row["fields"], shape["fields"], schema["properties"]["fields"]):
+        one["properties"] = {name: {"$ref": "#/$defs/Value"} for name in fields}
 
 
 def write(folder: Path) -> None:

@@ -22,6 +22,17 @@ def test_every_schema_is_a_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(Document.read(path).value)
 
 
+def test_editors_are_offered_types_reasons_and_fields_and_own_types_are_right() -> None:
+    schema = Document.read(schemas_path() / "mapping.schema.json").value
+    row = schema["$defs"]["Row"]["properties"]
+    offered = {key: {word for one in row[key]["anyOf"] for word in one.get("enum", ())} for key in ("type", "reason")}
+    assert {"LOGIN", "LOGIN_ERROR", "admin.USER-CREATE"} <= offered["type"]
+    assert {"bad_credentials", "unspecified"} <= offered["reason"]
+    assert {"time", "authDetails.userId"} <= row["fields"]["properties"].keys()
+    own = {"provider": "own", "title": "Own", "type": "kind", "identity": "none", "types": {"a": {"type": "OWN_TYPE"}}}
+    jsonschema.validate(own, schema, cls=jsonschema.Draft202012Validator)
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)
 def test_every_table_fits_the_schema_that_editors_use(path) -> None:  # type: ignore[no-untyped-def]
     schema = Document.read(schemas_path() / "mapping.schema.json").value

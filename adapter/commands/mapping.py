@@ -25,7 +25,7 @@ from adapter.formats.text import counted
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, known_providers, load_table, overlooked_table, table_file
-from adapter.resources import mappings_path
+from adapter.resources import mappings_path, schemas_path
 from adapter.settings import load_settings
 from adapter.workbench.accept import changes as example_changes
 from adapter.workbench.accept import write as write_accepted
@@ -346,6 +346,18 @@ def new(
         say(f"next: decide each type, then: idp-adapter mapping check {proposed.file}")
         if to.resolve() not in [one.resolve() for one in folders]:
             say(f'to have it found by its name, here and by the service: path = ["{to}"] under [mappings]')
+
+
+@app.command()
+def schema() -> None:
+    """Print the path of the JSON Schema of mapping files, by which an editor completes and checks them.
+
+    It knows the words of the language, types, reasons and fields. As the first line of a mapping.yaml:
+    # yaml-language-server: $schema=PATH
+
+    For example: idp-adapter mapping schema
+    """
+    say(str(schemas_path() / "mapping.schema.json"))
 
 
 @contextmanager

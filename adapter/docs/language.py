@@ -44,7 +44,8 @@ _INTRODUCTION = """\
 A table is one folder: `mappings/NAME/mapping.yaml`, and `examples/*.yaml` beside it. It says how a provider's events
 are recognized, where each field stands, and what each native type means. Nothing in it computes. How to write one:
 [write-a-mapping.md](write-a-mapping.md). For completion in an editor, the first line of the file names the schema:
-`# yaml-language-server: $schema=…/schemas/mapping.schema.json`.
+`# yaml-language-server: $schema=PATH`; `idp-adapter mapping schema` prints its path. It also offers the types and
+reasons of the catalogue.
 
 The text is YAML, and a value is what is written: `0010`, `1.10`, `12:30`, `yes`, `1e3` and dates are text. Only `true`
 and `false` are true and false, only `null`, `~` and nothing at all are null, and only what would be written again as it
