@@ -189,7 +189,9 @@ shapes:
         "A value",
         """\
 fields:
-  time: [{path: at, as: rfc3339}, {path: [createdAt, ts], as: milliseconds}]
+  time:
+    - {path: at, as: [rfc3339, "%d/%b/%Y:%H:%M:%S"], zone: Europe/Berlin}
+    - {path: [createdAt, ts], as: milliseconds}
   authDetails.username: {path: attributes, json: user.name}
   realmId: {path: topic, after: "tenant/"}
   resourcePath: {template: "users/{user.id}"}
@@ -380,6 +382,8 @@ _KNOWN = {
     language.Rows: "row, or list of rows",
     language.Condition: "condition",
     language.Lookup: "value",
+    language.Conversion: "conversion",
+    language.TimeFormat: "format",
     language.Identity: "identity",
     language.ActorRule: "rule",
     language.PassThrough: "rule",
@@ -454,7 +458,9 @@ _CONVERSIONS = {
     Conversion.UPPER: "Text in upper case.",
     Conversion.IP: "An address; a port or zone is taken off.",
     Conversion.JSON: "Anything, an object or list too, as JSON text; text stays as it is.",
-    Conversion.RFC3339: "A timestamp like `2026-05-01T08:30:00Z`; without a zone it is taken as UTC.",
+    Conversion.RFC3339: "A timestamp like `2026-05-01T08:30:00Z`.",
+    Conversion.RFC2822: "A timestamp like `Fri, 01 May 2026 08:30:00 +0000`; the weekday may be missing.",
+    Conversion.SYSLOG: "A timestamp like `May  1 08:30:00`, without a year.",
     Conversion.SECONDS: "A timestamp in epoch seconds.",
     Conversion.MILLISECONDS: "A timestamp in epoch milliseconds.",
     Conversion.EPOCH: "A timestamp in epoch seconds, milliseconds, microseconds or nanoseconds, told apart by size.",
@@ -464,6 +470,30 @@ _CONVERSIONS = {
 def _conversions() -> str:
     rows = [(code(one.value), _CONVERSIONS[one]) for one in Conversion]
     return (
-        f"Conversions:\n\n{table(['as', 'what it makes'], rows)}\nA timestamp before 2000 or after 2100 counts as "
-        "absent. An event whose time is absent gets the time of its arrival, and `details.time_problem` says so.\n\n"
+        f"Conversions:\n\n{table(['as', 'what it makes'], rows)}\nOther times are written as a format: "
+        "`as: '%d/%b/%Y:%H:%M:%S %z'` reads `01/May/2026:08:30:00 +0000`. The whole text must fit, small and capital "
+        "letters and the number of blanks aside. `as` may be a list of such words and formats; the first that fits "
+        f"reads the time.\n\n{table(['directive', 'what it reads'], _DIRECTIVES)}\n"
+        "Where a text has no zone, `zone` says which it is of (an IANA name such as `Europe/Berlin`, or an offset such "
+        "as `+02:00`), and without that it is UTC. Of a local time that comes twice when clocks are set back the "
+        "earlier one counts. Without a year, it is the latest such time that is not more than a day after the arrival; "
+        "that is for the field `time` alone. A timestamp that none of its forms fits, or before 2000 or after 2100, "
+        "counts as absent. An event whose time is absent gets the time of its arrival, and `details.time_problem` says "
+        "so.\n\n"
     )
+
+
+_DIRECTIVES = [
+    ("`%Y`, `%y`", "Year of four digits; of two: 69 to 99 are of the last century."),
+    ("`%m`, `%b`", "Month as a number; as its English name, short or long (`%B` and `%h` are the same)."),
+    ("`%d`", "Day of the month (`%e` is the same)."),
+    ("`%a`", "English weekday, short or long (`%A` is the same); it may be wrong."),
+    ("`%H`, `%I` with `%p`", "Hour; of the half day, with AM or PM."),
+    ("`%M`, `%S`, `%f`", "Minute; second; fraction of a second, one to nine digits."),
+    (
+        "`%z`",
+        "Offset such as `+0200`, `+02:00` or `-05`; or Z, UTC, GMT, and the American zones of RFC 2822 (EST, PDT).",
+    ),
+    ("`%F`, `%D`, `%T`, `%R`", "`%Y-%m-%d`, `%m/%d/%y`, `%H:%M:%S`, `%H:%M`."),
+    ("`%%`", "A percent sign."),
+]

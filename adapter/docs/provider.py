@@ -386,7 +386,10 @@ def _value(value: Any) -> str:
     if value.capture is not None:
         extra.append(f"by {code(value.capture)}")
     if value.as_ != "text":
-        extra.append(f"as {value.as_}")
+        forms = value.as_ if isinstance(value.as_, list) else [value.as_]
+        extra.append("as " + either(code(one) if "%" in one else str(one) for one in forms))
+    if value.zone is not None:
+        extra.append(f"of {value.zone}")
     if value.table:
         extra.append("translated")
     return f"{words} ({', '.join(extra)})" if extra else words

@@ -5,20 +5,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
 from adapter.mapping.exact import write_json
-from adapter.mapping.language import Conversion
+from adapter.mapping.language import Conversion, Lookup
 from adapter.mapping.paths import scalar_text
+from adapter.mapping.times import ReadTime, read_zone, reader, rfc2822, syslog
 
 #: Timestamps outside are taken for a mistake of the sender: 2000-01-01 to 2100-01-01, epoch milliseconds.
 EARLIEST = 946_684_800_000
 LATEST = 4_102_444_800_000
 
 Convert = Callable[[Any], str | None]
-ConvertTime = Callable[[Any], int | None]
+#: Takes the arrival, epoch milliseconds, behind the value where `Lookup.needs_arrival` says so.
+ConvertTime = Callable[..., int | None]
 
 
 def text_of(absent: frozenset[str]) -> Convert:
@@ -80,14 +82,14 @@ def epoch(value: Any) -> int | None:
     return None
 
 
-def rfc3339(value: Any) -> int | None:
-    """A timestamp in RFC 3339 (ISO 8601) as epoch milliseconds; without a zone it is taken as UTC."""
+def rfc3339(value: Any, zone: tzinfo = UTC) -> int | None:
+    """A timestamp in RFC 3339 (ISO 8601) as epoch milliseconds; without a zone it is taken as of ``zone``."""
     if value.__class__ is not str:
         return None
     try:
         timestamp = datetime.fromisoformat(value.strip().replace(",", "."))
         if timestamp.tzinfo is None:
-            timestamp = timestamp.replace(tzinfo=UTC)
+            timestamp = timestamp.replace(tzinfo=zone)
         # Whole numbers throughout: a float of seconds would lose the last millisecond now and then.
         since = timestamp - _EPOCH
     except (ValueError, OverflowError):
@@ -97,12 +99,48 @@ def rfc3339(value: Any) -> int | None:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-TIMES: dict[Conversion, ConvertTime] = {
+_TIMES: dict[Conversion, ConvertTime] = {
     Conversion.RFC3339: rfc3339,
     Conversion.SECONDS: seconds,
     Conversion.MILLISECONDS: milliseconds,
     Conversion.EPOCH: epoch,
 }
+_WRITTEN: dict[Conversion, ReadTime] = {Conversion.RFC2822: rfc2822, Conversion.SYSLOG: syslog}
+
+
+def convert_time(lookup: Lookup) -> ConvertTime:
+    """What makes epoch milliseconds of a value that a lookup with ``times`` finds."""
+    zone = UTC if lookup.zone is None else read_zone(lookup.zone)
+    if isinstance(lookup.as_, Conversion) and lookup.as_ in _TIMES and lookup.zone is None:
+        return _TIMES[lookup.as_]
+    converters = [_time_converter(form, zone) for form in lookup.times]
+    if len(converters) == 1:
+        return converters[0]
+
+    def first(value: Any, arrival: int | None = None) -> int | None:
+        for convert in converters:
+            found = convert(value, arrival)
+            if found is not None:
+                return found
+        return None
+
+    return first
+
+
+def _time_converter(form: Conversion | str, zone: tzinfo) -> ConvertTime:
+    if isinstance(form, Conversion) and form in _TIMES:
+        plain = _TIMES[form]
+        if form is not Conversion.RFC3339 or zone is UTC:
+            return lambda value, arrival=None: plain(value)
+        return lambda value, arrival=None: rfc3339(value, zone)
+    read = _WRITTEN[form] if isinstance(form, Conversion) else reader(form)
+
+    def convert(value: Any, arrival: int | None = None) -> int | None:
+        text = scalar_text(value)
+        found = None if text is None else read(text, zone, arrival)
+        return None if found is None else _plausible(found)
+
+    return convert
 
 
 def _number(value: Any) -> int | float | None:

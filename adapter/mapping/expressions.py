@@ -138,8 +138,8 @@ class Expressions:
             code.add(f"{var} = None if {var} is None else {var}.{lookup.as_.value}()")
         elif lookup.as_ is Conversion.IP:
             code.add(f"{var} = None if {var} is None else ip({var})")
-        elif lookup.as_ in conversion.TIMES:
-            function = self.constant(lookup.as_.value, conversion.TIMES[lookup.as_])
+        elif lookup.times:
+            function = self.constant("time", conversion.convert_time(lookup))
             code.add(f"{var} = None if {var} is None else text({function}({var}))")
         if lookup.table is not None:
             table = self.constant("TABLE", dict(lookup.table))

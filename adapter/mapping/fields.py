@@ -47,10 +47,12 @@ def write_time(expressions: Expressions, code: Code, value: Any) -> None:
     code.add("t = told = None")
     for one in value if isinstance(value, list) else [value]:
         lookup = one if isinstance(one, Lookup) else Lookup(path=one, **{"as": Conversion.EPOCH})
-        convert = lookup.as_ if lookup.as_ in conversion.TIMES else Conversion.EPOCH
-        function = expressions.constant(convert.value, conversion.TIMES[convert])
+        timed = lookup if lookup.times else lookup.model_copy(update={"as_": Conversion.EPOCH})
+        function = expressions.constant("time", conversion.convert_time(timed))
+        arguments = "v, now" if timed.needs_arrival else "v"
         # A timestamp is converted from what was sent, number or text; only what is looked up further is text.
-        plain = lookup.path is not None and lookup == Lookup(path=lookup.path, **{"as": lookup.as_})
+        further = lookup.model_dump(exclude={"path", "as_", "zone"}, exclude_defaults=True)
+        plain = lookup.path is not None and not further
         paths = lookup.path if isinstance(lookup.path, list) else [lookup.path]
         for path in paths if plain else [None]:
             code.add("if t is None:")
@@ -58,9 +60,9 @@ def write_time(expressions: Expressions, code: Code, value: Any) -> None:
             if path is not None:
                 expressions.raw(inner, path, "v")
             else:
-                expressions.value(inner, lookup.model_copy(update={"as_": Conversion.TEXT}), "v")
+                expressions.value(inner, lookup.model_copy(update={"as_": Conversion.TEXT, "zone": None}), "v")
             inner.add("if v is not None:")
-            inner.add(f"    t = {function}(v)")
+            inner.add(f"    t = {function}({arguments})")
             given = lookup if path is None else lookup.model_copy(update={"path": path})
             expressions.note(inner, f"    t_by = {value_text(given if isinstance(one, Lookup) else path)!r}")
             inner.add("    told = v if t is None else None")

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from adapter.mapping.families import REST
 from adapter.mapping.paths import parse_path, plain_keys, scalar_text
 from adapter.mapping.pattern import compile_pattern, template_holes
+from adapter.mapping.times import check_format, has_year, read_zone
 from adapter.model import Outcome
 
 #: Unified fields a table may fill, and the prefixes under which any name is allowed.
@@ -48,6 +49,19 @@ def _is_keys(text: str) -> str:
 
 def _is_pattern(text: str) -> str:
     compile_pattern(text)
+    return text
+
+
+def _is_time_format(text: str) -> str:
+    if "%" not in text:
+        known = ", ".join(one.value for one in Conversion)
+        raise ValueError(f"{text!r} is no conversion; there are {known}, or a format of times such as '%Y-%m-%d %H:%M'")
+    check_format(text)
+    return text
+
+
+def _is_zone(text: str) -> str:
+    read_zone(text)
     return text
 
 
@@ -118,9 +132,29 @@ class Conversion(StrEnum):
     JSON = "json"
     #: Moments. `epoch` tells seconds, milliseconds, microseconds and nanoseconds apart by size.
     RFC3339 = "rfc3339"
+    RFC2822 = "rfc2822"
+    SYSLOG = "syslog"
     SECONDS = "seconds"
     MILLISECONDS = "milliseconds"
     EPOCH = "epoch"
+
+
+#: Conversions that give times, and those of them in whose texts the zone may be missing.
+TIMES = frozenset(
+    {
+        Conversion.RFC3339,
+        Conversion.RFC2822,
+        Conversion.SYSLOG,
+        Conversion.SECONDS,
+        Conversion.MILLISECONDS,
+        Conversion.EPOCH,
+    }
+)
+_ZONED = frozenset({Conversion.RFC3339, Conversion.SYSLOG})
+
+TimeFormat = Annotated[
+    str, AfterValidator(_is_time_format), Field(description="How a time is written: %d/%b/%Y:%H:%M:%S %z")
+]
 
 
 class Lookup(_Word):
@@ -139,7 +173,14 @@ class Lookup(_Word):
     json_path: Path | None = Field(None, alias="json", description="The text at the path is JSON: a path inside it")
     after: Text | None = Field(None, description="Only what follows this text; absent if it does not begin so")
     capture: Pattern | None = Field(None, description="Only the first group of this pattern (or what it matches)")
-    as_: Conversion = Field(Conversion.TEXT, alias="as", description="How it is converted")
+    as_: Conversion | TimeFormat | list[Conversion | TimeFormat] = Field(
+        Conversion.TEXT,
+        alias="as",
+        description="How it is converted, or how a time is written; of several such the first one that fits",
+    )
+    zone: Annotated[str, AfterValidator(_is_zone)] | None = Field(
+        None, description="Of times: the zone where the text has none, as Europe/Berlin or +02:00; default: UTC"
+    )
     table: dict[str, Text] | None = Field(
         None, description="Translation; a value that is not in it is `default`, or absent"
     )
@@ -154,6 +195,27 @@ class Lookup(_Word):
             if name not in template_holes(self.template or ""):
                 raise ValueError(f"`with` has {name!r}, and {{{name}}} stands in no template beside it")
         return self
+
+    @model_validator(mode="after")
+    def _of_times(self) -> Lookup:
+        if isinstance(self.as_, list) and not self.times:
+            raise ValueError("`as` may have several words where all of them are times; text has one")
+        if self.zone is not None and not any(
+            one in _ZONED if isinstance(one, Conversion) else "%z" not in one for one in self.times
+        ):
+            raise ValueError("`zone` is for times that are written without one: `as` names no such form")
+        return self
+
+    @property
+    def times(self) -> list[Conversion | str]:
+        """The forms that a time may be written in; none: it is no time."""
+        forms = self.as_ if isinstance(self.as_, list) else [self.as_]
+        return forms if all(not isinstance(one, Conversion) or one in TIMES for one in forms) else []
+
+    @property
+    def needs_arrival(self) -> bool:
+        """Whether one of these forms has no year."""
+        return any(one is Conversion.SYSLOG if isinstance(one, Conversion) else not has_year(one) for one in self.times)
 
 
 Value = Annotated[

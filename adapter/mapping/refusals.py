@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.complaints import Place, nearest
-from adapter.mapping.language import Condition, Reading, Row
+from adapter.mapping.language import Condition, Lookup, Reading, Row
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.rows import outcome_of_row, type_of_row
 from adapter.mapping.shapes import merged_shapes, shared_keys
@@ -76,6 +78,9 @@ def refusals(mapping: MappingFile, catalogue: Catalogue) -> Iterator[Problem]:
     for number, framing in enumerate(mapping.body):
         if framing.when is not None and mapping.actor is None and _asks_for_actor(framing.when):
             yield ("body", number, "when"), _NO_ACTOR
+    for at, lookup in _lookups(mapping, ()):
+        if lookup.needs_arrival and "time" not in at[-2:]:
+            yield at, "a time without a year is for `time` alone, which takes the year from the arrival"
     for at, row in each_row(mapping):
         if row.type is None:
             continue
@@ -98,6 +103,21 @@ def each_row(mapping: MappingFile) -> Iterator[tuple[Place, Row]]:
                     yield (*place, "types", native, number), row
             else:
                 yield (*place, "types", native), rows
+
+
+def _lookups(value: Any, place: Place) -> Iterator[tuple[Place, Lookup]]:
+    """The lookups in a part of a table, and where they stand."""
+    if isinstance(value, Lookup):
+        yield place, value
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from _lookups(getattr(value, name), (*place, field.alias or name))
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _lookups(one, (*place, key))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _lookups(one, (*place, number))
 
 
 def _conditions(reading: Reading, place: Place) -> Iterator[tuple[Place, Condition]]:

@@ -53,8 +53,8 @@ fields:
         "realmId, realmName, error, resourceType, operationType, resourcePath, representation, authDetails.realmId, "
         "authDetails.clientId, authDetails.userId, authDetails.ipAddress, authDetails.username, "
         "authDetails.sessionId, details, details.…",
-        "14: fields.authDetails.ipAddress.as: should be 'text', 'lower', 'upper', 'ip', 'json', 'rfc3339', 'seconds', "
-        "'milliseconds' or 'epoch', and is 'ipp'",
+        "14: fields.authDetails.ipAddress.as: 'ipp' is no conversion; there are text, lower, upper, ip, json, rfc3339, "
+        "rfc2822, syslog, seconds, milliseconds, epoch, or a format of times such as '%Y-%m-%d %H:%M'",
     ]
 
 
