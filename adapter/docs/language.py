@@ -37,6 +37,7 @@ from adapter.mapping.language import (
     Timestamp,
     VendorCatalogue,
 )
+from adapter.mapping.paths import ELEMENTS_LIMIT
 
 _INTRODUCTION = """\
 # The mapping language
@@ -57,7 +58,10 @@ of x, and `table: x` holds names of your choice, each with an x.
 
 `actor.id` follows keys. `results[0]` (or `results.0`) takes an element of a list by its number, `target[type=User].id`
 the first element whose `type` is `User`. `\\.` stands for a dot in a key, `\\[` for a bracket. A path that leads
-nowhere gives no value; so do null and the texts under `absent`. `@line` is the whole line, where a body is lines;
+nowhere gives no value; so do null and the texts under `absent`. In a condition `threats[*].kind` stands for the `kind`
+of every element of `threats`: one of them must be what is asked for, all of it at once, and `not` and `present: false`
+hold if none of them is. A single value in the list's place is one element, and the first ELEMENTS_LIMIT elements are
+looked at. `@line` is the whole line, where a body is lines;
 `@element` stands for all that an element of `each` holds.
 
 ## Patterns
@@ -67,7 +71,8 @@ look-around, and there are no back references. What each may cost is bounded: a 
 PATTERN_LENGTH characters, GROUPS_LIMIT groups (`(?:...)` is none), and PROGRAM_LIMIT instructions once it is compiled;
 `[0-9]{3}-[a-z]+` has about ten. Of a long text a pattern sees only the beginning: MATCH_LIMIT characters, divided by
 its instructions. That is 50,000 characters for one of 20 instructions, and 550 for one of 1,800, such as
-`.{0,100}x.{0,100}`. A native type that is longer than that does not match the `pattern` of `unknown`.
+`.{0,100}x.{0,100}`; of the elements of a list (`[*]`) it sees as many characters in all. A native type that is longer
+than that does not match the `pattern` of `unknown`.
 
 ## Unified fields
 
@@ -225,6 +230,7 @@ types:
     - {when: {link: {starts: "https://"}}, type: EXECUTE_ACTION_TOKEN}
     - {when: {text: {matches: "code [0-9]+"}}, type: VALIDATE_OTP}
     - {when: {channel: {not: [web, app]}}, type: CLIENT_LOGIN}
+    - {when: {"threats[*].kind": phishing}, type: LOGIN_ERROR, reason: policy_denied}
     - {type: LOGIN}
 """,
     ),
@@ -373,6 +379,7 @@ _KNOWN = {
     float: "number",
     Any: "anything",
     language.Path: "path",
+    language.ConditionPath: "path",
     language.Keys: "path of keys",
     language.Pattern: "pattern",
     language.Template: "text",
@@ -408,6 +415,7 @@ def language_page() -> str:
     """The page."""
     known = ", ".join(code(one) for one in (*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS)))
     introduction = _INTRODUCTION.replace("FIELDS", known)
+    introduction = introduction.replace("ELEMENTS_LIMIT", f"{ELEMENTS_LIMIT:,}")
     for name in ("PATTERN_LENGTH", "GROUPS_LIMIT", "PROGRAM_LIMIT", "MATCH_LIMIT"):
         introduction = introduction.replace(name, f"{getattr(pattern, name):,}")
     parts = [introduction]

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.mapping import conversion
+from adapter.mapping.any_element import any_element
 from adapter.mapping.exact import parse_json
 from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.language import ActorRule, Condition, Conversion, Lookup, Requirement
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.paths import Key, Step, follow, parse_path
+from adapter.mapping.paths import Every, Key, Step, follow, follow_every, parse_path, parse_steps
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.mapping.trace import Trace, conversion_text, requirement_text, value_text
 
@@ -68,6 +69,7 @@ class Expressions:
             "json_text": conversion.json_text,
             "ip": conversion.ip,
             "follow": follow,
+            "follow_every": follow_every,
         }
         #: Functions that were made, by what they were made of.
         self._functions: dict[str, Any] = {}
@@ -246,13 +248,19 @@ class Expressions:
         return f"({part} or trace.unmet({told!r}))" if self.traced else part
 
     def _present(self, path: str) -> str:
+        if _has_every(path):
+            return self._requirement(path, Requirement(present=True))
         return f"((v := {self.at(path)}) is not None and (v.__class__ is not str or v not in ABSENT))"
 
     def _absent(self, path: str) -> str:
+        if _has_every(path):
+            return self._requirement(path, Requirement(present=False))
         return f"((v := {self.at(path)}) is None or (v.__class__ is str and v in ABSENT))"
 
     def _requirement(self, path: str, wanted: Any) -> str:
         at = self.at(path)
+        if _has_every(path):
+            return f"{self.constant('any_element', any_element(wanted, self.names['text']))}({at})"
         if not isinstance(wanted, Requirement):
             return f"text({at}) in {self._texts(wanted)}"
         parts = []
@@ -291,7 +299,9 @@ class Expressions:
         return self.constant("actor", actor)
 
     def at(self, path: str) -> str:
-        """A Python expression for what stands at a path."""
+        """A Python expression for what stands at a path of a condition."""
+        if _has_every(path):
+            return f"follow_every(r, {self.constant('PATH', parse_steps(path))})"
         keys = _plain_keys(parse_path(path))
         if keys is not None and len(keys) == 1:
             return f"g({keys[0]!r})"
@@ -317,6 +327,10 @@ class Expressions:
 
 def _default_of(lookup: Lookup) -> str:
     return f"the default of {value_text(lookup.path if lookup.path is not None else lookup)}"
+
+
+def _has_every(path: str) -> bool:
+    return any(isinstance(step, Every) for step in parse_steps(path))
 
 
 def _plain_keys(steps: tuple[Step, ...]) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from adapter.mapping.families import REST
-from adapter.mapping.paths import parse_path, plain_keys, scalar_text
+from adapter.mapping.paths import parse_path, parse_steps, plain_keys, scalar_text
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.mapping.times import check_format, has_year, read_zone
 from adapter.model import Outcome
@@ -39,6 +39,11 @@ class _Word(BaseModel):
 
 def _is_path(text: str) -> str:
     parse_path(text)
+    return text
+
+
+def _is_condition_path(text: str) -> str:
+    parse_steps(text)
     return text
 
 
@@ -107,6 +112,11 @@ PROVIDER_NAME = "[a-z][a-z0-9-]{0,99}"
 
 Path = Annotated[
     str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
+]
+ConditionPath = Annotated[
+    str,
+    AfterValidator(_is_condition_path),
+    Field(description="Path into the raw event; a[*].b stands for the b of every element"),
 ]
 Keys = Annotated[str, AfterValidator(_is_keys), Field(description="Path into the raw event of keys alone: a.b, a\\.b")]
 Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
@@ -270,20 +280,20 @@ class Actor(StrEnum):
 
 class Condition(BaseModel):
     """Paths, and what stands there: a value, a list of values, or a requirement. All must hold. Values are compared
-    as text, so 101 and "101" are equal and true is not 1."""
+    as text, so 101 and "101" are equal and true is not 1. Of a path with `[*]` one of the elements must be so."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Scalar | list[Scalar] | Requirement] = Field(init=False)
 
-    has: list[Path] | None = Field(None, description="All these paths are present")
-    lacks: list[Path] | None = Field(None, description="None of these paths is present")
+    has: list[ConditionPath] | None = Field(None, description="All these paths are present")
+    lacks: list[ConditionPath] | None = Field(None, description="None of these paths is present")
     any_: list[Condition] | None = Field(None, alias="any", description="At least one of these conditions holds")
     actor: Actor | list[Actor] | None = Field(None, description="Who did it: self, technical or human")
 
     @model_validator(mode="after")
     def _paths(self) -> Condition:
         for path, wanted in self.requirements.items():
-            parse_path(path)
+            parse_steps(path)
             for one in wanted if isinstance(wanted, list) else [wanted]:
                 if isinstance(one, str) and one != one.strip():
                     raise ValueError(f"stray blank in {one!r} (for {path})")

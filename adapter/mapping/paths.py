@@ -2,13 +2,16 @@ r"""Paths: where in a raw event something stands.
 
 ``actor.id`` follows keys; ``results[0]`` and ``results.0`` take a list element by number; ``target[type=User].id``
 takes the first list element whose ``type`` is ``User``; ``\.`` stands for a dot (and ``\[`` for a bracket) in a key.
+In a condition ``results[*].id`` stands for the ``id`` of every element.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain, islice
 from typing import Any
 
 
@@ -34,15 +37,35 @@ class Where:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Each element of a list, in conditions."""
+
+
 Step = Key | Index | Where
 
+#: Elements of lists that a condition looks at, nested ones included.
+ELEMENTS_LIMIT = 1000
+
 _STEP = re.compile(
-    r"(?P<key>(?:\\.|[^.\[\]\\])+)|\[(?P<index>\d+)\]|\[(?P<where>(?:\\.|[^=\]\\])+)=(?P<value>[^\]]*)\]"
+    r"(?P<key>(?:\\.|[^.\[\]\\])+)|\[(?P<index>\d+)\]|(?P<every>\[\*\])|\[(?P<where>(?:\\.|[^=\]\\])+)=(?P<value>[^\]]*)\]"
 )
 
 
 def parse_path(text: str) -> tuple[Step, ...]:
-    """Read a path.
+    """Read a path that leads to one value.
+
+    Raises:
+        ValueError: it is not such a path; the message says at which character.
+    """
+    steps = parse_steps(text)
+    if any(isinstance(step, Every) for step in steps):
+        raise ValueError(f"{text!r}: [*] stands for all elements, which only conditions look at; name one, as [0]")
+    return tuple(step for step in steps if not isinstance(step, Every))
+
+
+def parse_steps(text: str) -> tuple[Step | Every, ...]:
+    """Read a path of a condition, which may lead to many values.
 
     Raises:
         ValueError: it is not a path; the message says at which character.
@@ -51,7 +74,7 @@ def parse_path(text: str) -> tuple[Step, ...]:
         raise ValueError("a path may not be empty")
     if text != text.strip():
         raise ValueError(f"stray blank around the path {text!r}")
-    steps: list[Step] = []
+    steps: list[Step | Every] = []
     at = 0
     while at < len(text):
         if steps and text[at] == ".":
@@ -65,6 +88,8 @@ def parse_path(text: str) -> tuple[Step, ...]:
             steps.append(Key(_unescape(found["key"])))
         elif found["index"] is not None:
             steps.append(Index(int(found["index"])))
+        elif found["every"] is not None:
+            steps.append(Every())
         else:
             steps.append(Where(_unescape(found["where"]), found["value"]))
         at = found.end()
@@ -78,6 +103,19 @@ def follow(value: Any, steps: tuple[Step, ...]) -> Any:
         if value is None:
             return None
     return value
+
+
+def follow_every(value: Any, steps: Sequence[Step | Every]) -> list[Any]:
+    """What stands at a path in each of the first elements of lists, `ELEMENTS_LIMIT` in all; what is no list counts as
+    one element."""
+    values = [value]
+    for step in steps:
+        if isinstance(step, Every):
+            each = chain.from_iterable(one if one.__class__ is list else [one] for one in values)
+            values = list(islice(each, ELEMENTS_LIMIT))
+        else:
+            values = [found for one in values if (found := take(one, step)) is not None]
+    return values
 
 
 def take(value: Any, step: Step) -> Any:

@@ -12,6 +12,7 @@ from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.complaints import Place, nearest
 from adapter.mapping.language import Condition, Lookup, Reading, Row
 from adapter.mapping.language import Mapping as MappingFile
+from adapter.mapping.paths import Every, parse_steps
 from adapter.mapping.rows import outcome_of_row, type_of_row
 from adapter.mapping.shapes import merged_shapes, shared_keys
 from adapter.model import Outcome
@@ -78,6 +79,8 @@ def refusals(mapping: MappingFile, catalogue: Catalogue) -> Iterator[Problem]:
     for number, framing in enumerate(mapping.body):
         if framing.when is not None and mapping.actor is None and _asks_for_actor(framing.when):
             yield ("body", number, "when"), _NO_ACTOR
+        if framing.when is not None and _looks_into_lists(framing.when):
+            yield ("body", number, "when"), "an envelope is not known by the elements of its lists ([*])"
     for at, lookup in _lookups(mapping, ()):
         if lookup.needs_arrival and "time" not in at[-2:]:
             yield at, "a time without a year is for `time` alone, which takes the year from the arrival"
@@ -134,6 +137,11 @@ def _conditions(reading: Reading, place: Place) -> Iterator[tuple[Place, Conditi
 
 def _asks_for_actor(condition: Condition) -> bool:
     return condition.actor is not None or any(_asks_for_actor(one) for one in condition.any_ or [])
+
+
+def _looks_into_lists(condition: Condition) -> bool:
+    paths = [*(condition.has or ()), *(condition.lacks or ()), *condition.requirements]
+    return any(Every() in parse_steps(path) for path in paths) or any(map(_looks_into_lists, condition.any_ or ()))
 
 
 def _no_reason(word: Any, catalogue: Catalogue) -> str:

@@ -54,7 +54,7 @@ class Trace:
 
     def differs(self, path: str, found: Any, wanted: str) -> Literal[False]:
         """What stands at a path is not what a condition wants."""
-        return self.unmet(f"{path} is {'absent' if found is None else repr(found)}, wanted {wanted}")
+        return self.unmet(f"{path} is {'absent' if found in (None, []) else repr(found)}, wanted {wanted}")
 
     def tried(self, attempts: list[Attempt], name: str, note: str | None = None, *, taken: bool) -> None:
         """A shape or a row was tried, after its condition."""
