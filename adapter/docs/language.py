@@ -140,6 +140,7 @@ auth: [bearer, {header: X-Shop-Token}]
 challenge: {header: X-Shop-Challenge, answer: challenge}
 body: [{when: {has: [batch]}, events: batch}]
 base64: [payload]
+aliases: {kind: [event.kind, event_kind]}
 redact: [{in: payload, keys: [password]}]
 absent: ["null", "-"]
 type: kind

@@ -55,6 +55,7 @@ def provider_page(table: Table) -> str:
         "[event-types.md](../event-types.md).\n\n",
         _connection(table),
         _bodies(mapping.body),
+        _aliases(mapping.aliases),
         _example(table),
         _shapes(shapes),
         _identity(shapes),
@@ -132,6 +133,13 @@ def _signed_token(rule: Jwt) -> str:
         )
         + ("" if bound else f". It {UNBOUND}")
     )
+
+
+def _aliases(aliases: Mapping[str, str | list[str]]) -> str:
+    if not aliases:
+        return ""
+    lines = "".join(f"- {code(key)} in {_path(paths)}\n" for key, paths in aliases.items())
+    return f"An event that has one of these keys elsewhere is read as if it stood under the key:\n\n{lines}\n"
 
 
 def _bodies(framings: Iterable[Framing]) -> str:

@@ -86,6 +86,10 @@ class Splitter:
     def __init__(self, mapping: MappingFile, *, max_depth: int = 64) -> None:
         self._max_depth = max_depth
         self._encoded = [parse_path(path) for path in mapping.base64]
+        self._aliases = [
+            (key, [parse_path(path) for path in ([paths] if isinstance(paths, str) else paths)])
+            for key, paths in mapping.aliases.items()
+        ]
         self._redactor = Redactor(mapping.redact, mapping.base64) if mapping.redact else None
         readings = (mapping, *mapping.shapes.values())
         self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
@@ -302,6 +306,13 @@ class Splitter:
                 return self._unreadable(raw, self._too_deep)
             if (self._redactor is not None and self._redactor.redact(value)) or decoded:
                 raw = write_json(value)
+            for key, paths in self._aliases:
+                if value.get(key) is None:
+                    for path in paths:
+                        found = follow(value, path)
+                        if found is not None:
+                            value[key] = found
+                            break
             return Record(raw, value)
         except Exception as error:  # whatever it is, it costs this record alone
             return self._unreadable(raw, f"cannot be read ({type(error).__name__})")

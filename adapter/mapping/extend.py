@@ -49,7 +49,7 @@ def _over(own: Any, base: Any) -> Any:
     if not isinstance(own, dict) or not isinstance(base, dict):
         return own
     merged = {**base, **own}
-    for part in ("types", "fields", "definitions"):
+    for part in ("types", "fields", "aliases", "definitions"):
         if _are_objects(own, base, part):
             merged[part] = {**base[part], **own[part]}
     if _are_objects(own, base, "shapes"):

@@ -620,6 +620,10 @@ class Mapping(Reading):
         description="Texts that are JSON in base64: read, and kept, as the JSON that they hold; several "
         "objects one after another as a list",
     )
+    aliases: dict[str, Path | list[Path]] = Field(
+        default_factory=dict,
+        description="Key of a JSON event: where the same stands in other forms of it; read as if it stood there",
+    )
     redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
     absent: list[Text] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
     shapes: dict[str, Shape] = Field(default_factory=dict, description="Forms an event comes in, the first that fits")

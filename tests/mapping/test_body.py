@@ -63,6 +63,20 @@ def test_every_element_of_a_list_keeps_its_own_slice(table: Table) -> None:
     ]
 
 
+def test_what_another_form_calls_otherwise_is_read_under_its_key_and_kept_as_it_came(make_table: Make) -> None:
+    table = make_table(TABLE + "aliases: {kind: [event.kind, event_kind], who: user}\n")
+    bodies = [b'{"event":  {"kind": "in"}, "user": 7}', b'{"event_kind": "in",  "user": 7}', b'{"kind":"in", "who": 7}']
+    for body in bodies:
+        (record,) = table.split(body)
+        assert record.raw == body
+        assert table.result(record, 0).native_type == "in"
+        assert record.value is not None and record.value["who"] == 7
+    (record,) = table.split(b'{"kind": "out", "event": {"kind": "in"}}')
+    assert table.result(record, 0).native_type == "out"
+    (record,) = table.split(b'{"event": 5}')
+    assert table.result(record, 0).problem == "the native type is missing: kind"
+
+
 def test_an_envelope_is_opened_where_the_table_says(table: Table) -> None:
     assert [r.raw for r in table.split(b'{"page":0,"results":[{"kind":"a"},{"kind":"b"}]}')] == [
         b'{"kind":"a"}',

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from adapter.event import Event
-from adapter.mapping.body import JSON
+from adapter.mapping.body import JSON, Record
 from adapter.mapping.catalogue import ACCESS, ERROR
 from adapter.mapping.language import UNBOUND
+from adapter.mapping.compile import Result
 from adapter.resources import schemas_path
 from adapter.workbench.check import check_table
 from adapter.workbench.examples import RECEIVED_AT
@@ -306,6 +307,23 @@ def test_zitadel_who_locked_an_account_decides_whether_it_is_a_lockout() -> None
     by_another = read("zitadel", {**raw, "userID": "8"})
     assert (by_another["type"], by_another["authDetails"]) == ("access.BLOCK_USER", {"userId": "8"})
     assert by_another["details"]["userId"] == "7"
+
+
+def test_zitadel_one_event_has_one_key_however_it_comes() -> None:
+    forms = [case for case in cases() if case.placed.file.stem == "other-forms"][:2]
+    rows, answered = ([one.strong for one in map(_result, _records(case))] for case in forms)
+    assert rows == answered and None not in rows
+    raw = {"aggregateID": "336494809936035843", "aggregateType": "user", "instanceID": "1", "sequence": 1}
+    posted = {**raw, "event_type": "user.human.added", "created_at": "2026-01-14T10:16:00.264665Z"}
+    assert [_result(one).strong for one in table("zitadel").split(orjson.dumps(posted))] == rows[:1]
+
+
+def _records(case: Case) -> list[Record]:
+    return table(case.provider).split(case.placed.example.body)
+
+
+def _result(record: Record) -> Result:
+    return table("zitadel").result(record, 0)
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------
