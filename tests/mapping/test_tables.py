@@ -11,8 +11,8 @@ import pytest
 from adapter.event import Event
 from adapter.mapping.body import JSON, Record
 from adapter.mapping.catalogue import ACCESS, ERROR
-from adapter.mapping.language import UNBOUND
 from adapter.mapping.compile import Result
+from adapter.mapping.language import UNBOUND
 from adapter.resources import schemas_path
 from adapter.workbench.check import check_table
 from adapter.workbench.examples import RECEIVED_AT
