@@ -23,7 +23,7 @@ from adapter.mapping.redact import REDACTED, Redactor
 from adapter.mapping.refusals import UNDECIDED
 from adapter.mapping.scalars import dump
 from adapter.mapping.table import table_file
-from adapter.resources import mappings_path
+from adapter.resources import mappings_path, schemas_path
 from adapter.workbench.secret import proposed_redactions
 
 #: Levels in a sample; an event that is deeper would be quarantined anyway.
@@ -32,8 +32,8 @@ _MAX_DEPTH = 64
 #: Ranks of names: below this the whole name is one of the words, and from the other on no word is in it.
 _PART, _NONE = 100, 1000
 
-#: Examples of one type, each with another form.
-_FORMS = 4
+#: Examples of one type, each with another form; and paths that a remark names which may be a field, too.
+_FORMS, _CANDIDATES = 4, 3
 
 #: Words in the name of a key that speak for a field, best first.
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -68,6 +68,9 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 _OWNERS = frozenset(word for what in ("user", "client", "session", "realm") for word in _WORDS[what]) | {
     "person", "employee", "customer", "device",
 }  # fmt: skip
+
+#: Words under which stands whom, or what, something was done to.
+_OBJECTS = frozenset({"target", "targets", "object", "resource", "affected", "entity"})
 
 _FIELDS = {
     "realm": "realmId",
@@ -206,6 +209,8 @@ def _mapping(
     lists = {path for path, values in columns.items() if any(isinstance(value, list) for value in values)}
     count = len(samples.events)
     found: dict[str, str] = {}
+    #: What fits as well, best first.
+    candidates: dict[str, list[str]] = {}
 
     def choose(what: str, fits: Callable[[list[Any]], bool]) -> str | None:
         taken = set(found.values())
@@ -215,10 +220,12 @@ def _mapping(
             for path, values in columns.items()
             if path not in taken and path not in lists and (rank := _rank(what, path)) is not None and fits(values)
         ]
-        best = min(ranked, default=None)
-        if best is not None:
-            found[what] = best[-1]
-        return None if best is None else best[-1]
+        if not ranked:
+            return None
+        (_, _, _, best), *others = sorted(ranked)
+        found[what] = best
+        candidates[what] = [path for rank, _, _, path in others if what != "type" or rank < _NONE]
+        return best
 
     time = choose("time", lambda values: all(_time(value) is not None for value in values))
     choose("ip", lambda values: all(_is_address(value) for value in values))
@@ -275,9 +282,13 @@ def _mapping(
         remarks.append(f"`redact` takes out what its name calls secret, and the examples are without it: {named}")
     for path in sorted(path for path in lists if any(map(_is_list_of_objects, columns[path]))):
         remarks.append(f"{path} is a list of objects: if each of them is an event of its own, name it under `each`")
+    for what, others in candidates.items():
+        if others := [path for path in others if path not in taken][:_CANDIDATES]:
+            remarks.append(f"{_FIELDS.get(what, what)} is {found[what]}; it may also be {', '.join(others)}")
     if identifying is not None:
         remarks.append(f"events are deduplicated by {identifying}: check that no two can ever have the same")
     head = [
+        f"yaml-language-server: $schema={schemas_path() / 'mapping.schema.json'}",
         f"A draft from {counted(count, 'event')}. Decide for each native type what it means (types:",
         f"docs/event-types.md), see that the fields are right, and run: idp-adapter mapping check {file}",
         *(line for remark in remarks for line in textwrap.wrap(f"- {remark}", 110, subsequent_indent="  ")),
@@ -326,9 +337,11 @@ def _rank(what: str, path: str) -> int | None:
     *above, last = plain.split(".")
     if what in ("id", "number") and not _OWNERS.isdisjoint((*above, last, last.removesuffix("id"))):
         return None
+    # Who did it, before whom it was done to.
+    later = _PART // 2 if what in ("user", "username") and not _OBJECTS.isdisjoint(above) else 0
     for rank, word in enumerate(_WORDS[what]):
         if plain == word or last == word or plain.endswith("." + word):
-            return rank
+            return rank + later
     for rank, word in enumerate(_WORDS[what]):
         # Two letters are in many a word; what counts up is called so, and nothing more: a phone has a number, too.
         if what != "number" and (last.endswith(word) if len(word) < 3 else word in last):

@@ -292,6 +292,21 @@ def test_a_draft_does_not_hide_a_table_that_comes_with_the_adapter(folder: Path)
     assert not (folder / "mappings").exists()
 
 
+def test_a_draft_takes_who_did_it_and_names_what_else_may_be_right(folder: Path) -> None:
+    samples = [
+        {"id": f"e{number}", "kind": "in", "at": "2026-01-01T00:00:00Z", "sent": "2026-01-01T00:00:01Z",
+         "target": {"userId": f"u{number}"}, "actor": {"id": "a1"}}
+        for number in range(3)
+    ]  # fmt: skip
+    (folder / "samples.ndjson").write_text("\n".join(json.dumps(sample) for sample in samples))
+    output = run("new", "acme", "--from", "samples.ndjson")
+    text = (folder / "mappings/acme/mapping.yaml").read_text()
+    assert yaml.safe_load(text)["fields"]["authDetails.userId"] == "actor.id"
+    assert "authDetails.userId is actor.id; it may also be target.userId" in output
+    assert "# - authDetails.userId is actor.id; it may also be target.userId" in text
+    assert text.startswith("# yaml-language-server: $schema=")
+
+
 def test_a_draft_goes_where_the_settings_look_for_tables(folder: Path) -> None:
     (folder / "own").mkdir()
     (folder / "adapter.toml").write_text('[mappings]\npath = ["own"]\n')
