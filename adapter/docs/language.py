@@ -159,6 +159,13 @@ title: OneWelcome, with a type of our own
 extends: onewelcome
 types:
   10001: {type: UPDATE_CREDENTIAL, details: {credential_type: badge}}
+  1050: null
+fields: {details.user_agent: null}
+---
+provider: our-keycloak
+title: Keycloak, whose representations may be stored
+extends: keycloak
+redact: [{in: representation, keys: null}, {in: details, keys: [badge]}]
 """,
     ),
     Reading: (

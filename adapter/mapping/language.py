@@ -305,6 +305,13 @@ class Condition(BaseModel):
         return self.__pydantic_extra__ or {}
 
 
+def _or_null(schema: dict[str, Any]) -> None:
+    """In the schema a word may be null, and so may what it names: so a table that extends another takes it away."""
+    schema["type"] = [schema["type"], "null"]
+    if "additionalProperties" in schema:
+        schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
+
+
 EventField = Annotated[str, AfterValidator(_is_field)]
 NativeType = Annotated[str, AfterValidator(_is_native_type)]
 
@@ -388,6 +395,7 @@ class Reading(_Word):
         default_factory=dict,
         description="Unified field: where to find it. `details` takes all entries of an object (or of a text that is "
         "JSON or pairs), `details.x` one",
+        json_schema_extra=_or_null,
     )
     identity: Identity | Literal["none"] | None = Field(None, description="Keys by which events are deduplicated")
     actor: ActorRule | None = Field(None, description="How `actor` in conditions is decided")
@@ -404,6 +412,7 @@ class Reading(_Word):
         default_factory=dict,
         description="Native type: its row, or rows with conditions. One that ends in `*` is a family: all types that "
         "begin so and have no row of their own; of several beginnings the longest counts",
+        json_schema_extra=_or_null,
     )
     unknown: Unknown | None = Field(None, description="Native types that no row names; default: quarantine")
 
@@ -586,6 +595,7 @@ class Redaction(_Word):
         default_factory=list,
         description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "
         "somewhere below `credentials`, '*.key' every key that ends in `.key`; none: the whole part goes",
+        json_schema_extra=_or_null,
     )
 
 
@@ -607,26 +617,43 @@ class Mapping(Reading):
     title: Text = Field(description="Its name for people")
     extends: str | None = Field(
         None,
-        description="Another table: what this file does not say is taken from there, row by row and field by field",
+        description="Another table: what this file does not say is taken from there, row by row, field by field, and "
+        "redaction by redaction (those of one `in` together); what stands here as null is not taken",
     )
     note: str | None = Field(None, description="For readers of the file: what holds for all of it")
-    auth: list[Credential] = Field(["bearer", "basic"], description="How a source may prove itself")
+    auth: list[Credential] = Field(
+        ["bearer", "basic"], description="How a source may prove itself", json_schema_extra=_or_null
+    )
     challenge: Challenge | None = Field(
         None, description="What the provider asks by GET when a hook is registered, and wants to be told back"
     )
-    body: list[Framing] = Field(default_factory=list, description="How a body holds events; the first that fits")
+    body: list[Framing] = Field(
+        default_factory=list,
+        description="How a body holds events; the first that fits",
+        json_schema_extra=_or_null,
+    )
     base64: list[Path] = Field(
         default_factory=list,
         description="Texts that are JSON in base64: read, and kept, as the JSON that they hold; several "
         "objects one after another as a list",
+        json_schema_extra=_or_null,
+    )
+    redact: list[Redaction] = Field(
+        default_factory=list, description="Secrets that must not be stored", json_schema_extra=_or_null
+    )
+    absent: list[Text] = Field(
+        default_factory=lambda: ["null"],
+        description="Texts that mean that there is no value",
+        json_schema_extra=_or_null,
+    )
+    shapes: dict[str, Shape] = Field(
+        default_factory=dict, description="Forms an event comes in, the first that fits", json_schema_extra=_or_null
     )
     aliases: dict[str, Path | list[Path]] = Field(
         default_factory=dict,
         description="Key of a JSON event: where the same stands in other forms of it; read as if it stood there",
+        json_schema_extra=_or_null,
     )
-    redact: list[Redaction] = Field(default_factory=list, description="Secrets that must not be stored")
-    absent: list[Text] = Field(default_factory=lambda: ["null"], description="Texts that mean that there is no value")
-    shapes: dict[str, Shape] = Field(default_factory=dict, description="Forms an event comes in, the first that fits")
     catalogue: VendorCatalogue | None = Field(None, description="The vendor's own list of types, for coverage")
     definitions: Any = Field(None, description="Room for YAML anchors; not read")
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema
+import orjson
 import pytest
+import yaml
 
 from adapter.errors import MappingError
 from adapter.mapping.table import Table, load_tables
-from adapter.resources import mappings_path
+from adapter.resources import mappings_path, schemas_path
 
 BASE = """
 provider: base
@@ -56,6 +59,84 @@ types: {out: {ignore: true}, reg: {type: REGISTER}}
     assert type_of(own, v=2, kind="in", type2="reg") == "access.REGISTER"
     event = own.read({"id": "1", "kind": "in", "uid": "u", "tenant": "t"}, 0)[0]
     assert (event["authDetails"], event["realmId"]) == ({"userId": "u"}, "t")
+
+
+def test_null_takes_away_what_the_table_has_that_is_extended(tmp_path: Path) -> None:
+    base = BASE + "redact: [{in: a, keys: [x]}, {in: b}, {in: c}]\nfailed: {status: bad}\nauth: [basic]\nabsent: [x]\n"
+    write(tmp_path, "base", base + "catalogue: {page: p, types: [in]}\n")
+    own = """
+provider: own
+title: Own
+extends: base
+failed: null
+catalogue: null
+auth: null
+absent: null
+fields: {authDetails.userId: null, realmId: tenant}
+types: {out: null, reg: {type: REGISTER}}
+redact: [{in: b, keys: null}, {in: c, keys: [y]}, {in: d}]
+shapes: {new: {types: {x: {type: LOGIN}}}, old: null}
+"""
+    write(tmp_path, "own", own)
+    schema = orjson.loads((schemas_path() / "mapping.schema.json").read_bytes())
+    jsonschema.validate(yaml.safe_load(own), schema)
+    table_ = table([tmp_path], "own")
+    assert type_of(table_, kind="in", status="bad") == "access.LOGIN"
+    assert type_of(table_, kind="out") is None
+    assert "no row for 'out'" in table_.read({"id": "1", "kind": "out"}, 0)[-1]
+    event = table_.read({"id": "1", "kind": "in", "user": "u", "tenant": "t"}, 0)[0]
+    assert (event["authDetails"], event["realmId"]) == ({}, "t")
+    assert list(table_.mapping.shapes) == ["new"]
+    assert table_.mapping.catalogue is None
+    assert (table_.mapping.auth, table_.mapping.absent) == (["bearer", "basic"], ["null"])
+    assert [(one.in_, one.keys) for one in table_.mapping.redact] == [("c", ["y"]), ("d", []), ("a", ["x"])]
+
+
+def test_what_was_taken_away_stays_away_in_tables_above(tmp_path: Path) -> None:
+    write(tmp_path, "base", BASE)
+    write(tmp_path, "middle", "provider: middle\ntitle: M\nextends: base\ntypes: {out: null}\nfields: {id: null}\n")
+    write(tmp_path, "own", "provider: own\ntitle: O\nextends: middle\ntypes: {in: null, reg: {type: REGISTER}}\n")
+    own = table([tmp_path], "own")
+    assert {*own.mapping.types} == {"reg"}
+    assert "id" not in own.mapping.fields
+    # What one has taken away another may say again.
+    write(tmp_path, "own", "provider: own\ntitle: O\nextends: middle\ntypes: {out: {ignore: true}}\n")
+    assert {*table([tmp_path], "own").mapping.types} == {"in", "out"}
+
+
+def test_a_redaction_is_not_lost_when_a_table_has_one_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, "keycloak", "provider: keycloak\ntitle: Ours\nextends: keycloak\nredact: [{in: x, keys: [y]}]\n")
+    ours = table([tmp_path], "keycloak").mapping.redact
+    theirs = load_tables([mappings_path()])["keycloak"].mapping.redact
+    assert [one.in_ for one in ours] == ["x", *(one.in_ for one in theirs)]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("types: {outt: null}", "types.outt"),
+        ("fields: {authDetails.user: null}", "fields.authDetails.user"),
+        ("shapes: {new: null}", "shapes.new"),
+        ("shapes: {old: {types: {out: null}}}", "shapes.old.types.out"),
+        ("redact: [{in: a}, {in: b, keys: null}]", "redact.1"),
+    ],
+)
+def test_a_null_that_takes_nothing_away_is_refused(tmp_path: Path, text: str, place: str) -> None:
+    base = BASE.replace("has: [kind]}}", "has: [kind]}, types: {x: {type: LOGIN}}}")
+    write(tmp_path, "base", base + "redact: [{in: a}]\n")
+    write(tmp_path, "own", f"provider: own\ntitle: Own\nextends: base\n{text}\n")
+    with pytest.raises(MappingError) as refused:
+        table([tmp_path], "own")
+    assert f"mapping.yaml:4: {place}: null takes away what the table that is extended has" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["types: {in: null}", "fields: {id: null}", "redact: [{in: a, keys: null}]"])
+def test_a_table_that_extends_none_has_nothing_to_take_away(tmp_path: Path, text: str) -> None:
+    part = text.partition(":")[0]
+    kept = "\n".join(line for line in BASE.splitlines() if not line.startswith(part))
+    write(tmp_path, "base", f"{kept}\n{text}\n")
+    with pytest.raises(MappingError, match=rf"{part}.*is empty|{part}\.0\.keys"):
+        table([tmp_path], "base")
 
 
 def test_a_users_table_extends_the_built_in_one_that_it_hides(tmp_path: Path) -> None:

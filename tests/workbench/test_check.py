@@ -77,6 +77,17 @@ def test_a_redaction_that_no_example_shows_is_warned_about(
     assert found(folder, catalogue, f"{TABLE}redact: [{redact}]\n", raw) == ([text] if warned else [])
 
 
+def test_of_redactions_only_the_tables_own_need_an_example(folder: Path, catalogue: Catalogue) -> None:
+    (folder / "base").mkdir()
+    (folder / "base/mapping.yaml").write_text(TABLE.replace("acme", "base") + "redact: [{in: a}, {in: b}]\n")
+    redact = "redact:\n  - {in: b, keys: null}\n  - {in: c}\n  - {in: payload}\n"
+    table = "provider: acme\ntitle: Acme\nextends: base\n" + redact
+    told = found(folder, catalogue, table, {**RAW, "payload": 1})
+    assert told == [
+        "mapping.yaml:6: warning: redact.1: no example has c in it, so nothing shows that it is found there"
+    ]
+
+
 def test_a_signed_token_that_comes_with_any_body_is_warned_about(folder: Path, catalogue: Catalogue) -> None:
     auth = "auth:\n  - bearer\n  - jwt: {header: X-Jwt}\n  - jwt: {header: X-Bound, body_hash: {claim: hash}}\n"
     assert found(folder, catalogue, TABLE + auth, RAW) == [
