@@ -248,6 +248,7 @@ types:
 types:
   signed_in: {type: LOGIN}
   refused: {type: LOGIN_ERROR, reason: policy_denied, error: access_denied}
+  wrong: {type: LOGIN_ERROR, reason: [{path: why, table: {PIN: bad_credentials}}, {path: code, table: {7: locked}}]}
   code_checked: {type: VALIDATE_OTP, outcome: success, details: {otp_medium: sms}}
   removed:
     - when: {actor: human}
@@ -393,6 +394,7 @@ _KNOWN = {
     language.Template: "text",
     language.Text: "text",
     language.Value: "value",
+    language.Reason: "word, `{path: …}`, or list of these",
     language.Scalar: "text, number, `true` or `false`",
     language.Rows: "row, or list of rows",
     language.Condition: "condition",

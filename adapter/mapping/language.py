@@ -235,6 +235,14 @@ Value = Annotated[
 Lookup.model_rebuild()
 
 
+Reason = Annotated[
+    str | Lookup | list[str | Lookup],
+    Field(
+        description="A word of the reason list; or a lookup that gives one; or a list of these, the first one counts"
+    ),
+]
+
+
 def value_paths(value: Any) -> set[str]:
     """All paths that a value may be read from."""
     if isinstance(value, str):
@@ -321,7 +329,7 @@ class Row(_Word):
 
     when: Condition | None = Field(None, description="Only if this holds; rows of one type are tried from the top")
     type: str | None = Field(None, description="Unified type; 'access.' is understood when there is no dot")
-    reason: Value | Literal["unspecified"] | None = Field(
+    reason: Reason | None = Field(
         None, description="Of a failure: a word of the reason list, or a lookup that gives one"
     )
     error: str | None = Field(None, description="Of a failure: Keycloak's error code, if not the reason's usual one")
@@ -405,8 +413,9 @@ class Reading(_Word):
     inconclusive: Condition | None = Field(
         None, description="A status that says neither success nor failure: then the outcome of a success is unknown"
     )
-    reason: Value | None = Field(
-        None, description="Of a failure whose row gives no reason: where to find a word of the reason list"
+    reason: Reason | None = Field(
+        None,
+        description="Of a failure whose row gives no reason: a word of the reason list, or a lookup that gives one",
     )
     types: dict[NativeType, Rows] = Field(
         default_factory=dict,

@@ -26,15 +26,10 @@ Problem = tuple[Place, str]
 def wrong_reasons(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
     """Words that a table's value would give as reasons, and that are none of the catalogue's. The value need not fit
     the language."""
-    reasons = catalogue.reasons
-    for place, reading in _readings(value):
-        for at, word in _given(reading.get("reason"), (*place, "reason"), constant=False):
-            if word not in reasons:
-                yield at, _no_reason(word, catalogue)
-    for place, row in _rows(value):
-        for at, word in _given(row.get("reason"), (*place, "reason"), constant=True):
-            if word not in reasons:
-                yield at, _no_reason(word, catalogue)
+    for place, part in (*_readings(value), *_rows(value)):
+        for at, word in _given(part.get("reason"), (*place, "reason")):
+            if word not in catalogue.reasons:
+                yield at, _no_reason(word, at, catalogue)
 
 
 def wrong_types(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
@@ -144,19 +139,23 @@ def _looks_into_lists(condition: Condition) -> bool:
     return any(Every() in parse_steps(path) for path in paths) or any(map(_looks_into_lists, condition.any_ or ()))
 
 
-def _no_reason(word: Any, catalogue: Catalogue) -> str:
+def _no_reason(word: Any, place: Place, catalogue: Catalogue) -> str:
     near = nearest(str(word), [*catalogue.reasons])
-    hint = f"; there are {', '.join(catalogue.reasons)}" if near is None else f"; did you mean {near}?"
+    if near is not None:
+        return f"{word!r} is not a reason; did you mean {near}?"
+    hint = f"; there are {', '.join(catalogue.reasons)}"
+    if place[-1] == "reason" or place[-2] == "reason":
+        hint += f"; what stands at a path is written {{path: {word}}}"
     return f"{word!r} is not a reason{hint}"
 
 
-def _given(value: Any, place: Place, *, constant: bool) -> Iterator[tuple[Place, Any]]:
-    """The words that a value can give, and where they stand. ``constant``: a text is a word, and no path."""
-    if isinstance(value, str) and constant:
+def _given(value: Any, place: Place) -> Iterator[tuple[Place, Any]]:
+    """The words that a reason can give, and where they stand."""
+    if isinstance(value, str):
         yield place, value
     elif isinstance(value, list):
         for number, one in enumerate(value):
-            yield from _given(one, (*place, number), constant=False)
+            yield from _given(one, (*place, number))
     elif isinstance(value, dict):
         table = value.get("table")
         if isinstance(table, dict):

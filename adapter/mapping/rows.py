@@ -9,7 +9,7 @@ from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
 from adapter.mapping.expressions import Code, Expressions
 from adapter.mapping.families import Families, is_family
 from adapter.mapping.fields import write_details, write_time
-from adapter.mapping.language import PassThrough, Row, Rows, Shape
+from adapter.mapping.language import Lookup, PassThrough, Reason, Row, Rows, Shape
 from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.trace import ROW, TYPE, USUAL_ERROR, suffix_text
 from adapter.model import Outcome
@@ -54,6 +54,13 @@ def _outcome(row: Row, catalogue: Catalogue) -> tuple[Outcome, str]:
     if fails:
         return Outcome.FAILURE, ROW
     return (catalogue.outcome(type), TYPE) if row.outcome is None else (row.outcome, ROW)
+
+
+def _looked_up(reason: Reason) -> list[Lookup]:
+    """A reason as a value, in which a text would be a path."""
+    return [
+        Lookup(value=one) if isinstance(one, str) else one for one in (reason if isinstance(reason, list) else [reason])
+    ]
 
 
 class Decisions:
@@ -154,10 +161,10 @@ class Decisions:
         if isinstance(row.reason, str):
             return row.reason
         if row.reason is not None:
-            return self._expressions.value_function(row.reason, told=f"{ROW}: ")
+            return self._expressions.value_function(_looked_up(row.reason), told=f"{ROW}: ")
         if row.error is not None or shape.reason is None:
             return None
-        return self._expressions.value_function(shape.reason)
+        return self._expressions.value_function(_looked_up(shape.reason))
 
     def _decision(
         self, type: str, outcome: Outcome, row: Row | None = None, more: Any = None, reason: Any = None

@@ -477,9 +477,37 @@ def test_a_traced_table_reads_the_examples_as_any_other(provider: str) -> None:
 
 
 def test_a_table_looks_for_its_reason_at_a_path(make_table: Make) -> None:
-    table = make_table(BASE + "reason: why\ntypes: {in: {type: LOGIN_ERROR}}")
+    table = make_table(BASE + "reason: {path: why}\ntypes: {in: {type: LOGIN_ERROR}}")
     assert event_of(table, {"kind": "in", "why": "locked"})["reason"] == "locked"
     assert event_of(table, {"kind": "in", "why": "a whim"})["reason"] == "unspecified"
+
+
+@pytest.mark.parametrize("place", ["top", "row"])
+def test_a_reason_is_a_word_or_looked_up_wherever_it_stands(make_table: Make, place: str) -> None:
+    def reason(written: str, **raw: str) -> object:
+        own = f", reason: {written}" if place == "row" else ""
+        all_rows = f"reason: {written}\n" if place == "top" else ""
+        return event_of(
+            make_table(BASE + f"{all_rows}types: {{in: {{type: LOGIN_ERROR{own}}}}}"), {"kind": "in", **raw}
+        )["reason"]
+
+    assert reason("locked", locked="disabled") == "locked"
+    assert reason("{path: locked}", locked="disabled") == "disabled"
+    several = "[{path: a, table: {x: locked}}, {path: b}, disabled]"
+    assert reason(several, a="x", b="rate_limited") == "locked"
+    assert reason(several, a="y", b="rate_limited") == "rate_limited"
+    assert reason(several, a="y") == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("written", "path"), [("outcome.why", "outcome.why"), ("[{path: a}, outcome.why]", "outcome.why"), ("[a, b]", "a")]
+)
+def test_a_path_in_the_place_of_a_reason_is_told_how_it_is_written(make_table: Make, written: str, path: str) -> None:
+    for table in (f"reason: {written}\n", f"types: {{in: {{type: LOGIN_ERROR, reason: {written}}}}}"):
+        with pytest.raises(MappingError) as refused:
+            make_table(BASE + table)
+        assert f"{path!r} is not a reason; there are unspecified" in str(refused.value)
+        assert f"what stands at a path is written {{path: {path}}}" in str(refused.value)
 
 
 def test_a_time_of_a_row_that_cannot_be_read_leaves_that_of_the_table(make_table: Make) -> None:
