@@ -44,9 +44,11 @@ def _complete(schema: dict[str, Any]) -> None:
     row["type"]["anyOf"].insert(0, {"enum": types})
     row["reason"]["anyOf"].insert(0, {"enum": sorted(catalogue.reasons)})
     fields = [*EVENT_FIELDS, *(f"authDetails.{name}" for name in AUTH_FIELDS), "details"]
-    schema["$defs"]["Value"] = row["fields"]["additionalProperties"]
-    for one in (row["fields"], shape["fields"], schema["properties"]["fields"]):
-        one["properties"] = {name: {"$ref": "#/$defs/Value"} for name in fields}
+    # A table that extends another takes a field away by null.
+    for name, places in (("Value", [row]), ("ValueOrNull", [shape, schema["properties"]])):
+        for one in (place["fields"] for place in places):
+            schema["$defs"][name] = one["additionalProperties"]
+            one["properties"] = {field: {"$ref": f"#/$defs/{name}"} for field in fields}
 
 
 def write(folder: Path) -> None:
