@@ -398,4 +398,7 @@ def _told(found: Explanation) -> list[str]:
         lines.append(f"  quarantined: {found.problem}")
     width = max((len(name) for name in found.fields), default=0)
     lines.extend(f"  {name:<{width}}  {one.value}  <- {one.by}" for name, one in found.fields.items())
+    if found.absent:
+        lines.append("  found nothing:")
+        lines.extend(f"    {name}  <- {where}" for name, where in found.absent.items())
     return lines

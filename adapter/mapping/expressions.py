@@ -140,12 +140,18 @@ class Expressions:
             code.add(f"{var} = None if {var} is None else {var}.{lookup.as_.value}()")
         elif lookup.as_ is Conversion.IP:
             code.add(f"{var} = None if {var} is None else ip({var})")
+            if self.traced:
+                code.add(f"if {var} is not None: trace.addresses.append(({self.constant('LOOKUP', lookup)}, {var}))")
         elif lookup.times:
             function = self.constant("time", conversion.convert_time(lookup))
             code.add(f"{var} = None if {var} is None else text({function}({var}))")
         if lookup.table is not None:
             table = self.constant("TABLE", dict(lookup.table))
-            self.note(code, f"if {var} not in {table}: {var}_by = {_default_of(lookup)!r}")
+            lacks = f"' (its table lacks ' + repr({var}[:100]) + ')' if {var} is not None else ''"
+            self.note(code, f"if {var} not in {table}: {var}_by = {_default_of(lookup)!r} + ({lacks})")
+            if self.traced and lookup.default is not None:
+                told = f"trace.untranslated.append(({self.constant('LOOKUP', lookup)}, {var}))"
+                code.add(f"if {var} is not None and {var} not in {table}: {told}")
             code.add(f"{var} = {table}.get({var}, {lookup.default!r})")
         elif lookup.default is not None:
             code.add(f"if {var} is None:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from adapter.mapping.language import Condition, Requirement
+from adapter.mapping.language import Condition, Lookup, Requirement
 from adapter.mapping.scalars import dump
 
 #: What gives a field where no path does.
@@ -43,6 +43,10 @@ class Trace:
         self.keyless: list[str] = []
         #: The paths at which the last value found nothing.
         self.absent: list[str] = []
+        #: What lookups of addresses gave.
+        self.addresses: list[tuple[Lookup, str]] = []
+        #: What lookups with a default found that their tables lack.
+        self.untranslated: list[tuple[Lookup, str]] = []
         #: What gave the last value of a function.
         self.given = ""
         self._unmet: str | None = None
@@ -90,7 +94,7 @@ def value_text(value: Any) -> str:
 
 def conversion_text(value: Any) -> str:
     """What a lookup does with what its path gives, as it stands behind the path."""
-    extra = value.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"path", "table"})
+    extra = value.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"path", "table", "default"})
     words = [f"{word} {text!r}" for word, text in extra.items()] + (["by its table"] if value.table else [])
     return f" ({', '.join(words)})" if words else ""
 

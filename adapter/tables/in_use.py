@@ -161,7 +161,11 @@ def _prove(table: Table) -> None:
         MappingError: the check finds errors; the message names files, lines and what is wrong.
     """
     # A row without an example is no reason to go on with the table as it was.
-    wrong = [str(finding) for finding in check_table(table, strict=False) if finding.error]
+    findings = check_table(table, strict=False, in_use=True)
+    wrong = [str(finding) for finding in findings if finding.error]
     if wrong:
         more = [f"and {len(wrong) - _TOLD} more"] if len(wrong) > _TOLD else []
         raise MappingError("\n".join([*wrong[:_TOLD], *more]))
+    faulty = [str(finding) for finding in findings if finding.code is not None]
+    if faulty:
+        _log.warning("table_has_faults", mapping=table.name, count=len(faulty), faults=faulty[:_TOLD])

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from adapter.errors import MappingError
-from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
+from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.compile import Result
 from adapter.mapping.complaints import Place
@@ -25,11 +25,11 @@ from adapter.mapping.refusals import each_row, wrong_types
 from adapter.mapping.rows import type_of_row
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table, read_table
-from adapter.mapping.trace import Trace
 from adapter.resources import mappings_path, schemas_path
 from adapter.workbench.coverage import families_of, rows_of
 from adapter.workbench.examples import RECEIVED_AT, Placed, differences, outcome_of, overlooked_examples, read_examples
-from adapter.workbench.explain import shape_taken, why_keyless
+from adapter.workbench.faults import faults, jsonpath_text
+from adapter.workbench.shown import Shown, all_missed, look, records_of
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,13 @@ class Finding:
     file: Path
     line: int | None
     text: str
+    #: Names the kind of finding and stays the same, where it has a name.
+    code: str | None = None
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{where}: {'error' if self.error else 'warning'}: {self.text}"
+        named = f" [{self.code}]" if self.code else ""
+        return f"{where}: {'error' if self.error else 'warning'}: {self.text}{named}"
 
 
 def is_built_in(file: Path) -> bool:
@@ -68,14 +71,16 @@ def findings_of(error: MappingError) -> list[Finding]:
     return [Finding(True, Path(str(one.file)), one.line, one.problem) for one in error.each]
 
 
-def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> list[Finding]:
+def check_table(table: Table, *, strict: bool, examples: Path | None = None, in_use: bool = False) -> list[Finding]:
     """All findings about a table that could be loaded: those about its file in order of their lines, then those about
     its examples.
 
     ``strict``: a row without an example is an error. ``examples``: the provider's folder, where the table's file is
-    not in it.
+    not in it. ``in_use``: what a table may run with is a warning, so that one that ran before goes on.
     """
-    findings = [*check_types(table.document, table.catalogue), *_unreachable(table), *_unbound_tokens(table)]
+    unreachable = dict(_unreachable(table))
+    findings = [*check_types(table.document, table.catalogue), *_unbound_tokens(table)]
+    findings += [_finding(table.document, place, problem) for place, problem in unreachable.items()]
     try:
         placed = list(read_examples(examples or table.folder))
     except MappingError as error:
@@ -87,8 +92,14 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None) -> 
     about.extend(_same_name(placed))
     about.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
-    findings.extend(_redactions(table, placed))
-    findings.extend(_without_key(table, placed))
+    findings.extend(_redactions(table, placed, error=not in_use))
+    shown = look(table, placed)
+    findings.extend(_without_key(table, shown))
+    for fault in faults(table, placed, shown):
+        if isinstance(fault.place, Placed):
+            about.append(Finding(not in_use, fault.place.file, fault.place.line, fault.text, fault.code))
+        elif _is_own(table, fault.place) and not any(fault.place[: len(one)] == one for one in unreachable):
+            findings.append(_finding(table.document, fault.place, fault.text, error=not in_use, code=fault.code))
     findings.extend(_merging(table, placed))
     findings.extend(_coverage(table))
     return [*_in_order(findings), *about]
@@ -104,7 +115,7 @@ def check_types(document: Document, catalogue: Catalogue) -> Iterator[Finding]:
         yield _finding(document, place, problem)
 
 
-def _unreachable(table: Table) -> Iterator[Finding]:
+def _unreachable(table: Table) -> Iterator[tuple[Place, str]]:
     """Rows and shapes that can never be reached: behind one without a condition, or with the condition of an earlier
     one."""
     several: dict[Place, list[tuple[Place, Condition | None]]] = {}
@@ -119,7 +130,7 @@ def _unreachable(table: Table) -> Iterator[Finding]:
                 if earlier is None or earlier == when:
                     has = "has no condition" if earlier is None else "has the same condition"
                     problem = f"can never be reached: {'.'.join(map(str, before))} before it {has}"
-                    yield _finding(table.document, place, problem)
+                    yield place, problem
                     break
 
 
@@ -193,7 +204,7 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
     for one in placed:
         if one.example.media != JSON or len(one.example.expect) == 0:
             continue
-        for record, expected in zip(_records(table, one), one.example.expect, strict=False):
+        for record, expected in zip(records_of(table, one), one.example.expect, strict=False):
             if record.value is None or "quarantined" in expected:
                 continue
             for error in sorted(validator.iter_errors(record.value), key=lambda error: error.json_path)[:1]:
@@ -225,9 +236,9 @@ def _is_own(table: Table, place: Place) -> bool:
     return True
 
 
-def _redactions(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
+def _redactions(table: Table, placed: Sequence[Placed], *, error: bool) -> Iterator[Finding]:
     """Redactions that no example shows anything of: what is mistyped there hides nothing."""
-    records = [record for one in placed for record in _records(table, one)]
+    records = [record for one in placed for record in records_of(table, one)]
     # Of a record that was divided, the whole is looked at.
     events = [one.value if one.place is None else parse_json(one.raw) for one in records if one.value is not None]
     if not events:
@@ -237,25 +248,22 @@ def _redactions(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
     own = [number for number, one in enumerate(given) if not is_void(one)]
     for number, missing in unseen(table.mapping.redact, events):
         if number < len(own):
+            path, code = table.mapping.redact[number].in_, "redaction-finds-nothing"
             text = f"no example has {missing} in it, so nothing shows that it is found there"
-            yield _finding(table.document, ("redact", own[number]), text, error=False)
+            if jsonpath_text(path) is not None:
+                text, code = f"in: {jsonpath_text(path)}", "jsonpath"
+            yield _finding(table.document, ("redact", own[number]), text, error=error, code=code)
 
 
-def _without_key(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
+def _without_key(table: Table, shown: Shown) -> Iterator[Finding]:
     """Identities that give no example's event a key."""
-    trace = Trace()
-    traced = table.traced(trace)
-    known: dict[str, list[str | None]] = {}
-    for record in (record for one in placed for record in _records(table, one)):
-        result = traced.result(record, RECEIVED_AT)
-        name = None if result.event is None else shape_taken(trace)
-        if name is not None:
-            keyed = result.strong is not None or result.weak is not None
-            known.setdefault(name, []).append(None if keyed else why_keyless(table, trace))
-    for name, told in known.items():
+    for name, told in shown.keys.items():
         own = table.mapping.shapes.get(name)
         place: Place = ("identity",) if own is None or own.identity is None else ("shapes", name, "identity")
-        if None not in told and isinstance(table.shapes[name].identity, Identity) and _is_own(table, place):
+        identity = table.shapes[name].identity
+        if None not in told and isinstance(identity, Identity) and _is_own(table, place):
+            if all_missed([*([identity.strong] if identity.strong else []), *(identity.weak or [])], shown.missed):
+                continue  # that its paths find nothing says it all
             where = f" of shape {name}" if len(place) == 1 and own is not None else ""
             text = (
                 f"names no event{where} in any example ({told[0]}), so that one sent twice would be two; say where "
@@ -267,7 +275,7 @@ def _without_key(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
 def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
     """Identities under which events of one second would become one: no id, whole seconds in all examples, and nothing
     among the keys that two actions of one user would differ in."""
-    values = [record.value for one in placed for record in _records(table, one) if record.value is not None]
+    values = [record.value for one in placed for record in records_of(table, one) if record.value is not None]
     for name, shape in merged_shapes(table.mapping).items():
         identity = shape.identity
         if not isinstance(identity, Identity) or not identity.weak:
@@ -305,13 +313,6 @@ def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
 _SAID_AGAIN = ("time", "realmId", "realmName", *(f"authDetails.{name}" for name in AUTH_FIELDS))
 
 
-def _records(table: Table, placed: Placed) -> list[Record]:
-    try:
-        return table.split(placed.example.body, placed.example.media)
-    except (NotReadable, UnknownMedia):
-        return []
-
-
 def _coverage(table: Table) -> Iterator[Finding]:
     listed = table.mapping.catalogue
     if listed is None:
@@ -336,6 +337,8 @@ def _coverage(table: Table) -> Iterator[Finding]:
             yield _finding(table.document, place, text, error=False)
 
 
-def _finding(document: Document, place: Sequence[str | int], text: str, *, error: bool = True) -> Finding:
+def _finding(
+    document: Document, place: Sequence[str | int], text: str, *, error: bool = True, code: str | None = None
+) -> Finding:
     name = ".".join(str(step) for step in place)
-    return Finding(error, document.file, document.line(place), f"{name}: {text}")
+    return Finding(error, document.file, document.line(place), f"{name}: {text}", code)

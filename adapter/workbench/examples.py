@@ -35,6 +35,7 @@ class Example(BaseModel):
     media: str = JSON
     expect: list[dict[str, Any]] = Field([], description="What must become of it; empty: nothing yet")
     note: str | None = None
+    unknown: list[str] = Field([], description="Values in it that a lookup's table lacks on purpose")
 
     @property
     def body(self) -> bytes:

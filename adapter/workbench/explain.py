@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from adapter.mapping.body import Record
 from adapter.mapping.language import Identity
 from adapter.mapping.table import Table
-from adapter.mapping.trace import Attempt, Trace
+from adapter.mapping.trace import ARRIVAL, Attempt, Trace, value_text
 from adapter.workbench.apply import apply_records
 from adapter.workbench.compare import known_by
 
@@ -51,6 +51,8 @@ class Explanation(BaseModel):
     shapes: list[Tried]
     rows: list[Tried]
     fields: dict[str, Origin]
+    #: Fields that the table names, and where it found nothing for them.
+    absent: dict[str, str]
 
 
 def explain(table: Table, records: Sequence[Record], received_at: int) -> Iterator[Explanation]:
@@ -73,6 +75,7 @@ def explain(table: Table, records: Sequence[Record], received_at: int) -> Iterat
             shapes=[_tried(one) for one in trace.shapes],
             rows=[_tried(one) for one in trace.rows],
             fields={} if result.event is None else dict(_origins(result.event, trace.fields)),
+            absent={} if result.event is None else dict(_absent(table, result.event, trace)),
         )
 
 
@@ -96,6 +99,26 @@ def why_keyless(table: Table, trace: Trace) -> str | None:
 
 def _tried(attempt: Attempt) -> Tried:
     return Tried(name=attempt.name, taken=attempt.failed is None, failed=attempt.failed, note=attempt.note)
+
+
+def _absent(table: Table, event: dict[str, Any], trace: Trace) -> Iterator[tuple[str, str]]:
+    """The fields that the shape and the row of an event name and that it does not have, and where they would stand."""
+    name = shape_taken(trace)
+    if name is None:
+        return
+    shape = table.shapes[name]
+    taken = {one.name for one in trace.rows if one.failed is None}
+    fields = dict(shape.fields)
+    for native, rows in shape.types.items():
+        for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+            if (f"types.{native}.{number}" if isinstance(rows, list) else f"types.{native}") in taken:
+                fields.update(row.fields)
+    for field, value in fields.items():
+        owner, _, inner = field.rpartition(".")
+        part = event.get(owner) or {} if owner else event
+        arrived = field == "time" and trace.fields.get("time") == ARRIVAL
+        if field != "details" and (arrived or inner not in part) and not value_text(value).startswith("@"):
+            yield field, value_text(value)
 
 
 def _origins(event: dict[str, Any], by: dict[str, str]) -> Iterator[tuple[str, Origin]]:

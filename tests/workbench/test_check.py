@@ -11,7 +11,8 @@ import yaml
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.document import Document
 from adapter.resources import mappings_path
-from adapter.workbench.check import check_document
+from adapter.tables.in_use import load_proved
+from adapter.workbench.check import check_document, check_table
 
 TABLE = """provider: acme
 title: Acme
@@ -54,9 +55,8 @@ def test_an_identity_that_names_no_event_of_an_example_is_warned_about(folder: P
     [warning] = found(folder, catalogue, template, RAW)
     assert warning.startswith("mapping.yaml:4: warning: identity: names no event in any example (@element is absent)")
     weak = TABLE.replace("strong: id}", "weak: [session, at]}")
-    assert (
-        found(folder, catalogue, weak, {**RAW, "at": 1_767_225_600.5}, expect=[{**EVENT, "time": 1767225600500}]) == []
-    )
+    half = {**RAW, "at": 1_767_225_600.5, "session": ""}
+    assert found(folder, catalogue, weak, half, expect=[{**EVENT, "time": 1767225600500}]) == []
     assert found(folder, catalogue, TABLE.replace("{strong: id}", "none"), RAW) == []
 
 
@@ -69,11 +69,12 @@ def test_an_identity_that_names_no_event_of_an_example_is_warned_about(folder: P
         ("{in: payload, keys: [password, pasword, number.card, pin]}", "pasword, number.card, pin"),
     ],
 )
-def test_a_redaction_that_no_example_shows_is_warned_about(
+def test_a_redaction_that_no_example_shows_is_an_error(
     folder: Path, catalogue: Catalogue, redact: str, warned: str
 ) -> None:
     raw = {**RAW, "payload": '{"password": "a", "card": {"number": "b"}}'}
-    text = f"mapping.yaml:8: warning: redact.0: no example has {warned} in it, so nothing shows that it is found there"
+    text = f"mapping.yaml:8: error: redact.0: no example has {warned} in it, so nothing shows that it is found there"
+    text += " [redaction-finds-nothing]"
     assert found(folder, catalogue, f"{TABLE}redact: [{redact}]\n", raw) == ([text] if warned else [])
 
 
@@ -84,7 +85,8 @@ def test_of_redactions_only_the_tables_own_need_an_example(folder: Path, catalog
     table = "provider: acme\ntitle: Acme\nextends: base\n" + redact
     told = found(folder, catalogue, table, {**RAW, "payload": 1})
     assert told == [
-        "mapping.yaml:6: warning: redact.1: no example has c in it, so nothing shows that it is found there"
+        "mapping.yaml:6: error: redact.1: no example has c in it, so nothing shows that it is found there "
+        "[redaction-finds-nothing]"
     ]
 
 
@@ -109,7 +111,7 @@ def test_what_became_of_an_example_instead_of_an_event_is_all_that_is_told(folde
 
 def test_shapes_that_can_never_be_reached_are_errors(folder: Path, catalogue: Catalogue) -> None:
     shapes = "shapes:\n  a: {when: {has: [x]}}\n  b: {}\n  c: {when: {has: [y]}}\n  d: {when: {has: [x]}}\n"
-    assert found(folder, catalogue, TABLE + shapes, RAW) == [
+    assert found(folder, catalogue, TABLE + shapes, {**RAW, "x": 1}) == [
         "mapping.yaml:11: error: shapes.c: can never be reached: shapes.b before it has no condition",
         "mapping.yaml:12: error: shapes.d: can never be reached: shapes.a before it has the same condition",
     ]
@@ -128,7 +130,7 @@ def test_all_that_is_wrong_in_an_example_is_told(folder: Path, catalogue: Catalo
     told = [line for line in found(folder, catalogue, TABLE, RAW) if "more.yaml" in line]
     assert told == [
         "examples/more.yaml:1: error: 0.raw: is missing",
-        "examples/more.yaml:2: error: 0.row: unknown key; there are name, raw, media, expect, note",
+        "examples/more.yaml:2: error: 0.row: unknown key; there are name, raw, media, expect, note, unknown",
         "examples/more.yaml:3: error: 0.expects: unknown key; did you mean expect?",
     ]
 
@@ -172,3 +174,158 @@ def test_the_vendors_list_is_held_against_families(folder: Path, catalogue: Cata
         "error: catalogue.unmapped.in.second: is said to have no row on purpose, but in.* reads it",
         "error: catalogue.types.2: the vendor's type out.first has no row, and is not listed under catalogue.unmapped",
     ]
+
+
+# --- faults: errors to who checks a table, and no reason to refuse one that runs ---------------------------------
+
+
+def codes(findings: list[str]) -> list[str]:
+    """What each finding is, and on which line, without its text."""
+    return [f"{line.split(': ')[0].split('/')[-1]} {line.rpartition('[')[2].rstrip(']')}" for line in findings]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ("{id: id,", "{id: id, authDetails.userId: user.nam,", 5),
+        ("{id: id,", "{id: id, authDetails.userId: [user.name, usr],", 5),
+        ("{id: id,", '{id: id, details.both: {template: "{id}/{usr}"},', 5),
+        ("{id: id,", "{id: id, details.deep: {path: payload, json: a.c},", 5),
+        ("strong: id}", "strong: id, weak: [at, usr]}", 4),
+        ("{type: LOGIN}", "[{when: {usr: x}, type: LOGOUT}, {type: LOGIN}]", 7),
+        ("{type: LOGIN}", "[{when: {lacks: [id, usr]}, type: LOGOUT}, {type: LOGIN}]", 7),
+        ("{type: LOGIN}", "[{when: {any: [{has: [usr]}]}, type: LOGOUT}, {type: LOGIN}]", 7),
+        ("{type: LOGIN}", "{type: LOGIN, fields: {realmId: tenant}}", 7),
+    ],
+)
+def test_a_path_that_finds_nothing_in_any_example_is_one_finding(
+    folder: Path, catalogue: Catalogue, before: str, after: str, line: int
+) -> None:
+    raw = {**RAW, "user": {"name": None}, "payload": '{"a": {"b": 1}}'}
+    raws = [raw, {**raw, "user": {"name": "ann"}}]
+    told = [one for one in found(folder, catalogue, TABLE.replace(before, after), *raws) if "all.yaml" not in one]
+    told = [one for one in told if "no example reaches" not in one]
+    assert codes(told) == [f"mapping.yaml:{line} path-finds-nothing"], told
+
+
+def test_a_path_that_one_example_has_is_right(folder: Path, catalogue: Catalogue) -> None:
+    table = (
+        TABLE.replace("{id: id,", "{id: id, authDetails.userId: [user.name, usr],") + "shapes: {a: {beside: [more]}}\n"
+    )
+    raws = [{**RAW, "user": {"name": "ann"}}, {**RAW, "more": {"usr": "ann"}}]
+    expect = [{**EVENT, "authDetails": {"userId": "ann"}}]
+    assert [one for one in found(folder, catalogue, table, *raws, expect=expect) if "has the name" not in one] == []
+
+
+def test_a_path_in_the_form_of_jsonpath_is_told_how_it_is_written_here(folder: Path, catalogue: Catalogue) -> None:
+    told = "is written as JSONPath, and would look for a key named $; here it is"
+    table = TABLE.replace("{id: id,", "{id: id, realmId: $.tenant.id,") + 'redact: [{in: "$[0].secret"}]\n'
+    assert found(folder, catalogue, table, RAW) == [
+        f"mapping.yaml:5: error: fields.realmId: $.tenant.id {told} tenant.id [jsonpath]",
+        f"mapping.yaml:8: error: redact.0: in: $[0].secret {told} [0].secret [jsonpath]",
+    ]
+    assert found(folder, catalogue, TABLE.replace("{id: id,", "{id: $.id,"), {**RAW, "$": {"id": "1"}}) == []
+
+
+def test_a_time_that_no_example_can_be_read_with_is_an_error(folder: Path, catalogue: Catalogue) -> None:
+    table = TABLE.replace("as: epoch", "as: rfc3339")
+    told = found(folder, catalogue, table, RAW, expect=[])
+    assert codes([one for one in told if "all.yaml" not in one]) == ["mapping.yaml:5 time-missed"]
+    wrong = found(folder, catalogue, TABLE.replace("path: at", "path: att"), RAW, expect=[])
+    assert codes([one for one in wrong if "all.yaml" not in one]) == ["mapping.yaml:5 path-finds-nothing"]
+
+
+def test_an_address_that_is_none_is_an_error(folder: Path, catalogue: Catalogue) -> None:
+    table = TABLE.replace("{id: id,", "{id: id, authDetails.ipAddress: {path: from, as: ip},")
+    told = found(
+        folder, catalogue, table, {**RAW, "from": "web"}, expect=[{**EVENT, "authDetails": {"ipAddress": "web"}}]
+    )
+    assert codes(told) == ["mapping.yaml:5 no-address"]
+    for right in ("203.0.113.7", "2001:db8::1"):
+        expect = [{**EVENT, "authDetails": {"ipAddress": right}}]
+        assert found(folder, catalogue, table, {**RAW, "from": right}, expect=expect) == []
+
+
+def test_a_reason_on_a_success_is_an_error(folder: Path, catalogue: Catalogue) -> None:
+    table = TABLE.replace("{type: LOGIN}", "{type: LOGIN, reason: locked}")
+    assert codes(found(folder, catalogue, table, RAW)) == ["mapping.yaml:7 reason-on-success"]
+    for fails in ("failed: {id: 2}\n", "error_suffix: _ERROR\n"):
+        assert found(folder, catalogue, table + fails, RAW) == []
+    never = table.replace("locked}", "locked, failable: false}") + "failed: {id: 2}\n"
+    assert codes(found(folder, catalogue, never, RAW)) == ["mapping.yaml:7 reason-on-success"]
+
+
+def test_a_value_that_fell_to_its_default_is_an_error_unless_the_example_says_so(
+    folder: Path, catalogue: Catalogue
+) -> None:
+    table = TABLE.replace("{id: id,", "{id: id, details.by: {path: way, table: {s: sms}, default: other},")
+    raws = [{**RAW, "way": "s"}, {**RAW, "way": "fax"}, RAW]
+    told = found(folder, catalogue, table, *raws, expect=[])
+    assert codes([one for one in told if "all.yaml" not in one]) == ["mapping.yaml:5 value-not-in-table"]
+    file = folder / "acme/examples/all.yaml"
+    examples = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump([{**one, "unknown": ["fax"]} for one in examples]))
+    findings = check_document(Document(folder / "acme/mapping.yaml", table), catalogue, [folder, mappings_path()])
+    assert [one for one in findings if one.code is not None] == []
+
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm5hIn0." + "Qm9yZWQgYnkgYWxs"
+
+
+@pytest.mark.parametrize(
+    ("raw", "where"),
+    [
+        ({"note": f"got {TOKEN}"}, "raw.note holds a signed token"),
+        ({"headers": ["Authorization: Bearer 8Jq3xLw0PzR7tYv2"]}, "raw.headers[0] holds a bearer token"),
+        ({"link": "https://id.acme.test/reset?token=8Jq3xLw0PzR7"}, "raw.link holds an address with a token in it"),
+        ({"pem": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG"}, "raw.pem holds a private key"),
+        ({"clientSecret": "8Jq3xLw0PzR7tYv2"}, "raw.clientSecret is called a secret"),
+        (
+            {"text": '{"client": {"api_key": 1, "secret": "8Jq3xLw0PzR7tYv2"}}'},
+            "raw.text.client.secret is called a secret",
+        ),
+        (
+            {"payload": {"value": "8Jq3xLw0PzR7tYv2"}},
+            "raw.payload.value is redacted by the table, and stands in the file",
+        ),
+    ],
+)
+def test_a_secret_that_an_example_still_holds_is_one_finding(
+    folder: Path, catalogue: Catalogue, raw: dict[str, Any], where: str
+) -> None:
+    table = TABLE + "redact: [{in: payload, keys: [value]}]\n"
+    told = found(folder, catalogue, table, {**RAW, "payload": {"value": "hidden-1"}, **raw})
+    assert told == [
+        f"examples/all.yaml:1: error: example 'one': {where}; put a value there that says what it is, such as hidden-1 "
+        "[secret-in-example]"
+    ]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"clientSecret": "hidden-1"},
+        {"password": "correct horse battery"},
+        {"tokenType": "8Jq3xLw0PzR7tYv2"},
+        {"sessionId": "nh5iCfRLDcd4B7kkCX1eWREU"},
+        {"link": "https://id.acme.example/cb?state=8Jq3xLw0PzR7tYv2"},
+        {"auth": "Bearer example-token-of-nobody"},
+    ],
+)
+def test_what_is_no_secret_or_says_that_it_is_made_up_may_stand_there(
+    folder: Path, catalogue: Catalogue, raw: dict[str, Any]
+) -> None:
+    assert found(folder, catalogue, TABLE, {**RAW, **raw}) == []
+
+
+def test_a_table_that_runs_goes_on_with_its_faults(folder: Path, catalogue: Catalogue) -> None:
+    table = TABLE.replace("{id: id,", "{id: id, realmId: tenant,").replace("LOGIN}", "LOGIN, reason: locked}")
+    file = folder / "acme/mapping.yaml"
+    file.write_text(table + "redact: [{in: payload}]\n")
+    found(folder, catalogue, table, {**RAW, "secret": "8Jq3xLw0PzR7tYv2"})
+    loaded = load_proved(file, catalogue, [folder])
+    wanted = ["path-finds-nothing", "reason-on-success", "redaction-finds-nothing", "secret-in-example"]
+    for in_use in (False, True):
+        findings = check_table(loaded, strict=False, in_use=in_use)
+        assert sorted(str(one.code) for one in findings) == wanted
+        assert {one.error for one in findings} == {not in_use}

@@ -58,7 +58,7 @@ def explained(make: Make, *raws: dict[str, Any]) -> list[Explanation]:
             {
                 "type": "the row, as a failure (failed: rc: {present: true, not: 0})",
                 "outcome": "failed: rc: {present: true, not: 0}",
-                "reason": "rc (default 'locked', by its table)",
+                "reason": "rc (by its table)",
                 "error": "the usual code of its reason",
             },
         ),
@@ -77,7 +77,7 @@ def explained(make: Make, *raws: dict[str, Any]) -> list[Explanation]:
         ({"kind": "in", "more": '{"user": "u"}'}, {"authDetails.userId": "user"}),
         ({"kind": "gone", "code": "x"}, {"type": "the row", "outcome": "code", "error": "code"}),
         ({"kind": "in", "code": "x"}, {"details.error": "code"}),
-        ({"kind": "in", "rc": 5}, {"reason": "the default of rc"}),
+        ({"kind": "in", "rc": 5}, {"reason": "the default of rc (its table lacks '5')"}),
         ({"kind": "in", "at": "soon"}, {"time": "the arrival", "details.time_problem": "the adapter"}),
         ({"kind": "in", "at": 1_767_225_600}, {"time": "at"}),
     ],
@@ -111,3 +111,28 @@ def test_an_explanation_has_the_event_that_apply_shows(make_table: Make) -> None
     assert [one.event for one in found] == applied
     assert {*found[0].fields} == {"time", "type", "outcome", "authDetails.userId"}
     assert applied[0]["uid"] != applied[1]["uid"]
+
+
+def test_fields_that_found_nothing_are_listed_with_where_they_would_stand(make_table: Make) -> None:
+    table = make_table(TABLE.replace("authDetails.userId: user}", "authDetails.userId: [user, {path: u, as: lower}]}"))
+    records = records_of(table, orjson.dumps([{"kind": "in"}, {"kind": "in", "user": "u", "at": 1_767_225_600}]))
+    none, some = explain(table, records, 1_767_225_600_000)
+    assert none.absent == {"time": "at", "error": "code", "authDetails.userId": "user or u (as 'lower')"}
+    assert some.absent == {"error": "code"}
+
+
+def test_a_field_of_the_row_that_found_nothing_is_listed(make_table: Make) -> None:
+    row = "gone: [{type: admin.USER-DELETE, fields: {details.userId: who, realmId: '@nobody'}}]"
+    table = make_table(TABLE.replace("gone: {type: admin.USER-DELETE}", row))
+    (found,) = explain(table, records_of(table, b'{"kind": "gone", "at": 1767225600, "user": "u"}'), 0)
+    assert found.absent == {"error": "code", "details.userId": "who"}
+
+
+def test_a_time_of_arrival_is_never_said_to_come_from_a_path(make_table: Make) -> None:
+    text = TABLE.replace("time: at", "time: [{path: at, as: rfc3339}, {template: '{day}T{hour}', as: rfc3339}]")
+    row = "gone: {type: admin.USER-DELETE, fields: {time: when}}"
+    table = make_table(text.replace("gone: {type: admin.USER-DELETE}", row))
+    for raw in ({"kind": "in", "at": "soon"}, {"kind": "in", "day": "x", "hour": "y"}, {"kind": "gone", "when": "no"}):
+        (found,) = explain(table, records_of(table, orjson.dumps(raw)), 1_767_225_600_000)
+        assert found.fields["time"].by == "the arrival"
+        assert "time" in found.absent

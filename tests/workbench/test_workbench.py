@@ -429,10 +429,10 @@ MERGE = "identity.weak: the times of all examples are whole seconds"
         (WEAK, [1_767_225_601, 1_767_225_602_000], True),
         (WEAK, ["2026-01-01T00:00:01Z", "2026-01-01T00:00:02.5Z"], False),
         (WEAK.replace("ip]", "ip, session]"), ["2026-01-01T00:00:01Z"], False),
-        (WEAK.replace("ip]", "ip, other]"), ["2026-01-01T00:00:01Z"], True),
+        (WEAK.replace("ip]", "ip, none]"), ["2026-01-01T00:00:01Z"], True),
         (WEAK.replace("{weak:", "{strong: session, weak:"), ["2026-01-01T00:00:01Z"], False),
         (WEAK, [], False),
-        (WEAK, ["no time"], False),
+        (WEAK, ["no time", "2026-01-01T00:00:01.5Z"], False),
     ],
 )
 def test_an_identity_that_would_merge_events_of_one_second_is_warned_about(
@@ -441,7 +441,7 @@ def test_an_identity_that_would_merge_events_of_one_second_is_warned_about(
     file = folder / "mappings/acme/mapping.yaml"
     (file.parent / "examples").mkdir(parents=True)
     file.write_text(table)
-    raws = [{"kind": "in", "at": at, "user": "u", "ip": "203.0.113.1", "session": "s"} for at in times]
+    raws = [{"kind": "in", "at": at, "user": "u", "ip": "203.0.113.1", "session": "s", "none": ""} for at in times]
     (file.parent / "examples/all.yaml").write_text(
         yaml.safe_dump([{"name": f"{number}", "raw": raw, "expect": []} for number, raw in enumerate(raws)])
     )
