@@ -189,7 +189,8 @@ async def open_service(
             owner=owner, make_token=make_token, now=lambda: time.time_ns() // 1_000_000, pulls=sinks,
         )  # fmt: skip
         sources = await stack.enter_async_context(opening_sources)
-        for one in sources:
+        # Not to who only has a look at what is stored.
+        for one in sources if sinks else ():
             for rule in unbound(tables[one.provider].mapping.auth) if one.tokens else ():
                 _log.warning("signed_token_does_not_cover_body", source=one.name, header=rule.header, problem=UNBOUND)
         budget = Budget(server.in_flight_limit)
