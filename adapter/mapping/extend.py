@@ -65,7 +65,7 @@ def _over(document: Document, own: Any, base: Any, place: Place) -> Any:
         # The first shape that fits counts, so a new one stands before those it refines.
         others = {name: one for name, one in there.items() if name not in shapes}
         merged["shapes"] = _without_null({**shapes, **others})
-    for part in ("types", "fields", "shapes"):
+    for part in ("types", "fields", "aliases", "shapes"):
         if _are(dict, own, base, part):
             for name, value in own[part].items():
                 if value is None and name not in base[part]:

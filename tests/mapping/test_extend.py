@@ -116,6 +116,7 @@ def test_a_redaction_is_not_lost_when_a_table_has_one_of_its_own(tmp_path: Path)
     [
         ("types: {outt: null}", "types.outt"),
         ("fields: {authDetails.user: null}", "fields.authDetails.user"),
+        ("aliases: {new: null}", "aliases.new"),
         ("shapes: {new: null}", "shapes.new"),
         ("shapes: {old: {types: {out: null}}}", "shapes.old.types.out"),
         ("redact: [{in: a}, {in: b, keys: null}]", "redact.1"),
@@ -123,7 +124,7 @@ def test_a_redaction_is_not_lost_when_a_table_has_one_of_its_own(tmp_path: Path)
 )
 def test_a_null_that_takes_nothing_away_is_refused(tmp_path: Path, text: str, place: str) -> None:
     base = BASE.replace("has: [kind]}}", "has: [kind]}, types: {x: {type: LOGIN}}}")
-    write(tmp_path, "base", base + "redact: [{in: a}]\n")
+    write(tmp_path, "base", base + "redact: [{in: a}]\naliases: {id: uid}\n")
     write(tmp_path, "own", f"provider: own\ntitle: Own\nextends: base\n{text}\n")
     with pytest.raises(MappingError) as refused:
         table([tmp_path], "own")
