@@ -34,8 +34,10 @@ from adapter.workbench.check import check_table, check_types, is_built_in
 from adapter.workbench.compare import table_changes
 from adapter.workbench.coverage import coverage as table_coverage
 from adapter.workbench.draft import draft, read_samples, refuse_name
+from adapter.workbench.examples import read_examples
 from adapter.workbench.explain import Explanation
 from adapter.workbench.explain import explain as explain_records
+from adapter.workbench.unread import unread as unread_paths
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -197,6 +199,10 @@ def coverage(
         bool,
         typer.Option("--arrived", help="Also what has arrived: which native types, and how many are quarantined."),
     ] = False,
+    unread: Annotated[
+        bool,
+        typer.Option("--unread", help="Also what the raw examples say and their events do not, by path, with counts."),
+    ] = False,
     config: Config = None,
     data: Data = None,
 ) -> None:
@@ -211,7 +217,8 @@ def coverage(
         names = providers or known_providers(folders)
         counts = run(lambda client: arrivals_of(client, names), config, data) if arrived else {}
         for name in names:
-            found = table_coverage(find_table(name, folders))
+            table = find_table(name, folders)
+            found = table_coverage(table)
             fallen = sum(map(len, found.families.values()))
             listed = len(found.covered) + fallen + len(found.missing) + len(found.unmapped)
             if listed:
@@ -228,6 +235,8 @@ def coverage(
             if found.extra:
                 say(f"  {len(found.extra)} more: {', '.join(found.extra)}")
             say(f"  types without a row: {found.unknown}")
+            for path, number in unread_paths(table, [*read_examples(table.folder)]).items() if unread else ():
+                say(f"  unread {path}  {number}")
             for line in told_arrivals(counts[name]) if arrived else ():
                 say(line)
 

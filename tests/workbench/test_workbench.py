@@ -506,6 +506,26 @@ def test_explain_names_the_path_of_a_field_and_the_condition_that_failed(folder:
     assert json.loads(run("explain", "onewelcome", "raw.json", "--json"))["native_type"] == "308"
 
 
+UNREAD = """
+- name: one
+  raw: {kind: in, id: e1, at: 1767225600, user: Ann, ip: null, device: {os: iOS, name: ann},
+    roles: [admin, ann], ok: true}
+- name: two
+  raw: {kind: in, id: e2, at: 1767225601, user: bob, device: {os: iOS}, 'a.b': x1, link: https://app.example/e2}
+- {name: three, raw: {kind: cart, note: not an event}}
+"""
+
+
+def test_coverage_lists_what_examples_say_and_no_event_does(folder: Path) -> None:
+    file = folder / "mappings/acme/mapping.yaml"
+    (file.parent / "examples").mkdir(parents=True)
+    file.write_text(WEAK.replace("at, as: rfc3339", "at, as: seconds"))
+    (file.parent / "examples/all.yaml").write_text(UNREAD)
+    unread = [line.split()[1:] for line in run("coverage", str(file), "--unread").splitlines() if "unread" in line]
+    assert unread == [["device.os", "2"], ["id", "2"], ["a\\.b", "1"], ["link", "1"], ["roles[]", "1"]]
+    assert "unread" not in run("coverage", str(file))
+
+
 def test_coverage_counts_the_vendors_types(folder: Path) -> None:
     assert "110 of 110 types of the vendor's list have a row" in run("coverage", "onewelcome")
 
