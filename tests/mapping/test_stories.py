@@ -18,6 +18,7 @@ LOGIN = {
     "audit-service": "user123 logs in with a password and a code",
     "okta": "Ida logs in with her password and a push, and opens an application",
     "zitadel": "Nina logs in with a password and a code, everything that an execution on all events sends",
+    "auth0": "Ida logs in with her password and a push, and the application gets its token",
 }
 
 #: Five wrong passwords from one address, and the lockout after them.
@@ -28,10 +29,19 @@ GUESSING = {
     "audit-service": "somebody guesses passwords until the account is locked",
     "okta": "somebody guesses Tom's password until he is locked out",
     "zitadel": "somebody guesses Olaf's password at the hosted login until he is locked out",
+    "auth0": "somebody guesses Tom's password until he is locked out",
 }
 
 #: How many events report one wrong password.
-EVENTS_PER_GUESS = {"keycloak": 1, "onewelcome": 2, "magic-link": 1, "audit-service": 2, "okta": 1, "zitadel": 1}
+EVENTS_PER_GUESS = {
+    "keycloak": 1,
+    "onewelcome": 2,
+    "magic-link": 1,
+    "audit-service": 2,
+    "okta": 1,
+    "zitadel": 1,
+    "auth0": 1,
+}
 
 LOCKOUTS = ("access.USER_DISABLED_BY_TEMPORARY_LOCKOUT", "access.USER_DISABLED_BY_PERMANENT_LOCKOUT")
 

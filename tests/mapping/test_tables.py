@@ -326,6 +326,28 @@ def _result(record: Record) -> Result:
     return table("zitadel").result(record, 0)
 
 
+def test_auth0_an_entry_is_known_by_its_id_however_it_comes() -> None:
+    entry = {"date": "2026-01-14T09:00:07.350Z", "type": "s", "user_id": "auth0|1", "log_id": "900"}
+    page = {**{key: value for key, value in entry.items() if key != "log_id"}, "_id": "900"}
+    stream = {"log_id": "900", "data": entry}
+    bodies = (entry, page, {**page, "log_id": "900"}, stream, [stream], {"source": "aws.partner", "detail": stream})
+    known = []
+    for body in bodies:
+        (record,) = table("auth0").split(orjson.dumps(body))
+        assert record.value is not None
+        known.append(table("auth0").read(record.value, RECEIVED_AT)[:4])
+    assert known == [known[0]] * len(bodies)
+
+
+@pytest.mark.parametrize("method", ["patch", "PATCH"])
+def test_auth0_what_an_administrator_changed_is_read_off_the_path(method: str) -> None:
+    request = {"method": method, "path": "/api/v2/users/auth0|1/identities", "auth": {"user": {"user_id": "auth0|9"}}}
+    entry = {"date": "2026-01-14T09:00:07.350Z", "type": "sapi", "log_id": "900", "details": {"request": request}}
+    event = read("auth0", entry)
+    assert (event["type"], event["resourcePath"]) == ("admin.USER-UPDATE", "users/auth0|1/identities")
+    assert (event["authDetails"], event["details"]["userId"]) == ({"userId": "auth0|9"}, "auth0|1")
+
+
 # --- secrets -----------------------------------------------------------------------------------------------------
 
 
@@ -367,3 +389,14 @@ def test_every_secret_of_an_example_is_redacted(provider: str) -> None:
             (record,) = table(provider).split(case.placed.example.body)
             assert case.placed.example.body.count(b"hidden-") == record.raw.count(b"[redacted]") > 0
             assert b"hidden-" not in record.raw
+
+
+def test_auth0_no_secret_is_kept() -> None:
+    given = kept = ""
+    for case in cases():
+        if case.provider == "auth0":
+            given += case.placed.example.body.decode()
+            kept += orjson.dumps(case.found).decode()
+            kept += "".join(one.raw.decode() for one in table("auth0").split(case.placed.example.body))
+    assert given.count("hidden-") > 60
+    assert "hidden" not in kept
