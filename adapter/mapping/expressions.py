@@ -44,7 +44,7 @@ class Code:
 
     lines: list[str]
     indent: int = 1
-    objects: dict[tuple[str, ...], str] = field(default_factory=dict)
+    objects: dict[tuple[Step, ...], str] = field(default_factory=dict)
     texts: dict[tuple[str, bool], str] = field(default_factory=dict)
 
     def branch(self) -> Code:
@@ -176,26 +176,28 @@ class Expressions:
     def raw(self, code: Code, path: str, var: str) -> None:
         """Lines that set ``var`` to what stands at a path, unconverted."""
         steps = parse_path(path)
-        keys = _plain_keys(steps)
-        if keys is None:
-            code.add(f"{var} = follow(r, {self.steps(path)})")
+        key = _plain_key(steps[-1])
+        if key is None:
+            code.add(f"{var} = follow(r, {self.constant('PATH', steps)})")
             return
-        if len(keys) == 1:
-            code.add(f"{var} = g({keys[0]!r})")
-            return
-        owner = self._object(code, keys[:-1])
-        code.add(f"{var} = {owner}({keys[-1]!r})")
+        owner = self._object(code, steps[:-1])
+        code.add(f"{var} = {owner}({key!r})")
 
-    def _object(self, code: Code, keys: tuple[str, ...]) -> str:
-        """A variable that holds the ``get`` of the object at these keys (of an empty one if there is none)."""
-        known = code.objects.get(keys)
+    def _object(self, code: Code, steps: tuple[Step, ...]) -> str:
+        """A variable that holds the ``get`` of the object at these steps (of an empty one if there is none)."""
+        if not steps:
+            return "g"
+        known = code.objects.get(steps)
         if known is not None:
             return known
-        getter = "g" if len(keys) == 1 else self._object(code, keys[:-1])
-        name = self.fresh("o")
-        code.add(f"{name} = {getter}({keys[-1]!r})")
+        key, name = _plain_key(steps[-1]), self.fresh("o")
+        if key is None:
+            # An element of a list, of which often several values are taken.
+            code.add(f"{name} = follow(r, {self.constant('PATH', steps)})")
+        else:
+            code.add(f"{name} = {self._object(code, steps[:-1])}({key!r})")
         code.add(f"{name} = {name}.get if {name}.__class__ is dict else EMPTY.get")
-        code.objects[keys] = name
+        code.objects[steps] = name
         return name
 
     def to_text(self, code: Code, var: str, deep: bool) -> None:
@@ -308,10 +310,13 @@ class Expressions:
         """A Python expression for what stands at a path of a condition."""
         if _has_every(path):
             return f"follow_every(r, {self.constant('PATH', parse_steps(path))})"
-        keys = _plain_keys(parse_path(path))
-        if keys is not None and len(keys) == 1:
-            return f"g({keys[0]!r})"
-        return f"follow(r, {self.steps(path)})"
+        keys = [_plain_key(step) for step in parse_path(path)]
+        if None in keys:
+            return f"follow(r, {self.steps(path)})"
+        found = f"g({keys[0]!r})"
+        for key in keys[1:]:
+            found = f"(o.get({key!r}) if (o := {found}).__class__ is dict else None)"
+        return found
 
     # --- names -------------------------------------------------------------------------------------------------
 
@@ -339,9 +344,9 @@ def _has_every(path: str) -> bool:
     return any(isinstance(step, Every) for step in parse_steps(path))
 
 
-def _plain_keys(steps: tuple[Step, ...]) -> tuple[str, ...] | None:
-    keys = tuple(step.name for step in steps if isinstance(step, Key) and not step.name.isdecimal())
-    return keys if len(keys) == len(steps) else None
+def _plain_key(step: Step) -> str | None:
+    """The key of a step that only leads into objects; a number leads into lists, too."""
+    return step.name if isinstance(step, Key) and not step.name.isdecimal() else None
 
 
 def _capture(pattern: Any, text: str) -> str | None:
