@@ -326,7 +326,7 @@ def _reason(reason: Any) -> str:
     if isinstance(reason, str):
         return code(reason)
     if isinstance(reason, list):
-        return " or ".join(_reason(one) for one in reason)
+        return "; or else ".join(_reason(one) for one in reason)
     words = "; ".join(f"{code(key)}: {code(value)}" for key, value in (reason.table or {}).items())
     otherwise = f"; otherwise {code(reason.default)}" if reason.default else ""
     return f"by {_path(reason.path)}: {words}{otherwise}" if words else _value(reason)

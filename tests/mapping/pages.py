@@ -206,3 +206,42 @@ AUDIT_ROWS = [
     ("PASSWORD_REUSE_ATTEMPT", "UPDATE_PASSWORD_ERROR", "failure"),
     ("PASSWORD_POLICY_VIOLATION", "UPDATE_PASSWORD_ERROR", "failure"),
 ]
+
+#: Types that public detection rules for Okta name (Elastic, Sigma, Splunk, Panther, Chronicle, SEKOIA, Okta's own).
+OKTA_RULE_TYPES = """
+    app.access_request.approver.approve app.access_request.approver.deny app.access_request.deny
+    app.access_request.expire app.access_request.grant app.access_request.request
+    app.generic.unauth_app_access_attempt app.inbound_del_auth.login_success app.keys.clone app.keys.generate
+    app.keys.rotate app.ldap.password.change.failed app.oauth2.admin.consent.grant
+    app.oauth2.admin.consent.revoke app.oauth2.as.authorize app.oauth2.as.consent.grant
+    app.oauth2.as.consent.revoke app.oauth2.as.consent.revoke.user app.oauth2.as.token.detect_reuse
+    app.oauth2.as.token.grant app.oauth2.as.token.grant.access_token app.oauth2.authorize.code
+    app.oauth2.client_id_rate_limit_warning app.oauth2.signon app.oauth2.token.detect_reuse
+    app.oauth2.token.grant.access_token application.integration.rate_limit_exceeded
+    application.lifecycle.activate application.lifecycle.create application.lifecycle.deactivate
+    application.lifecycle.delete application.lifecycle.update application.policy.sign_on.rule.delete
+    application.policy.sign_on.update application.user_membership.change_username
+    application.user_membership.show_password core.concurrency.org.limit.violation credential.register
+    credential.revoke device.enrollment.create group.privilege.grant iam.resourceset.bindings.add
+    network_zone.rule.disabled policy.evaluate_sign_on policy.lifecycle.deactivate policy.lifecycle.delete
+    policy.lifecycle.update policy.rule.deactivate policy.rule.delete policy.rule.update security.attack.start
+    security.threat.detected system.agent.ad.config_change_detected system.api_token.create
+    system.api_token.revoke system.email.account_unlock.sent_message
+    system.email.mfa_enroll_notification.sent_message system.email.new_device_notification.sent_message
+    system.email.password_reset.sent_message system.idp.lifecycle.activate system.idp.lifecycle.create
+    system.idp.lifecycle.deactivate system.idp.lifecycle.delete system.mfa.factor.deactivate
+    system.operation.rate_limit.violation system.org.rate_limit.violation system.org.rate_limit.warning
+    system.push.send_factor_verify_push system.sms.send_account_unlock_message
+    system.sms.send_password_reset_message system.voice.send_account_unlock_call
+    system.voice.send_password_reset_call user.account.lock user.account.lock.limit user.account.privilege.grant
+    user.account.report_suspicious_activity_by_enduser user.account.reset_password user.account.unlock_token
+    user.account.update_password user.authentication.auth_via_AD_agent user.authentication.auth_via_IDP
+    user.authentication.auth_via_inbound_SAML user.authentication.auth_via_mfa
+    user.authentication.auth_via_social user.authentication.sso user.authentication.verify
+    user.lifecycle.activate user.lifecycle.create user.mfa.attempt_bypass user.mfa.factor.activate
+    user.mfa.factor.deactivate user.mfa.factor.reset_all user.mfa.factor.suspend user.mfa.factor.unsuspend
+    user.mfa.factor.update user.mfa.okta_verify.deny_push user.risk.detect user.session.clear user.session.end
+    user.session.expire user.session.impersonation.end user.session.impersonation.grant
+    user.session.impersonation.initiate user.session.impersonation.revoke user.session.start zone.deactivate
+    zone.delete zone.remove_blacklist zone.update
+""".split()

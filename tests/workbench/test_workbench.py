@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -528,6 +529,13 @@ def test_coverage_lists_what_examples_say_and_no_event_does(folder: Path) -> Non
 
 def test_coverage_counts_the_vendors_types(folder: Path) -> None:
     assert "110 of 110 types of the vendor's list have a row" in run("coverage", "onewelcome")
+
+
+def test_coverage_says_which_types_fall_to_a_family(folder: Path) -> None:
+    told = run("coverage", "okta")
+    rows, fallen = map(int, re.findall(r"okta: (\d+) of 1178 types .* have a row, (\d+) fall to a family", told)[0])
+    assert rows + fallen == 1178
+    assert "  family system.idp.key.*: 3 types\n" in told
 
 
 def test_apply_reads_standard_input_and_tells_every_record(folder: Path) -> None:
