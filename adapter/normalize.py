@@ -13,9 +13,10 @@ import orjson
 
 from adapter.log.identity import GROUPS, group_key
 from adapter.log.protocol import NewEntry, new_entry
-from adapter.mapping.body import NotReadable, Record, UnknownMedia
+from adapter.mapping.body import NotReadable, Record, UnknownMedia, with_time
 from adapter.mapping.compile import Result
-from adapter.mapping.table import Table
+from adapter.mapping.forwarders import AUTO
+from adapter.mapping.table import FORWARDER, Table
 from adapter.model import (
     EventDict,
     identity_digest,
@@ -83,15 +84,19 @@ def normalize(
             written = orjson.dumps(event)
         except TypeError as error:  # half of a surrogate pair
             event, kind, problem = None, None, f"cannot be written as JSON: {error}"
-    entry = (source, received_at, raw, record.media, uid, strong, weak, seconds, native, kind, written, problem)
+    media, at = record.media, record.forwarded_at
+    if at is not None and not record.says_when and (event is None or event["details"].get("time_source") == FORWARDER):
+        # It would be lost, and the event read at another time later.
+        media = with_time(media, at)
+    entry = (source, received_at, raw, media, uid, strong, weak, seconds, native, kind, written, problem)
     return new_entry(entry), event
 
 
-def read_raw(table: Table, raw: bytes, media: str, received_at: int) -> list[Result]:
+def read_raw(table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO) -> list[Result]:
     """What a table makes of the bytes that are stored for one record. Mostly one; never none, and never raises: the
     bytes were taken apart by another table, or an older version of this one."""
     try:
-        records = table.split(raw, media, sys.maxsize)
+        records = table.split(raw, media, sys.maxsize, unwrap)
     except (NotReadable, UnknownMedia) as error:
         return [unread(str(error))]
     except Exception as error:

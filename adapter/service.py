@@ -178,7 +178,7 @@ async def open_service(
         counts = IngestCounts()
         server = settings.server
         intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
-        present = {one.name: Source(one.name, one.provider, one.key, tables) for one in configured}
+        present = {one.name: Source(one.name, one.provider, one.key, tables, unwrap=one.unwrap) for one in configured}
         receiving = AuthenticatedSources(lambda token: access.may(token, Permission.INGEST))
 
         async def make_token(key: str) -> str:

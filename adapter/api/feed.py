@@ -386,7 +386,7 @@ async def raw_json(log: Log, entry: Entry) -> bytes:
     if kept is None:
         return b"null"
     raw, media = kept
-    if media == "application/json":
+    if _media_type(media) == "application/json":
         try:
             # Looked through, and not made into objects, which would need many times its memory.
             raw.decode()

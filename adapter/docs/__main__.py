@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter.docs.commands import commands_page
+from adapter.docs.forwarders import forwarders_page
 from adapter.docs.language import language_page
 from adapter.docs.provider import provider_page, providers_page
 from adapter.docs.settings import settings_page
 from adapter.docs.types import types_page
 from adapter.mapping.catalogue import load_catalogue
+from adapter.mapping.envelopes import DEPTH
+from adapter.mapping.forwarders import load_forwarders
 from adapter.mapping.table import load_tables
 from adapter.resources import mappings_path
 
@@ -26,6 +29,7 @@ def generated() -> dict[str, str]:
         "command-line.md": commands_page(),
         "event-types.md": types_page(load_catalogue(folders)),
         "mapping-language.md": language_page(),
+        "forwarders.md": forwarders_page(load_forwarders(), DEPTH),
     }
     tables = load_tables(folders)
     pages["providers/README.md"] = providers_page(tables.values())

@@ -61,7 +61,7 @@ the first element whose `type` is `User`. `\\.` stands for a dot in a key, `\\[`
 nowhere gives no value; so do null and the texts under `absent`. In a condition `threats[*].kind` stands for the `kind`
 of every element of `threats`: one of them must be what is asked for, all of it at once, and `not` and `present: false`
 hold if none of them is. A single value in the list's place is one element, and the first ELEMENTS_LIMIT elements are
-looked at. `@line` is the whole line, where a body is lines;
+looked at. `@line` is the whole line, where a body is lines, without what a forwarder wrote before it;
 `@element` stands for all that an element of `each` holds.
 
 ## Patterns

@@ -145,7 +145,8 @@ def _aliases(aliases: Mapping[str, str | list[str]]) -> str:
 def _bodies(framings: Iterable[Framing]) -> str:
     text = (
         "### What a body may be\n\nOne event as a JSON object, a JSON list of events, or events one after another, "
-        "with line ends (`application/x-ndjson`) or without; plain, or packed with gzip. Besides:\n\n"
+        "with line ends (`application/x-ndjson`) or without; plain, or packed with gzip. They may come in what a "
+        "[forwarder](../forwarders.md) wraps them in. Besides:\n\n"
     )
     rows = []
     for one in framings:

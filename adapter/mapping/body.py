@@ -12,9 +12,11 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,14 +26,18 @@ import orjson
 from adapter.mapping.elements import Elements, TooMany
 from adapter.mapping.envelopes import DEPTH, Envelopes
 from adapter.mapping.exact import NotJson, fraction, parse_json, whole, write_json
+from adapter.mapping.forwarders import Unwrapping, Wrap, load_forwarders
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
+from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.lines import Lines
 from adapter.mapping.paths import Key, Step, follow, parse_path
+from adapter.mapping.recognition import OTHER_CASE, Recognition, Spelling
 from adapter.mapping.redact import Redactor
 from adapter.mapping.slices import Mark, Pause, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
 
 JSON = "application/json"
+TEXT = "text/plain"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 FORM = "application/x-www-form-urlencoded"
 #: What is kept of an event that is too large: an object with its size, bytes; the SHA-256 of it, hex; and its head.
@@ -47,6 +53,10 @@ HEAD = 64 * 1024
 PYTHON_LIMIT = 32 * 1024
 TOO_LARGE = "larger than one event may be (event_limit): its head, its size and its SHA-256 are kept"
 NOT_FOUND = "no event is found in this line (`find`), and it is none that may be passed over (`ignore`)"
+#: Records that are looked at to see whether what is inside an object is something that the table reads.
+LOOKED_AT = 1000
+#: Lines of text for a table that says nothing of them: what forwarders make of JSON.
+_ANY_LINES = Lines([Framing(media=TEXT, lines="json", find=r'\{\s*"')])
 #: Bytes that are hashed at a time.
 _HASHED = 256 * 1024
 
@@ -74,6 +84,9 @@ class Record:
     ignored: str | None = None
     #: Where in ``raw`` the event stands, if that may hold several: ``results[0]``.
     place: str | None = None
+    #: When it was forwarded, epoch milliseconds, if whoever did said so; and whether ``raw`` says so itself.
+    forwarded_at: int | None = None
+    says_when: bool = False
 
 
 #: Records of a body as they are found, and pauses.
@@ -83,7 +96,8 @@ Records = Iterable[Record | Pause]
 class Splitter:
     """Takes bodies apart as one table declares it."""
 
-    def __init__(self, mapping: MappingFile, *, max_depth: int = 64) -> None:
+    def __init__(self, mapping: MappingFile, unwrapping: Unwrapping, *, max_depth: int = 64) -> None:
+        """``unwrapping``: what forwarders may have wrapped events in."""
         self._max_depth = max_depth
         self._encoded = [parse_path(path) for path in mapping.base64]
         self._aliases = [
@@ -93,7 +107,12 @@ class Splitter:
         self._redactor = Redactor(mapping.redact, mapping.base64) if mapping.redact else None
         readings = (mapping, *mapping.shapes.values())
         self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
+        self._mapping = mapping
         self._envelopes = Envelopes(mapping)
+        self._unwrapping = unwrapping
+        self._spelling = Spelling(mapping, self._envelopes.keys | load_forwarders().keys)
+        #: Whether an object has none of the keys at which events are held, nor one in another case: as most have not.
+        self._is_plain = (self._envelopes.keys | unwrapping.wraps.keys | self._spelling.keys).isdisjoint
         self._forms = {one.media: one.form for one in mapping.body if one.media is not None and one.form is not None}
         texts = dict.fromkeys(one.media for one in mapping.body if one.media is not None and one.lines is not None)
         self._texts = {media: Lines([one for one in mapping.body if one.media == media]) for media in texts}
@@ -107,7 +126,12 @@ class Splitter:
             UnknownMedia: nobody declared this media type.
         """
         reading = self._records if len(body) <= LONG else self._long_records
+        kept = None
+        if ";" in media:
+            media, kept = without_time(media)
         records = reading(body, media, event_limit)
+        if kept is not None:
+            records = _forwarded(records, kept)
         return records if self._elements is None else self._divided(records, self._elements)
 
     def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
@@ -138,9 +162,16 @@ class Splitter:
         form, forms = self._forms.get(media), self._texts.get(media)
         if form is not None:
             return self._form(body, form, limit)
+        if forms is None and media == TEXT and self._unwrapping.opens:
+            forms = _ANY_LINES
         if forms is None:
             known = ", ".join([JSON, NDJSON[0], *sorted({*self._forms, *self._texts})])
             raise UnknownMedia(f"{media[:100]!r} is not taken here; there are {known}")
+        if self._unwrapping.opens and len(body) <= limit and body.lstrip()[:1] in (b"{", b"["):
+            # Some post one object of JSON as text.
+            with suppress(NotJson):
+                parse_json(body)
+                return self._json(body, limit)
         return self._text(body, forms, media, limit)
 
     def _json(self, body: bytes, limit: int) -> Records:
@@ -152,7 +183,7 @@ class Splitter:
             value = parse_json(body)
         except NotJson as error:
             return self._odd_json(body, error, limit)
-        if value.__class__ is dict and self._envelopes.none_in(value):
+        if value.__class__ is dict and self._is_plain(value):
             return [self._checked(body.strip(), value)]
         if value.__class__ is list:
             return self._list(body, value, limit)
@@ -160,7 +191,7 @@ class Splitter:
 
     def _list(self, body: bytes, values: list[Any], limit: int) -> Records:
         """The records of a list that is parsed as a whole."""
-        none_in = self._envelopes.none_in
+        is_plain = self._is_plain
         parsed = iter(values)
         for raw in list_elements(body.strip()):
             if not isinstance(raw, bytes):
@@ -169,7 +200,7 @@ class Splitter:
             value = next(parsed)
             if len(raw) > LONG:
                 yield Pause.LONG
-            if value.__class__ is dict and none_in(value):
+            if value.__class__ is dict and is_plain(value):
                 yield self._checked(raw, value)
             else:
                 yield from self._opened(raw, value, limit)
@@ -229,7 +260,7 @@ class Splitter:
 
     def _each(self, slices: Iterable[bytes | Pause], limit: int, depth: int = 0) -> Iterator[Record | Pause]:
         """The records of values that are not parsed yet; ``depth``: how many envelopes they were in."""
-        none_in = self._envelopes.none_in
+        is_plain = self._is_plain
         for raw in slices:
             if not isinstance(raw, bytes):
                 yield raw
@@ -249,7 +280,7 @@ class Splitter:
                     except ValueError:
                         yield self._unreadable(raw, f"not JSON: {error}")
                         continue
-                if value.__class__ is dict and none_in(value):
+                if value.__class__ is dict and is_plain(value):
                     yield self._checked(raw, value)
                 else:
                     yield from self._opened(raw, value, limit, depth)
@@ -257,25 +288,98 @@ class Splitter:
     def _opened(self, raw: bytes, value: Any, limit: int, depth: int = 0) -> Iterator[Record | Pause]:
         """The records of one value: the value itself, or what stands in it if it is an envelope, wherever that came;
         ``depth``: how many envelopes it was in."""
-        if value.__class__ is dict and depth < DEPTH and not self._envelopes.none_in(value):
-            yield from self._inside(raw, self._envelopes.opened(raw, value), limit, depth, value)
+        if value.__class__ is not dict or self._is_plain(value):
+            yield self._checked(raw, value)
+            return
+        if depth < DEPTH:
+            inside = self._envelopes.opened(raw, value)
+            if inside is not None:
+                yield from self._inside(raw, inside, limit, depth)
+                return
+            if (yield from self._unwrapped(raw, value, limit, depth)):
+                return
+        corrected = self._spelling.corrected(value)
+        if corrected is not None and self._recognition.knows(corrected[0]):
+            yield self._unreadable(raw, corrected[1])
         else:
             yield self._checked(raw, value)
+
+    def _unwrapped(
+        self, raw: bytes, value: dict[str, Any], limit: int, depth: int
+    ) -> Generator[Record | Pause, None, bool]:
+        """The records of what a forwarder wrapped, and whether that is what the object is: none that the table reads
+        itself, and with something inside that it reads."""
+        told = self._unwrapping.told
+        known = not told and self._recognition.knows(value)
+        for wrap, held in (self._unwrapping.first if known else self._unwrapping.wraps).of(value):
+            if wrap.problem is not None:
+                yield self._unreadable(raw, wrap.problem)
+                return True
+            if wrap.sure and held == []:
+                return True
+            at, sure = wrap.time(value), wrap.sure or len(value) == 1
+            waiting: list[Record] | None = []
+            for record in self._held(wrap, raw, held, limit, depth + 1):
+                if not isinstance(record, Record):
+                    yield record
+                    continue
+                if record.forwarded_at is None:
+                    record.forwarded_at = at
+                if waiting is None:
+                    yield record
+                    continue
+                waiting.append(record)
+                if told or self._is_known(record, sure):
+                    yield from waiting
+                    waiting = None
+                elif len(waiting) == LOOKED_AT:
+                    break
+            if waiting is None:
+                return True
+        return False
+
+    def _held(self, wrap: Wrap, raw: bytes, held: Any, limit: int, depth: int) -> Iterator[Record | Pause]:
+        """The records of what an envelope holds: objects, or the bytes of a text."""
+        if not isinstance(held, bytes):
+            assert wrap.held_by is not None
+            yield from self._inside(raw, wrap.held_by.slices(raw, held), limit, depth - 1)
+            return
+        text = held.strip()
+        if text[:1] in (b"{", b"["):
+            try:
+                value = parse_json(text)
+            except NotJson:
+                pass
+            else:
+                slices = list_elements(text) if value.__class__ is list else iter([text])
+                yield from self._each(slices, limit, depth)
+                return
+        yield from self._text(text, self._texts.get(TEXT, _ANY_LINES), TEXT, limit, depth)
+
+    def _is_known(self, record: Record, sure: bool) -> bool:
+        """Whether what was in an envelope is something that the table reads; if the envelope is surely one, also what
+        the table passes over."""
+        if record.ignored is not None:
+            return sure
+        if record.value is None:
+            return record.problem is not None and record.problem.startswith(OTHER_CASE)
+        return self._recognition.knows(record.value)
+
+    @cached_property
+    def _recognition(self) -> Recognition:
+        return Recognition(self._mapping)
 
     def _large(self, raw: bytes, limit: int, depth: int) -> Iterator[Record | Pause]:
         """The records of a value that is too large for one event: what stands in it, if it is an envelope."""
-        inside = self._envelopes.opened_unparsed(raw) if depth < DEPTH else None
+        inside = None
+        if depth < DEPTH:
+            inside = self._envelopes.opened_unparsed(raw) or self._unwrapping.opened_unparsed(raw)
         if inside is None:
             yield from self._oversize(raw)
         else:
-            yield from self._inside(raw, inside, limit, depth, None)
+            yield from self._inside(raw, inside, limit, depth)
 
-    def _inside(
-        self, raw: bytes, slices: Iterator[bytes | Pause] | None, limit: int, depth: int, value: Any
-    ) -> Iterator[Record | Pause]:
-        if slices is None:
-            yield self._checked(raw, value)
-            return
+    def _inside(self, raw: bytes, slices: Iterator[bytes | Pause], limit: int, depth: int) -> Iterator[Record | Pause]:
         try:
             yield from self._each(slices, limit, depth + 1)
         except Unbalanced as error:
@@ -361,44 +465,55 @@ class Splitter:
                 return Record(cleaned.encode("utf-8", "replace"), None, problem, JSON)
         return Record(body, None, problem, FORM)
 
-    def _text(self, body: bytes, forms: Lines, media: str, limit: int) -> Iterator[Record | Pause]:
+    def _text(self, body: bytes, forms: Lines, media: str, limit: int, depth: int = 0) -> Iterator[Record | Pause]:
         for raw in lines(body):
             if not isinstance(raw, bytes):
                 yield raw
             elif len(raw) > limit:
                 yield from self._oversize(raw)
             elif forms.has_pairs and raw.startswith(b"{"):
-                yield from self._each([raw], limit)  # a log that writes JSON has the pairs in a field of it
+                yield from self._each([raw], limit, depth)  # a log that writes JSON has the pairs in a field of it
             else:
-                yield from self._line(raw, forms, media, limit)
+                yield from self._line(raw, forms, media, limit, depth)
 
-    def _line(self, raw: bytes, forms: Lines, media: str, limit: int) -> Iterator[Record | Pause]:
+    def _line(self, raw: bytes, forms: Lines, media: str, limit: int, depth: int) -> Iterator[Record | Pause]:
         if len(raw) > LONG:
             yield Pause.LONG
         line = raw.decode("utf-8", "replace")
-        found = forms.find(line)
+        begin, at = self._unwrapping.head(line) or (0, None)
+        rest = line[begin:]
+        found = ("json", 0) if begin and rest.startswith("{") else forms.find(rest)
+        if found is None and begin:
+            # What a forwarder is taken to have written may be the line's own.
+            passed, found = forms.passed_over(rest), forms.find(line)
+            begin = 0 if found is not None else begin
+        else:
+            passed = None
         if found is None:
-            passed = forms.passed_over(line)
+            passed = passed or forms.passed_over(line)
             if passed is None:
                 yield self._unreadable(raw, NOT_FOUND, media)
             else:
                 yield Record(raw, None, media=media, ignored=passed)
             return
-        form, start = found
+        form, start = found[0], begin + found[1]
         if form == "json":
             text = line[start:].encode()
-            for record in self._each([text], limit):
-                if isinstance(record, Record) and record.media == JSON:
-                    told = raw if record.raw == text else line[:start].encode() + record.raw
-                    record = Record(told, record.value, record.problem, media)
+            for record in self._each([text], limit, depth):
+                if isinstance(record, Record):
+                    # A line that is JSON and nothing else is kept as that; another form may read what is none.
+                    if (start or record.value is None) and record.media == JSON and record.forwarded_at is None:
+                        told = raw if record.raw == text else line[:start].encode() + record.raw
+                        record = replace(record, raw=told, media=media, says_when=at is not None)
+                    record.forwarded_at = at if record.forwarded_at is None else record.forwarded_at
                 yield record
             return
         pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
         if self._redactor is not None and self._redactor.redact(pairs):
             line = line[:start] + write_keyvalue(pairs)
             raw = line.encode()
-        pairs["@line"] = line
-        yield Record(raw, pairs, media=media)
+        pairs["@line"] = line[begin:]
+        yield Record(raw, pairs, media=media, forwarded_at=at, says_when=at is not None)
 
     def _divided(self, records: Records, elements: Elements) -> Iterator[Record | Pause]:
         """Each record once for every event in it."""
@@ -415,6 +530,25 @@ class Splitter:
                 yield replace(record, value=None, problem=f"cannot be read ({type(error).__name__})")
                 continue
             yield from [replace(record, value=value, place=place) for place, value in parts] or [record]
+
+
+def with_time(media: str, at: int) -> str:
+    """The media type under which a raw event is kept beside the time at which it was forwarded, epoch milliseconds."""
+    return f"{media};time={at}"
+
+
+def without_time(media: str) -> tuple[str, int | None]:
+    """The media type of a raw event, and the time at which it was forwarded, if that is kept with it."""
+    plain, _, told = media.partition(";time=")
+    return plain, int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None
+
+
+def _forwarded(records: Records, at: int) -> Iterator[Record | Pause]:
+    """Records of what was kept with the time at which it was forwarded."""
+    for record in records:
+        if isinstance(record, Record) and record.forwarded_at is None:
+            record.forwarded_at = at
+        yield record
 
 
 def _is_one_value(body: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -30,14 +30,13 @@ class Envelopes:
     def __init__(self, mapping: MappingFile) -> None:
         framings = [one for one in mapping.body if one.events is not None]
         self._kinds = [
-            (compile_condition(mapping, one.when), _Keys(plain_keys(one.events)), _answer(one)) for one in framings
+            (compile_condition(mapping, one.when), HeldBy(plain_keys(one.events)), _answer(one)) for one in framings
         ]
-        first = frozenset(keys.names[0] for _, keys, _ in self._kinds)
-        #: Whether an object has none of the keys at which events are held: so it is no envelope, as most are not.
-        self.none_in: Callable[[dict[str, Any]], bool] = first.isdisjoint
+        #: An object with none of these keys is no envelope.
+        self.keys = frozenset(keys.names[0] for _, keys, _ in self._kinds)
         self._answers = any(one.answer for one in framings)
-        paths = [path for one in framings for path in (one.events, *one.answer.values(), *_paths(one.when)) if path]
-        self._outline = _Outline([parse_path(path) for path in paths])
+        paths = [path for one in framings for path in (one.events, *one.answer.values(), *paths_of(one.when)) if path]
+        self._outline = Outline([parse_path(path) for path in paths])
 
     def opened(self, raw: bytes, value: dict[str, Any]) -> Iterator[bytes | Pause] | None:
         """The slices of the events in an envelope, and pauses; ``None`` if it is no envelope."""
@@ -74,7 +73,7 @@ class Envelopes:
         return {key: one for key, one in answer.items() if one is not None}
 
 
-class _Keys:
+class HeldBy:
     """The keys that lead to the events in an envelope."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -102,7 +101,7 @@ class _Keys:
         return list_elements(part) if part.startswith(b"[") else iter([part])
 
 
-class _Outline:
+class Outline:
     """Reads of an object only the members on some paths, natively; all others cost no memory."""
 
     def __init__(self, paths: Iterable[tuple[Step, ...]]) -> None:
@@ -111,7 +110,7 @@ class _Outline:
             if isinstance(step, Key):
                 below.setdefault(step.name, []).extend([tuple(rest)] if rest else [])
         self._names = list(below)
-        self._below = [_Outline(rest) if rest else None for rest in below.values()]
+        self._below = [Outline(rest) if rest else None for rest in below.values()]
         self._decode = msgspec.json.Decoder(_structure(self._names)).decode
 
     def of(self, raw: bytes | msgspec.Raw) -> dict[str, Any] | None:
@@ -144,7 +143,7 @@ def _structure(names: Sequence[str]) -> type[msgspec.Struct]:
     return msgspec.defstruct("Members", fields, rename={f"m{number}": name for number, name in enumerate(names)})
 
 
-def _paths(condition: Condition | None) -> Iterator[str]:
+def paths_of(condition: Condition | None) -> Iterator[str]:
     """All paths that a condition looks at."""
     if condition is None:
         return
@@ -152,7 +151,7 @@ def _paths(condition: Condition | None) -> Iterator[str]:
     yield from condition.lacks or ()
     yield from condition.requirements
     for one in condition.any_ or ():
-        yield from _paths(one)
+        yield from paths_of(one)
 
 
 def _answer(framing: Framing) -> list[tuple[str, tuple[Step, ...]]]:

@@ -6,7 +6,7 @@ becoming code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,20 @@ def compile_condition(
     expression = compiler.condition(condition or Condition(), actor or mapping.actor)
     compiled: Callable[[dict[str, Any]], bool] = eval(f"lambda r: (lambda g: {expression})(r.get)", compiler.names)
     return compiled
+
+
+def compile_choice(
+    mapping: MappingFile, conditions: Sequence[tuple[Condition | None, ActorRule | None]]
+) -> Callable[[dict[str, Any]], int | None]:
+    """Which of some conditions, each with the rule of its actor, is the first that holds of a raw object."""
+    compiler = Expressions(mapping)
+    code = Code(["def choice(r):", "    g = r.get"])
+    for number, (condition, actor) in enumerate(conditions):
+        code.add(f"if {compiler.condition(condition or Condition(), actor or mapping.actor)}:")
+        code.add(f"    return {number}")
+    exec("\n".join(code.lines), compiler.names)  # noqa: S102 - see the module's text
+    chosen: Callable[[dict[str, Any]], int | None] = compiler.names["choice"]
+    return chosen
 
 
 def compile_value(mapping: MappingFile, value: Any) -> Callable[[dict[str, Any]], str | None]:

@@ -18,6 +18,7 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.document import Document
 from adapter.mapping.extend import extended
+from adapter.mapping.forwarders import AUTO, load_forwarders
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.language import Shape
 from adapter.mapping.refusals import refusals, wrong_reasons, wrong_types
@@ -25,6 +26,9 @@ from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.trace import Trace
 
 _log = structlog.get_logger("adapter.mapping")
+
+#: ``details.time_source`` of an event whose time is the forwarder's.
+FORWARDER = "forwarder"
 
 
 class Table:
@@ -54,12 +58,14 @@ class Table:
         if problems:
             raise document.errors(problems)
         self._read, self.source = compile_mapping(self.mapping, catalogue)
-        self._splitter = Splitter(self.mapping)
+        self._forwarders = load_forwarders()
+        self._splitters = {AUTO: Splitter(self.mapping, self._forwarders.unwrapping(AUTO))}
         self.provider = self.mapping.provider
         #: The files that it was made of, its own first, and their texts.
         self.texts = {one.file: one.text for one in (document, *bases)}
-        #: Changes whenever the file does, one that it extends, or the catalogue.
-        self.version = hashlib.sha256("\0".join([*self.texts.values(), catalogue.digest]).encode()).hexdigest()[:12]
+        #: Changes whenever the file does, one that it extends, the catalogue, or the forwarders' file.
+        made_of = [*self.texts.values(), catalogue.digest, self._forwarders.digest]
+        self.version = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:12]
         #: As it stands in ``source.mapping`` of the events it makes.
         self.name = f"{self.provider}@{self.version}"
         document.forget_places()
@@ -69,21 +75,36 @@ class Table:
         """Folder of the file; its ``examples`` lie beside it."""
         return self.document.file.parent
 
-    def records(self, body: bytes, media: str, event_limit: int) -> Records:
-        """The records of a body, lazily; see `Splitter.records`."""
-        return self._splitter.records(body, media, event_limit)
+    def records(self, body: bytes, media: str, event_limit: int, unwrap: str = AUTO) -> Records:
+        """The records of a body, lazily; see `Splitter.records`. ``unwrap``: what is opened of what forwarders wrap
+        events in (`Forwarders.unwrapping`)."""
+        return self._splitter(unwrap).records(body, media, event_limit)
 
-    def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
+    def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT, unwrap: str = AUTO) -> list[Record]:
         """All records of a body; see `Splitter.split`."""
-        return self._splitter.split(body, media, event_limit)
+        return self._splitter(unwrap).split(body, media, event_limit)
+
+    def _splitter(self, unwrap: str = AUTO) -> Splitter:
+        splitter = self._splitters.get(unwrap)
+        if splitter is None:
+            splitter = self._splitters[unwrap] = Splitter(self.mapping, self._forwarders.unwrapping(unwrap))
+        return splitter
+
+    def split_unredacted(self, body: bytes, media: str = JSON) -> list[Record]:
+        """The same with the secrets that the table takes out, for who looks for them."""
+        return self._unredacted.split(body, media)
+
+    @cached_property
+    def _unredacted(self) -> Splitter:
+        return Splitter(self.mapping.model_copy(update={"redact": []}), self._forwarders.unwrapping(AUTO))
 
     def excerpt(self, raw: bytes, size: int) -> str:
         """The beginning of what was sent, for people; see `Splitter.excerpt`."""
-        return self._splitter.excerpt(raw, size)
+        return self._splitter().excerpt(raw, size)
 
     def answer(self, body: bytes, media: str, now: int) -> dict[str, Any] | None:
         """What the sender of a body wants to be told; see `Splitter.answer`."""
-        return self._splitter.answer(body, media, now)
+        return self._splitter().answer(body, media, now)
 
     @cached_property
     def shapes(self) -> dict[str, Shape]:
@@ -107,8 +128,11 @@ class Table:
             return _IGNORED
         if record.value is None:
             return (None, None, None, None, 0, record.problem)
+        at = record.forwarded_at
         try:
-            return self.read(record.value, received_at)
+            if at is None:
+                return self.read(record.value, received_at)
+            return _timed(self.read(record.value, at))
         except Exception as error:
             return (None, None, None, None, 0, self.failed(error))
 
@@ -120,6 +144,16 @@ class Table:
         """The problem of what this table raised on, which it should never do."""
         _log.error("table_failed", provider=self.provider, mapping=self.name, exc_info=error)
         return f"the table failed on it ({type(error).__name__}); this is a fault of the adapter"
+
+
+def _timed(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What was read with the forwarder's time in the place of the arrival; an event says so if it has no other."""
+    details = None if values[0] is None else values[0]["details"]
+    if details is not None and "time_problem" in details:
+        details["time_source"] = FORWARDER
+        if details["time_problem"] == "absent":
+            del details["time_problem"]
+    return values
 
 
 _IGNORED = (None, None, None, None, 0, None)

@@ -12,6 +12,7 @@ import structlog
 from adapter.log.protocol import Revision, Stored
 from adapter.mapping.body import LONG
 from adapter.mapping.compile import Result
+from adapter.mapping.forwarders import AUTO
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
 from adapter.model import Entry, EventDict, source_key, uid_text
@@ -106,10 +107,11 @@ class Rereader:
     def _result(self, table: Table, stored: Stored, latest: Entry) -> Result:
         assert stored.raw is not None
         first = stored.entry
-        results = read_raw(table, stored.raw, stored.media, first.received_at)
+        source = self._sources.get(first.source)
+        unwrap = AUTO if source is None else source.unwrap
+        results = read_raw(table, stored.raw, stored.media, first.received_at, unwrap)
         if len(results) == 1:
             return results[0]
-        source = self._sources.get(first.source)
         key = source_key(first.source) if source is None else source.key
         several = f"it reads as {len(results)} events now, and none of them is this one"
         if latest.event is None:

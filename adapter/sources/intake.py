@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from adapter.counts import EXCERPT, IngestCounts
 from adapter.log.protocol import Log, NewEntry, Note
 from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
+from adapter.mapping.forwarders import AUTO
 from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
@@ -58,9 +59,11 @@ class IngestSummary(NamedTuple):
 class Source:
     """One configured instance of a provider. Its table is looked up for each body, so that a reload takes effect."""
 
-    def __init__(self, name: str, provider: str, key: str, tables: Mapping[str, Table]) -> None:
+    def __init__(self, name: str, provider: str, key: str, tables: Mapping[str, Table], *, unwrap: str = AUTO) -> None:
         self.name = name
         self.provider = provider
+        #: What is opened of what forwarders wrap events in.
+        self.unwrap = unwrap
         self.key = source_key(key)
         #: Held while a long step of one of its bodies waits or is made.
         self.turn = asyncio.Lock()
@@ -162,7 +165,7 @@ class Intake:
             StoreUnavailable: nothing was stored; it may succeed later.
         """
         reading = _Reading(source, received_at, self._events_limit, self._random_uid)
-        records = reading.table.records(body, media, self._event_limit)
+        records = reading.table.records(body, media, self._event_limit, source.unwrap)
         if len(body) <= LONG:
             for record in records:
                 if record.__class__ is Record:

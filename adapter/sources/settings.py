@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, SerializeAsAny, WrapValidator, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator, model_validator
 
 import adapter.sources
 from adapter.kinds import Kinds
+from adapter.mapping.forwarders import AUTO, forwarder_names
 from adapter.section import Name, Section, read_kind
 
 #: The kind of a source that says none.
 DEFAULT = "push"
 
 KINDS = Kinds(adapter.sources, "open_source", "kind of source")
+
+
+def _is_unwrap(name: str) -> str:
+    if name not in (known := forwarder_names()):
+        raise ValueError(f"{name!r} is no forwarder; there are {', '.join(known)}")
+    return name
 
 
 class SourceSettings(Section):
@@ -30,6 +37,12 @@ class SourceSettings(Section):
         "",
         description="What the identities of its events are made with; default: its name. A source that is renamed "
         "keeps its first name here",
+    )
+
+    unwrap: Annotated[str, AfterValidator(_is_unwrap)] = Field(
+        AUTO,
+        description="Which envelopes of forwarders are opened (docs/forwarders.md): `auto`, all that are recognized; "
+        "`none`; or the name of one, which then is what all its events come in",
     )
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from adapter.mapping.body import Record
 from adapter.mapping.language import Identity
-from adapter.mapping.table import Table
+from adapter.mapping.table import FORWARDER, Table
 from adapter.mapping.trace import ARRIVAL, Attempt, Trace, value_text
 from adapter.workbench.apply import apply_records
 from adapter.workbench.compare import known_by
@@ -64,6 +64,8 @@ def explain(table: Table, records: Sequence[Record], received_at: int) -> Iterat
         result = traced.result(record, received_at)
         keyless = why_keyless(table, trace)
         keyed = result.strong is not None or result.weak is not None
+        if result.event is not None and result.event["details"].get("time_source") == FORWARDER:
+            trace.fields["time"] = "the forwarder's time"
         yield Explanation(
             event=None if result.event is None else applied,
             problem=result.problem,

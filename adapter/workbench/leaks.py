@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adapter.mapping.body import JSON, NotReadable, Splitter, UnknownMedia
+from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.mapping.exact import NotJson, parse_json
 from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.redact import REDACTED
@@ -50,7 +50,7 @@ def _redacted(table: Table, example: Example) -> Iterator[tuple[str, str, str]]:
         return
     try:
         after = table.split(example.body, example.media)
-        before = Splitter(table.mapping.model_copy(update={"redact": []})).split(example.body, example.media)
+        before = table.split_unredacted(example.body, example.media)
     except (NotReadable, UnknownMedia):
         return
     for one, other in zip(before, after, strict=False):

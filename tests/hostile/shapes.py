@@ -286,6 +286,21 @@ SHAPES = [
     Shape("lines", "events", _filled(_LINE + b"\n"), TEXT),
     Shape("lines", "lines that are JSON", _filled(b'{"message":"type=LOGIN, realmId=a"}\n'), TEXT),
     Shape("lines", "lines of [", _filled(b"{" * 1000 + b"\n"), TEXT),
+    # What forwarders wrap events in
+    Shape("forwarded", "records of nothing", _filled(b'{"message":"a"}', b'{"records":[', b"]}", b",")),
+    Shape("forwarded", "records, the last one an event", _filled(
+        b'{"message":"a"},', b'{"records":[', b'{"message":"{\\"type\\":\\"LOGIN\\",\\"realmId\\":\\"r\\"}"}]}')),
+    Shape("forwarded", "lines in a text", _filled(rb"x\n", b'{"stream":"stdout","log":"', b'"}')),
+    Shape("forwarded", "objects in a text", _filled(rb"{\"message\":\"a\"}\n", b'{"stream":"stdout","log":"', b'"}')),
+    Shape("forwarded", "brackets in a text", _filled(b"[", b'{"log":"', b'"}')),
+    Shape("forwarded", "quotes in texts in texts", _filled(rb"\\\"", rb'{"log":"{\"log\":\"', rb'\"}"}')),
+    Shape("forwarded", "objects in objects", _nested(b'{"message":', b'"a"', b"}")),
+    Shape("forwarded", "bytes as numbers", _filled(b"123,", b'{"__REALTIME_TIMESTAMP":"1","MESSAGE":[', b"123]}")),
+    Shape("forwarded", "base64", in_base64(b'{"message":{"data":', _filled(b"x\n"), b"}}")),
+    Shape("forwarded", "heads", _filled(b"a | "), TEXT),
+    Shape("forwarded", "heads of lines", _filled(b"<14>Jan 14 09:04:54 a b: x\n"), TEXT),
+    Shape("forwarded", "an endless head", _filled(b'a="]" ', b"<14>1 2026-01-14T09:04:54Z a b c d [e "), TEXT),
+    Shape("forwarded", "all keys in another case", _filled(b'"TYPE":1', b"{", b"}", b",")),
     # Forms
     Shape("forms", "Python's brackets", in_form(_filled(b"(")), FORM),
     Shape("forms", "Python's lists", in_form(_filled(b"[", b"'")), FORM),
