@@ -87,6 +87,8 @@ class Expressions:
         }
         #: Functions that were made, by what they were made of.
         self._functions: dict[str, Any] = {}
+        #: Those of values, by the value's id; with the value, whose id it stays so.
+        self._value_functions: dict[tuple[int, str], tuple[Any, Any]] = {}
         self.traced = trace is not None
         if trace is not None:
             self.names["trace"] = trace
@@ -222,12 +224,18 @@ class Expressions:
     def value_function(self, value: Any, *, told: str = "") -> Any:
         """A value as a function ``(raw, raw.get) -> text | None``. ``told``: what a trace says before what gave it."""
 
+        known = self._value_functions.get((id(value), told))
+        if known is not None:
+            return known[1]
+
         def write(code: Code) -> None:
             self.value(code, value, "v")
             self.note(code, f"trace.given = {told!r} + v_by")
             code.add("return v")
 
-        return self.function("value", "r, g", (value, told), write)
+        made = self.function("value", "r, g", (value, told), write)
+        self._value_functions[id(value), told] = value, made
+        return made
 
     def function(self, stem: str, parameters: str, made_of: object, write: Callable[[Code], None]) -> Any:
         """The function whose lines ``write`` adds; one for all that are made of the same: hundreds of a table's rows

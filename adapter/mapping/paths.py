@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
 
@@ -52,6 +53,7 @@ _STEP = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def parse_path(text: str) -> tuple[Step, ...]:
     """Read a path that leads to one value.
 
@@ -64,6 +66,7 @@ def parse_path(text: str) -> tuple[Step, ...]:
     return tuple(step for step in steps if not isinstance(step, Every))
 
 
+@lru_cache(maxsize=4096)
 def parse_steps(text: str) -> tuple[Step | Every, ...]:
     """Read a path of a condition, which may lead to many values.
 
