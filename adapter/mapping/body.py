@@ -310,7 +310,7 @@ class Splitter:
         """The records of what a forwarder wrapped, and whether that is what the object is: none that the table reads
         itself, and with something inside that it reads."""
         told = self._unwrapping.told
-        known = not told and self._recognition.knows(value)
+        known = not told and self._recognition.knows(self._named({**value}) if self._aliases else value)
         for wrap, held in (self._unwrapping.first if known else self._unwrapping.wraps).of(value):
             if wrap.problem is not None:
                 yield self._unreadable(raw, wrap.problem)
@@ -410,16 +410,20 @@ class Splitter:
                 return self._unreadable(raw, self._too_deep)
             if (self._redactor is not None and self._redactor.redact(value)) or decoded:
                 raw = write_json(value)
-            for key, paths in self._aliases:
-                if value.get(key) is None:
-                    for path in paths:
-                        found = follow(value, path)
-                        if found is not None:
-                            value[key] = found
-                            break
-            return Record(raw, value)
+            return Record(raw, self._named(value) if self._aliases else value)
         except Exception as error:  # whatever it is, it costs this record alone
             return self._unreadable(raw, f"cannot be read ({type(error).__name__})")
+
+    def _named(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The same object, in which what other forms of the event call otherwise stands under the table's keys, too."""
+        for key, paths in self._aliases:
+            if value.get(key) is None:
+                for path in paths:
+                    found = follow(value, path)
+                    if found is not None:
+                        value[key] = found
+                        break
+        return value
 
     @property
     def _too_deep(self) -> str:
