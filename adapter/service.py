@@ -214,7 +214,8 @@ async def open_service(
         rereader = Rereader(present, tables)
 
         def readable(provider: str) -> Awaitable[Readable]:
-            return count_readable(log, rereader, [name for name, one in providers.items() if one == provider])
+            its = [name for name, one in providers.items() if one == provider]
+            return count_readable(log, rereader, its, time.time_ns() // 1_000_000)
 
         neighbours: Neighbours | None = None
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,16 +21,18 @@ class Readable(NamedTuple):
     readable: int
 
 
-async def count_readable(log: Store, rereader: Rereader, sources: Sequence[str], timeout: float = TIMEOUT) -> Readable:
-    """What is quarantined of these sources, and how much of it would become an event: of each group by source, native
-    type and problem one entry is read.
+async def count_readable(
+    log: Store, rereader: Rereader, sources: Sequence[str], now: int, timeout: float = TIMEOUT
+) -> Readable:
+    """What is quarantined of these sources, and how much of it would become an event ``now``, epoch milliseconds: of
+    each group by source, native type and problem one entry is read.
 
     Raises:
         TimeoutError: it took longer than ``timeout`` seconds.
     """
     if not sources:
         return Readable(0, 0)
-    now, readable = int(time.time() * 1000), 0
+    readable = 0
     async with asyncio.timeout(timeout):
         found = await log.quarantine(sources=[*sources], limit=GROUPS, timeout=timeout)
         for group in found.groups:

@@ -53,11 +53,6 @@ class Appending:
         """Whether its connection stands, as far as is known here."""
         return self._connection is not None and not self._connection.is_closed()
 
-    @property
-    def process_id(self) -> int | None:
-        """Process id of the server's end of the connection."""
-        return self._connection.get_server_pid() if self._connection is not None and self.is_connected else None
-
     async def do(self, works: Sequence[Work[object]], until: float) -> Transaction:
         """Do some works in one transaction, until it is committed or the loop's clock says ``until``.
 

@@ -64,6 +64,8 @@ class _Lane:
 
     appending: Appending
     running: list[_Call] = field(default_factory=list)
+    #: Bytes of their works.
+    weight: int = 0
 
 
 class Committing:
@@ -94,11 +96,6 @@ class Committing:
         """For how long an answer has been missing, seconds; 0 where none is."""
         oldest = [calls[0].since for calls in (*(lane.running for lane in self._lanes), self._calls) if calls]
         return self._loop.time() - max(min(oldest), self._heard_at) if oldest else 0.0
-
-    @property
-    def process_ids(self) -> list[int]:
-        """Process ids of the server's ends of the connections."""
-        return [number for lane in self._lanes if (number := lane.appending.process_id) is not None]
 
     async def call(self, work: Work[Result]) -> Result:
         """Hand a work over, and wait for the end of its transaction. To cancel it takes nothing back that was handed
@@ -152,7 +149,7 @@ class Committing:
                 continue
             if not self._may_begin():
                 continue  # another one has, meanwhile
-            lane.running = self._take()
+            self._take(lane)
             try:
                 await self._commit(lane.appending, lane.running)
             except Exception:
@@ -176,8 +173,10 @@ class Committing:
         return True
 
     def _may_begin(self) -> bool:
-        running = [sum([call.weight for call in lane.running]) for lane in self._lanes if lane.running]
-        return bool(self._calls) and (self._waiting >= BESIDE_SIZE or all(size > GROUP_SIZE for size in running))
+        """Whether there is something to do that is not to wait for a transaction that runs."""
+        if not self._calls:
+            return False
+        return self._waiting >= BESIDE_SIZE or all(lane.weight > GROUP_SIZE for lane in self._lanes if lane.running)
 
     async def _connect(self, lane: _Lane) -> bool:
         """Connect. Whether it is done; if not, another connection stands, or nothing is left to do."""
@@ -211,15 +210,15 @@ class Committing:
         while self._calls:
             self._answer(self._calls.popleft(), reason)
 
-    def _take(self) -> list[_Call]:
+    def _take(self, lane: _Lane) -> None:
         """What the next transaction does."""
         calls = [self._calls.popleft()]
         room = GROUP_SIZE - calls[0].weight
         while self._calls and self._calls[0].weight <= room:
             calls.append(self._calls.popleft())
             room -= calls[-1].weight
-        self._waiting -= sum([call.weight for call in calls])
-        return calls
+        lane.running, lane.weight = calls, sum([call.weight for call in calls])
+        self._waiting -= lane.weight
 
     async def _commit(self, appending: Appending, calls: Sequence[_Call]) -> None:
         """One transaction for all of them; or, if one of them is refused, one for each, so that it undoes only
