@@ -369,7 +369,7 @@ auth:
 """,
     ),
     Challenge: ("A challenge", "challenge: {header: X-Shop-Challenge, answer: challenge}\n"),
-    Redaction: ("Redaction", "redact: [{in: payload, keys: [password, card.number, '*.private.key']}]\n"),
+    Redaction: ("Redaction", "redact: [{in: payload, keys: [password, card.number, '*.private.key', 'config.*']}]\n"),
     VendorCatalogue: (
         "The vendor's catalogue",
         """\

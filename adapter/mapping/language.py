@@ -95,10 +95,13 @@ def _is_field(text: str) -> str:
 
 
 def _is_secret_key(text: str) -> str:
-    if text == ENDS:
+    plain = text.removeprefix(ANY) if text.startswith(ANY) else text.removesuffix(ANY)
+    if not plain:
         raise ValueError(
-            f"{ENDS!r} alone would be every key; write what the keys end in, or no keys: the whole part goes"
+            f"{ANY!r} alone would be every key; write what the keys begin or end with, or no keys: the whole part goes"
         )
+    if ANY in plain:
+        raise ValueError(f"{ANY!r} stands at the beginning or at the end of a key, not at both, and not within")
     return text
 
 
@@ -121,8 +124,8 @@ ConditionPath = Annotated[
 Keys = Annotated[str, AfterValidator(_is_keys), Field(description="Path into the raw event of keys alone: a.b, a\\.b")]
 Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
 Template = Annotated[str, AfterValidator(_is_template), Field(description="Text with {paths} in it")]
-#: Before a key of a redaction: all keys that end so.
-ENDS = "*"
+#: Before a key of a redaction: all keys that end so; after it: all that begin so.
+ANY = "*"
 #: A text that may be written as a number.
 Text = Annotated[str, BeforeValidator(_written), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Scalar = str | bool | int | float
@@ -603,7 +606,8 @@ class Redaction(_Word):
     keys: list[Annotated[Text, AfterValidator(_is_secret_key)]] = Field(
         default_factory=list,
         description="Keys whose values go, at any depth, in whatever case; 'credentials.value' means a `value` "
-        "somewhere below `credentials`, '*.key' every key that ends in `.key`; none: the whole part goes",
+        "somewhere below `credentials`, '*.key' every key that ends in `.key`, 'config.*' every key that begins with "
+        "`config.`; none: the whole part goes",
         json_schema_extra=_or_null,
     )
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
-from adapter.mapping.language import ENDS, Redaction
+from adapter.mapping.language import ANY, Redaction
 from adapter.mapping.paths import Key, Step, follow, parse_path, take
 
 REDACTED = "[redacted]"
 #: Characters that one call of a pattern looks at.
 _WINDOW = 4096
+#: What may follow the beginning by which a name is given.
+_REST_LENGTH = 200
+_REST = rf"[\w.-]{{0,{_REST_LENGTH}}}+"
 
 
 class Redactor:
@@ -63,7 +66,7 @@ def _secret_names(redactions: Sequence[Redaction]) -> Iterator[str]:
     """The names whose values are secret, wherever they stand."""
     for one in redactions:
         for key in one.keys:
-            yield from {key} if key.startswith(ENDS) else {key, key.rpartition(".")[2]}
+            yield from {key} if ANY in key else {key, key.rpartition(".")[2]}
         if not one.keys:
             yield _last_name(parse_path(one.in_))
 
@@ -76,16 +79,19 @@ class _Named:
     """Finds where a value of some names begins: a name in quotes and a colon, or a name and an equals sign."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        whole = [name for name in names if not name.startswith(ENDS)]
+        whole = [name for name in names if ANY not in name]
+        begun = [name.removesuffix(ANY) for name in names if name.endswith(ANY)]
+        ended = [name.removeprefix(ANY) for name in names if name.startswith(ANY)]
+        known = [*([_either(whole)] if whole else []), *([rf"{_either(begun)}{_REST}"] if begun else [])]
+        quoted = [rf"""["']{one}""" for one in known]
+        plain = [rf"\b{one}" for one in known]
         # Of a name that only ends so, the quote before it may be anywhere.
-        quoted = [rf"""["']{_either(whole)}"""] if whole else []
-        plain = [rf"\b{_either(whole)}"] if whole else []
-        ends = [_either([name.removeprefix(ENDS) for name in names if name.startswith(ENDS)])] if whole != names else []
+        ends = [_either(ended)] if ended else []
         some, bare = "|".join([*quoted, *ends]), "|".join([*plain, *ends])
         self._value = re.compile(rf"""(?:{some})\\*+["']\s*+[:=]\s*+|(?:{bare})=""", re.IGNORECASE)
         #: The beginning of all that the pattern finds, and how long it may be.
         self._beginning = re.compile(rf"""(?:{some})[\\"']|(?:{bare})=""", re.IGNORECASE)
-        self._longest = max(map(len, names), default=0) + 2
+        self._longest = max(map(len, names), default=0) + (_REST_LENGTH if begun else 0) + 2
 
     def search(self, text: str, at: int) -> re.Match[str] | None:
         """The first one from a place on. Each call of a pattern looks at little, so that other threads get on."""
@@ -160,26 +166,32 @@ def _named(part: Any, above: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, 
 
 
 class _Keys:
-    """Which keys are secret: names, ends of names, and names somewhere below others. A dot may also be part of a
-    name."""
+    """Which keys are secret: names, beginnings and ends of names, and names somewhere below others. A dot may also be
+    part of a name."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         lowered = [key.lower() for key in keys]
-        self._ends = tuple(key.removeprefix(ENDS) for key in lowered if key.startswith(ENDS))
-        self._anywhere = {key for key in lowered if not key.startswith(ENDS)}
+        self._ends = tuple(key.removeprefix(ANY) for key in lowered if key.startswith(ANY))
+        self._begins = tuple(key.removesuffix(ANY) for key in lowered if key.endswith(ANY))
+        self._anywhere = {key for key in lowered if ANY not in key}
         self._below = [tuple(key.rpartition(".")[::2]) for key in self._anywhere if "." in key]
         self._names = {*self._anywhere, *(last for _, last in self._below)}
 
     def named_in(self, text: str) -> bool:
         """Whether a text has one of the names in quotes in it, in whatever place."""
         plain = text.lower().replace("\\", "")
-        return any(f'"{name}"' in plain for name in self._names) or any(f'{end}"' in plain for end in self._ends)
+        return (
+            any(f'"{name}"' in plain for name in self._names)
+            or any(f'{end}"' in plain for end in self._ends)
+            or any(f'"{begin}' in plain for begin in self._begins)
+        )
 
     def secret(self, key: str, above: tuple[str, ...]) -> bool:
         name = key.lower()
         return (
             name in self._anywhere
             or name.endswith(self._ends)
+            or name.startswith(self._begins)
             or any(name == last and owner in above for owner, last in self._below)
         )
 

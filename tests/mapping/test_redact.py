@@ -107,9 +107,31 @@ def test_a_key_may_be_named_by_its_end(make_table: Make) -> None:
     assert b"hunter2" not in record.raw
 
 
-def test_an_end_alone_is_no_key() -> None:
+def test_a_key_may_be_named_by_its_beginning(make_table: Make) -> None:
+    table = make_table(TABLE.replace("credentials.value", "_providerConfig.*"))
+    held = {"_providerConfig.http.0": '{"s": "x"}', "_providerConfig": "kept", "a": {"_PROVIDERCONFIG.b": {"c": "y"}}}
+    for inner in (held, json.dumps(held), json.dumps({"attributes": json.dumps(held)})):
+        (record,) = table.split(json.dumps({"kind": "in", "representation": inner}).encode())
+        assert record.raw.count(b"[redacted]") == 2
+        assert record.raw.count(b"kept") == 1
+    (record,) = table.split(json.dumps({"kind": "in", "representation": '{"_providerConfig.x.0": "hunter2'}).encode())
+    assert b"hunter2" not in record.raw
+
+
+def test_a_text_that_cannot_be_parsed_shows_no_value_of_a_name_that_begins_so() -> None:
+    for keys in (["config.*"], ["config.*", "secret", "*.key"]):
+        redactor = Redactor([Redaction.model_validate({"in": "payload", "keys": keys})])
+        text = '{"payload": "{\\"config.a-b.0\\": \\"hunter2\\"}", "config.c": "hunter2", config.d=hunter2 "d": 1'
+        cleaned = redactor.redact_text(text)
+        assert "hunter2" not in cleaned
+        assert cleaned.endswith('"d": 1')
+
+
+def test_a_beginning_or_an_end_alone_is_no_key() -> None:
     with pytest.raises(ValueError, match="would be every key"):
         Redaction.model_validate({"in": "payload", "keys": ["*"]})
+    with pytest.raises(ValueError, match="at the beginning or at the end"):
+        Redaction.model_validate({"in": "payload", "keys": ["a*b"]})
 
 
 def test_a_text_that_cannot_be_parsed_shows_no_value_of_a_name_that_ends_so() -> None:
