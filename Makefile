@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench hostile fuzz format
+.PHONY: help run test test-keycloak bench hostile fuzz format
 
 help:
 	@echo "make run     serve on this machine, with the example events of every provider in it; PORT=8300 is another port"
 	@echo "make test    check the style and the types, and run the tests"
+	@echo "make test-keycloak  run the tests with real Keycloaks alone; Maven fetches them"
 	@echo "make bench   measure the speed, and print the table"
 	@echo "make hostile attack a service with full sizes, and write the table to hostile.md"
 	@echo "make fuzz    fuzz what strangers reach, for an hour; SECONDS=60 is another time"
@@ -23,6 +24,9 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-keycloak: $(VENV)/.installed-test
+	$(BIN)/pytest -m keycloak
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.bench

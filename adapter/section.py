@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
+from yarl import URL
 
 #: The name of something that is configured.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -58,6 +59,22 @@ class Section(BaseModel):
                 raise ValueError(f"{key}: {path} must hold one secret, and holds {len(secrets) or 'none'}")
             read[name] = secrets if several else secrets[0]
         return read
+
+
+def secrets_of(part: object) -> Iterator[str]:
+    """Every secret of the settings, or of a part of them."""
+    if isinstance(part, SecretStr):
+        text = part.get_secret_value()
+        yield text
+        if "://" in text and (password := URL(text).password) is not None:
+            yield password
+    elif isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from secrets_of(getattr(part, name))
+    elif isinstance(part, Mapping):
+        yield from (secret for one in part.values() for secret in secrets_of(one))
+    elif isinstance(part, list | tuple):
+        yield from (secret for one in part for secret in secrets_of(one))
 
 
 _Kind = TypeVar("_Kind", bound=Section)

@@ -55,6 +55,7 @@ from adapter.errors import ConfigError
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
+from adapter.known_secrets import KnownSecrets
 from adapter.log.opening import file_of, file_url, open_store
 from adapter.log.protocol import Claim, Notes, RetainingStore, Store
 from adapter.log.transfer import refuse_unfinished
@@ -73,6 +74,7 @@ from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
 from adapter.search.search import open_search
 from adapter.search.sqlite.lost import refuse_lost_log
+from adapter.section import secrets_of
 from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
@@ -143,6 +145,7 @@ async def open_service(
         tokens = partial(_make_tokens, log if log_file is None else None, folder)
         generated = await tokens(admin=not is_admin_set, sources=())
         admin_token = _admin_token(settings, generated)
+        known_secrets = KnownSecrets([*secrets_of(settings), admin_token])
         access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -177,12 +180,16 @@ async def open_service(
 
         counts = IngestCounts()
         server = settings.server
-        intake = Intake(log, counts, events_limit=server.events_limit, event_limit=server.event_limit)
+        intake = Intake(
+            log, counts, events_limit=server.events_limit, event_limit=server.event_limit, secrets=known_secrets
+        )
         present = {one.name: Source(one.name, one.provider, one.key, tables, unwrap=one.unwrap) for one in configured}
         receiving = AuthenticatedSources(lambda token: access.may(token, Permission.INGEST))
 
         async def make_token(key: str) -> str:
-            return (await tokens(admin=False, sources=[key])).sources[key]
+            made = (await tokens(admin=False, sources=[key])).sources[key]
+            known_secrets.add(made)
+            return made
 
         opening_sources = open_sources(
             configured, present, receiving, intake, log, settings.outgoing,

@@ -6,7 +6,8 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
-    {"subprocesses", "tasks", "errors", "globs", "memory", "model", "quantities", "resources", "section", "kinds"},
+    {"subprocesses", "tasks", "errors", "globs", "known_secrets", "memory", "model", "quantities", "resources"}
+    | {"section", "kinds"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"normalize"},

@@ -193,8 +193,8 @@ def _keycloak(url: str, source: OpenSource) -> list[str]:
         f"kcadm.sh first, and put an address in the place of {url} that Keycloak can reach:",
         "  kcadm.sh create KEYCLOAK/realms/REALM/webhooks -s enabled=true -s 'eventTypes=[\"*\"]' \\",
         f"    -s url={url}/ingest/{source.name} -s secret={token}",
-        '  kcadm.sh update events/config -r REALM -s \'eventsListeners=["jboss-logging","ext-event-webhook"]\' \\',
-        "    -s adminEventsEnabled=true -s adminEventsDetailsEnabled=true",
+        "  kcadm.sh update events/config -r REALM -s 'eventsListeners+=ext-event-webhook' \\",
+        "    -s eventsEnabled=true -s adminEventsEnabled=true -s adminEventsDetailsEnabled=true",
     ]
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from adapter.known_secrets import REDACTED
 from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import ANY, Redaction
 from adapter.mapping.paths import Key, Step, follow, parse_path, take
 
-REDACTED = "[redacted]"
 #: Characters that one call of a pattern looks at.
 _WINDOW = 4096
 #: What may follow the beginning by which a name is given.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from adapter.counts import EXCERPT, IngestCounts
+from adapter.known_secrets import KnownSecrets
 from adapter.log.protocol import Log, NewEntry, Note
-from adapter.mapping.body import EVENT_LIMIT, LONG, OVERSIZE, Record
+from adapter.mapping.body import EVENT_LIMIT, JSON, LONG, OVERSIZE, Record
+from adapter.mapping.exact import NotJson, parse_json, write_json
 from adapter.mapping.forwarders import AUTO
 from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
@@ -79,7 +82,12 @@ class _Reading:
     """What was read of one body so far."""
 
     def __init__(
-        self, source: Source, received_at: int, events_limit: int, random_uid: Callable[[], uuid.UUID]
+        self,
+        source: Source,
+        received_at: int,
+        events_limit: int,
+        random_uid: Callable[[], uuid.UUID],
+        secrets: KnownSecrets,
     ) -> None:
         self.source = source
         self.table = source.table
@@ -96,6 +104,7 @@ class _Reading:
         self.received_at = received_at
         self._events_limit = events_limit
         self._random_uid = random_uid
+        self._secrets = secrets
 
     def step(self, records: Iterator[Record | Pause]) -> Record | Pause | None:
         """Read the next record, if none of the pauses comes first; ``None`` at the end."""
@@ -114,6 +123,8 @@ class _Reading:
             raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
         table, source = self.table, self.source
         self.size += len(record.raw)
+        if self._secrets.may_be_in(record.raw):
+            without_secrets(record, self._secrets)
         made = normalize(table, record, source.name, source.key, self.received_at, self._random_uid)
         if isinstance(made, str):
             before, _ = self.ignored.get(made, (0, b""))
@@ -129,6 +140,26 @@ class _Reading:
         self.entries.append(entry)
 
 
+def without_secrets(record: Record, secrets: KnownSecrets) -> None:
+    """Take the service's own secrets out of a record, before it is read."""
+    raw = secrets.cleaned(record.raw)
+    if raw is record.raw:
+        return
+    record.raw = raw
+    if record.problem is not None:
+        record.problem = secrets.cleaned_value(record.problem)
+    if record.value is None:
+        return
+    record.value = secrets.cleaned_value(record.value)
+    if record.media == JSON:
+        try:
+            parse_json(raw)
+        except NotJson:
+            # A number was one; of what the parser did not take before either, the bytes are right as they are.
+            with suppress(TypeError, ValueError):
+                record.raw = write_json(record.value)
+
+
 class Intake:
     """Normalizes bodies and appends them to the log."""
 
@@ -140,8 +171,10 @@ class Intake:
         events_limit: int = 10_000,
         event_limit: int = EVENT_LIMIT,
         random_uid: Callable[[], uuid.UUID] = uuid.uuid4,
+        secrets: KnownSecrets | None = None,
     ) -> None:
-        """``events_limit``: events in a body; ``event_limit``: bytes of one event."""
+        """``events_limit``: events in a body; ``event_limit``: bytes of one event; ``secrets``: what no event may
+        carry further."""
         self._events_limit = events_limit
         self._event_limit = event_limit
         self._large = asyncio.Lock()
@@ -149,6 +182,7 @@ class Intake:
         self._append = log.append
         self._counts = counts
         self._random_uid = random_uid
+        self._secrets = secrets or KnownSecrets()
 
     async def take(
         self, source: Source, body: bytes, media: str, received_at: int, note: Note | None = None
@@ -164,7 +198,7 @@ class Intake:
             TooManyEvents: it holds more than a request may bring.
             StoreUnavailable: nothing was stored; it may succeed later.
         """
-        reading = _Reading(source, received_at, self._events_limit, self._random_uid)
+        reading = _Reading(source, received_at, self._events_limit, self._random_uid, self._secrets)
         records = reading.table.records(body, media, self._event_limit, source.unwrap)
         if len(body) <= LONG:
             for record in records:

@@ -14,12 +14,13 @@ from typing import Any
 
 from adapter.errors import MappingError
 from adapter.formats.text import counted
+from adapter.known_secrets import REDACTED
 from adapter.mapping.body import deeper_than
 from adapter.mapping.conversion import epoch, ip, rfc3339
 from adapter.mapping.exact import NotJson, parse_json
 from adapter.mapping.language import Conversion, Redaction, check_name
 from adapter.mapping.paths import escaped_key, follow, parse_path, scalar_text
-from adapter.mapping.redact import REDACTED, Redactor
+from adapter.mapping.redact import Redactor
 from adapter.mapping.refusals import UNDECIDED
 from adapter.mapping.scalars import dump
 from adapter.mapping.table import table_file

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from adapter.known_secrets import REDACTED
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.mapping.exact import NotJson, parse_json
 from adapter.mapping.keyvalue import parse_keyvalue
-from adapter.mapping.redact import REDACTED
 from adapter.mapping.table import Table
 from adapter.workbench.examples import Example
 from adapter.workbench.secret import speaks_of_secret

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from adapter.known_secrets import REDACTED
 from adapter.mapping.language import value_paths
 from adapter.mapping.paths import escaped_key, scalar_text
-from adapter.mapping.redact import REDACTED
 from adapter.mapping.table import Table
 from adapter.workbench.examples import RECEIVED_AT, Placed
 from adapter.workbench.shown import paths, records_of

@@ -9,11 +9,11 @@ import orjson
 import pytest
 
 from adapter.event import Event
+from adapter.known_secrets import REDACTED
 from adapter.mapping.body import JSON, Record
 from adapter.mapping.catalogue import ACCESS, ERROR
 from adapter.mapping.compile import Result
 from adapter.mapping.language import UNBOUND
-from adapter.mapping.redact import REDACTED
 from adapter.resources import schemas_path
 from adapter.workbench.check import check_table
 from adapter.workbench.coverage import coverage, families_of, rows_of

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from adapter.counts import IngestCounts
+from adapter.known_secrets import KnownSecrets
 from adapter.log.memory import open_memory_log
 from adapter.mapping.body import LONG
 from adapter.mapping.catalogue import load_catalogue
@@ -70,3 +73,42 @@ async def test_long_events_stand_in_their_order_among_short_ones(intake: Intake,
         for one in (event("a"), long, event("c"))
     ]
     assert uids == first.uids
+
+
+SECRET = "Qks-EpSEJ/N9XGl+cnyB=Vo7"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        event("a")[:-1] + b',"note":%b}' % orjson.dumps(SECRET),
+        event("a")[:-1] + b',"note":%b}' % orjson.dumps(orjson.dumps({"x": orjson.dumps(SECRET).decode()}).decode()),
+        event("a")[:-1] + b',"%b":1}' % SECRET.encode(),
+        b'{"kind":"unknown","x":"%b"}' % SECRET.encode(),
+        b'{"kind":"%b"}' % SECRET.encode(),
+        b'{"kind":"in","x":"\\ud800%b"}' % SECRET.encode(),
+        b'[{"kind":"in","x":"%b"}]' % base64.b64encode(f"user:{SECRET}".encode()),
+        b'[{"kind":"in","token":"x"},"%b"]' % SECRET.encode(),
+    ],
+    ids=["text", "JSON in JSON", "key", "quarantined", "native type", "surrogate", "base64", "no object"],
+)
+async def test_a_secret_of_the_service_is_not_stored(source: Source, body: bytes) -> None:
+    secrets = KnownSecrets(["other-secret-of-the-service", SECRET])
+    async with open_memory_log() as log:
+        await Intake(log, IngestCounts(), secrets=secrets).take(source, body, "application/json", 1_700_000_000_000)
+        entries = list(await log.read(0))
+        assert entries
+        for entry in entries:
+            raw = await log.raw(entry.position)
+            assert raw is not None
+            stored = repr((entry, raw))
+            assert not secrets.may_be_in(stored.encode())
+        assert "[redacted]" in repr([await log.raw(entry.position) for entry in entries])
+
+
+async def test_a_copy_with_a_secret_in_it_is_a_duplicate(source: Source) -> None:
+    body = event("a")[:-1] + b',"note":"%b"}' % SECRET.encode()
+    async with open_memory_log() as log:
+        intake = Intake(log, IngestCounts(), secrets=KnownSecrets([SECRET]))
+        first, second = [await intake.take(source, body, "application/json", 1_700_000_000_000) for _ in range(2)]
+    assert (first.accepted, second.duplicates, first.uids) == (1, 1, second.uids)

@@ -1,0 +1,106 @@
+"""Secrets that the service itself has: its tokens, those of its sources, the secrets of its sinks. Whatever else an
+event may hold, it carries none of these further, or who may read events could forge them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import re2
+
+#: What stands in the place of a secret.
+REDACTED = "[redacted]"
+#: Characters that a secret has at least: a shorter one may be an ordinary word.
+SHORTEST = 16
+
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+_OPTIONS.encoding = re2.Options.Encoding.LATIN1
+#: Before the secret of a webhook (Standard Webhooks, 'Signature scheme').
+_PREFIX = "whsec_"
+
+
+class KnownSecrets:
+    """Finds them in what is sent, as they are, in base64, and escaped once or more often as JSON, URL or HTML does it
+    with what is neither letter nor digit."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: dict[str, Any] = {}
+        self._search: Any = None
+        self.add(*secrets)
+
+    def add(self, *secrets: str) -> None:
+        """Look for these, too, from now on. Those of less than `SHORTEST` characters are left out."""
+        for secret in secrets:
+            text = secret.removeprefix(_PREFIX)
+            if len(text) >= SHORTEST and text not in self._known:
+                forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
+                self._known[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)
+        runs = sorted({_longest_run(one) for text in self._known for one in (text, *_in_base64(text.encode()))})
+        # Letters and digits are escaped by nobody, so what has none of these runs holds no secret.
+        self._search = re2.compile("|".join(runs).encode("latin-1"), options=_OPTIONS).search if runs else None
+
+    def may_be_in(self, raw: bytes) -> bool:
+        """Whether it is worth looking closer: one search of a microsecond for 1 KB, however many secrets there are."""
+        search = self._search
+        return search is not None and search(raw) is not None
+
+    def cleaned(self, raw: bytes) -> bytes:
+        """The bytes without secrets; the same object if there are none."""
+        for pattern in self._known.values():
+            if pattern.search(raw) is not None:
+                raw = pattern.sub(REDACTED.encode(), raw)
+        return raw
+
+    def cleaned_value(self, value: Any) -> Any:
+        """A value of JSON without secrets in its texts, keys and numbers; the same object if there are none."""
+        if value.__class__ is str:
+            before = value.encode("utf-8", "surrogatepass")
+            after = self.cleaned(before)
+            return value if after is before else after.decode("utf-8", "surrogatepass")
+        if value.__class__ is list:
+            elements = [self.cleaned_value(one) for one in value]
+            return value if elements == value else elements
+        if value.__class__ is dict:
+            members = {self.cleaned_value(key): self.cleaned_value(one) for key, one in value.items()}
+            return value if members == value else members
+        if value.__class__ in (bool, type(None)):
+            return value
+        text = str(value)
+        return value if self.cleaned_value(text) is text else REDACTED
+
+
+def _longest_run(text: str) -> str:
+    """A pattern for the longest run of letters and digits in a text; for all of it if there is none."""
+    return max(re.findall(r"[A-Za-z0-9]+", text), key=len, default="") or _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """A pattern for a text, however it is escaped."""
+    return "".join(one if one.isalnum() and one.isascii() else _of_character(one) for one in text)
+
+
+def _of_character(character: str) -> str:
+    """A pattern for one character that is no letter and no digit, escaped or not."""
+    code = ord(character)
+    percent = "".join(f"%{byte:02x}" for byte in character.encode())
+    plain = r"\\*" + "".join(re.escape(chr(byte)) for byte in character.encode())
+    if character == "\\":
+        plain = r"\\+"
+    return rf"(?:{plain}|\\+u(?i:{code:04x})|(?i:{percent})|&#(?:{code}|(?i:x{code:x}));)"
+
+
+def _of_base64(core: str) -> str:
+    """A pattern for a part of a text in base64, of either alphabet."""
+    special = {"+": r"(?:[+-]|%2[Bb])", "/": r"(?:\\*/|_|%2[Ff])"}
+    return "".join(special.get(one, one) for one in core)
+
+
+def _in_base64(secret: bytes) -> Iterable[str]:
+    """What is in base64 of every text with the secret in it, for each of the three places where it may begin."""
+    for before in range(3):
+        coded = base64.b64encode(bytes(before) + secret).decode()
+        # A character of base64 has 6 bits; those that the neighbours of the secret share say nothing of it.
+        yield coded[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
