@@ -30,6 +30,7 @@ from pydantic_settings import (
     SettingsError,
     TomlConfigSettingsSource,
 )
+from yarl import URL
 
 from adapter.errors import ConfigError
 from adapter.log.opening import check_url
@@ -264,6 +265,13 @@ class Mappings(Section):
     )
 
 
+def _http_address(text: str) -> str:
+    address = URL(text)
+    if address.scheme not in ("http", "https") or not address.host or address.query_string or address.user:
+        raise ValueError("should be an address, such as https://id.example or https://id.example/auth")
+    return text
+
+
 class Feed(Section):
     """What readers may ask at the same time, and how long it may take."""
 
@@ -278,6 +286,21 @@ class Feed(Section):
     page_limit: int = Field(8 * MIB, ge=1024, description="Bytes of events in a page, one event aside")
     reading_timeout: float = Field(
         60, gt=0, le=3600, description="Seconds after which a caller that takes nothing of an answer is cut off"
+    )
+
+
+class KeycloakReads(Section):
+    """Reading events as a Keycloak gives them: ``/admin/realms/{realm}/events`` and ``…/admin-events``."""
+
+    url: Annotated[str, AfterValidator(_http_address)] | None = Field(
+        None,
+        description="Address of a Keycloak whose users may read here what it lets them read there; it gives their "
+        "clients tokens, too. None: tokens of the adapter alone",
+    )
+    realms: dict[str, tuple[Name, ...]] = Field(
+        default_factory=dict,
+        description="Realm: names of the sources whose events it shows. A realm that is not here shows the events that "
+        "name it",
     )
 
 
@@ -308,6 +331,7 @@ class Settings(BaseSettings):
     sinks: tuple[AnySinkSettings, ...] = ()
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
+    keycloak: KeycloakReads = KeycloakReads()
     log: Logging = Logging()
 
     @model_validator(mode="after")

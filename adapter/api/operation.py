@@ -82,8 +82,10 @@ class Operation:
     body: Sequence[str] = ()
     #: The handler stands on its route as it is: it checks its callers and answers for its errors itself.
     bare: bool = False
-    #: Everybody may, without a token.
+    #: Everybody may, without a token; or the handler checks its callers itself.
     public: bool = False
+    #: Parameters that are not declared are ignored.
+    other_parameters: bool = False
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
@@ -169,6 +171,8 @@ def _checked(operation: Operation) -> Handler:
             request[_CALLER] = principal.name
         for name in request.query:
             parameter = in_query.get(name)
+            if parameter is None and operation.other_parameters:
+                continue
             if parameter is None:
                 known = sorted(in_query)
                 raise RequestError(

@@ -90,7 +90,7 @@ class Whole(BaseModel):
 
 
 def test_there_are_these_formats() -> None:
-    assert format_names() == ["csv", "unified"]
+    assert format_names() == ["csv", "keycloak", "unified"]
 
 
 def test_a_format_is_chosen_by_its_name_or_with_its_settings() -> None:
@@ -102,7 +102,7 @@ def test_a_format_is_chosen_by_its_name_or_with_its_settings() -> None:
 
 @pytest.mark.parametrize("name", ["xml", "text", "protocol", "../text", "", 7, None, {}, {"name": "settings"}])
 def test_an_unknown_format_is_refused_and_the_known_ones_named(name: Any) -> None:
-    with pytest.raises(ValidationError, match="csv, unified"):
+    with pytest.raises(ValidationError, match="csv, keycloak, unified"):
         Whole.model_validate({"format": name})
 
 
@@ -113,8 +113,8 @@ def test_errors_in_a_formats_settings_keep_their_place() -> None:
 
 
 def test_which_formats_fit_is_told_by_what_they_say_of_themselves() -> None:
-    assert format_names(is_whole) == ["unified"]
-    assert format_names(is_appendable) == ["csv", "unified"]
+    assert format_names(is_whole) == ["keycloak", "unified"]
+    assert format_names(is_appendable) == ["csv", "keycloak", "unified"]
     assert not is_appendable(JsonArray())
     assert is_whole(Syslog(SyslogSettings()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.docs.pages import DOCS, blocks
+from tests.e2e.process import ADMIN as ADMIN_TOKEN
 from tests.e2e.process import Process, serving, until
 from tests.keycloak.distribution import PUSHING, NotAvailable
 from tests.keycloak.server import ADMIN, PASSWORD, REALM, Keycloak, running
@@ -46,7 +48,7 @@ async def connected(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[C
     folder = tmp_path_factory.mktemp("keycloak")
     try:
         async with running(PUSHING, folder, KC_SPI_EVENTS_STORE_PROVIDER="jpa") as keycloak:
-            settings = {"SOURCES": [SOURCE]}
+            settings = {"SOURCES": [SOURCE], "KEYCLOAK__REALMS": {REALM: ["keycloak"]}}
             async with serving(folder / "data", settings=settings) as adapter:
                 yield Connected(keycloak, adapter, [one async for one in _follow(keycloak, adapter)])
     except NotAvailable as error:
@@ -60,6 +62,7 @@ async def _follow(keycloak: Keycloak, adapter: Process) -> AsyncIterator[dict[st
         "ADAPTER": f"http://127.0.0.1:{adapter.port}",
         "REALM": REALM,
         "TOKEN": TOKEN,
+        "READER": ADMIN_TOKEN,
     }
     written = re.compile(rf"\b({'|'.join(words)})\b")
     (keycloak.home / "keycloak.log").write_bytes((keycloak.home / "server.log").read_bytes())
@@ -116,6 +119,21 @@ async def test_the_secret_of_the_source_is_nowhere_in_the_feed(connected: Connec
     for event in await connected.adapter.events():
         async with connected.adapter.session.get(f"/events/{event['uid']}", params={"raw": "1"}) as response:
             assert TOKEN not in await response.text()
+
+
+async def test_kcadm_reads_the_adapter_as_it_reads_keycloak(connected: Connected) -> None:
+    url = f"http://127.0.0.1:{connected.adapter.port}"
+    mine, theirs = "--config ours.config", ""
+    await connected.keycloak.shell(
+        f"kcadm.sh config credentials {mine} --server {url} --realm {REALM} --client reader --secret {ADMIN_TOKEN}"
+    )
+    for what in ("events -q type=LOGIN_ERROR", "admin-events -q resourceTypes=REALM"):
+        answers = []
+        for config in (mine, theirs):
+            read = await connected.keycloak.shell(f"kcadm.sh get {what} {config} -r {REALM} -q max=1000")
+            answers.append({one["id"]: (one["time"], one.get("userId")) for one in json.loads(read, strict=False)})
+        assert answers[0]
+        assert answers[0] == answers[1]
 
 
 async def test_what_keycloak_stored_is_what_the_log_has(connected: Connected) -> None:

@@ -1,0 +1,112 @@
+"""Who may read events as a Keycloak gives them: whoever has a token of ours with the permission to read, or one with
+which Keycloak itself lets him read the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from urllib.parse import parse_qsl, quote
+
+import orjson
+from aiohttp import web
+from yarl import URL
+
+from adapter.access import Access, bearer_token
+from adapter.api.operation import ACCESS, authorize, json_answer, request_body
+from adapter.errors import NoReply, RequestError
+from adapter.outgoing.client import Client
+from adapter.problem import SECURITY_HEADERS
+from adapter.settings import Permission
+
+#: For how long it is remembered that a token may read, seconds: as long as it may do so after it was revoked.
+REMEMBERED_FOR = 60.0
+#: How many tokens are remembered.
+REMEMBERED = 1_000
+#: Bytes of a request for a token.
+FORM_LIMIT = 64 * 1024
+
+
+class KeycloakCallers:
+    """Checks callers, for settings with a Keycloak or without one."""
+
+    def __init__(self, client: Client | None, url: URL | None, now: Callable[[], float]) -> None:
+        """``client`` asks the Keycloak at ``url``; ``now``: seconds of a clock that only goes forward."""
+        self._client = client
+        self._url = url
+        self._now = now
+        #: Digest of a token with what it reads: until when it may.
+        self._may: OrderedDict[bytes, float] = OrderedDict()
+
+    async def check(self, request: web.Request, realm: str, what: str) -> str:
+        """The caller, who may read ``what`` (``events``, ``admin-events``) of a realm; a name for him.
+
+        Raises:
+            RequestError: 401, 403: he may not; 503: Keycloak does not say.
+        """
+        presented = request.headers.getall("Authorization", ())
+        token = bearer_token(presented[0]) if len(presented) == 1 else None
+        access: Access = request.app[ACCESS]
+        if token is None or self._client is None or access.principal(token) is not None:
+            return authorize(request, Permission.READ).name
+        name = hashlib.sha256("\0".join((token, realm, what)).encode("utf-8", "surrogateescape")).digest()
+        until = self._may.get(name)
+        if until is None or until < self._now():
+            await self._ask(token, realm, what)
+            self._may[name] = self._now() + REMEMBERED_FOR
+            self._may.move_to_end(name)
+            if len(self._may) > REMEMBERED:
+                self._may.popitem(last=False)
+        return f"keycloak {name[:8].hex()}"
+
+    async def _ask(self, token: str, realm: str, what: str) -> None:
+        path = f"admin/realms/{quote(realm, safe='')}/{what}?max=1"
+        status, _, _ = await self._request("GET", path, {"Authorization": f"Bearer {token}"}, None)
+        if status == 200:
+            return
+        if status in (401, 403, 404):
+            detail = f"Keycloak answers {status} to this token for {what} of this realm."
+            raise RequestError(status, "Refused by Keycloak", detail, error=f"HTTP {status}")
+        detail = f"Keycloak answers {status}; whether this token may read is not known now."
+        raise RequestError(503, "Keycloak does not say", detail, headers={"Retry-After": "5"}, error="unknown_error")
+
+    async def make_token(self, request: web.Request) -> web.Response:
+        """What a client asks for first: a token. Keycloak gives it, or else a token of ours is its own answer, for who
+        brings it as the secret of his client.
+
+        Raises:
+            RequestError: 503, Keycloak does not answer.
+        """
+        body = await request_body(request, FORM_LIMIT)
+        if self._client is not None:
+            realm = quote(request.match_info["realm"], safe="")
+            sent = {
+                name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers
+            }
+            status, media, answer = await self._request(
+                "POST", f"realms/{realm}/protocol/openid-connect/token", sent, body
+            )
+            return web.Response(status=status, body=answer, content_type=media, headers=SECURITY_HEADERS)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50))
+        token = form.get("client_secret", "")
+        if form.get("grant_type") != "client_credentials" or not request.app[ACCESS].may(token, Permission.READ):
+            said = "a token of the adapter with the permission read, as client_secret of client_credentials, is right"
+            refusal = {"error": "unauthorized_client", "error_description": f"Not a known token; {said}"}
+            return json_answer(orjson.dumps(refusal), status=401)
+        # It does not expire; a client that asks again soon gets the same.
+        given = {"access_token": token, "token_type": "Bearer", "expires_in": 300, "refresh_expires_in": 0, "scope": ""}
+        return json_answer(orjson.dumps(given))
+
+    async def _request(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, str, bytes]:
+        assert self._client is not None
+        assert self._url is not None
+        address = URL(f"{str(self._url).rstrip('/')}/{path}", encoded=True)
+        try:
+            reply = await self._client.request(method, address, headers=headers, body=body)
+        except NoReply as error:
+            raise RequestError(
+                503, "Keycloak does not answer", str(error), headers={"Retry-After": "5"}, error="unknown_error"
+            ) from None
+        return reply.status, reply.headers.get("Content-Type", "application/json").partition(";")[0], reply.body
