@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
 from adapter.mapping import conversion
 from adapter.mapping.any_element import any_element
 from adapter.mapping.exact import parse_json
@@ -86,7 +88,7 @@ class Expressions:
             "follow_every": follow_every,
         }
         #: Functions that were made, by what they were made of.
-        self._functions: dict[str, Any] = {}
+        self._functions: dict[bytes, Any] = {}
         #: Those of values, by the value's id; with the value, whose id it stays so.
         self._value_functions: dict[tuple[int, str], tuple[Any, Any]] = {}
         self.traced = trace is not None
@@ -240,7 +242,8 @@ class Expressions:
     def function(self, stem: str, parameters: str, made_of: object, write: Callable[[Code], None]) -> Any:
         """The function whose lines ``write`` adds; one for all that are made of the same: hundreds of a table's rows
         say the same, and compiling a function takes as long as reading a hundred events."""
-        key = f"{stem} {made_of!r}"
+        # As JSON, since `repr` of what pydantic made takes longer than all else of reading a table.
+        key = stem.encode() + to_json(made_of)
         if key not in self._functions:
             name = self.fresh(stem)
             code = Code([f"def {name}({parameters}):"])
