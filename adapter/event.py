@@ -36,6 +36,11 @@ class Origin(_Shape):
     name: Text = Field(description="Configured name of the source")
     provider: Text = Field(description="Kind of identity provider: the name of its table")
     nativeType: Text = Field(description="The provider's own name or number for this type of event")
+    also: Text | None = Field(
+        None,
+        description="Only where the record has more than one event: the name of this one in the table. The record's "
+        "first event has none",
+    )
     receivedAt: int = Field(ge=0, description="Arrival, epoch milliseconds")
     mapping: Text = Field(description="Name and version of the table that made the event: name@version")
     normalizedAt: int | None = Field(

@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import sys
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -34,15 +34,21 @@ _NATIVE_TYPE = 400
 _COPIES = 64
 
 
-def origin(source: str, table: Table, native_type: str | None, received_at: int) -> dict[str, Any]:
-    """The ``source`` of an event."""
-    return {
+def origin(
+    source: str, table: Table, native_type: str | None, received_at: int, name: str | None = None
+) -> dict[str, Any]:
+    """The ``source`` of an event. ``name``: of a further event of its record."""
+    made = {
         "name": source,
         "provider": table.provider,
         "nativeType": native_type,
         "receivedAt": received_at,
         "mapping": table.name,
     }
+    if name is not None:
+        # The table's name stands last.
+        made = {"name": source, "provider": table.provider, "nativeType": native_type, "also": name, **made}
+    return made
 
 
 def normalize(
@@ -92,18 +98,77 @@ def normalize(
     return new_entry(entry), event
 
 
-def read_raw(table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO) -> list[Result]:
-    """What a table makes of the bytes that are stored for one record. Mostly one; never none, and never raises: the
-    bytes were taken apart by another table, or an older version of this one."""
+def normalize_further(
+    table: Table, record: Record, first: NewEntry, key: bytes
+) -> Iterator[tuple[NewEntry, EventDict]]:
+    """What the log takes of the further events of a record, and these events. ``first``: what it takes of the first
+    one, or has of it; ``key``: of its source. Raw event and media type are those of the first one, so that they take no
+    room beside it. Never raises, whatever a table does."""
+    if table.further is None or first.event is None or first.native_type is None:
+        return
+    native = first.native_type[:_NATIVE_TYPE]
+    for name in table.further(first.native_type):
+        event, _, strong_values, weak_values, seconds, _ = table.read_further(record, first.received_at, name)
+        if event is None:
+            continue
+        strong = None if strong_values is None else identity_digest(key, strong_values)
+        weak = None if weak_values is None else identity_digest(key, weak_values)
+        if strong is None and weak is None:
+            # The record is new each time; this one is known by it.
+            weak = identity_digest(key, ["also", name, "uid", uid_text(first.uid)])
+            seconds = 0 if is_former_key(first.uid) else int.from_bytes(first.uid[:4], "big")
+        uid = identity_key(seconds, strong or weak or b"")
+        event["uid"] = uid_text(uid)
+        event["source"] = origin(first.source, table, native, first.received_at, name)
+        try:
+            written = orjson.dumps(event)
+        except TypeError:  # half of a surrogate pair: it stands in the first event, too, or is kept out of both
+            continue
+        entry = (first.source, first.received_at, first.raw, first.media, uid, strong, weak, seconds, native)
+        yield new_entry((*entry, event["type"], written, None)), event
+
+
+def further_name(event: bytes) -> str | None:
+    """The name of a further event of its record (JSON, its source last); ``None``: it is the first one."""
+    # Quotes inside texts are escaped, so nothing else looks like these.
+    at = event.rfind(_SOURCE)
+    if event.find(_ALSO, at) < 0:
+        return None
+    name: str | None = orjson.loads(event[at + len(_SOURCE) - 1 : -1]).get("also")
+    return name
+
+
+_SOURCE, _ALSO = b',"source":{', b',"also":"'
+
+
+class Reading(NamedTuple):
+    """What a table makes of bytes that are stored."""
+
+    result: Result
+    #: What it was read from; ``None``: the bytes hold no record.
+    record: Record | None
+
+
+def read_stored(
+    table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO, name: str | None = None
+) -> list[Reading]:
+    """What a table makes of the bytes that are stored for one record; ``name``: of its further event that is asked
+    for. Mostly one; never none, and never raises: the bytes were taken apart by another table, or an older version of
+    this one."""
     try:
         records = table.split(raw, media, sys.maxsize, unwrap)
     except (NotReadable, UnknownMedia) as error:
-        return [unread(str(error))]
+        return [Reading(unread(str(error)), None)]
     except Exception as error:
-        return [unread(table.failed(error))]
+        return [Reading(unread(table.failed(error)), None)]
     if not records:
-        return [unread("it holds no event")]
-    return [table.result(record, received_at) for record in records]
+        return [Reading(unread("it holds no event"), None)]
+    return [Reading(table.result(record, received_at, name), record) for record in records]
+
+
+def read_raw(table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO) -> list[Result]:
+    """The same without the records."""
+    return [one.result for one in read_stored(table, raw, media, received_at, unwrap)]
 
 
 def unread(problem: str) -> Result:

@@ -43,12 +43,19 @@ def _complete(schema: dict[str, Any]) -> None:
     types = sorted(name.removeprefix(ACCESS) for name in catalogue.names)
     row["type"]["anyOf"].insert(0, {"enum": types})
     row["reason"]["anyOf"].insert(0, {"enum": sorted(catalogue.reasons)})
+    also = schema["$defs"]["AlsoRow"]["properties"]
+    also["type"]["anyOf"] = [_ROW_TYPES, {"type": also["type"].pop("type")}]
+    also["reason"]["anyOf"].insert(0, _ROW_REASONS)
     fields = [*EVENT_FIELDS, *(f"authDetails.{name}" for name in AUTH_FIELDS), "details"]
     # A table that extends another takes a field away by null.
-    for name, places in (("Value", [row]), ("ValueOrNull", [shape, schema["properties"]])):
+    for name, places in (("Value", [row, also]), ("ValueOrNull", [shape, schema["properties"]])):
         for one in (place["fields"] for place in places):
             schema["$defs"][name] = one["additionalProperties"]
             one["properties"] = {field: {"$ref": f"#/$defs/{name}"} for field in fields}
+
+
+#: The lists are long, and stand once.
+_ROW_TYPES, _ROW_REASONS = ({"$ref": f"#/$defs/Row/properties/{word}/anyOf/0"} for word in ("type", "reason"))
 
 
 def write(folder: Path) -> None:

@@ -10,6 +10,7 @@ from adapter.filter import LENGTH_LIMIT, Filter, Term
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, uid_text
+from adapter.normalize import further_name
 from adapter.search.search import Search
 
 #: Events of one id that are told.
@@ -25,7 +26,8 @@ class Lookup:
         self._catalogue = catalogue
 
     async def find(self, name: str, caller: str = "") -> Entry | None:
-        """The entry with this uid, or else the event whose provider gave it this id. ``caller``: whose turn it is in
+        """The entry with this uid, or else the event whose provider gave it this id: of several events of one record
+        the first one. ``caller``: whose turn it is in
         the search.
 
         Raises:
@@ -45,6 +47,8 @@ class Lookup:
         page = await self._search.find(by_id, limit=_TOLD, caller=caller)
         # One by one: each may be as large as a read may be.
         entries = [entry for position in page.positions for entry in await self._log.fetch([position])]
+        if len(entries) > 1:
+            entries = [one for one in entries if one.event is None or further_name(one.event) is None] or entries
         if len(entries) > 1:
             told = ", ".join(f"{uid_text(entry.uid)} ({entry.source})" for entry in entries)
             detail = f"Several events have this id; ask for one of them by its uid: {told}."

@@ -157,7 +157,8 @@ def explain(
                 write_json([found.model_dump_json().encode()])
             else:
                 place = "" if found.place is None else f" ({found.place})"
-                say(f"event {number}{place}")
+                also = "" if found.also is None else f", also of the record before: {found.also}"
+                say(f"event {number}{place}{also}")
                 for line in _told(found):
                     say(line)
 

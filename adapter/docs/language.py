@@ -14,6 +14,7 @@ from adapter.mapping.language import (
     AUTH_FIELDS,
     EVENT_FIELDS,
     ActorRule,
+    AlsoRow,
     BodyHash,
     Challenge,
     Condition,
@@ -125,6 +126,20 @@ which stands for all that the element holds (equal ones in one record are number
 its results in another order, grouped with others or one by one, makes no second event of any; a result that was changed
 in between is a new one. A table whose keys are the same for all elements is refused. An empty list is one event without
 an element; a single object in the list's place is one element.
+
+"""
+
+_ALSO = """\
+Besides, the words of a row but `ignore` and `also`; `type` is needed.
+
+A record of several events is one record to whoever sent it: it counts once in the answer, with the uid of its first
+event. Each of its events is an entry of its own, with a uid of its own, and `source.also` says which one it is; sent
+again, all of them are duplicates. What cannot be read is quarantined as a whole, and has further events once it can be.
+The record is stored with each of its events, next to each other, where the copies are compressed together.
+
+When the rows under `also` change, `events renormalize` makes what is missing: a row that is new makes its event of
+records that were stored before (*added*). What a row made that is gone, or whose `when` does not hold any more, stays
+(*kept*), so a row that gets another name leaves the events of its former name, and makes others beside them.
 
 """
 
@@ -259,7 +274,23 @@ types:
   heartbeat: {ignore: true}
   role.*: {type: admin.REALM_ROLE-UPDATE}
   role.deleted.*: {type: admin.REALM_ROLE-DELETE}
+  reported:
+    type: LOGIN_ERROR
+    reason: challenge_denied
+    also: [{name: report, type: REPORT_SUSPICIOUS_ACTIVITY}]
 actor: {id: by.id, self: user.id}
+""",
+    ),
+    AlsoRow: (
+        "One more event of a record",
+        """\
+types:
+  reported:
+    type: LOGIN_ERROR
+    reason: challenge_denied
+    also:
+      - {name: report, type: REPORT_SUSPICIOUS_ACTIVITY, details: {context: login}}
+      - {name: lock, when: {locked: true}, type: USER_DISABLED_BY_TEMPORARY_LOCKOUT, failable: false}
 """,
     ),
     PassThrough: (
@@ -397,6 +428,7 @@ _KNOWN = {
     language.Reason: "word, `{path: …}`, or list of these",
     language.Scalar: "text, number, `true` or `false`",
     language.Rows: "row, or list of rows",
+    language.AlsoRow: "row of one more event",
     language.Condition: "condition",
     language.Lookup: "value",
     language.Conversion: "conversion",
@@ -436,14 +468,18 @@ def language_page() -> str:
             parts.append("Besides, at the top of the file, everything of the next part.\n\n")
         if model is Reading:
             parts.append(_EACH)
+        if model is AlsoRow:
+            parts.append(_ALSO)
         if model is Lookup:
             parts.append(_conversions())
     return "".join(parts)
 
 
 def words(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The words of one part, as they are written; those it shares with `Reading` stand there alone."""
+    """The words of one part, as they are written; those it shares with `Reading`, or with `Row`, stand there alone."""
     shared = Reading.model_fields if issubclass(model, Reading) and model is not Reading else {}
+    if model is AlsoRow:
+        shared = Row.model_fields
     return {field.alias or name: field for name, field in model.model_fields.items() if name not in shared}
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from adapter.docs.markdown import code, either, plain, sentence, table
 from adapter.mapping.body import JSON
-from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.families import is_family
 from adapter.mapping.language import (
     UNBOUND,
@@ -22,9 +22,10 @@ from adapter.mapping.language import (
     JwtCredential,
     PassThrough,
     Requirement,
-    Row,
+    RowWords,
     Shape,
 )
+from adapter.mapping.rows import outcome_of_row, type_of_row
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
 from adapter.workbench.examples import Example, outcome_of, read_examples
@@ -307,16 +308,21 @@ def _row_cells(table_: Table, shape: Shape) -> Iterator[tuple[str, ...]]:
             if row.type is None:
                 yield name, when, "ignored", "", "", "", _note(row)
                 continue
-            type = catalogue.canonical(row.type if "." in row.type else ACCESS + row.type)
-            access = type.startswith(ACCESS)
-            fails = type.endswith(ERROR) if access else row.reason is not None or row.error is not None
-            outcome = "failure" if fails else str(row.outcome or catalogue.outcome(type))
-            reason = "" if row.reason is None else _reason(row.reason)
-            details = ", ".join(code(f"{key}={value}") for key, value in row.details.items())
-            yield name, when, code(type), outcome, reason, details, _note(row)
+            yield name, when, *_event_cells(catalogue, row)
+            for one in row.also:
+                when = "" if one.when is None else _condition(one.when)
+                yield f"also {code(one.name)}", when, *_event_cells(catalogue, one)
 
 
-def _note(row: Row) -> str:
+def _event_cells(catalogue: Catalogue, row: RowWords) -> tuple[str, ...]:
+    """What a row makes of a record."""
+    type, outcome = type_of_row(row, catalogue), outcome_of_row(row, catalogue)
+    reason = "" if row.reason is None else _reason(row.reason)
+    details = ", ".join(code(f"{key}={value}") for key, value in row.details.items())
+    return code(type), str(outcome), reason, details, _note(row)
+
+
+def _note(row: RowWords) -> str:
     if row.note is None:
         return ""
     first, blank, rest = row.note.strip().partition(" ")

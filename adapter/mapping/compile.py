@@ -16,7 +16,7 @@ from adapter.mapping.expressions import Code, Expressions, entries
 from adapter.mapping.fields import write_arrival, write_details, write_field, write_time
 from adapter.mapping.language import Identity, Shape, Unknown
 from adapter.mapping.language import Mapping as MappingFile
-from adapter.mapping.rows import Decision, Decisions
+from adapter.mapping.rows import Decision, Decisions, Several
 from adapter.mapping.shapes import SHAPE, key_parts, merged_shapes
 from adapter.mapping.trace import ARRIVAL, ROW_DETAILS, RULE, TYPE, Trace, condition_text, suffix_text
 from adapter.model import EventDict, leading_seconds
@@ -37,13 +37,26 @@ class Result(NamedTuple):
     problem: str | None
 
 
-#: From raw event and arrival (epoch ms) to a plain tuple with the members of `Result`; pure and total.
-Read = Callable[[dict[str, Any], int], tuple[Any, ...]]
+#: From raw event and arrival (epoch ms) to a plain tuple with the members of `Result`; pure and total. Of a table with
+#: `also`, the name of one of a record's further events may follow: then to that one.
+Read = Callable[..., tuple[Any, ...]]
+
+#: From a native type to the names of further events that its rows may make of a record.
+Further = Callable[[str], tuple[str, ...]]
 
 
-def compile_mapping(mapping: MappingFile, catalogue: Catalogue, trace: Trace | None = None) -> tuple[Read, str]:
-    """The function of a table that nothing refuses, and its source for the curious. With a trace, the same function
-    tells it what it does."""
+class Compiled(NamedTuple):
+    """A table as code."""
+
+    read: Read
+    #: For the curious.
+    source: str
+    #: ``None``: each row makes one event.
+    further: Further | None
+
+
+def compile_mapping(mapping: MappingFile, catalogue: Catalogue, trace: Trace | None = None) -> Compiled:
+    """The function of a table that nothing refuses. With a trace, the same function tells it what it does."""
     return _Compiler(mapping, catalogue, trace).compile()
 
 
@@ -59,13 +72,18 @@ class _Compiler:
         self._note = self._expressions.note
         self._decisions = Decisions(catalogue, self._expressions)
         self._functions: list[str] = []
+        self._shapes = merged_shapes(mapping)
+        #: The parameter for the name of a further event, where rows have `also`; a table without pays nothing for it.
+        self._part = ", part" if any(map(_makes_several, self._shapes.values())) else ""
+        #: Of the shapes whose rows have `also`: what decides about a native type, and about one of a family.
+        self._deciding: list[tuple[dict[str, Any], Callable[[str], Any] | None]] = []
         self._expressions.names["native_problem"] = _native_problem
 
-    def compile(self) -> tuple[Read, str]:
-        main = Code(["def read(r, now):"])
+    def compile(self) -> Compiled:
+        main = Code([f"def read(r, now{self._part and ', part=None'}):"])
         self._note(main, "trace.begin()")
         main.add("g = r.get")
-        shapes = merged_shapes(self._mapping)
+        shapes = self._shapes
         functions = {name: self._shape(name, shape) for name, shape in shapes.items()}
         divided = [name for name, shape in shapes.items() if shape.each is not None]
         if divided:
@@ -73,26 +91,41 @@ class _Compiler:
         for name in divided:
             main.add(f"if s == {name!r}:")
             self._note(main, f"    trace.tried(trace.shapes, {name!r}, taken=True)")
-            main.add(f"    return {functions[name]}(r, g, now)")
+            main.add(f"    return {functions[name]}(r, g, now{self._part})")
         for name, shape in shapes.items():
             if shape.when is None:
                 self._note(main, f"trace.tried(trace.shapes, {name!r}, taken=True)")
-                main.add(f"return {functions[name]}(r, g, now)")
+                main.add(f"return {functions[name]}(r, g, now{self._part})")
                 break
             main.add(f"if {self._expressions.condition(shape.when, shape.actor)}:")
             self._note(main, f"    trace.tried(trace.shapes, {name!r}, taken=True)")
-            main.add(f"    return {functions[name]}(r, g, now)")
+            main.add(f"    return {functions[name]}(r, g, now{self._part})")
             self._note(main, f"trace.tried(trace.shapes, {name!r}, taken=False)")
         else:
             main.add(f"return None, None, None, None, 0, {self._no_shape()!r}")
         source = "\n\n".join([*self._functions, "\n".join(main.lines)]) + "\n"
         names = dict(self._expressions.names)
         exec(compile(source, f"<table {self._mapping.provider}>", "exec"), names)  # noqa: S102 - see `expressions`
-        return names["read"], source
+        return Compiled(names["read"], source, self._further() if self._part else None)
+
+    def _further(self) -> Further:
+        names = self._decisions.further
+
+        def further(native: str) -> tuple[str, ...]:
+            found: tuple[str, ...] = ()
+            for rows, families in self._deciding:
+                choice = rows.get(native)
+                if choice is None and families is not None:
+                    choice = families(native)
+                if choice is not None and choice.__class__ is not Decision and choice in names:
+                    found += names[choice]
+            return found if len(found) < 2 else tuple(dict.fromkeys(found))
+
+        return further
 
     def _shape(self, name: str, shape: Shape) -> str:
         function = self._expressions.fresh("shape_" + re.sub(r"\W", "_", name))
-        code = Code([f"def {function}(r, g, now):"])
+        code = Code([f"def {function}(r, g, now{self._part}):"])
         assert shape.type is not None and shape.identity is not None
         if shape.beside:
             self._expressions.names["entries"] = entries
@@ -105,8 +138,10 @@ class _Compiler:
         code.add("if n is None:")
         missing = "the native type is missing: " + _places(shape.type)
         code.add(f"    return None, None, {_KEYS}, {missing!r}")
-        rows = self._expressions.constant("ROWS", self._decisions.of(shape))
-        families = self._decisions.of_families(shape)
+        decisions, families = self._decisions.of(shape), self._decisions.of_families(shape)
+        rows = self._expressions.constant("ROWS", decisions)
+        if _makes_several(shape):
+            self._deciding.append((decisions, families))
         code.add(f"row = {rows}.get(n)")
         code.add("if row.__class__ is not DECISION:")
         self._expressions.names["DECISION"] = Decision
@@ -119,6 +154,8 @@ class _Compiler:
         code.add("        row = row(r, g)")
         code.add("        if row is None:")
         code.add(f"            return None, n, {_KEYS}, 'no row of ' + repr(n[:100]) + ' fits: add one that does'")
+        if self._part:
+            self._choose_part(code)
         code.add(f"{_MEMBERS} = row")
         if shape.failed is not None:
             code.add(f"if twin is not None and {self._expressions.condition(shape.failed, shape.actor)}:")
@@ -135,6 +172,23 @@ class _Compiler:
         code.add(f"return e, n, {_KEYS}, None")
         self._functions.append("\n".join(code.lines))
         return function
+
+    def _choose_part(self, code: Code) -> None:
+        """Lines after the row: of several events of a record the one that is asked for."""
+        self._expressions.names["SEVERAL"] = Several
+        none = f"return None, n, {_KEYS}, 'its row makes no event of the name ' + repr(part)"
+        code.add("        if row.__class__ is SEVERAL:")
+        code.add("            if part is None:")
+        code.add("                row = row.first")
+        code.add("            else:")
+        code.add("                row = row.also.get(part)")
+        code.add("                if row is not None and row.__class__ is not DECISION:")
+        code.add("                    row = row(r, g)")
+        code.add("                if row is None:")
+        code.add(f"                    {none}")
+        code.add("                part = None")
+        code.add("if part is not None:")
+        code.add(f"    {none}")
 
     def _identity(self, code: Code, shape: Shape) -> None:
         code.add("strong = weak = None")
@@ -256,6 +310,10 @@ class _Compiler:
 
     def _no_shape(self) -> str:
         return "no shape of the table fits; there are " + ", ".join(self._mapping.shapes)
+
+
+def _makes_several(shape: Shape) -> bool:
+    return any(row.also for rows in shape.types.values() for row in (rows if isinstance(rows, list) else [rows]))
 
 
 def _places(value: Any) -> str:

@@ -94,6 +94,15 @@ def _is_field(text: str) -> str:
     return text
 
 
+def _is_also_name(text: str) -> str:
+    if re.fullmatch(ALSO_NAME, text) is None:
+        raise ValueError(
+            f"{text[:100]!r} is no name here; begin with a small letter, then use those, digits, - and _; at most 40 "
+            "characters"
+        )
+    return text
+
+
 def _is_secret_key(text: str) -> str:
     plain = text.removeprefix(ANY) if text.startswith(ANY) else text.removesuffix(ANY)
     if not plain:
@@ -112,6 +121,9 @@ def _written(value: Any) -> Any:
 
 #: What a provider may be called; it names a folder, too.
 PROVIDER_NAME = "[a-z][a-z0-9-]{0,99}"
+#: What one more event of a row may be called, and how many there may be: each is stored with the whole record.
+ALSO_NAME = "[a-z][a-z0-9_-]{0,39}"
+ALSO_LIMIT = 8
 
 Path = Annotated[
     str, AfterValidator(_is_path), Field(description="Path into the raw event: a.b, a[0], a[k=v].b, a\\.b")
@@ -327,8 +339,8 @@ EventField = Annotated[str, AfterValidator(_is_field)]
 NativeType = Annotated[str, AfterValidator(_is_native_type)]
 
 
-class Row(_Word):
-    """What one native type means."""
+class RowWords(_Word):
+    """What a row says about the events that it makes."""
 
     when: Condition | None = Field(None, description="Only if this holds; rows of one type are tried from the top")
     type: str | None = Field(None, description="Unified type; 'access.' is understood when there is no dot")
@@ -340,8 +352,31 @@ class Row(_Word):
     details: dict[str, Text] = Field(default_factory=dict, description="Constant details")
     fields: dict[EventField, Value] = Field(default_factory=dict, description="Unified fields that differ for this row")
     failable: bool = Field(True, description="False: the table's `failed` condition does not turn this into a failure")
-    ignore: bool = Field(False, description="Counted, but not stored as an event")
     note: str | None = Field(None, description="For readers of the file: what is odd, and why it was decided so")
+
+
+class AlsoRow(RowWords):
+    """One more event that a row makes of each record. It is read as the row's first one is, with the table's fields and
+    conditions, and where its `when` does not hold there is none. It is known by the keys of the record and its name."""
+
+    when: Condition | None = Field(None, description="Only if this holds")
+    type: str = Field(description="Unified type; 'access.' is understood when there is no dot")
+    name: Annotated[str, AfterValidator(_is_also_name)] = Field(
+        description="A short word of its own within the row, by which the event is known: once events are stored, "
+        "another name makes other events",
+        json_schema_extra={"pattern": f"^{ALSO_NAME}$"},
+    )
+
+
+class Row(RowWords):
+    """What one native type means."""
+
+    ignore: bool = Field(False, description="Counted, but not stored as an event")
+    also: list[AlsoRow] = Field(
+        default_factory=list,
+        max_length=ALSO_LIMIT,
+        description=f"More events that the row makes of each record, up to {ALSO_LIMIT}",
+    )
 
     @model_validator(mode="after")
     def _type_or_ignore(self) -> Row:
@@ -349,6 +384,12 @@ class Row(_Word):
             raise ValueError("needs a type, or `ignore: true`")
         if self.type is not None and self.ignore:
             raise ValueError("has a type, and `ignore: true`; one of them is enough")
+        if self.also and self.ignore:
+            raise ValueError("has `also`, and `ignore: true`; a row that makes one event alone gives it as its `type`")
+        names = [one.name for one in self.also]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"has two `also` that are called {name!r}; give each a name of its own")
         return self
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.complaints import Place, nearest
-from adapter.mapping.language import Condition, Lookup, Reading, Row
+from adapter.mapping.language import Condition, Lookup, Reading, RowWords
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Every, parse_steps
 from adapter.mapping.rows import outcome_of_row, type_of_row
@@ -90,17 +90,22 @@ def refusals(mapping: MappingFile, catalogue: Catalogue) -> Iterator[Problem]:
 _NO_ACTOR = "a condition on `actor` needs the table's `actor`: who did it, and whom it is about"
 
 
-def each_row(mapping: MappingFile) -> Iterator[tuple[Place, Row]]:
-    """The rows of a table, and where they stand."""
+def each_row(mapping: MappingFile) -> Iterator[tuple[Place, RowWords]]:
+    """The rows of a table, and where they stand; those under `also` behind the row that has them."""
     parts: list[tuple[Place, Reading]] = [((), mapping)]
     parts += [(("shapes", name), shape) for name, shape in mapping.shapes.items()]
     for place, reading in parts:
-        for native, rows in reading.types.items():
-            if isinstance(rows, list):
-                for number, row in enumerate(rows):
-                    yield (*place, "types", native, number), row
-            else:
-                yield (*place, "types", native), rows
+        yield from rows_of(place, reading)
+
+
+def rows_of(place: Place, reading: Reading) -> Iterator[tuple[Place, RowWords]]:
+    """The same of one part of a table."""
+    for native, rows in reading.types.items():
+        for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+            at: Place = (*place, "types", native, *([number] if isinstance(rows, list) else []))
+            yield at, row
+            for further, one in enumerate(row.also):
+                yield (*at, "also", further), one
 
 
 def _lookups(value: Any, place: Place) -> Iterator[tuple[Place, Lookup]]:
@@ -124,10 +129,9 @@ def _conditions(reading: Reading, place: Place) -> Iterator[tuple[Place, Conditi
         condition = getattr(reading, word, None)
         if condition is not None:
             yield (*place, word), condition
-    for native, rows in reading.types.items():
-        for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
-            if row.when is not None:
-                yield (*place, "types", native, *([number] if isinstance(rows, list) else []), "when"), row.when
+    for at, row in rows_of(place, reading):
+        if row.when is not None:
+            yield (*at, "when"), row.when
 
 
 def _asks_for_actor(condition: Condition) -> bool:
@@ -181,8 +185,15 @@ def _rows(value: Any) -> Iterator[tuple[Place, dict[str, Any]]]:
     for place, reading in _readings(value):
         types = reading.get("types")
         for native, rows in types.items() if isinstance(types, dict) else ():
-            if isinstance(rows, dict):
-                yield (*place, "types", native), rows
-            for number, row in enumerate(rows if isinstance(rows, list) else ()):
-                if isinstance(row, dict):
-                    yield (*place, "types", native, number), row
+            for at, row in _objects(rows, (*place, "types", native)):
+                yield at, row
+                yield from _objects(row.get("also"), (*at, "also"))
+
+
+def _objects(value: Any, place: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """An object, or those of a list, and where they stand."""
+    if isinstance(value, dict):
+        yield place, value
+    for number, one in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(one, dict):
+            yield (*place, number), one

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
 from adapter.mapping.expressions import Code, Expressions
 from adapter.mapping.families import Families, is_family
 from adapter.mapping.fields import write_details, write_time
-from adapter.mapping.language import Lookup, PassThrough, Reason, Row, Rows, Shape
+from adapter.mapping.language import AlsoRow, Lookup, PassThrough, Reason, Row, Rows, RowWords, Shape
 from adapter.mapping.pattern import compile_pattern
 from adapter.mapping.trace import ROW, TYPE, USUAL_ERROR, suffix_text
 from adapter.model import Outcome
@@ -33,21 +33,29 @@ class Decision(NamedTuple):
     twin: Any
 
 
+class Several(NamedTuple):
+    """What a row says that makes more than one event of a record."""
+
+    first: Decision
+    #: Of each other event, by its name: what its row says, or a function ``(raw, raw.get) -> decision | None``.
+    also: dict[str, Any]
+
+
 IGNORED = Decision(None, "unknown", None, None, None, None, None, None, None)
 
 
-def type_of_row(row: Row, catalogue: Catalogue) -> str:
+def type_of_row(row: RowWords, catalogue: Catalogue) -> str:
     """The unified type that a row names."""
     named = row.type or ""
     return catalogue.canonical(named if "." in named else ACCESS + named)
 
 
-def outcome_of_row(row: Row, catalogue: Catalogue) -> Outcome:
+def outcome_of_row(row: RowWords, catalogue: Catalogue) -> Outcome:
     """The outcome of a row's events where no status says otherwise."""
     return _outcome(row, catalogue)[0]
 
 
-def _outcome(row: Row, catalogue: Catalogue) -> tuple[Outcome, str]:
+def _outcome(row: RowWords, catalogue: Catalogue) -> tuple[Outcome, str]:
     """The outcome, and what gives it."""
     type = type_of_row(row, catalogue)
     fails = type.endswith(ERROR) if type.startswith(ACCESS) else row.reason is not None or row.error is not None
@@ -69,10 +77,13 @@ class Decisions:
     def __init__(self, catalogue: Catalogue, expressions: Expressions) -> None:
         self._catalogue = catalogue
         self._expressions = expressions
+        #: Of the functions that decide about rows with `also`: the names of all further events that these may make.
+        self.further: dict[Any, tuple[str, ...]] = {}
         self._write_failure()
 
     def of(self, shape: Shape) -> dict[str, Any]:
-        """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
+        """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide. Such
+        a function may give `Several`, too."""
         types = {native: rows for native, rows in shape.types.items() if not is_family(native)}
         compiled: dict[str, Any] = {}
         for native, rows in types.items():
@@ -108,14 +119,20 @@ class Decisions:
 
     def _row_choice(self, native: str, rows: Rows, shape: Shape, *, failing: bool) -> Any:
         """A decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""
-        several = rows if isinstance(rows, list) else [rows]
-        if len(several) == 1 and several[0].when is None and not self._expressions.traced:
-            return self._row(several[0], shape, failing=failing)
+        place = f"types.{native}"
+        if not isinstance(rows, list):
+            return self._choice([(place, rows)], shape, failing=failing)
+        return self._choice([(f"{place}.{number}", row) for number, row in enumerate(rows)], shape, failing=failing)
+
+    def _choice(self, rows: Sequence[tuple[str, Row | AlsoRow]], shape: Shape, *, failing: bool) -> Any:
+        """The same for rows with their names."""
+        names = dict.fromkeys(one.name for _, row in rows if isinstance(row, Row) for one in row.also)
+        if len(rows) == 1 and rows[0][1].when is None and not names and not self._expressions.traced:
+            return self._row(rows[0][1], shape, failing=failing)
         function = self._expressions.fresh("rows")
         code = Code([f"def {function}(r, g):"])
-        for number, row in enumerate(several):
-            decision = self._expressions.constant("ROW", self._row(row, shape, failing=failing))
-            name = f"types.{native}.{number}" if isinstance(rows, list) else f"types.{native}"
+        for name, row in rows:
+            decision = self._expressions.constant("ROW", self._decided(name, row, shape, failing=failing))
             taken = Code(code.lines, 1 if row.when is None else 2)
             if row.when is not None:
                 code.add(f"if {self._expressions.condition(row.when, shape.actor)}:")
@@ -128,9 +145,21 @@ class Decisions:
             code.add("return None")
         # Rows are constants of the table, so their functions are made before the source that uses them.
         exec("\n".join(code.lines), self._expressions.names)  # noqa: S102 - see `expressions`
-        return self._expressions.names[function]
+        choice = self._expressions.names[function]
+        if names:
+            self.further[choice] = tuple(names)
+        return choice
 
-    def _note(self, code: Code, row: Row, name: str, suffix: str | None) -> None:
+    def _decided(self, name: str, row: Row | AlsoRow, shape: Shape, *, failing: bool) -> Decision | Several:
+        first = self._row(row, shape, failing=failing)
+        if isinstance(row, AlsoRow) or not row.also:
+            return first
+        return Several(
+            first,
+            {one.name: self._choice([(f"{name}.also.{one.name}", one)], shape, failing=failing) for one in row.also},
+        )
+
+    def _note(self, code: Code, row: RowWords, name: str, suffix: str | None) -> None:
         """That a row was taken, for events of its type or (with a suffix) for their failures."""
         note = self._expressions.note
         note(code, f"trace.tried(trace.rows, {name!r}, {row.note!r}, taken=True)")
@@ -139,8 +168,8 @@ class Decisions:
             if suffix is not None:
                 note(code, f"trace.failure({suffix_text(suffix)!r})")
 
-    def _row(self, row: Row, shape: Shape, *, failing: bool) -> Decision:
-        if row.ignore or row.type is None:
+    def _row(self, row: RowWords, shape: Shape, *, failing: bool) -> Decision:
+        if row.type is None:
             return IGNORED
         type, outcome = type_of_row(row, self._catalogue), outcome_of_row(row, self._catalogue)
         access = type.startswith(ACCESS)
@@ -156,7 +185,7 @@ class Decisions:
             decision = decision._replace(twin=self._decision(twin_type, Outcome.FAILURE, row, more, reason))
         return decision
 
-    def _reason(self, row: Row, shape: Shape) -> Any:
+    def _reason(self, row: RowWords, shape: Shape) -> Any:
         """A word, or a function that looks for one; of the table where the row gives none."""
         if isinstance(row.reason, str):
             return row.reason
@@ -167,7 +196,7 @@ class Decisions:
         return self._expressions.value_function(_looked_up(shape.reason))
 
     def _decision(
-        self, type: str, outcome: Outcome, row: Row | None = None, more: Any = None, reason: Any = None
+        self, type: str, outcome: Outcome, row: RowWords | None = None, more: Any = None, reason: Any = None
     ) -> Decision:
         resource = operation = None
         if type.startswith("admin.") and "-" in type:
@@ -205,7 +234,7 @@ class Decisions:
 
         return decide
 
-    def _more(self, row: Row) -> Any:
+    def _more(self, row: RowWords) -> Any:
         def write(code: Code) -> None:
             for name, value in row.fields.items():
                 self._field(code, name, value)

@@ -57,7 +57,9 @@ class Table:
         problems = list(refusals(self.mapping, catalogue))
         if problems:
             raise document.errors(problems)
-        self._read, self.source = compile_mapping(self.mapping, catalogue)
+        #: ``further``: the names of further events that rows of a native type may make of a record, or ``None`` if
+        #: each row of the table makes one event.
+        self._read, self.source, self.further = compile_mapping(self.mapping, catalogue)
         self._forwarders = load_forwarders()
         self._splitters = {AUTO: Splitter(self.mapping, self._forwarders.unwrapping(AUTO))}
         self.provider = self.mapping.provider
@@ -114,7 +116,7 @@ class Table:
     def traced(self, trace: Trace) -> Table:
         """The same table, which tells a trace how it reads each raw event."""
         table = copy(self)
-        table._read, table.source = compile_mapping(self.mapping, self.catalogue, trace)
+        table._read, table.source, _ = compile_mapping(self.mapping, self.catalogue, trace)
         return table
 
     def read(self, value: dict[str, Any], received_at: int) -> tuple[Any, ...]:
@@ -136,9 +138,37 @@ class Table:
         except Exception as error:
             return (None, None, None, None, 0, self.failed(error))
 
-    def result(self, record: Record, received_at: int) -> Result:
-        """The same with names, where speed does not count."""
+    def read_further(self, record: Record, received_at: int, name: str) -> tuple[Any, ...]:
+        """What the further event of this name of a record is; without an event: the record has none of it. Its keys are
+        those of the record and the name."""
+        if record.value is None or self.further is None:
+            return (None, None, None, None, 0, f"no row makes an event of the name {name!r}")
+        at = record.forwarded_at
+        try:
+            values = self._read(record.value, received_at if at is None else at, name)
+            event, native, strong, weak, seconds, problem = values if at is None else _timed(values)
+        except Exception as error:
+            return (None, None, None, None, 0, self.failed(error))
+        # They begin otherwise than those of a record, so that no record's values can pose as these.
+        strong, weak = (None if key is None else ["also", name, *key] for key in (strong, weak))
+        return event, native, strong, weak, seconds, problem
+
+    def result(self, record: Record, received_at: int, name: str | None = None) -> Result:
+        """The same with names, where speed does not count. ``name``: of its further event that is asked for."""
+        if name is not None:
+            return Result(*self.read_further(record, received_at, name))
         return Result(*self.read_record(record, received_at))
+
+    def results(self, record: Record, received_at: int) -> dict[str | None, Result]:
+        """All events of a record: its first one, or why there is none, under ``None``, and further ones by name."""
+        first = self.result(record, received_at)
+        found: dict[str | None, Result] = {None: first}
+        if self.further is not None and first.event is not None and first.native_type is not None:
+            for name in self.further(first.native_type):
+                result = self.result(record, received_at, name)
+                if result.event is not None:
+                    found[name] = result
+        return found
 
     def failed(self, error: Exception) -> str:
         """The problem of what this table raised on, which it should never do."""

@@ -18,7 +18,7 @@ from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
 from adapter.model import Outcome, source_key, uid_text
-from adapter.normalize import normalize
+from adapter.normalize import normalize, normalize_further
 
 _UNKNOWN = Outcome.UNKNOWN.value
 
@@ -34,7 +34,8 @@ class TooManyEvents(ValueError):
 
 
 class IngestSummary(NamedTuple):
-    """What became of a body's records; the counts are disjoint."""
+    """What became of a body's records; the counts are disjoint. A record of several events counts once, as what became
+    of its first one, whose uid it has."""
 
     accepted: int
     duplicates: int
@@ -92,6 +93,8 @@ class _Reading:
         self.source = source
         self.table = source.table
         self.entries: list[NewEntry] = []
+        #: Which of them, by number, are further events of a record, behind its first one.
+        self.further: set[int] = set()
         #: One for each record; ``None`` where it is ignored.
         self.uids: list[str | None] = []
         #: What is ignored: how often, and the bytes of the last one.
@@ -138,6 +141,17 @@ class _Reading:
             self.unanswered.append(event["type"])
         self.uids.append(uid_text(entry.uid))
         self.entries.append(entry)
+        if table.further is not None:
+            self._add_further(record, entry)
+
+    def _add_further(self, record: Record, first: NewEntry) -> None:
+        catalogue = self.table.catalogue
+        for entry, event in normalize_further(self.table, record, first, self.source.key):
+            if event["outcome"] == _UNKNOWN and catalogue.outcome(event["type"]) is not Outcome.UNKNOWN:
+                self.unanswered.append(event["type"])
+            self.size += len(entry.raw)
+            self.further.add(len(self.entries))
+            self.entries.append(entry)
 
 
 def without_secrets(record: Record, secrets: KnownSecrets) -> None:
@@ -228,8 +242,11 @@ class Intake:
             found = reading.step(records)
 
     async def _keep(self, reading: _Reading, note: Note | None) -> IngestSummary:
-        entries, uids, source = reading.entries, reading.uids, reading.source
+        entries, uids, source, further = reading.entries, reading.uids, reading.source, reading.further
         receipts = await self._append(entries, note) if entries or note is not None else []
+        if further:
+            receipts = [one for number, one in enumerate(receipts) if number not in further]
+            entries = [one for number, one in enumerate(entries) if number not in further]
         accepted = duplicates = quarantined = 0
         at = 0
         for entry, receipt in zip(entries, receipts, strict=True):

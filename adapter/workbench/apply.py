@@ -11,13 +11,14 @@ from adapter.log.protocol import NewEntry
 from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
 from adapter.mapping.table import Table
 from adapter.model import source_key, uid_text
-from adapter.normalize import normalize
+from adapter.normalize import normalize, normalize_further
 
 
 def apply(
     table: Table, body: bytes, received_at: int, media: str = JSON, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
 ) -> Iterator[dict[str, Any]]:
-    """What each record of a body becomes, in order: the unified event with the provider's name as source,
+    """What each record of a body becomes, in order: the unified event with the provider's name as source (and behind
+    it, further events that its row makes of it, each with ``also`` in its source),
     ``{"quarantined": {"nativeType", "problem"}}``, ``{"ignored": {"nativeType"}}``, or for a line that the table passes
     over ``{"ignored": {"line"}}`` with what the table calls it.
 
@@ -48,18 +49,27 @@ def apply_records(
     table: Table, records: Iterable[Record], received_at: int, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
 ) -> Iterator[dict[str, Any]]:
     """The same for records that were taken out of a body already."""
+    for some in apply_each(table, records, received_at, random_uid=random_uid):
+        yield from some
+
+
+def apply_each(
+    table: Table, records: Iterable[Record], received_at: int, *, random_uid: Callable[[], uuid.UUID] = uuid.uuid4
+) -> Iterator[list[dict[str, Any]]]:
+    """The same record by record: of each what it becomes, first, and its further events."""
     body = _Body()
     key = source_key(table.provider)
     for record in records:
         made = normalize(table, record, table.provider, key, received_at, random_uid)
         if isinstance(made, str):
-            yield {"ignored": {"nativeType" if record.ignored is None else "line": made}}
+            yield [{"ignored": {"nativeType" if record.ignored is None else "line": made}}]
             continue
         entry, event = made
         if event is None:
-            yield {"quarantined": {"nativeType": entry.native_type, "problem": entry.problem}}
-        else:
-            yield {**event, "uid": uid_text(body.uid(entry))}
+            yield [{"quarantined": {"nativeType": entry.native_type, "problem": entry.problem}}]
+            continue
+        both = [(entry, event), *normalize_further(table, record, entry, key)]
+        yield [{**event, "uid": uid_text(body.uid(entry))} for entry, event in both]
 
 
 class _Body:

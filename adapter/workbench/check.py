@@ -19,7 +19,7 @@ from adapter.mapping.exact import parse_json
 from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.extend import is_void
 from adapter.mapping.families import is_family
-from adapter.mapping.language import AUTH_FIELDS, UNBOUND, Condition, Identity, JwtCredential, value_paths
+from adapter.mapping.language import AUTH_FIELDS, UNBOUND, AlsoRow, Condition, Identity, JwtCredential, value_paths
 from adapter.mapping.redact import unseen
 from adapter.mapping.refusals import each_row, wrong_types
 from adapter.mapping.rows import type_of_row
@@ -48,6 +48,10 @@ class Finding:
         where = f"{self.file}:{self.line}" if self.line else str(self.file)
         named = f" [{self.code}]" if self.code else ""
         return f"{where}: {'error' if self.error else 'warning'}: {self.text}{named}"
+
+
+#: What an example reaches: a native type, the name of a further event of its record, and the unified type.
+_Hit = tuple[str, str | None, str]
 
 
 def is_built_in(file: Path) -> bool:
@@ -85,7 +89,7 @@ def check_table(table: Table, *, strict: bool, examples: Path | None = None, in_
         placed = list(read_examples(examples or table.folder))
     except MappingError as error:
         return [*_in_order(findings), *findings_of(error)]
-    hits: set[tuple[str, str]] = set()
+    hits: set[_Hit] = set()
     about = [finding for one in placed for finding in _example(table, one, hits)]
     for overlooked in overlooked_examples(examples or table.folder):
         about.append(Finding(False, overlooked, None, "is not read; examples stand in examples/*.yaml"))
@@ -122,7 +126,7 @@ def _unreachable(table: Table) -> Iterator[tuple[Place, str]]:
     for name, shape in table.mapping.shapes.items():
         several.setdefault(("shapes",), []).append((("shapes", name), shape.when))
     for place, row in each_row(table.mapping):
-        if isinstance(place[-1], int):
+        if isinstance(place[-1], int) and not isinstance(row, AlsoRow):
             several.setdefault(place[:-1], []).append((place, row.when))
     for ordered in several.values():
         for number, (place, when) in enumerate(ordered):
@@ -144,7 +148,7 @@ def _unbound_tokens(table: Table) -> Iterator[Finding]:
                 yield _finding(table.document, (*place, "jwt"), text, error=False)
 
 
-def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterator[Finding]:
+def _example(table: Table, placed: Placed, hits: set[_Hit]) -> Iterator[Finding]:
     example = placed.example
     try:
         found = outcome_of(table, example)
@@ -152,9 +156,10 @@ def _example(table: Table, placed: Placed, hits: set[tuple[str, str]]) -> Iterat
         yield Finding(True, placed.file, placed.line, f"example {example.name!r}: {error}")
         return
     for event in found:
-        native = (event.get("source") or event.get("ignored") or {}).get("nativeType")
+        told = event.get("source") or event.get("ignored") or {}
+        native = told.get("nativeType")
         if native is not None:
-            hits.add((native, event.get("type", "")))
+            hits.add((native, told.get("also"), event.get("type", "")))
     if found and not example.expect:
         text = f"example {example.name!r}: expects nothing yet; `mapping accept` writes what the table makes of it"
         yield Finding(True, placed.file, placed.line, text)
@@ -204,7 +209,9 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
     for one in placed:
         if one.example.media != JSON or len(one.example.expect) == 0:
             continue
-        for record, expected in zip(records_of(table, one), one.example.expect, strict=False):
+        # Of several events of a record the first one stands for it.
+        first = [event for event in one.example.expect if "also" not in (event.get("source") or ())]
+        for record, expected in zip(records_of(table, one), first, strict=False):
             if record.value is None or "quarantined" in expected:
                 continue
             for error in sorted(validator.iter_errors(record.value), key=lambda error: error.json_path)[:1]:
@@ -213,14 +220,15 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
                 yield Finding(False, one.file, one.line, text)
 
 
-def _without_example(table: Table, hits: set[tuple[str, str]], *, strict: bool) -> Iterator[Finding]:
+def _without_example(table: Table, hits: set[_Hit], *, strict: bool) -> Iterator[Finding]:
     """Rows of the table's own file that no example reaches; those that it extends have examples beside them."""
     rows, families = rows_of(table), families_of(table)
-    hits = hits | {(families.of(native) or "", type) for native, type in hits if native not in rows}
+    hits = hits | {(families.of(native) or "", name, type) for native, name, type in hits if native not in rows}
     for place, row in each_row(table.mapping):
         native = str(place[place.index("types") + 1])
         type = "" if row.type is None else type_of_row(row, table.catalogue)
-        if (native, type) not in hits and (native, type + ERROR) not in hits and _is_own(table, place):
+        name = row.name if isinstance(row, AlsoRow) else None
+        if hits.isdisjoint([(native, name, type), (native, name, type + ERROR)]) and _is_own(table, place):
             yield _finding(table.document, place, f"no example reaches this row (type {native})", error=strict)
 
 

@@ -3,9 +3,11 @@ which events are known."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import starmap
 from typing import Any
 
 from adapter.mapping.body import NotReadable, UnknownMedia
@@ -28,6 +30,8 @@ class Verdict(StrEnum):
     QUARANTINED = "quarantined"
     #: It has an event, and would not become one now; it keeps it.
     KEPT = "kept"
+    #: No entry yet: a further event of a record, which its row makes now.
+    ADDED = "added"
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,26 @@ def table_changes(old: Table, new: Table) -> list[Difference]:
         else:
             for number, (one, other) in enumerate(zip(before, after, strict=True), 1):
                 where = f"event {number}: " if len(before) > 1 else ""
-                lines += [f"{where}{place}: {told}" for place, told in compare(one, other).lines.items()]
+                lines += [f"{where}{told}" for told in _changes(one, other)]
         if lines or keys:
             found.append(Difference(placed.example.name, lines, keys))
     return found
+
+
+#: The events of a record, further ones by name, the first one under ``None``.
+Results = dict[str | None, Result]
+
+
+def _changes(before: Results, after: Results) -> Iterator[str]:
+    for name, old in before.items():
+        where = "" if name is None else f"also {name}: "
+        if name in after:
+            yield from (f"{where}{place}: {told}" for place, told in compare(old, after[name]).lines.items())
+        else:
+            yield f"{where}{_became(old)} becomes nothing"
+    for name, new in after.items():
+        if name not in before:
+            yield f"also {name}: nothing becomes {_became(new)}"
 
 
 def changed_identity(old: Table, new: Table) -> str | None:
@@ -102,7 +122,7 @@ def changed_identity(old: Table, new: Table) -> str | None:
     for folder in {old.folder: None, new.folder: None}:
         for placed in read_examples(folder):
             before = _results(old, placed.example)
-            keyed += any(_keys(one) for one in before)
+            keyed += any(_keys(one[None]) for one in before)
             if _other_keys(before, _results(new, placed.example)):
                 changed.append(repr(placed.example.name))
     if not keyed:
@@ -126,12 +146,19 @@ def _known_by_what(shape: Shape) -> tuple[Any, ...]:
 _TOLD = 3
 
 
-def _other_keys(before: list[Result], after: list[Result]) -> bool:
+def _other_keys(before: list[Results], after: list[Results]) -> bool:
     """Whether a key by which an event was known is gone. One that joins it does no harm: the event is still known by
     the other."""
     if len(before) != len(after):
-        return any(_keys(one) for one in before)
-    return any(_lost_key(old, new) for old, new in zip(before, after, strict=True))
+        return any(_keys(one[None]) for one in before)
+    return any(starmap(_lost_keys, zip(before, after, strict=True)))
+
+
+def _lost_keys(before: Results, after: Results) -> bool:
+    """The same of one record. A further event that goes while another one comes has got another name."""
+    if before.keys() - after.keys() and after.keys() - before.keys():
+        return True
+    return any(_lost_key(old, after[name]) for name, old in before.items() if name in after)
 
 
 def _lost_key(old: Result, new: Result) -> bool:
@@ -143,11 +170,16 @@ def _lost_key(old: Result, new: Result) -> bool:
 
 def known_by(result: Result) -> str:
     """The keys of an event, for people."""
-    keys = [result.strong[1:] if result.strong else [], result.weak[1:] if result.weak else []]
+    keys = [_shown_key(key) for key in (result.strong, result.weak) if key]
     found = " or ".join("/".join(value or "-" for value in key) for key in keys if key) or "nothing"
     if not result.seconds or not _keys(result):
         return found
     return f"{found}, at {datetime.fromtimestamp(result.seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _shown_key(key: list[str | None]) -> list[str | None]:
+    """The values of a key; of a further event's the name last."""
+    return [*key[3:], key[1]] if key[0] == "also" else key[1:]
 
 
 def _became(result: Result) -> str:
@@ -160,8 +192,9 @@ def _keys(result: Result) -> bool:
     return result.strong is not None or result.weak is not None
 
 
-def _results(table: Table, example: Example) -> list[Result]:
+def _results(table: Table, example: Example) -> list[Results]:
+    """Of each record."""
     try:
-        return [table.result(record, RECEIVED_AT) for record in table.split(example.body, example.media)]
+        return [table.results(record, RECEIVED_AT) for record in table.split(example.body, example.media)]
     except (NotReadable, UnknownMedia) as error:
-        return [Result(None, None, None, None, 0, str(error))]
+        return [{None: Result(None, None, None, None, 0, str(error))}]

@@ -1,6 +1,7 @@
 """Examples of a table: raw events in, expected events out; data beside the table, run by every check.
 
-An ``examples/*.yaml`` file is a list of examples. ``expect`` has one item for each event that ``raw`` holds: the
+An ``examples/*.yaml`` file is a list of examples. ``expect`` has one item for each event that ``raw`` holds, further
+events of a record (``source.also``) behind its first one: the
 unified event without ``uid``, ``source.receivedAt`` and ``source.mapping`` (which differ by arrival and version),
 ``{quarantined: {nativeType, problem}}``, ``{ignored: {nativeType}}``, or ``{ignored: {line}}`` of a line that the table
 passes over. Without it nothing is expected yet.
@@ -103,7 +104,8 @@ def expected_form(event: dict[str, Any]) -> dict[str, Any]:
     if "quarantined" in event or "ignored" in event:
         return event
     rest = {name: value for name, value in event.items() if name != "uid"}
-    rest["source"] = {name: rest["source"][name] for name in ("name", "provider", "nativeType")}
+    source = rest["source"]
+    rest["source"] = {name: source[name] for name in ("name", "provider", "nativeType", "also") if name in source}
     return rest
 
 

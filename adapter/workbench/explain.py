@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from adapter.mapping.body import Record
+from adapter.mapping.compile import Result
 from adapter.mapping.language import Identity
 from adapter.mapping.table import FORWARDER, Table
 from adapter.mapping.trace import ARRIVAL, Attempt, Trace, value_text
-from adapter.workbench.apply import apply_records
+from adapter.workbench.apply import apply_each
 from adapter.workbench.compare import known_by
 
 
@@ -39,6 +40,8 @@ class Explanation(BaseModel):
 
     #: As `apply` shows it.
     event: dict[str, Any] | None
+    #: The name of a further event of its record.
+    also: str | None = None
     problem: str | None
     ignored: bool
     #: What the table calls it, if it is a line that it passes over.
@@ -56,29 +59,53 @@ class Explanation(BaseModel):
 
 
 def explain(table: Table, records: Sequence[Record], received_at: int) -> Iterator[Explanation]:
-    """Explain the records of a body, in order."""
+    """Explain the records of a body, in order; further events of a record behind its first one."""
     trace = Trace()
     traced = table.traced(trace)
-    for record, applied in zip(records, apply_records(table, records, received_at), strict=True):
+    for record, applied in zip(records, apply_each(table, records, received_at), strict=True):
         trace.begin()
-        result = traced.result(record, received_at)
-        keyless = why_keyless(table, trace)
-        keyed = result.strong is not None or result.weak is not None
-        if result.event is not None and result.event["details"].get("time_source") == FORWARDER:
-            trace.fields["time"] = "the forwarder's time"
-        yield Explanation(
-            event=None if result.event is None else applied,
-            problem=result.problem,
-            ignored=result.event is None and result.problem is None,
-            line=record.ignored,
-            native_type=result.native_type,
-            place=record.place,
-            known_by=known_by(result) if keyed or keyless is None else f"nothing: {keyless}",
-            shapes=[_tried(one) for one in trace.shapes],
-            rows=[_tried(one) for one in trace.rows],
-            fields={} if result.event is None else dict(_origins(result.event, trace.fields)),
-            absent={} if result.event is None else dict(_absent(table, result.event, trace)),
-        )
+        first = _explained(table, trace, record, traced.result(record, received_at), applied[0])
+        by_name = {event["source"]["also"]: event for event in applied[1:]}
+        further = []
+        for name in _names(table, first):
+            trace.begin()
+            result = traced.result(record, received_at, name)
+            if name in by_name:
+                further.append(_explained(table, trace, record, result, by_name[name], name))
+            else:
+                # Why there is no such event.
+                first.rows.extend(_tried(one) for one in trace.rows if one.name.endswith(f".also.{name}"))
+        yield first
+        yield from further
+
+
+def _names(table: Table, first: Explanation) -> tuple[str, ...]:
+    if table.further is None or first.event is None or first.native_type is None:
+        return ()
+    return table.further(first.native_type)
+
+
+def _explained(
+    table: Table, trace: Trace, record: Record, result: Result, applied: dict[str, Any], name: str | None = None
+) -> Explanation:
+    keyless = why_keyless(table, trace)
+    keyed = result.strong is not None or result.weak is not None
+    if result.event is not None and result.event["details"].get("time_source") == FORWARDER:
+        trace.fields["time"] = "the forwarder's time"
+    return Explanation(
+        event=None if result.event is None else applied,
+        also=name,
+        problem=result.problem,
+        ignored=result.event is None and result.problem is None,
+        line=record.ignored,
+        native_type=result.native_type,
+        place=record.place,
+        known_by=known_by(result) if keyed or keyless is None else f"nothing: {keyless}",
+        shapes=[_tried(one) for one in trace.shapes],
+        rows=[_tried(one) for one in trace.rows],
+        fields={} if result.event is None else dict(_origins(result.event, trace.fields)),
+        absent={} if result.event is None else dict(_absent(table, result.event, trace)),
+    )
 
 
 def shape_taken(trace: Trace) -> str | None:
@@ -105,16 +132,19 @@ def _tried(attempt: Attempt) -> Tried:
 
 def _absent(table: Table, event: dict[str, Any], trace: Trace) -> Iterator[tuple[str, str]]:
     """The fields that the shape and the row of an event name and that it does not have, and where they would stand."""
-    name = shape_taken(trace)
-    if name is None:
+    shape_name = shape_taken(trace)
+    if shape_name is None:
         return
-    shape = table.shapes[name]
-    taken = {one.name for one in trace.rows if one.failed is None}
+    shape = table.shapes[shape_name]
+    # The last one that was taken is the row of this event: that of a further one comes behind its record's.
+    taken = [one.name for one in trace.rows if one.failed is None][-1:]
     fields = dict(shape.fields)
     for native, rows in shape.types.items():
         for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
-            if (f"types.{native}.{number}" if isinstance(rows, list) else f"types.{native}") in taken:
-                fields.update(row.fields)
+            name = f"types.{native}.{number}" if isinstance(rows, list) else f"types.{native}"
+            for place, one in [(name, row), *((f"{name}.also.{one.name}", one) for one in row.also)]:
+                if place in taken:
+                    fields.update(one.fields)
     for field, value in fields.items():
         owner, _, inner = field.rpartition(".")
         part = event.get(owner) or {} if owner else event

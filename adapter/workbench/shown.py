@@ -17,6 +17,7 @@ from adapter.mapping.language import Condition, Identity, Lookup, Reading, Shape
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import follow, parse_path
 from adapter.mapping.pattern import template_holes
+from adapter.mapping.refusals import rows_of
 from adapter.mapping.table import Table
 from adapter.mapping.trace import ARRIVAL, Trace
 from adapter.workbench.examples import RECEIVED_AT, Placed
@@ -55,13 +56,7 @@ def look(table: Table, placed: Sequence[Placed]) -> Shown:
             trace.begin()
             result = traced.result(record, RECEIVED_AT)
             name = shape_taken(trace)
-            for lookup, text in trace.addresses:
-                if _is_address(text):
-                    shown.no_address[repr(lookup)] = None
-                else:
-                    shown.no_address.setdefault(repr(lookup), text)
-            for lookup, text in trace.untranslated:
-                shown.untranslated.setdefault(repr(lookup), {}).setdefault(text, one)
+            _note_lookups(shown, trace, one)
             if record.value is not None:
                 bodies.append(record.value)
                 if name is not None and table.shapes[name].beside:
@@ -73,9 +68,24 @@ def look(table: Table, placed: Sequence[Placed]) -> Shown:
                 if time is not None:
                     read = trace.fields.get("time") != ARRIVAL
                     shown.times[repr(time)] = shown.times.get(repr(time), False) or read
+                for further in table.further(result.native_type or "") if table.further is not None else ():
+                    trace.begin()
+                    traced.result(record, RECEIVED_AT, further)
+                    _note_lookups(shown, trace, one)
         for body in bodies:
             shown.missed -= {found for found in shown.missed if _finds(body, *steps[found])}
     return shown
+
+
+def _note_lookups(shown: Shown, trace: Trace, placed: Placed) -> None:
+    """What the lookups of one event gave."""
+    for lookup, text in trace.addresses:
+        if _is_address(text):
+            shown.no_address[repr(lookup)] = None
+        else:
+            shown.no_address.setdefault(repr(lookup), text)
+    for lookup, text in trace.untranslated:
+        shown.untranslated.setdefault(repr(lookup), {}).setdefault(text, placed)
 
 
 def records_of(table: Table, placed: Placed) -> list[Record]:
@@ -106,7 +116,7 @@ def _paths(mapping: MappingFile) -> Iterator[tuple[Place, Found]]:
         yield from _value_paths(("aliases", key), some)
     for place, reading in readings(mapping):
         yield from _reading_paths(place, reading)
-        for row_place, row in rows(place, reading):
+        for row_place, row in rows_of(place, reading):
             yield from _condition_paths((*row_place, "when"), row.when)
             if not isinstance(row.reason, str):
                 yield from _value_paths((*row_place, "reason"), row.reason)
@@ -165,13 +175,6 @@ def readings(mapping: MappingFile) -> Iterator[tuple[Place, Reading]]:
         yield ("shapes", name), shape
 
 
-def rows(place: Place, reading: Reading) -> Iterator[tuple[Place, Any]]:
-    """The rows of one part."""
-    for native, some in reading.types.items():
-        for number, row in enumerate(some if isinstance(some, list) else [some]):
-            yield (*place, "types", native, *([number] if isinstance(some, list) else [])), row
-
-
 def lookups(mapping: MappingFile) -> Iterator[tuple[Place, Lookup]]:
     """The lookups of a table, and where they stand."""
     for place, reading in readings(mapping):
@@ -179,7 +182,7 @@ def lookups(mapping: MappingFile) -> Iterator[tuple[Place, Lookup]]:
             yield from _lookups((*place, word), getattr(reading, word))
         for name, value in reading.fields.items():
             yield from _lookups((*place, "fields", name), value)
-        for row_place, row in rows(place, reading):
+        for row_place, row in rows_of(place, reading):
             yield from _lookups((*row_place, "reason"), row.reason)
             for name, value in row.fields.items():
                 yield from _lookups((*row_place, "fields", name), value)
