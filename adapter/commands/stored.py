@@ -88,6 +88,8 @@ def told_findings(found: dict[str, Any], meanings: Mapping[str, str]) -> Iterato
     """What reading stored entries again came to, for people; ``meanings``: of the verdicts, in order."""
     for name, meaning in meanings.items():
         yield f"  {name:<11}  {found['counts'][name]:>9}  {meaning}".rstrip()
+    if found["counts"]["added"]:
+        yield f"  {'added':<11}  {found['counts']['added']:>9}  further events of records (`also`)"
     if found["other_keys"]:
         yield f"  {'other keys':<11}  {found['other_keys']:>9}  would be known by other keys"
     if found["problems"]:

@@ -12,11 +12,11 @@ from adapter.log.protocol import Stored
 from adapter.mapping.compile import Result
 from adapter.mapping.table import Table
 from adapter.model import Entry, source_key
-from adapter.normalize import is_known_by, read_raw
+from adapter.normalize import Reading, further_name, is_known_by, read_stored
 from adapter.renormalization.step import Step
 from adapter.sources.intake import Source
 from adapter.trials.pool import Trials
-from adapter.workbench.compare import compare
+from adapter.workbench.compare import Verdict, compare
 from adapter.workbench.trial import Folders, Texts, table_of
 
 _STEP = TypeAdapter(Step)
@@ -63,7 +63,9 @@ def look_at(old: Table, new: Table, keys: Mapping[str, bytes], stored: Sequence[
     step = Step()
     for one in stored:
         entry = one.entry
-        before, after = _both(one, keys.get(entry.source) or source_key(entry.source), old, new)
+        key = keys.get(entry.source) or source_key(entry.source)
+        before, after, added = _both(one, key, old, new)
+        step.counts[Verdict.ADDED] += added
         found = compare(before, after)
         step.add(found.verdict, after.problem)
         step.other_keys += found.keys
@@ -72,19 +74,24 @@ def look_at(old: Table, new: Table, keys: Mapping[str, bytes], stored: Sequence[
     return step
 
 
-def _both(stored: Stored, key: bytes, old: Table, new: Table) -> tuple[Result, Result]:
-    """What both tables make of an entry."""
-    before, after = _readings(stored, old), _readings(stored, new)
-    if len(before) == 1 == len(after):
-        return before[0], after[0]
-    chosen = next((n for n, one in enumerate(before) if is_known_by(stored.entry.uid, key, one)), 0)
+def _both(stored: Stored, key: bytes, old: Table, new: Table) -> tuple[Result, Result, int]:
+    """What both tables make of an entry, and how many further events of its record the new one alone makes."""
+    name = None if stored.entry.event is None else further_name(stored.entry.event)
+    before, after = _readings(stored, old, name), _readings(stored, new, name)
+    chosen = next((n for n, one in enumerate(before) if is_known_by(stored.entry.uid, key, one.result)), 0)
     if len(before) == len(after):
-        return before[chosen], after[chosen]
+        one, other = before[chosen], after[chosen]
+        if name is not None or one.record is None or other.record is None:
+            return one.result, other.result, 0
+        at = stored.entry.received_at
+        added = new.results(other.record, at).keys() - old.results(one.record, at).keys()
+        return one.result, other.result, len(added)
     problem = f"it reads as {len(after)} events, and none of them is this one"
     none = Result(None, stored.entry.native_type, None, None, 0, problem)
-    return before[chosen], next((one for one in after if is_known_by(stored.entry.uid, key, one)), none)
+    found = (one.result for one in after if is_known_by(stored.entry.uid, key, one.result))
+    return before[chosen].result, next(found, none), 0
 
 
-def _readings(stored: Stored, table: Table) -> list[Result]:
+def _readings(stored: Stored, table: Table, name: str | None) -> list[Reading]:
     assert stored.raw is not None
-    return read_raw(table, stored.raw, stored.media, stored.entry.received_at)
+    return read_stored(table, stored.raw, stored.media, stored.entry.received_at, name=name)

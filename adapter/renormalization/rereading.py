@@ -9,14 +9,14 @@ from typing import NamedTuple
 import orjson
 import structlog
 
-from adapter.log.protocol import Revision, Stored
-from adapter.mapping.body import LONG
+from adapter.log.protocol import NewEntry, Revision, Stored, new_entry
+from adapter.mapping.body import LONG, Record
 from adapter.mapping.compile import Result
 from adapter.mapping.forwarders import AUTO
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
 from adapter.model import Entry, EventDict, source_key, uid_text
-from adapter.normalize import is_known_by, origin, read_raw, unread
+from adapter.normalize import further_name, is_known_by, normalize_further, origin, read_stored, unread
 from adapter.renormalization.step import Step
 from adapter.sources.intake import Source
 from adapter.workbench.compare import Verdict, compare
@@ -35,6 +35,8 @@ class Rereading(NamedTuple):
     revision: Revision | None = None
     #: Why there is no event now.
     problem: str | None = None
+    #: Further events of the record of which it is the first one.
+    further: tuple[NewEntry, ...] = ()
 
 
 class Rereader:
@@ -48,14 +50,18 @@ class Rereader:
         self._tables = tables
 
     async def read(self, chosen: AsyncIterable[tuple[Stored, Entry]], now: int, *, show: bool) -> Step:
-        step = Step()
+        step, seen = Step(), set()
         async for stored, latest in chosen:
+            seen.add(stored.entry.uid)
             again = await self.read_again(stored, latest, now)
             step.add(again.verdict, again.problem)
+            step.further += again.further
             if show:
                 _show(step, latest, again)
             elif again.revision is not None:
                 step.revisions.append(again.revision)
+        # Mostly they stand beside the first event of their record.
+        step.further = [one for one in step.further if one.uid not in seen]
         return step
 
     async def read_again(self, stored: Stored, latest: Entry, now: int) -> Rereading:
@@ -82,41 +88,68 @@ class Rereader:
         table = None if provider is None else self._tables.get(provider)
         if table is None:
             return Rereading(none, None, f"there is no table for the source {first.source!r} now")
-        event, native, _, _, _, problem = self._result(table, stored, latest)
+        source = self._sources.get(first.source)
+        key = source_key(first.source) if source is None else source.key
+        (event, native, _, _, _, problem), record, name = _reading(table, stored, latest, key, source)
         made = b""
         verdict = Verdict.RECOVERED
         if event is not None:
             event["uid"] = uid_text(first.uid)
-            event["source"] = origin(first.source, table, native, first.received_at)
+            event["source"] = origin(first.source, table, native, first.received_at, name)
             made = orjson.dumps(event)
         if latest.event is not None:
             verdict = none if event is None else _compare(latest.event, made, table)
-            if verdict is Verdict.UNCHANGED:
-                return Rereading(verdict)
-            before = _provider(latest)
+            before = _provider(latest) if verdict is not Verdict.UNCHANGED else provider
             if before != provider:
                 # The source is another provider's now.
                 return self._read(stored, latest, now, before)
         if event is None:
             return Rereading(none, None, problem or "the table ignores it now")
+        further: tuple[NewEntry, ...] = ()
+        if table.further is not None and record is not None and name is None:
+            assert stored.raw is not None
+            told = (first.source, first.received_at, stored.raw, stored.media, first.uid, None, None, 0, native)
+            itself = new_entry((*told, event["type"], made, None))
+            further = tuple(_marked(one, now) for one, _ in normalize_further(table, record, itself, key))
+        if verdict is Verdict.UNCHANGED:
+            return Rereading(verdict, further=further)
         # As the log will count it: the first event is no revision of another.
         number = b"" if latest.event is None else b',"revision":%d' % (latest.revision + 1)
         marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)
-        return Rereading(verdict, Revision(first.position, latest.position, native, event["type"], marked))
+        revision = Revision(first.position, latest.position, native, event["type"], marked)
+        return Rereading(verdict, revision, further=further)
 
-    def _result(self, table: Table, stored: Stored, latest: Entry) -> Result:
-        assert stored.raw is not None
-        first = stored.entry
-        source = self._sources.get(first.source)
-        unwrap = AUTO if source is None else source.unwrap
-        results = read_raw(table, stored.raw, stored.media, first.received_at, unwrap)
-        if len(results) == 1:
-            return results[0]
-        key = source_key(first.source) if source is None else source.key
-        several = f"it reads as {len(results)} events now, and none of them is this one"
-        if latest.event is None:
-            several += "; posted again, they are new events"
-        return next((one for one in results if is_known_by(first.uid, key, one)), unread(several))
+
+def _reading(
+    table: Table, stored: Stored, latest: Entry, key: bytes, source: Source | None
+) -> tuple[Result, Record | None, str | None]:
+    """What an entry's event is read as now, from which record, and its name if it is a further one of that."""
+    assert stored.raw is not None
+    first = stored.entry
+    unwrap = AUTO if source is None else source.unwrap
+    name = None if latest.event is None else further_name(latest.event)
+    readings = read_stored(table, stored.raw, stored.media, first.received_at, unwrap, name)
+    if latest.event is None and table.further is not None:
+        # A further event that was lost, of which what was sent is left.
+        for _, record in readings:
+            for other, one in {} if record is None else table.results(record, first.received_at).items():
+                if other is not None and is_known_by(first.uid, key, one):
+                    return one, record, other
+    if len(readings) == 1:
+        return *readings[0], name
+    for one, record in readings:
+        if is_known_by(first.uid, key, one):
+            return one, record, name
+    several = f"it reads as {len(readings)} events now, and none of them is this one"
+    if latest.event is None:
+        several += "; posted again, they are new events"
+    return unread(several), None, name
+
+
+def _marked(entry: NewEntry, now: int) -> NewEntry:
+    """An event that a later table made of what had been stored."""
+    assert entry.event is not None
+    return entry._replace(event=b'%b,"normalizedAt":%d}}' % (entry.event[:-2], now))
 
 
 def _show(step: Step, latest: Entry, again: Rereading) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from pydantic import BaseModel, Field
 
 from adapter.formats.text import shortened
-from adapter.log.protocol import Revision, Stored
+from adapter.log.protocol import NewEntry, Revision, Stored
 from adapter.model import Entry, uid_text
 from adapter.workbench.compare import Verdict
 
@@ -33,6 +33,7 @@ class Tally(BaseModel):
     unchanged: int = Field(0, description="Events that read as before")
     quarantined: int = Field(0, description="Without an event, as before")
     kept: int = Field(0, description="Events that would not become one now; they stay as they are")
+    added: int = Field(0, description="Further events of records that their rows make now; not looked at")
 
 
 class Sample(BaseModel):
@@ -69,7 +70,7 @@ class Findings(BaseModel):
         tally = self.counts.model_dump()
         for verdict, count in step.counts.items():
             tally[verdict] += count
-            tally["looked_at"] += count
+            tally["looked_at"] += count if verdict is not Verdict.ADDED else 0
         changed = {
             "counts": Tally(**tally),
             "problems": _added(self.problems, step.problems, PROBLEMS),
@@ -91,6 +92,8 @@ class Step:
     samples: list[Sample] = field(default_factory=list)
     #: To be appended.
     revisions: list[Revision] = field(default_factory=list)
+    #: Further events of records that were read again, in order: to be appended where the log has them not.
+    further: list[NewEntry] = field(default_factory=list)
 
     def add(self, verdict: Verdict, problem: str | None) -> None:
         """An entry was read again; ``problem``: why it is no event."""
@@ -100,7 +103,12 @@ class Step:
             self.problems[shortened(problem.partition(": line ")[0])] += 1
 
     def show(
-        self, entry: Entry, verdict: Verdict, native_type: str | None, type: str | None, lines: dict[str, str]
+        self,
+        entry: Entry | NewEntry,
+        verdict: Verdict,
+        native_type: str | None,
+        type: str | None,
+        lines: dict[str, str],
     ) -> None:
         """An entry would be different: where, and how."""
         if not lines:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from adapter.errors import NoteChanged, StoreError, StoreUnavailable
-from adapter.log.protocol import Log, Note, Revision, Stored
+from adapter.log.protocol import Log, NewEntry, Note, Receipt, Revision, Stored
 from adapter.model import Entry
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.job import Job, KeptJob, Question, State
@@ -144,6 +144,8 @@ class Walk:
 
     async def _take(self, step: Step, position: int) -> bool:
         """Append what is new, and move on; whether nobody else was faster."""
+        if step.further:
+            step.counts[Verdict.ADDED] += await self._add(step)
         job = self.job.moved(position, step)
         now = time.monotonic()
         due = step.revisions or now - self._kept_at >= KEEPING or job.position >= job.end
@@ -160,6 +162,27 @@ class Walk:
             _log.info("renormalization_under_way", position=job.position, end=job.end, **job.counts.model_dump())
             self._reported = now
         return True
+
+    async def _add(self, step: Step) -> int:
+        """Append further events of records that the log does not have yet, and say how many. That comes before it is
+        kept that this stretch is done: after a kill they are handed over again, and known."""
+        if not self.job.question.dry_run:
+            return sum([one.position is not None for one in await self._append_new(step.further)])
+        new = [one for one in step.further if await self._log.latest(one.uid) is None]
+        for one in new:
+            step.show(one, Verdict.ADDED, one.native_type, one.type, {"type": f"nothing becomes {one.type}"})
+        return len(new)
+
+    async def _append_new(self, entries: list[NewEntry]) -> list[Receipt]:
+        try:
+            return await self._log.append(entries)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            if len(entries) < 2:
+                _log.error("renormalization_left_one_out", problem=str(error))
+                return []
+            return [receipt for entry in entries for receipt in await self._append_new([entry])]
 
     async def _append(self, revisions: list[Revision], note: Note | None) -> list[int] | None:
         try:
