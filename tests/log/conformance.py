@@ -36,6 +36,8 @@ from adapter.log.protocol import (
 )
 from adapter.model import Entry, uid_text
 from tests.log.entries import SECONDS, new_entry, quarantined_entry, strong_key, weak_key
+from tests.mapping.acme_also import LOCKED, RAW
+from tests.sources.several import Bench
 
 
 class Place(Protocol):
@@ -63,6 +65,22 @@ async def read_all(log: Log, *, limit: int = 1000) -> list[Entry]:
 
 class LogConformance:
     # Appending and reading
+
+    async def test_the_events_of_a_record_are_entries_that_are_known_and_have_its_bytes(self, place: Place) -> None:
+        weak = {**{name: value for name, value in RAW.items() if name != "id"}, "user": "ben"}
+        async with place.open() as log:
+            bench = Bench(log)
+            first = await bench.take(LOCKED, weak, weak)
+            assert first[:2] == (3, 0)
+            wanted = [None, "report", "lock", None, "report", None, "report"]
+            assert [also for _, also, _ in await bench.stored()] == wanted
+            assert (await bench.take(weak, weak, LOCKED))[:2] == (0, 3)
+            assert log.head == 7
+        async with place.open() as log:
+            assert (await Bench(log).take(weak, LOCKED, weak, weak))[:2] == (1, 3)
+            assert log.head == 9
+            sent = [orjson.dumps(raw) for raw in (*3 * [LOCKED], *6 * [weak])]
+            assert [one.raw for one in await log.read_stored(0)] == sent
 
     async def test_a_new_log_is_empty(self, place: Place) -> None:
         async with place.open() as log:

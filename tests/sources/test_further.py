@@ -5,53 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.counts import IngestCounts
 from adapter.log.memory import open_memory_log
-from adapter.log.protocol import Log
-from adapter.mapping.catalogue import load_catalogue
-from adapter.mapping.document import Document
-from adapter.mapping.table import Table
-from adapter.model import uid_text
-from adapter.resources import mappings_path
-from adapter.sources.intake import IngestSummary, Intake, Source
-from tests.mapping.acme_also import ALSO, AT, LOCKED, RAW, SINGLE
-
-CATALOGUE = load_catalogue([mappings_path()])
-
-
-def table(text: str) -> Table:
-    return Table(Document(Path("mappings/acme/mapping.yaml"), text), CATALOGUE)
-
-
-SEVERAL, FORMER = table(ALSO), table(SINGLE)
-NO_KEY = table(ALSO.replace('{strong: id, weak: ["@native", at, user]}', "none"))
-
-
-class Bench:
-    """A source whose records are taken into a log."""
-
-    def __init__(self, log: Log, table: Table = SEVERAL) -> None:
-        self.log = log
-        self.tables = {"acme": table}
-        self._source = Source("prod", "acme", "prod", self.tables)
-        self._intake = Intake(log, IngestCounts())
-
-    async def take(self, *records: Any) -> IngestSummary:
-        return await self._intake.take(self._source, orjson.dumps(records), "application/json", AT + 1000)
-
-    async def stored(self) -> list[tuple[str | None, str | None, str]]:
-        """Of each entry: the user, the name of a further event, and the uid."""
-        entries = await self.log.read(0, limit=10_000)
-        events = [orjson.loads(one.event) for one in entries if one.event is not None]
-        assert [one["uid"] for one in events] == [uid_text(one.uid) for one in entries if one.event is not None]
-        return [(one["authDetails"].get("userId"), one["source"].get("also"), one["uid"]) for one in events]
+from tests.mapping.acme_also import LOCKED, RAW
+from tests.sources.several import FORMER, NO_KEY, SEVERAL, Bench
 
 
 async def test_a_record_counts_once_and_has_the_uid_of_its_first_event() -> None:
