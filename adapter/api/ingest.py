@@ -13,13 +13,15 @@ from adapter.sources.ingest import Receive
 
 
 class Received(BaseModel):
-    """What became of the records of a body; the counts are disjoint."""
+    """What became of the records of a body; the counts are disjoint, and a record of several events counts once."""
 
-    accepted: int = Field(description="New events")
-    duplicates: int = Field(description="Events that were known already")
+    accepted: int = Field(description="Records that are new")
+    duplicates: int = Field(description="Records that were known already")
     quarantined: int = Field(description="Records that could not be made an event; they are kept")
     ignored: int = Field(description="Records that the provider's table leaves out")
-    uids: list[str | None] = Field(description="One for each record in the order sent; null if it was ignored")
+    uids: list[str | None] = Field(
+        description="One for each record in the order sent: of its first event, or null if it was ignored"
+    )
     oversize: int = Field(
         0, description="Only if there are any: quarantined records larger than one event may be; a head of each is kept"
     )
