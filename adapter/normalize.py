@@ -124,8 +124,18 @@ def normalize_further(
             written = orjson.dumps(event)
         except TypeError:  # half of a surrogate pair: it stands in the first event, too, or is kept out of both
             continue
-        entry = (first.source, first.received_at, first.raw, first.media, uid, strong, weak, seconds, native)
-        yield new_entry((*entry, event["type"], written, None)), event
+        yield (
+            first._replace(
+                uid=uid,
+                strong=strong,
+                weak=weak,
+                seconds=seconds,
+                native_type=native,
+                type=event["type"],
+                event=written,
+            ),
+            event,
+        )
 
 
 def further_name(event: bytes) -> str | None:

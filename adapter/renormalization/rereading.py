@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 import structlog
 
-from adapter.log.protocol import NewEntry, Revision, Stored, new_entry
+from adapter.log.protocol import NewEntry, Revision, Stored
 from adapter.mapping.body import LONG, Record
 from adapter.mapping.compile import Result
 from adapter.mapping.forwarders import AUTO
@@ -108,8 +108,20 @@ class Rereader:
         further: tuple[NewEntry, ...] = ()
         if table.further is not None and record is not None and name is None:
             assert stored.raw is not None
-            told = (first.source, first.received_at, stored.raw, stored.media, first.uid, None, None, 0, native)
-            itself = new_entry((*told, event["type"], made, None))
+            itself = NewEntry(
+                source=first.source,
+                received_at=first.received_at,
+                raw=stored.raw,
+                media=stored.media,
+                uid=first.uid,
+                strong=None,
+                weak=None,
+                seconds=0,
+                native_type=native,
+                type=event["type"],
+                event=made,
+                problem=None,
+            )
             further = tuple(_marked(one, now) for one, _ in normalize_further(table, record, itself, key))
         if verdict is Verdict.UNCHANGED:
             return Rereading(verdict, further=further)

@@ -22,10 +22,12 @@ def unread(table: Table, placed: Sequence[Placed]) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for one in placed:
         for record in records_of(table, one):
-            result = table.result(record, RECEIVED_AT)
-            if record.value is None or result.event is None:
+            results = table.results(record, RECEIVED_AT)
+            native = results[None].native_type
+            if record.value is None or results[None].event is None:
                 continue
-            said = "\n".join([str(result.native_type), *(text for _, text in _leaves(result.event, ""))]).lower()
+            made = [one.event for one in results.values()]
+            said = "\n".join([str(native), *(text for _, text in _leaves(made, ""))]).lower()
             counted.update(
                 {path for path, text in _leaves(record.value, "") if path not in named and text.lower() not in said}
             )

@@ -23,9 +23,10 @@ from adapter.workbench.accept import changes, write
 from adapter.workbench.apply import apply, apply_records
 from adapter.workbench.check import check_table
 from adapter.workbench.compare import changed_identity, table_changes
-from adapter.workbench.examples import expected_form
+from adapter.workbench.examples import expected_form, read_examples
 from adapter.workbench.explain import explain
 from adapter.workbench.shown import lookups, paths
+from adapter.workbench.unread import unread
 from tests.mapping.acme_also import ALSO, LOCKED, RAW, SINGLE, expected, write_also
 
 Make = Callable[[str], Table]
@@ -198,6 +199,15 @@ def test_the_check_is_green_and_sees_rows_and_paths_under_also(
     ]
     assert ("types", "fraud", "also", 1, "fields", "details.why") in [place for place, _ in lookups(changed.mapping)]
     assert any(place[:4] == ("types", "fraud", "also", 1) for place, _ in paths(changed.mapping))
+
+
+def test_what_a_further_event_says_is_read(tmp_path: Path, catalogue: Catalogue) -> None:
+    for text, missing in ((ALSO.replace("context: login", "context: shop"), {}), (SINGLE, {"channel": 1})):
+        table = load_table(write_also(tmp_path, text, examples=False), catalogue)
+        (table.folder / "examples").mkdir(exist_ok=True)
+        raw = orjson.dumps({**RAW, "channel": "shop"}).decode()
+        (table.folder / "examples/all.yaml").write_text(f"- name: fraud\n  raw: {raw}\n")
+        assert unread(table, list(read_examples(table.folder))) == missing
 
 
 def test_accept_writes_all_events_of_a_record(tmp_path: Path, catalogue: Catalogue) -> None:
