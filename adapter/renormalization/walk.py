@@ -68,6 +68,8 @@ class Walk:
         self._kept_at = self._reported = self._began = time.monotonic()
         #: Entries that were paid for, by the rate.
         self._spent = 0.0
+        #: Further events that were appended, and are in no job's counts yet.
+        self._added = 0
 
     async def run(self) -> bool:
         """Go to the end; failures of the store are waited out. ``False`` if somebody else has ended the job."""
@@ -122,7 +124,7 @@ class Walk:
     async def _work(self, stored: list[Stored]) -> Step:
         """Read a stretch again."""
         step = await self._reader.read(self._chosen(stored), self._now(), show=self.job.question.dry_run)
-        looked_at = step.counts.total()
+        looked_at = step.counts.total() - step.counts[Verdict.ADDED]
         self._spent += looked_at + (len(stored) - looked_at) * PASSED
         return step
 
@@ -145,7 +147,8 @@ class Walk:
     async def _take(self, step: Step, position: int) -> bool:
         """Append what is new, and move on; whether nobody else was faster."""
         if step.further:
-            step.counts[Verdict.ADDED] += await self._add(step)
+            self._added += await self._add(step)
+            step.counts[Verdict.ADDED] = self._added
         job = self.job.moved(position, step)
         now = time.monotonic()
         due = step.revisions or now - self._kept_at >= KEEPING or job.position >= job.end
@@ -155,7 +158,7 @@ class Walk:
                 return False
             self._kept.take(note)
             self._kept_at = now
-        self.job = job
+        self.job, self._added = job, 0
         if not job.question.dry_run:
             self._counts.update(step.counts)
         if self._kept is not None and now - self._reported >= REPORTING:

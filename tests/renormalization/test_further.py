@@ -19,9 +19,10 @@ from adapter.log.protocol import Stored, new_entry
 from adapter.mapping.table import Table, load_table
 from adapter.model import uid_text
 from adapter.renormalization.comparing import look_at
+from adapter.renormalization.job import Question
 from adapter.workbench.compare import Verdict
 from tests.mapping.acme import TYPES, write_table
-from tests.renormalization.test_renormalizing import NOW, TABLE, Bench, counts, event
+from tests.renormalization.test_renormalizing import NOW, TABLE, Bench, Overtaking, counts, ended, event
 
 ONE = TABLE + "  out: {type: LOGOUT}\n"
 
@@ -157,6 +158,18 @@ async def test_equal_records_get_as_many_further_events_as_there_are(
     assert counts(await bench.run())["added"] == number
     assert Counter(await names(bench)) == {("1", None): number, ("1", "again"): number}
     assert "added" not in counts(await bench.run())
+
+
+async def test_after_a_failure_between_both_steps_nothing_is_added_twice_or_counted_less(bench: Bench) -> None:
+    await bench.take(event("out", 1), event("out", 2))
+    bench.fix(also(AGAIN))
+    log: Any = Overtaking(bench.log)
+    log.todo = ["full"]
+    async with bench.open(log=log) as whole:
+        await whole.start(Question(rate=0))
+        assert counts(await ended(whole)) == {"looked_at": 2, "recovered": 2, "added": 2}
+    assert log.todo == []
+    assert Counter(await names(bench)) == {(id, name): 1 for id in ("1", "2") for name in (None, "again")}
 
 
 async def test_a_further_event_that_was_lost_is_made_again_as_what_it_was(bench: Bench) -> None:
