@@ -19,6 +19,7 @@ LOGIN = {
     "okta": "Ida logs in with her password and a push, and opens an application",
     "zitadel": "Nina logs in with a password and a code, everything that an execution on all events sends",
     "auth0": "Ida logs in with her password and a push, and the application gets its token",
+    "duo": "Ida gets a code by SMS and logs in to the VPN with it",
 }
 
 #: Five wrong passwords from one address, and the lockout after them.
@@ -30,6 +31,7 @@ GUESSING = {
     "okta": "somebody guesses Tom's password until he is locked out",
     "zitadel": "somebody guesses Olaf's password at the hosted login until he is locked out",
     "auth0": "somebody guesses Tom's password until he is locked out",
+    "duo": "somebody guesses the password of an administrator until he is locked out",
 }
 
 #: How many events report one wrong password.
@@ -41,6 +43,7 @@ EVENTS_PER_GUESS = {
     "okta": 1,
     "zitadel": 1,
     "auth0": 1,
+    "duo": 1,
 }
 
 LOCKOUTS = ("access.USER_DISABLED_BY_TEMPORARY_LOCKOUT", "access.USER_DISABLED_BY_PERMANENT_LOCKOUT")
