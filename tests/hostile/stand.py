@@ -18,7 +18,7 @@ from tests.hostile.table import Row
 from tests.hostile.watches import Limits, Subject, Watch, probing, watching
 from tests.opened import login
 
-PROVIDERS = ("keycloak", "onewelcome", "okta", "zitadel", "magic-link", "audit-service", "auth0", "duo")
+PROVIDERS = ("keycloak", "onewelcome", "okta", "zitadel", "magic-link", "audit-service", "auth0", "duo", "fusionauth")
 
 #: Those who read: one is a good one, the other asks too much.
 READER = "readers-own-token"

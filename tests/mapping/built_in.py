@@ -12,7 +12,7 @@ from adapter.mapping.table import Table, load_tables
 from adapter.resources import mappings_path
 from adapter.workbench.examples import RECEIVED_AT, Placed, outcome_of, read_examples
 
-PROVIDERS = ["keycloak", "onewelcome", "magic-link", "audit-service", "okta", "zitadel", "auth0", "duo"]
+PROVIDERS = ["keycloak", "onewelcome", "magic-link", "audit-service", "okta", "zitadel", "auth0", "duo", "fusionauth"]
 
 
 @dataclass(frozen=True)

@@ -453,7 +453,7 @@ def test_zitadel_no_secret_is_kept_nor_what_holds_one_in_base64() -> None:
     assert [one for one in secrets if one in kept] == []
 
 
-@pytest.mark.parametrize("provider", ["keycloak", "magic-link", "zitadel", "duo"])
+@pytest.mark.parametrize("provider", ["keycloak", "magic-link", "zitadel", "duo", "fusionauth"])
 def test_every_secret_of_an_example_is_redacted(provider: str) -> None:
     for case in cases():
         if case.provider == provider and case.placed.file.stem.endswith("secrets"):
