@@ -177,6 +177,12 @@ WRAPPED: dict[str, Wrapped] = {
             "subscription": "projects/acme/subscriptions/idp",
         }
     ),
+    "kafka": _nested(
+        lambda event: [{"topic": "idp", "key": None, "value": event, "partition": 0, "offset": 4711, "timestamp": AT}]
+    ),
+    "kafka in base64": _json(
+        lambda text: [{"topic": "idp", "key": None, "value": _base64(text), "partition": 0, "offset": 4711}]
+    ),
     "rfc5424": lambda text: (f'<14>1 2026-01-14T09:04:54.424Z node-1 idp 7 - [meta sequenceId="1" x="]"] {text}', TEXT),
     "rfc5424 with a mark and a length": lambda text: (
         f"{len(text) + 52} <14>1 2026-01-14T09:04:54.424+00:00 node-1 idp - - - \N{ZERO WIDTH NO-BREAK SPACE}{text}",
@@ -208,4 +214,7 @@ WRAPPED: dict[str, Wrapped] = {
 }
 
 #: Those that do not say when they got what they send, to the second or better.
-TIMELESS = {"plain message", "plain log", "plain event", "docker compose", "datadog", "azure, bare", "azure", "rfc3164"}
+TIMELESS = {
+    "plain message", "plain log", "plain event", "docker compose", "datadog", "azure, bare", "azure", "rfc3164",
+    "kafka in base64",
+}  # fmt: skip

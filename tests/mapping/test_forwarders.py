@@ -132,7 +132,8 @@ def test_every_forwarder_has_a_body_here_and_may_be_named() -> None:
         "cri": "cri", "docker": "docker logs", "rfc5424": "rfc5424", "rfc3164": "rfc3164", "journald": "journald",
         "fluent-bit": "fluent-bit", "elastic": "filebeat", "vector": "vector", "datadog": "datadog",
         "gelf": "gelf short", "splunk": "splunk", "cloudwatch": "cloudwatch", "eventbridge": "eventbridge",
-        "sns": "sns", "azure": "azure, bare", "pubsub": "pubsub", "cloudevents": "cloudevents", "plain": "plain log",
+        "sns": "sns", "azure": "azure, bare", "pubsub": "pubsub", "cloudevents": "cloudevents",
+        "kafka": "kafka", "plain": "plain log",
     }  # fmt: skip
     assert forwarder_names() == [AUTO, NONE, *load_forwarders().by_name]
     assert set(told) == {*load_forwarders().by_name}

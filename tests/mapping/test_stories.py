@@ -81,7 +81,7 @@ def test_one_failed_login_is_one_login_error(provider: str) -> None:
     assert count(events, "access.LOGIN") == 0
 
 
-#: Those that say that an account is locked because of failed logins; FusionAuth takes an action, whose name is the tenant's.
+#: Those that say that an account is locked for failed logins; FusionAuth takes an action that the tenant names.
 LOCKING = [one for one in PROVIDERS if one != "fusionauth"]
 
 
