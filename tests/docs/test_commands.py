@@ -30,6 +30,8 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
     "name",
     [
         "README.md",
+        "docs/extend-mappings.md",
+        "docs/map-log-lines.md",
         "docs/operate.md",
         "docs/quick-start.md",
         "docs/read-the-feed.md",
