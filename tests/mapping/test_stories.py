@@ -117,3 +117,9 @@ def test_a_push_that_nobody_wanted_is_seen() -> None:
         "challenge_timeout",
         "challenge_denied",
     ]
+
+
+def test_a_push_that_is_reported_as_fraud_is_a_failed_login_and_a_report() -> None:
+    events = story("duo", "push bombing: no answer, no answer, refused, reported as fraud")
+    assert count(events, "access.LOGIN_ERROR") == 4
+    assert count(events, "access.REPORT_SUSPICIOUS_ACTIVITY") == 1

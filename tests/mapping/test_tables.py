@@ -152,7 +152,8 @@ def test_raw_events_of_examples_fit_the_schema_that_documents_them(provider: str
         example = case.placed.example
         if case.provider != provider or example.media != JSON or not case.events:
             continue
-        for record, expected in zip(table(provider).split(example.body), example.expect, strict=True):
+        firsts = [one for one in example.expect if "also" not in one.get("source", {})]
+        for record, expected in zip(table(provider).split(example.body), firsts, strict=True):
             if "type" in expected:
                 assert [one.message for one in validator.iter_errors(record.value)] == [], str(case)
 
