@@ -3,10 +3,11 @@ which Keycloak itself lets him read the same."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 import orjson
 from aiohttp import web
@@ -88,7 +89,7 @@ class KeycloakCallers:
             )
             return web.Response(status=status, body=answer, content_type=media, headers=SECURITY_HEADERS)
         form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50))
-        token = form.get("client_secret", "")
+        token = form.get("client_secret") or _basic_secret(request.headers.get("Authorization", ""))
         if form.get("grant_type") != "client_credentials" or not request.app[ACCESS].may(token, Permission.READ):
             said = "a token of the adapter with the permission read, as client_secret of client_credentials, is right"
             refusal = {"error": "unauthorized_client", "error_description": f"Not a known token; {said}"}
@@ -110,3 +111,15 @@ class KeycloakCallers:
                 503, "Keycloak does not answer", str(error), headers={"Retry-After": "5"}, error="unknown_error"
             ) from None
         return reply.status, reply.headers.get("Content-Type", "application/json").partition(";")[0], reply.body
+
+
+def _basic_secret(header: str) -> str:
+    """The secret of a client that proves itself by HTTP Basic (RFC 6749, 2.3.1); empty if it does not."""
+    scheme, _, coded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        _, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
+    except ValueError:
+        return ""
+    return unquote_plus(secret)

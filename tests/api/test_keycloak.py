@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import BasicAuth, web
 from aiohttp.test_utils import TestServer
 from keycloak import KeycloakAdmin
 from keycloak.exceptions import KeycloakAuthenticationError
@@ -96,6 +96,21 @@ async def test_a_token_that_is_not_known_is_no_secret_of_a_client(service: Opene
 
         with pytest.raises(KeycloakAuthenticationError):
             await asyncio.to_thread(ask)
+
+
+async def test_a_client_may_bring_its_secret_by_http_basic(service: Opened) -> None:
+    for header, status in (
+        (BasicAuth("any-client", "reader-token").encode(), 200),
+        (BasicAuth("any-client", "wrong").encode(), 401),
+        ("Basic ???", 401),
+    ):
+        async with service.session.post(
+            f"/realms/{REALM}/protocol/openid-connect/token",
+            data={"grant_type": "client_credentials"},
+            headers={"Authorization": header},
+        ) as response:
+            assert response.status == status
+            assert ("access_token" in await response.json()) is (status == 200)
 
 
 async def test_a_hundred_of_the_newest_come_unless_something_else_is_said(service: Opened) -> None:
