@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from adapter.errors import MappingError
 from adapter.mapping.complaints import complaints
 from adapter.mapping.scalars import Loader, dump
+from adapter.mapping.yaml_faults import missing_blank, plain_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -48,10 +49,10 @@ class Document:
             self._weigh(self._node, {})
             # Of the parts that are there already: to read the text once more takes longer than this.
             self.value: Any = None if self._node is None else Loader("").construct_document(self._node)
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise MappingError(f"not valid YAML: {error.problem}", file=file, line=line) from error
-        except (yaml.YAMLError, ValueError) as error:
+        except yaml.YAMLError as error:
+            problem, line = plain_words(text, error)
+            raise MappingError(f"not valid YAML: {problem}", file=file, line=line) from error
+        except ValueError as error:
             raise MappingError(f"not valid YAML: {error}", file=file) from error
 
     @classmethod
@@ -189,12 +190,18 @@ class Document:
         known[id(node)] = 0
         weight = 1
         if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
+            seen: dict[str, int] = {}
             for key, value in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                     if key.value in seen:
-                        raise self._at(key, f"duplicate key '{key.value}'")
-                    seen.add(key.value)
+                        problem = f"duplicate key '{key.value}': it stands in line {seen[key.value]}, too; keep one"
+                        raise self._at(key, problem)
+                    seen[key.value] = key.start_mark.line + 1
+                    if ":" in key.value and not key.style:
+                        empty = isinstance(value, yaml.ScalarNode) and value.start_mark.index == value.end_mark.index
+                        missing = missing_blank(key.value, empty=node.flow_style and empty)
+                        if missing is not None:
+                            raise self._at(key, f"not valid YAML: {missing}")
                 weight += 1 + self._weigh(value, known)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
