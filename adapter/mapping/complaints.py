@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, RootModel, ValidationError
 
@@ -59,8 +59,23 @@ def complaints(error: ValidationError, model: type[BaseModel], value: Any) -> It
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The known word that a wrong one was probably meant to be."""
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.7)), None)
+    """The known word that a wrong one was probably meant to be, in whatever case either is written."""
+    plain = {_folded(one): one for one in reversed(known)}
+    found = difflib.get_close_matches(_folded(word), plain, n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str | None:
+    """The same of names with something before a dot, which may be wrong, or missing."""
+    prefix, dot, tail = name.rpartition(".")
+    same = [one for one in known if one.startswith(prefix + dot)] if dot else []
+    tails = {one.rpartition(".")[2]: one for one in reversed([*same, *known])}
+    near = nearest(tail, [*tails])
+    return None if near is None else tails[near]
+
+
+def _folded(word: str) -> str:
+    return word.lower().replace("_", "").replace("-", "")
 
 
 def _meant(errors: Sequence[tuple[tuple[Any, ...], Any]], value: Any, place: Place) -> list[_Complaint]:
@@ -147,5 +162,8 @@ def _inside(kind: Any, step: str | int) -> Iterator[Any]:
             yield get_args(one)[0]
         elif get_origin(one) is dict and isinstance(step, str):
             yield get_args(one)[1]
-        elif one in _models(one) and step in (words := _words(one)):
-            yield words[str(step)]
+        elif one in _models(one):
+            if step in (words := _words(one)):
+                yield words[str(step)]
+            elif one.model_config.get("extra") == "allow":
+                yield from _inside(get_type_hints(one)["__pydantic_extra__"], str(step))

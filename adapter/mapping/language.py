@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from adapter.mapping.complaints import nearest, nearest_name
 from adapter.mapping.families import REST
 from adapter.mapping.paths import parse_path, parse_steps, plain_keys, scalar_text
 from adapter.mapping.pattern import compile_pattern, template_holes
@@ -59,8 +60,11 @@ def _is_pattern(text: str) -> str:
 
 def _is_time_format(text: str) -> str:
     if "%" not in text:
-        known = ", ".join(one.value for one in Conversion)
-        raise ValueError(f"{text!r} is no conversion; there are {known}, or a format of times such as '%Y-%m-%d %H:%M'")
+        known = [one.value for one in Conversion]
+        if (near := nearest(text, known)) is not None:
+            raise ValueError(f"{text!r} is no conversion; did you mean {near}?")
+        told = ", ".join(known)
+        raise ValueError(f"{text!r} is no conversion; there are {told}, or a format of times such as '%Y-%m-%d %H:%M'")
     check_format(text)
     return text
 
@@ -735,5 +739,8 @@ def check_field(name: str) -> None:
         return
     if name.startswith("authDetails.") and name.removeprefix("authDetails.") in AUTH_FIELDS:
         return
-    known = [*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS), "details", "details.…"]
+    known = [*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS)]
+    if (near := nearest_name(name, known)) is not None:
+        raise ValueError(f"{name!r} is no field of the unified event; did you mean {near}?")
+    known += ["details", "details.…"]
     raise ValueError(f"{name!r} is no field of the unified event; there are {', '.join(known)}")

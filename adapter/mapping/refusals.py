@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
-from adapter.mapping.complaints import Place, nearest
+from adapter.mapping.complaints import Place, nearest, nearest_name
 from adapter.mapping.language import Condition, Lookup, Reading, RowWords
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Every, parse_steps
@@ -43,7 +43,7 @@ def wrong_types(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
             continue
         type = catalogue.canonical(named if "." in named else ACCESS + named)
         if catalogue.known(type) is None:
-            near = nearest(type, catalogue.names)
+            near = nearest_name(type, catalogue.names)
             hint = "" if near is None else f" (did you mean {near.removeprefix(ACCESS)}?)"
             yield (*place, "type"), f"{named!r} is no type of the catalogue{hint}; add it to types.yaml"
 
