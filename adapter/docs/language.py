@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from adapter.docs.markdown import code, sentence, table, type_words
 from adapter.mapping import language, pattern
+from adapter.mapping.families import PATTERNS_LIMIT
 from adapter.mapping.language import (
     AUTH_FIELDS,
     EVENT_FIELDS,
@@ -26,6 +27,7 @@ from adapter.mapping.language import (
     Identity,
     Jwt,
     JwtCredential,
+    LinePattern,
     Lookup,
     Mapping,
     PassedOver,
@@ -69,11 +71,21 @@ looked at. `@line` is the whole line, where a body is lines, without what a forw
 
 Patterns are of [RE2 syntax](https://github.com/google/re2/wiki/Syntax), whose time is linear in the text: there is no
 look-around, and there are no back references. What each may cost is bounded: a pattern has at most
-PATTERN_LENGTH characters, GROUPS_LIMIT groups (`(?:...)` is none), and PROGRAM_LIMIT instructions once it is compiled;
-`[0-9]{3}-[a-z]+` has about ten. Of a long text a pattern sees only the beginning: MATCH_LIMIT characters, divided by
-its instructions. That is 50,000 characters for one of 20 instructions, and 550 for one of 1,800, such as
-`.{0,100}x.{0,100}`; of the elements of a list (`[*]`) it sees as many characters in all. A native type that is longer
-than that does not match the `pattern` of `unknown`.
+PATTERN_LENGTH characters, GROUPS_LIMIT groups (`(?:...)` is none; one that reads a line has up to LINE_GROUPS), and
+PROGRAM_LIMIT instructions once it is compiled; `[0-9]{3}-[a-z]+` has about ten. Of a long text a pattern sees only the
+beginning: MATCH_LIMIT characters, divided by its instructions. That is 50,000 characters for one of 20 instructions,
+and 550 for one of 1,800, such as `.{0,100}x.{0,100}`; with 16 groups it is half as much. Of the elements of a list
+(`[*]`) it sees as many characters in all. A native type that is longer than that does not match the `pattern` of
+`unknown`.
+
+Within quotes of YAML, a pattern stands in single ones, in which a backslash is itself.
+
+## Keys that stand for many
+
+Under `types` and in a `table` a key is a text, or names many at once: `role.*` is all that begin so, and `~^role\\.`
+all in which this pattern is found. A text's own key counts first, then the first of the file's patterns, then the
+longest beginning. All patterns of one table together look at a text for no longer than one large pattern may, and see
+less of a long one for that; a table has at most PATTERNS_LIMIT of them.
 
 ## Unified fields
 
@@ -225,7 +237,7 @@ fields:
   resourcePath: {template: "users/{user.id}"}
   details.place: {template: "{kind}/{name}", with: {kind: {path: room, table: {"1": hall}, default: other}}}
   authDetails.userId: {path: link, capture: "/users/([0-9]+)"}
-  details.medium: {path: channel, table: {"1": email, "2": sms}, default: other}
+  details.medium: {path: channel, table: {"1": email, "2": sms, "app-*": push, "~^tel:[+]?49": call}, default: other}
   details.by: {value: admin}
 """,
     ),
@@ -274,6 +286,7 @@ types:
   heartbeat: {ignore: true}
   role.*: {type: admin.REALM_ROLE-UPDATE}
   role.deleted.*: {type: admin.REALM_ROLE-DELETE}
+  ~^login (failed|refused) for: {type: LOGIN_ERROR, reason: unspecified}
   reported:
     type: LOGIN_ERROR
     reason: challenge_denied
@@ -325,7 +338,21 @@ body:
     ignore:
       another logger: {capture: '^\\S+ [A-Z]+ \\[([^]]+)\\]', not: [shop.events]}
       a stack trace: '^(?:at |Caused by: )'
+  - media: text/plain
+    lines: logfmt
+    find: '(time=).* logger=shop\\.events '
   - {media: application/x-www-form-urlencoded, form: payload}
+""",
+    ),
+    LinePattern: (
+        "Lines that a pattern reads",
+        """\
+body:
+  - media: text/plain
+    lines:
+      - pattern: '^(?P<time>\\S+) (?P<kind>login) (?P<result>ok|failed) user=(?P<user>\\S+) from (?P<ip>\\S+)'
+      - {pattern: '^(?P<time>\\S+) (?P<kind>logout) user=(?P<user>\\S+)'}
+    ignore: {a start: 'started$'}
 """,
     ),
     PassedOver: (
@@ -438,6 +465,7 @@ _KNOWN = {
     language.PassThrough: "rule",
     language.Shape: "shape",
     language.Framing: "form of a body",
+    language.LinePattern: "`{pattern: …}`",
     language.PassedOver: "lines",
     language.Challenge: "challenge",
     language.Redaction: "redaction",
@@ -458,6 +486,8 @@ def language_page() -> str:
     known = ", ".join(code(one) for one in (*EVENT_FIELDS, *(f"authDetails.{one}" for one in AUTH_FIELDS)))
     introduction = _INTRODUCTION.replace("FIELDS", known)
     introduction = introduction.replace("ELEMENTS_LIMIT", f"{ELEMENTS_LIMIT:,}")
+    introduction = introduction.replace("PATTERNS_LIMIT", str(PATTERNS_LIMIT))
+    introduction = introduction.replace("LINE_GROUPS", str(pattern.LINE_GROUPS_LIMIT))
     for name in ("PATTERN_LENGTH", "GROUPS_LIMIT", "PROGRAM_LIMIT", "MATCH_LIMIT"):
         introduction = introduction.replace(name, f"{getattr(pattern, name):,}")
     parts = [introduction]

@@ -9,8 +9,8 @@ import orjson
 
 from adapter.docs.markdown import code, either, plain, sentence, table
 from adapter.mapping.body import JSON
-from adapter.mapping.catalogue import ERROR, Catalogue
-from adapter.mapping.families import is_family
+from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
+from adapter.mapping.families import PATTERN, is_family
 from adapter.mapping.language import (
     UNBOUND,
     Condition,
@@ -159,9 +159,12 @@ def _bodies(framings: Iterable[Framing]) -> str:
         elif one.form is not None:
             rows.append(f"- `{one.media}`, the event in the field `{one.form}`")
         else:
-            form = "`key=value` pairs" if one.lines == "keyvalue" else "JSON"
+            form = _LINES[one.lines] if isinstance(one.lines, str) else "its patterns say"
             rows.append(f"- `{one.media}`, one event a line as {form}{_passed_over(one.ignore)}")
     return text + "\n".join(rows) + "\n\n" if rows else text.replace("; plain", ": plain").replace(" Besides:", "")
+
+
+_LINES = {"keyvalue": "`key=value` pairs", "logfmt": "`key=value` pairs (logfmt)", "json": "JSON"}
 
 
 def _passed_over(ignored: Mapping[str, object]) -> str:
@@ -283,7 +286,10 @@ def _rows(table_: Table, shapes: dict[str, Shape]) -> str:
         if any(map(is_family, shape.types)):
             text += (
                 "A native type that ends in `*` stands for all that begin so and have no row of their own; of several "
-                "beginnings the longest counts.\n\n"
+                "beginnings the longest counts. One that begins with `~` is a pattern, which counts before those.\n\n"
+                if any(native.startswith(PATTERN) for native in shape.types)
+                else "A native type that ends in `*` stands for all that begin so and have no row of their own; of "
+                "several beginnings the longest counts.\n\n"
             )
         text += f"{_unknown(shape)}\n\n"
     mapping = table_.mapping

@@ -27,7 +27,6 @@ from adapter.mapping.elements import Elements, TooMany
 from adapter.mapping.envelopes import DEPTH, Envelopes
 from adapter.mapping.exact import NotJson, fraction, parse_json, whole, write_json
 from adapter.mapping.forwarders import Unwrapping, Wrap, load_forwarders
-from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import Framing
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.lines import Lines
@@ -475,7 +474,7 @@ class Splitter:
                 yield raw
             elif len(raw) > limit:
                 yield from self._oversize(raw)
-            elif forms.has_pairs and raw.startswith(b"{"):
+            elif forms.has_values and raw.startswith(b"{"):
                 yield from self._each([raw], limit, depth)  # a log that writes JSON has the pairs in a field of it
             else:
                 yield from self._line(raw, forms, media, limit, depth)
@@ -486,11 +485,11 @@ class Splitter:
         line = raw.decode("utf-8", "replace")
         begin, at = self._unwrapping.head(line) or (0, None)
         rest = line[begin:]
-        found = ("json", 0) if begin and rest.startswith("{") else forms.find(rest)
+        found = (None, 0, None) if begin and rest.startswith("{") else forms.find(rest)
         if found is None and begin:
             # What a forwarder is taken to have written may be the line's own.
             passed, found = forms.passed_over(rest), forms.find(line)
-            begin = 0 if found is not None else begin
+            begin, rest = (0, line) if found is not None else (begin, rest)
         else:
             passed = None
         if found is None:
@@ -500,8 +499,9 @@ class Splitter:
             else:
                 yield Record(raw, None, media=media, ignored=passed)
             return
-        form, start = found[0], begin + found[1]
-        if form == "json":
+        form, start, values = found
+        if form is None or values is None:
+            start += begin
             text = line[start:].encode()
             for record in self._each([text], limit, depth):
                 if isinstance(record, Record):
@@ -512,12 +512,18 @@ class Splitter:
                     record.forwarded_at = at if record.forwarded_at is None else record.forwarded_at
                 yield record
             return
-        pairs: dict[str, Any] = dict(parse_keyvalue(line[start:]))
-        if self._redactor is not None and self._redactor.redact(pairs):
-            line = line[:start] + write_keyvalue(pairs)
-            raw = line.encode()
-        pairs["@line"] = line[begin:]
-        yield Record(raw, pairs, media=media, forwarded_at=at, says_when=at is not None)
+        event: dict[str, Any] = {**values}
+        if self._redactor is not None and self._redactor.redact(event):
+            rest, event = form.without(rest, start, event)
+            raw = (line[:begin] + rest).encode()
+            again = forms.find(rest)
+            if again is None or again[2] != event:
+                # Without its secrets the line would be read otherwise: what was read is kept in its place.
+                event["@line"] = rest
+                yield Record(write_json(event), event, forwarded_at=at)
+                return
+        event["@line"] = rest
+        yield Record(raw, event, media=media, forwarded_at=at, says_when=at is not None)
 
     def _divided(self, records: Records, elements: Elements) -> Iterator[Record | Pause]:
         """Each record once for every event in it."""

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from adapter.mapping import conversion
 from adapter.mapping.any_element import any_element
 from adapter.mapping.exact import parse_json
+from adapter.mapping.families import Families
 from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.language import ActorRule, Condition, Conversion, Lookup, Requirement
 from adapter.mapping.language import Mapping as MappingFile
@@ -165,6 +166,12 @@ class Expressions:
             code.add(f"{var} = None if {var} is None else text({function}({var}))")
         if lookup.table is not None:
             table = self.constant("TABLE", dict(lookup.table))
+            families = Families(lookup.table)
+            if families:
+                # A value that is no key becomes that of its family; one of none stays as it is.
+                family = self.constant("family", families.of)
+                code.add(f"if {var} is not None and {var} not in {table}:")
+                code.add(f"    {var} = {family}({var}) or {var}")
             lacks = f"' (its table lacks ' + repr({var}[:100]) + ')' if {var} is not None else ''"
             self.note(code, f"if {var} not in {table}: {var}_by = {_default_of(lookup)!r} + ({lacks})")
             if self.traced and lookup.default is not None:

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from adapter.mapping.complaints import nearest, nearest_name
-from adapter.mapping.families import REST
+from adapter.mapping.families import REST, check_key, refuse_many
 from adapter.mapping.paths import parse_path, parse_steps, plain_keys, scalar_text
-from adapter.mapping.pattern import compile_pattern, template_holes
+from adapter.mapping.pattern import LINE_GROUPS_LIMIT, compile_pattern, template_holes
 from adapter.mapping.times import check_format, has_year, read_zone
 from adapter.model import Outcome
 
@@ -58,6 +58,12 @@ def _is_pattern(text: str) -> str:
     return text
 
 
+def _is_line_pattern(text: str) -> str:
+    if not compile_pattern(text, groups=LINE_GROUPS_LIMIT).names:
+        raise ValueError("gives no part of the line a name; write (?P<user>...) around what is to be read as `user`")
+    return text
+
+
 def _is_time_format(text: str) -> str:
     if "%" not in text:
         known = [one.value for one in Conversion]
@@ -90,7 +96,20 @@ def _is_native_type(text: str) -> str:
         raise ValueError(f"stray blank in the native type {text!r}")
     if text == REST:
         raise ValueError("'*' alone is every type that has no row; that is what `unknown` is for")
+    check_key(text)
     return text
+
+
+def _is_table_key(text: str) -> str:
+    if text == REST:
+        raise ValueError("'*' alone is every value that is not in the table; that is what `default` is for")
+    check_key(text)
+    return text
+
+
+def _is_table(table: dict[str, Any]) -> dict[str, Any]:
+    refuse_many(table)
+    return table
 
 
 def _is_field(text: str) -> str:
@@ -140,6 +159,7 @@ ConditionPath = Annotated[
 Keys = Annotated[str, AfterValidator(_is_keys), Field(description="Path into the raw event of keys alone: a.b, a\\.b")]
 Pattern = Annotated[str, AfterValidator(_is_pattern), Field(description="Regular expression of linear time")]
 Template = Annotated[str, AfterValidator(_is_template), Field(description="Text with {paths} in it")]
+TableKey = Annotated[str, AfterValidator(_is_table_key)]
 #: Before a key of a redaction: all keys that end so; after it: all that begin so.
 ANY = "*"
 #: A text that may be written as a number.
@@ -210,8 +230,10 @@ class Lookup(_Word):
     zone: Annotated[str, AfterValidator(_is_zone)] | None = Field(
         None, description="Of times: the zone where the text has none, as Europe/Berlin or +02:00; default: UTC"
     )
-    table: dict[str, Text] | None = Field(
-        None, description="Translation; a value that is not in it is `default`, or absent"
+    table: Annotated[dict[TableKey, Text], AfterValidator(_is_table)] | None = Field(
+        None,
+        description="Translation; a value that is not in it is `default`, or absent. A key that ends in `*` is all "
+        "that begin so, one that begins with `~` all in which this pattern is found",
     )
     default: Text | None = Field(None, description="What it is when absent (or not in the table)")
 
@@ -465,10 +487,11 @@ class Reading(_Word):
         None,
         description="Of a failure whose row gives no reason: a word of the reason list, or a lookup that gives one",
     )
-    types: dict[NativeType, Rows] = Field(
+    types: Annotated[dict[NativeType, Rows], AfterValidator(_is_table)] = Field(
         default_factory=dict,
-        description="Native type: its row, or rows with conditions. One that ends in `*` is a family: all types that "
-        "begin so and have no row of their own; of several beginnings the longest counts",
+        description="Native type: its row, or rows with conditions. One that ends in `*` is a family, all types that "
+        "begin so; one that begins with `~` is all types in which this pattern is found. A type's own row counts "
+        "first, then the first pattern, then the longest beginning",
         json_schema_extra=_or_null,
     )
     unknown: Unknown | None = Field(None, description="Native types that no row names; default: quarantine")
@@ -492,6 +515,15 @@ class PassedOver(_Word):
     not_: list[Text] = Field(default_factory=list, alias="not", description="Not the lines in which it is one of these")
 
 
+class LinePattern(_Word):
+    """A line of text that a pattern reads, whatever a forwarder wrote before it: the names of its groups are the paths
+    at which their texts stand. A group that takes no part in the match, or is empty, gives nothing."""
+
+    pattern: Annotated[str, AfterValidator(_is_line_pattern)] = Field(
+        description="Regular expression of linear time with named groups: ^(?P<time>\\S+) (?P<user>\\S+)"
+    )
+
+
 class Framing(_Word):
     """How a request body holds events. Without any framing a body is one event, a list, or events one after another
     (NDJSON, or without any line ends)."""
@@ -505,7 +537,13 @@ class Framing(_Word):
     )
     media: str | None = Field(None, description="Media type of bodies that are not JSON, such as text/plain")
     form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
-    lines: Literal["keyvalue", "json"] | None = Field(None, description="Of text: one event a line, and its form")
+    lines: (
+        Literal["keyvalue", "logfmt", "json"] | LinePattern | Annotated[list[LinePattern], Field(min_length=1)] | (None)
+    ) = Field(
+        None,
+        description="Of text: one event a line, and its form: pairs with commas (`keyvalue`) or blanks (`logfmt`) "
+        "between them, JSON, or what a pattern matches; of several patterns the first that does",
+    )
     find: Pattern | None = Field(
         None,
         description="Of lines: where the event begins in the line (the first group, or what matches); of several forms "
@@ -525,7 +563,9 @@ class Framing(_Word):
             raise ValueError("`answer` belongs to an envelope: it needs `events`")
         if self.media is not None and (self.form is None) == (self.lines is None):
             raise ValueError("a body that is not JSON needs `lines` or `form`")
-        if self.ignore and self.find is None:
+        if self.find is not None and isinstance(self.lines, LinePattern | list):
+            raise ValueError("`find` is for other forms of lines; a pattern says itself where it begins")
+        if self.ignore and self.find is None and self.lines in ("keyvalue", "json", None):
             raise ValueError("`ignore` is about lines in which nothing is found: it needs `find`")
         return self
 

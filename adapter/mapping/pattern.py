@@ -17,8 +17,10 @@ import re2
 PATTERN_LENGTH = 10_000
 #: Instructions of its program; the largest of the tables that come with the adapter has 47.
 PROGRAM_LIMIT = 2_000
-#: Groups; what each of them holds is noted at every step, and only the first is ever asked for.
+#: Groups; what each of them holds is noted at every step, and mostly the first alone is asked for.
 GROUPS_LIMIT = 8
+#: Groups of a pattern that reads a line; for more than the usual ones it sees less of a text.
+LINE_GROUPS_LIMIT = 24
 #: Instructions of a program times characters of a text: takes some 30 ms at most.
 MATCH_LIMIT = 1_000_000
 
@@ -30,7 +32,7 @@ _OPTIONS.max_mem = 1 << 20
 class Pattern:
     """A compiled pattern. Of a text it sees the first ``reach`` characters."""
 
-    __slots__ = ("fullmatch", "groups", "reach", "search")
+    __slots__ = ("fullmatch", "groups", "names", "reach", "search", "size")
 
     #: The first match in a text, or ``None``.
     search: Callable[[str], Any]
@@ -39,15 +41,19 @@ class Pattern:
 
     def __init__(self, compiled: Any) -> None:
         self.groups: int = compiled.groups
-        self.reach = reach = MATCH_LIMIT // compiled.programsize
+        #: Its named groups: name, and number among all groups, from 0.
+        self.names = tuple((str(name), int(number) - 1) for name, number in compiled.groupindex.items())
+        #: Instructions.
+        self.size: int = compiled.programsize
+        self.reach = reach = MATCH_LIMIT * GROUPS_LIMIT // (self.size * max(self.groups, GROUPS_LIMIT))
         search, fullmatch = compiled.search, compiled.fullmatch
         # Closures, since every event comes here.
         self.search = lambda text: search(text if len(text) <= reach else text[:reach])
         self.fullmatch = lambda text: fullmatch(text) if len(text) <= reach else None
 
 
-def compile_pattern(text: str) -> Pattern:
-    """A compiled pattern (RE2 syntax: no look-around, no back references).
+def compile_pattern(text: str, *, groups: int = GROUPS_LIMIT) -> Pattern:
+    """A compiled pattern (RE2 syntax: no look-around, no back references), of so many ``groups`` at most.
 
     Raises:
         ValueError: it is not one, or too large; the message says why.
@@ -62,8 +68,8 @@ def compile_pattern(text: str) -> Pattern:
     if compiled.programsize > PROGRAM_LIMIT:
         problem = f"the pattern compiles to {compiled.programsize} instructions; the limit is {PROGRAM_LIMIT}"
         raise ValueError(f"{problem}: use smaller repetition counts")
-    if compiled.groups > GROUPS_LIMIT:
-        raise ValueError(f"the pattern has {compiled.groups} groups; the limit is {GROUPS_LIMIT}: write (?:...)")
+    if compiled.groups > groups:
+        raise ValueError(f"the pattern has {compiled.groups} groups; the limit is {groups}: write (?:...)")
     return Pattern(compiled)
 
 

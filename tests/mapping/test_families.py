@@ -108,3 +108,98 @@ def test_the_family_found_is_the_longest_of_those_that_fit(beginnings: list[str]
     fitting: list[Any] = [one for one in beginnings if native.startswith(one)]
     expected = max(fitting, key=len) + "*" if fitting else None
     assert Families(one + "*" for one in beginnings).of(native) == expected
+
+
+PATTERNS = """
+type: kind
+identity: none
+fields:
+  details.medium:
+    path: medium
+    table: {mail: email, "sms*": sms, "~^tel:": call, "sms:49*": german, "~^(?i)push": push}
+    default: other
+types:
+  login failed twice: {type: USER_DISABLED_BY_TEMPORARY_LOCKOUT}
+  "login failed*": {type: LOGIN_ERROR, reason: unspecified}
+  ~(?i)^login .* (unknown|locked): {type: LOGIN_ERROR, reason: policy_denied}
+  ~locked$: {type: LOGIN_ERROR, reason: locked}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("login failed twice", None),
+        ("login failed", "unspecified"),
+        ("login failed: anna is unknown", "policy_denied"),
+        ("LOGIN of anna: locked", "policy_denied"),
+        ("anna is locked", "locked"),
+    ],
+)
+def test_a_pattern_counts_before_beginnings_and_the_first_of_several(
+    make_table: Make, kind: str, reason: str | None
+) -> None:
+    event = read(make_table(PATTERNS), kind).event
+    assert event is not None
+    assert event.get("reason") == reason
+
+
+@pytest.mark.parametrize(
+    ("medium", "found"),
+    [
+        ("mail", "email"),
+        ("mailing", "other"),
+        ("sms", "sms"),
+        ("sms:1", "sms"),
+        ("sms:49170", "german"),
+        ("tel:49170", "call"),
+        ("PUSH", "push"),
+        (None, "other"),
+    ],
+)
+def test_a_translation_names_many_values_as_types_do(make_table: Make, medium: str | None, found: str) -> None:
+    for table in (make_table(PATTERNS), make_table(PATTERNS).traced(Trace())):
+        event = read(table, "anna is locked", medium=medium).event
+        assert event is not None
+        assert event["details"]["medium"] == found
+
+
+def test_a_value_of_no_family_is_told_as_it_is(make_table: Make) -> None:
+    trace = Trace()
+    table = make_table(PATTERNS).traced(trace)
+    read(table, "anna is locked", medium="mailing")
+    assert [text for _, text in trace.untranslated] == ["mailing"]
+    assert "its table lacks 'mailing'" in trace.fields["details.medium"]
+    trace.begin()
+    read(table, "anna is locked", medium="sms:1")
+    assert trace.untranslated == []
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("~", "'~' needs a pattern behind it"),
+        ("~(a", "not a pattern of RE2 syntax: missing )"),
+    ],
+)
+def test_a_pattern_that_is_none_is_refused(make_table: Make, key: str, complaint: str) -> None:
+    for text in (f"  '{key}': {{type: LOGIN}}\n", f"reason: {{path: a, table: {{'{key}': locked}}}}\n"):
+        with pytest.raises(MappingError) as error:
+            make_table(TABLE + text)
+        assert complaint in str(error.value)
+
+
+def test_a_star_alone_is_no_key_of_a_translation(make_table: Make) -> None:
+    with pytest.raises(MappingError, match="that is what `default` is for"):
+        make_table(TABLE + "reason: {path: a, table: {'*': locked}}\n")
+
+
+def test_as_many_patterns_as_would_be_slow_are_refused(make_table: Make) -> None:
+    with pytest.raises(MappingError, match=r"has 201 patterns .*; the limit is 200"):
+        make_table(TABLE + "".join(f"  ~{number}$: {{type: LOGIN}}\n" for number in range(201)))
+
+
+def test_many_patterns_together_see_no_more_of_a_text_than_one_may() -> None:
+    families = Families([f"~x{{50}}{number}" for number in range(200)])
+    assert families.of("x" * 50 + "7") == "~x{50}7"
+    assert families.of("a" * 10_000_000 + "x" * 50 + "7") is None
