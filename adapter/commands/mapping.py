@@ -33,10 +33,11 @@ from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import check_table, check_types, is_built_in
 from adapter.workbench.compare import table_changes
 from adapter.workbench.coverage import coverage as table_coverage
-from adapter.workbench.draft import draft, read_samples, refuse_name
+from adapter.workbench.draft import draft, refuse_name
 from adapter.workbench.examples import read_examples
 from adapter.workbench.explain import Explanation
 from adapter.workbench.explain import explain as explain_records
+from adapter.workbench.samples import read_samples
 from adapter.workbench.unread import unread as unread_paths
 
 app = typer.Typer(
@@ -325,7 +326,10 @@ def diff(
 @app.command()
 def new(
     provider: Annotated[str, typer.Argument(help="Name of the new provider: small letters, digits and -.")],
-    samples: Annotated[Path, typer.Option("--from", help="Raw events: JSON, a list, or NDJSON; - is standard input.")],
+    samples: Annotated[
+        Path,
+        typer.Option("--from", help="Raw events: JSON, a list, NDJSON, or the lines of a log; - is standard input."),
+    ],
     to: Annotated[
         Path | None,
         typer.Option(help="Folder of the user's own tables; default: the first of [mappings] path, or mappings."),

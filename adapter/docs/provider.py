@@ -9,7 +9,7 @@ import orjson
 
 from adapter.docs.markdown import code, either, plain, sentence, table
 from adapter.mapping.body import JSON
-from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
+from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.families import PATTERN, is_family
 from adapter.mapping.language import (
     UNBOUND,

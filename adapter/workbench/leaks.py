@@ -4,7 +4,6 @@ Examples are committed and shared, so they hold values that say what they are (`
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,20 +14,8 @@ from adapter.mapping.exact import NotJson, parse_json
 from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.table import Table
 from adapter.workbench.examples import Example
-from adapter.workbench.secret import speaks_of_secret
+from adapter.workbench.secret import FORMS, MADE_UP, speaks_of_secret
 
-#: A value with one of these in it says of itself that it is made up.
-_MADE_UP = re.compile(r"(?i)hidden|redacted|example|dummy|fake|hunter|secret|sample|changeme|xxxx|\*\*\*")
-#: By their form; the first group is the secret itself.
-_FORMS = {
-    "a signed token": re.compile(r"\b(eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,})"),
-    "a bearer token": re.compile(r"(?i)\bbearer\s+([\w.~+/-]{16,}=*)"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\+n|\s)*([\w+/=]{16,})"),
-    "an address with a token in it": re.compile(
-        r"(?i)https?://[^\s\"'<>]*[?&#](?:[a-z_.-]*token|key|code|otp|ticket|secret|password|assertion|sig)="
-        r"([\w.~%+/-]{12,})"
-    ),
-}
 #: Shorter ones are words and small numbers.
 _LENGTH = 16
 #: Bits a character; words have less, and what was drawn by lot has more.
@@ -87,9 +74,9 @@ def _by_form(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
         for number, inner in enumerate(value):
             yield from _by_form(inner, f"{place}[{number}]")
     elif isinstance(value, str):
-        for what, form in _FORMS.items():
+        for what, form in FORMS.items():
             for found in form.finditer(value):
-                if not _MADE_UP.search(found[1]):
+                if not MADE_UP.search(found[1]):
                     yield place, f"holds {what}", found[1]
         inner = _opened(value)
         if inner is not None:
@@ -117,7 +104,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _looks_real(text: str) -> bool:
     """Whether a value may be a secret of somebody: long, and drawn by lot rather than written."""
-    if len(text) < _LENGTH or any(letter.isspace() for letter in text) or _MADE_UP.search(text):
+    if len(text) < _LENGTH or any(letter.isspace() for letter in text) or MADE_UP.search(text):
         return False
     counts = Counter(text)
     bits = -sum(count / len(text) * math.log2(count / len(text)) for count in counts.values())

@@ -27,6 +27,25 @@ _ABOUT = frozenset((
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
+#: A value with one of these in it says of itself that it is made up.
+MADE_UP = re.compile(r"(?i)hidden|redacted|example|dummy|fake|hunter|secret|sample|changeme|xxxx|\*\*\*")
+#: Secrets by their form; the first group is the secret itself.
+FORMS = {
+    "a signed token": re.compile(r"\b(eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,})"),
+    "a bearer token": re.compile(r"(?i)\bbearer\s+([\w.~+/-]{16,}=*)"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\+n|\s)*([\w+/=]{16,})"),
+    "an address with a token in it": re.compile(
+        r"(?i)https?://[^\s\"'<>]*[?&#](?:[a-z_.-]*token|key|code|otp|ticket|secret|password|assertion|sig)="
+        r"([\w.~%+/-]{12,})"
+    ),
+}
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text holds a secret, as its form tells."""
+    return any(not MADE_UP.search(found[1]) for form in FORMS.values() for found in form.finditer(text))
+
+
 def speaks_of_secret(name: str) -> bool:
     """Whether what stands under a key of this name is a secret, as far as a name can tell."""
     words = [word.lower() for word in _WORD.findall(name)]
@@ -37,11 +56,13 @@ def speaks_of_secret(name: str) -> bool:
 
 
 def proposed_redactions(events: Sequence[Mapping[str, Any]]) -> list[Redaction]:
-    """Redactions that take out of events like these what their names call secret."""
+    """Redactions that take out of events like these what their names call secret, and what is one by its form."""
     found: dict[str, dict[str, str]] = {}
     for event in events:
         for key, value in event.items():
-            if speaks_of_secret(key):
+            if found.get(key) == {} or key.startswith("@"):
+                continue
+            if speaks_of_secret(key) or (isinstance(value, str) and holds_secret(value) and not _inside(value)):
                 if _holds(value):
                     found[key] = {}
                 continue
@@ -61,7 +82,9 @@ def _secrets(value: Any, *, in_text: bool) -> Iterator[str]:
             yield from _secrets(one, in_text=in_text)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            if not speaks_of_secret(key):
+            if isinstance(inner, str) and holds_secret(inner):
+                yield key
+            elif not speaks_of_secret(key):
                 yield from _secrets(inner, in_text=False)
             elif _holds(inner):
                 yield key
@@ -72,6 +95,11 @@ def _secrets(value: Any, *, in_text: bool) -> Iterator[str]:
             return
     elif isinstance(value, str) and in_text and "=" in value:
         yield from _secrets(parse_keyvalue(value), in_text=False)
+
+
+def _inside(text: str) -> bool:
+    """Whether all that is secret in a text has a name there, by which it is taken out."""
+    return any(_secrets(text, in_text=True))
 
 
 def _holds(value: Any) -> bool:

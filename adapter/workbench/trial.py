@@ -26,10 +26,11 @@ from adapter.workbench.accept import Change, changes, digest, write
 from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import Finding, check_document, findings_of, is_built_in
 from adapter.workbench.compare import Difference, changed_identity, table_changes
-from adapter.workbench.draft import draft, read_samples, refuse_name
+from adapter.workbench.draft import draft, refuse_name
 from adapter.workbench.examples import body_of
 from adapter.workbench.explain import Explanation
 from adapter.workbench.explain import explain as explain_records
+from adapter.workbench.samples import read_samples
 
 #: Characters of a table's text that is tried: many times what the largest has.
 TEXT_LIMIT = 1_000_000
@@ -72,7 +73,7 @@ class Proposed(BaseModel):
     file: str = Field(description="Where its text belongs")
     mapping: str = Field(description="The text of the table; each row's type is still to be decided")
     examples_file: str = Field(description="Where its examples belong")
-    examples: str = Field(description="Samples of each type and form, with nothing expected of them yet")
+    examples: str = Field(description="The samples, failures first, with nothing expected of them yet")
     remarks: list[str] = Field(description="What should be known of it, such as which secrets are redacted")
 
 

@@ -31,7 +31,7 @@ async def test_a_table_is_proposed_from_samples_and_nothing_is_written(service: 
     assert (table["type"], table["identity"], [*table["types"]]) == (
         "event", {"strong": "eventId"}, ["SignIn", "SignOut"],
     )  # fmt: skip
-    assert [one["raw"] for one in yaml.safe_load(proposed["examples"])] == [SAMPLES[0], SAMPLES[2]]
+    assert [one["raw"] for one in yaml.safe_load(proposed["examples"])] == SAMPLES
     assert not (folder / "shop").exists()
 
 

@@ -30,7 +30,7 @@ types:
 """
 
 
-def read(table: Table, kind: str, **more: str) -> Result:
+def read(table: Table, kind: str, **more: str | None) -> Result:
     return Result(*table.read({"id": "e-1", "kind": kind, **more}, NOW))
 
 

@@ -192,8 +192,8 @@ def test_a_draft_redacts_what_is_called_secret_and_holds_none_of_it(folder: Path
     assert mapping["identity"] == {"weak": ["@native", "at"]}
     assert mapping["fields"]["details.sent_tokenType"] == "sent.tokenType"
     assert not [name for name in mapping["fields"] if "password" in name or "apiKey" in name]
-    [example] = yaml.safe_load((file.parent / "examples/samples.yaml").read_text())
-    assert example["raw"]["apiKey"] == example["raw"]["sent"]["password"] == "[redacted]"
+    for example in yaml.safe_load((file.parent / "examples/samples.yaml").read_text()):
+        assert example["raw"]["apiKey"] == example["raw"]["sent"]["password"] == "[redacted]"
     for written in (said, file.read_text(), (file.parent / "examples/samples.yaml").read_text()):
         assert "hidden" not in written
         assert "4711" not in written
@@ -252,7 +252,7 @@ def test_a_draft_leaves_a_list_in_a_record_alone_and_says_what_it_may_be(folder:
         ({"seq": 9000}, {"strong": "seq"}),
         ({"recordId": 9000}, {"strong": "recordId"}),
         # Whoever acts a second time has the same again.
-        ({"person": {"no": 9000}}, {"weak": ["@native", "at"]}),
+        ({"person": {"no": 9000}}, {"weak": ["@native", "at", "person.no"]}),
         ({"user": {"id": 9000}}, {"weak": ["@native", "at", "user.id"]}),
         ({"employeeId": 9000}, {"weak": ["@native", "at"]}),
         ({"phoneNumber": 9000}, {"weak": ["@native", "at"]}),
@@ -271,14 +271,20 @@ def test_an_id_or_a_number_of_the_event_is_its_identity(
     assert mapping["identity"] == identity
 
 
-def test_a_draft_has_an_example_of_each_form_of_a_type(folder: Path) -> None:
+def test_all_samples_of_a_draft_are_examples_failures_first(folder: Path) -> None:
     samples = [{"kind": "in", "at": 1767312000 + number} for number in range(3)]
-    samples += [{**samples[0], "why": 7}, {**samples[1], "kind": "out"}]
+    samples += [
+        {**samples[0], "why": 7},
+        {**samples[1], "kind": "out"},
+        samples[0],
+        {"kind": "out failed", "at": 1767312009},
+    ]
     (folder / "samples.json").write_text(json.dumps(samples))
     run("new", "acme", "--from", "samples.json")
     examples = yaml.safe_load((folder / "mappings/acme/examples/samples.yaml").read_text())
     assert [(one["name"], one["raw"]) for one in examples] == [
-        ("in", samples[0]), ("in 2", samples[3]), ("out", samples[4]),
+        ("in", samples[3]), ("out failed", samples[6]),
+        ("in 2", samples[0]), ("in 3", samples[1]), ("in 4", samples[2]), ("out", samples[4]),
     ]  # fmt: skip
 
 
@@ -345,7 +351,7 @@ def test_check_says_which_field_of_which_example_differs(folder: Path) -> None:
     run("accept", str(file), "--yes")
     decide(file, **{"in": "LOGOUT", "bad": "LOGIN_ERROR"})
     output = run("check", str(file), code=1)
-    assert "samples.yaml:1: error: example 'in': type: expected 'access.LOGIN', is 'access.LOGOUT'" in output
+    assert "samples.yaml:17: error: example 'in': type: expected 'access.LOGIN', is 'access.LOGOUT'" in output
 
 
 def test_a_row_without_an_example_is_a_warning_for_users_and_an_error_when_strict(folder: Path) -> None:
@@ -384,9 +390,9 @@ def test_examples_that_are_not_read_are_named(folder: Path) -> None:
 def test_examples_of_one_name_are_warned_about(folder: Path) -> None:
     file = accepted(folder)
     samples = file.parent / "examples/samples.yaml"
-    (samples.parent / "again.yaml").write_text(samples.read_text().partition("- name: bad")[0])
+    (samples.parent / "again.yaml").write_text(samples.read_text().partition("- name: in")[0])
     said = run("check", "acme")
-    assert "samples.yaml:1: warning: example 'in': has the name of the one at " in said
+    assert "samples.yaml:1: warning: example 'bad': has the name of the one at " in said
     assert "mappings/acme/examples/again.yaml:1\n" in said
 
 
