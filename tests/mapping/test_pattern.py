@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapter.mapping.pattern import GROUPS_LIMIT, MATCH_LIMIT, PROGRAM_LIMIT, compile_pattern
 
@@ -49,3 +53,17 @@ def test_a_text_beyond_its_reach_does_not_match_as_a_whole() -> None:
     pattern = compile_pattern("x*")
     assert pattern.fullmatch("x" * pattern.reach)
     assert pattern.fullmatch("x" * (pattern.reach + 1)) is None
+
+
+TEXTS = st.text("ab1\u00e9\U0001f600 \ud800", max_size=12)
+
+
+@given(st.sampled_from(["a(b)?", "(?P<x>[^a]+)a(1)?", "\u00e9(.)", "(b|1)*$", "(?:(a)|(b)) "]), TEXTS)
+def test_places_and_groups_are_those_of_characters(text: str, where: str) -> None:
+    found = compile_pattern(text).search(where)
+    expected = re.search(text.replace("$", r"\Z"), where.replace("\ud800", "?"))
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert (found.group(), found.groups()) == (expected.group(), expected.groups())
+        for number in range(len(expected.groups()) + 1):
+            assert (found.start(number), found.end(number)) == expected.span(number) == found.span(number)
