@@ -538,7 +538,10 @@ class Framing(_Word):
     media: str | None = Field(None, description="Media type of bodies that are not JSON, such as text/plain")
     form: str | None = Field(None, description="Of application/x-www-form-urlencoded: the field that holds the event")
     lines: (
-        Literal["keyvalue", "logfmt", "json"] | LinePattern | Annotated[list[LinePattern], Field(min_length=1)] | (None)
+        Literal["keyvalue", "logfmt", "json"]
+        | LinePattern
+        | Annotated[list[LinePattern], Field(min_length=1, max_length=50)]
+        | (None)
     ) = Field(
         None,
         description="Of text: one event a line, and its form: pairs with commas (`keyvalue`) or blanks (`logfmt`) "

@@ -7,17 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adapter.mapping.catalogue import ACCESS
-from adapter.mapping.complaints import Place
+from adapter.mapping.complaints import Place, nearest
 from adapter.mapping.refusals import each_row
 from adapter.mapping.rows import outcome_of_row, type_of_row
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
 from adapter.mapping.trace import value_text
 from adapter.model import Outcome
+from adapter.workbench.columns import columns_of
 from adapter.workbench.examples import Placed
 from adapter.workbench.leaks import leaks
-from adapter.workbench.shown import Shown, all_missed, lookups, paths, readings
+from adapter.workbench.shown import Shown, all_missed, lookups, paths, readings, records_of
 
+#: Paths among which the one is looked for that was meant.
+_PATHS = 500
+#: What a path of a condition may be a slip of.
+_CONDITION_WORDS = ("has", "lacks", "any", "actor")
 #: As JSONPath begins; here a path begins with its first key.
 _JSONPATH = "$"
 
@@ -48,6 +53,7 @@ def faults(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fau
 def _missed(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fault]:
     """Each path that no example has, where it stands first."""
     told = set()
+    there: list[str] | None = None
     for place, found in paths(table.mapping):
         if found not in shown.missed or found in told:
             continue
@@ -58,8 +64,20 @@ def _missed(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fa
             yield Fault(place, text, "jsonpath")
         elif placed:
             where = path if inner is None else f"{inner} in the JSON of {path}"
-            text = f"finds nothing in any example: {where}; add an example that has it, or mend the path"
+            if there is None:
+                there = _paths_of(table, placed)
+            near = nearest(path, _CONDITION_WORDS) if place[-1] == path else None
+            near = near or (nearest(path, there) if inner is None else None)
+            right = "add an example that has it, or mend the path" if near is None else f"did you mean {near}?"
+            text = f"finds nothing in any example: {where}; {right}"
             yield Fault(place, text, "path-finds-nothing")
+
+
+def _paths_of(table: Table, placed: Sequence[Placed]) -> list[str]:
+    """The paths that the events of examples have, the most frequent first; as many as a slip is looked for among."""
+    values = [record.value for one in placed for record in records_of(table, one) if record.value is not None]
+    columns = columns_of(values)
+    return sorted(columns, key=lambda path: -len(columns[path]))[:_PATHS]
 
 
 def jsonpath_text(path: str) -> str | None:

@@ -33,6 +33,8 @@ auth:
 body:
   - {when: {has: [events]}, events: events}
   - {media: text/plain, lines: keyvalue, find: "type="}
+  - {media: text/x-logfmt, lines: logfmt}
+  - {media: text/x-log, lines: [{pattern: "^(?P<kind>a+) (?P<id>.*)$"}]}
 redact: [{in: a, keys: [b]}]
 base64: [data]
 type: [kind, {path: type, table: {a: b}}]
@@ -45,6 +47,7 @@ types:
   a:
     - {when: {text: {matches: "a+b?"}}, type: LOGIN}
     - {type: LOGOUT, details: {x: y}}
+  ~^a+(b|c): {type: LOGIN}
   "*": quarantine
 """
 

@@ -208,6 +208,21 @@ def test_a_path_that_finds_nothing_in_any_example_is_one_finding(
     assert codes(told) == [f"mapping.yaml:{line} path-finds-nothing"], told
 
 
+@pytest.mark.parametrize(
+    ("after", "meant"),
+    [
+        ("{type: LOGIN, fields: {realmId: realm.nmae}}", "realm.nmae; did you mean realm.name?"),
+        ("{type: LOGIN, fields: {realmId: Realm.Name}}", "Realm.Name; did you mean realm.name?"),
+        ("[{when: {hass: [id]}, type: LOGOUT}, {type: LOGIN}]", "hass; did you mean has?"),
+        ("{type: LOGIN, fields: {realmId: zone}}", "zone; add an example that has it, or mend the path"),
+    ],
+)
+def test_the_path_that_was_probably_meant_is_said(folder: Path, catalogue: Catalogue, after: str, meant: str) -> None:
+    told = found(folder, catalogue, TABLE.replace("{type: LOGIN}", after), {**RAW, "realm": {"name": "r"}})
+    [line] = [one for one in told if "path-finds-nothing" in one]
+    assert line.endswith(f"finds nothing in any example: {meant} [path-finds-nothing]")
+
+
 def test_a_path_that_one_example_has_is_right(folder: Path, catalogue: Catalogue) -> None:
     table = (
         TABLE.replace("{id: id,", "{id: id, authDetails.userId: [user.name, usr],") + "shapes: {a: {beside: [more]}}\n"
