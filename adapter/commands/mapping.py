@@ -121,7 +121,10 @@ def apply(
     file: Annotated[Path, typer.Argument(help="Raw events: JSON, a list, or NDJSON; - is standard input.")],
     config: Config = None,
     media: Annotated[
-        str | None, typer.Option(help="Media type of the input; default: JSON, or NDJSON if it is not one JSON value.")
+        str | None,
+        typer.Option(
+            help="Media type of the input; default: JSON, or else lines of JSON, or of text if the table has it."
+        ),
     ] = None,
 ) -> None:
     """Show what a table makes of raw events: one line of JSON for each, in order.

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapter.log.identity import Former, Identities, keys_of
 from adapter.log.protocol import NewEntry
-from adapter.mapping.body import JSON, NDJSON, NotReadable, Record
+from adapter.mapping.body import JSON, NDJSON, TEXT, NotReadable, Record
 from adapter.mapping.table import Table
 from adapter.model import source_key, uid_text
 from adapter.normalize import normalize, normalize_further
@@ -30,8 +30,8 @@ def apply(
 
 
 def records_of(table: Table, body: bytes, media: str | None = None) -> list[Record]:
-    """The records of a body whose media type may be unknown: JSON, or else lines of JSON (a broken one is told as
-    quarantined).
+    """The records of a body whose media type may be unknown: JSON, or else lines of text, if the table reads such and
+    they do not begin as JSON does, or lines of JSON (a broken one is told as quarantined).
 
     Raises:
         NotReadable: the body as a whole is not what ``media`` says.
@@ -42,7 +42,8 @@ def records_of(table: Table, body: bytes, media: str | None = None) -> list[Reco
     except NotReadable:
         if media is not None:
             raise
-        return table.split(body, NDJSON[0])
+        is_text = body.lstrip()[:1] not in (b"{", b"[") and any(one.media == TEXT for one in table.mapping.body)
+        return table.split(body, TEXT if is_text else NDJSON[0])
 
 
 def apply_records(

@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from adapter.errors import MappingError
+from adapter.mapping.body import NOT_FOUND
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.table import load_table
 from adapter.resources import mappings_path
+from adapter.workbench.apply import records_of
 from adapter.workbench.check import check_table
 from adapter.workbench.draft import Draft, draft
 from adapter.workbench.examples import read_examples
@@ -178,6 +180,13 @@ def test_lines_of_logfmt_are_read(tmp_path: Path, catalogue: Catalogue) -> None:
     assert "hidden-1" not in found.examples
     assert any("1 line" in one for one in found.remarks)
     assert complaints(found, catalogue) == []
+
+
+def test_the_lines_of_a_log_are_applied_as_they_are(tmp_path: Path, catalogue: Catalogue) -> None:
+    table = load_table(proposed(LOGFMT.encode(), tmp_path).file, catalogue)
+    assert [record.problem for record in records_of(table, LOGFMT.encode())] == [None, None, None, NOT_FOUND]
+    (record,) = records_of(table, b'{"msg": "Successful Login"}\n')
+    assert record.value == {"msg": "Successful Login"}
 
 
 def test_a_type_may_be_the_beginning_of_a_text(tmp_path: Path, catalogue: Catalogue) -> None:
