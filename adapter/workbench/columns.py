@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapter.known_secrets import REDACTED
 from adapter.mapping.conversion import convert_time, epoch, ip, rfc3339
 from adapter.mapping.language import Conversion, Lookup
 from adapter.mapping.paths import escaped_key, scalar_text
-from adapter.known_secrets import REDACTED
 
 #: Path: the values that stand there over all samples.
 Columns = dict[str, list[Any]]
