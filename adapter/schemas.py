@@ -18,7 +18,7 @@ from adapter.workbench.examples import Example
 MODELS: dict[str, tuple[type[BaseModel], str]] = {
     "event.schema.json": (Event, "Unified event"),
     "mapping.schema.json": (Mapping, "Mapping file"),
-    "types.schema.json": (CatalogueFile, "Catalogue of unified types and reasons"),
+    "types.schema.json": (CatalogueFile, "Catalogue of unified types, reasons and details"),
     "example.schema.json": (Example, "Example of a mapping table"),
 }
 
@@ -46,12 +46,25 @@ def _complete(schema: dict[str, Any]) -> None:
     also = schema["$defs"]["AlsoRow"]["properties"]
     also["type"]["anyOf"] = [_ROW_TYPES, {"type": also["type"].pop("type")}]
     also["reason"]["anyOf"].insert(0, _ROW_REASONS)
-    fields = [*EVENT_FIELDS, *(f"authDetails.{name}" for name in AUTH_FIELDS), "details"]
+    row["details"]["properties"] = {
+        name: {
+            **row["details"]["additionalProperties"],
+            "description": one.meaning,
+            **({"examples": list(one.values)} if one.values else {}),
+        }
+        for name, one in catalogue.details.items()
+    }
+    also["details"] = {**also["details"], "$ref": "#/$defs/Row/properties/details"}
+    meanings = {f"details.{name}": one.meaning for name, one in catalogue.details.items()}
+    fields = [*EVENT_FIELDS, *(f"authDetails.{name}" for name in AUTH_FIELDS), "details", *meanings]
     # A table that extends another takes a field away by null.
     for name, places in (("Value", [row, also]), ("ValueOrNull", [shape, schema["properties"]])):
         for one in (place["fields"] for place in places):
             schema["$defs"][name] = one["additionalProperties"]
-            one["properties"] = {field: {"$ref": f"#/$defs/{name}"} for field in fields}
+            one["properties"] = {
+                field: {"$ref": f"#/$defs/{name}", **({"description": meanings[field]} if field in meanings else {})}
+                for field in fields
+            }
 
 
 #: The lists are long, and stand once.

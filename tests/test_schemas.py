@@ -29,6 +29,8 @@ def test_editors_are_offered_types_reasons_and_fields_and_own_types_are_right() 
     assert {"LOGIN", "LOGIN_ERROR", "admin.USER-CREATE"} <= offered["type"]
     assert {"bad_credentials", "unspecified"} <= offered["reason"]
     assert {"time", "authDetails.userId"} <= row["fields"]["properties"].keys()
+    assert {"details.factor", "details.country"} <= row["fields"]["properties"].keys()
+    assert "otp" in row["details"]["properties"]["factor"]["examples"]
     own = {"provider": "own", "title": "Own", "type": "kind", "identity": "none", "types": {"a": {"type": "OWN_TYPE"}}}
     jsonschema.validate(own, schema, cls=jsonschema.Draft202012Validator)
 

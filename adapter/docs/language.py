@@ -276,7 +276,7 @@ types:
   signed_in: {type: LOGIN}
   refused: {type: LOGIN_ERROR, reason: policy_denied, error: access_denied}
   wrong: {type: LOGIN_ERROR, reason: [{path: why, table: {PIN: bad_credentials}}, {path: code, table: {7: locked}}]}
-  code_checked: {type: VALIDATE_OTP, outcome: success, details: {otp_medium: sms}}
+  code_checked: {type: VALIDATE_OTP, outcome: success, details: {factor: sms}}
   removed:
     - when: {actor: human}
       type: admin.USER-DELETE
@@ -542,6 +542,10 @@ _CONVERSIONS = {
     Conversion.UPPER: "Text in upper case.",
     Conversion.IP: "An address; a port or zone is taken off.",
     Conversion.JSON: "Anything, an object or list too, as JSON text; text stays as it is.",
+    Conversion.LIST: "The elements of a list with `, ` between; of an object among them its `name`. Text that is a "
+    "list in JSON is read as one; other text stays as it is.",
+    Conversion.COUNTRY: "The code of two letters of a country (ISO 3166-1), from that code, from its code of three "
+    "letters, or from its name in English; absent if it is none.",
     Conversion.RFC3339: "A timestamp like `2026-05-01T08:30:00Z`.",
     Conversion.RFC2822: "A timestamp like `Fri, 01 May 2026 08:30:00 +0000`; the weekday may be missing.",
     Conversion.SYSLOG: "A timestamp like `May  1 08:30:00`, without a year.",

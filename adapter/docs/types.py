@@ -1,9 +1,9 @@
-"""``event-types.md``: the unified types and the reasons for failures, from the catalogue."""
+"""``event-types.md``: the unified types, the reasons for failures and the agreed details, from the catalogue."""
 
 from __future__ import annotations
 
 from adapter.docs.markdown import code, sentence, table
-from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.catalogue import Catalogue, Form
 
 _INTRODUCTION = """\
 # Event types
@@ -34,7 +34,7 @@ def types_page(catalogue: Catalogue) -> str:
         ]
         if rows:
             parts.append(f"## {title}\n\n{table(['type', 'outcome', 'fails', 'meaning'], rows)}\n")
-    parts += [_admin(catalogue), _reasons(catalogue)]
+    parts += [_admin(catalogue), _reasons(catalogue), _details(catalogue)]
     return "".join(parts)
 
 
@@ -72,4 +72,38 @@ def _reasons(catalogue: Catalogue) -> str:
         ]
         header = ["reason", "usual error", "further codes", "meaning"]
         text += f"### {code(name)}\n\n{sentence(meaning)}\n\n{table(header, rows)}\n"
+    return text
+
+
+_FORMS = {
+    Form.TEXT: "any text",
+    Form.WORD: "one of its words, below",
+    Form.BOOLEAN: "`true` or `false`",
+    Form.COUNTRY: "a country's code of two letters (ISO 3166-1), such as `NL`",
+    Form.LIST: "texts with a comma and a blank between",
+}
+
+
+def _details(catalogue: Catalogue) -> str:
+    rows = [
+        (
+            code(name),
+            str(one.form),
+            sentence(one.meaning),
+            *(code(field) if field else "" for field in (one.ecs, one.ocsf, one.asim)),
+        )
+        for name, one in catalogue.details.items()
+    ]
+    forms = [(str(form), meaning) for form, meaning in _FORMS.items()]
+    text = (
+        "## Details\n\nWhat stands under `details` differs by provider, but these have one meaning for all of them, "
+        "one form, and one field in each target format that has one. A table fills what the raw event plainly has, "
+        "and may have other details besides.\n\n"
+        f"{table(['form', 'how its text looks'], forms)}\n"
+        f"{table(['detail', 'form', 'meaning', 'ECS', 'OCSF', 'ASIM'], rows)}\n"
+    )
+    for name, one in catalogue.details.items():
+        if one.values:
+            words = [(code(word), sentence(meaning)) for word, meaning in one.values.items()]
+            text += f"### {code(name)}\n\n{table(['word', 'meaning'], words)}\n"
     return text

@@ -1,4 +1,5 @@
-"""The catalogue of unified types and of failure reasons: ``mappings/types.yaml``, and what a user's folder adds."""
+"""The catalogue of unified types, of failure reasons and of agreed details: ``mappings/types.yaml``, and what a user's
+folder adds."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from adapter.mapping.country import is_country_code
 from adapter.mapping.document import Document
 from adapter.model import Outcome
 
@@ -65,6 +67,51 @@ class Reason(_Strict):
     meaning: str
 
 
+class Form(StrEnum):
+    """How the text of an agreed detail looks."""
+
+    TEXT = "text"
+    #: One of the detail's values.
+    WORD = "word"
+    #: ``true`` or ``false``.
+    BOOLEAN = "boolean"
+    #: The code of two letters of ISO 3166-1.
+    COUNTRY = "country"
+    #: Texts with a comma and a blank between.
+    LIST = "list"
+
+
+class Detail(_Strict):
+    """A detail with one meaning for all providers."""
+
+    meaning: str = Field(description="One line, for people")
+    form: Form = Field(Form.TEXT, description="How its text looks")
+    values: dict[str, str] = Field(default_factory=dict, description="Of a word: each that there is, and its meaning")
+    ecs: str | None = Field(None, description="Its field in the Elastic Common Schema, if there is one")
+    ocsf: str | None = Field(None, description="Its attribute in OCSF, if there is one")
+    asim: str | None = Field(None, description="Its field in Microsoft's ASIM, if there is one")
+
+    @model_validator(mode="after")
+    def _of_words(self) -> Detail:
+        if (self.form is Form.WORD) != bool(self.values):
+            raise ValueError("`values` are the values of a word; `form: word` and `values` come together")
+        return self
+
+    def misfit(self, text: str) -> str | None:
+        """What would be right instead of a text that is not of the form; ``None``: it is."""
+        match self.form:
+            case Form.WORD if text not in self.values:
+                return f"one of {', '.join(self.values)}"
+            case Form.BOOLEAN if text not in ("true", "false"):
+                return "true or false"
+            case Form.COUNTRY if not is_country_code(text):
+                return "a country's code of two capital letters, such as NL (`as: country` makes it)"
+            case Form.LIST if text.startswith("["):
+                return "texts with a comma and a blank between (`as: list` makes them)"
+            case _:
+                return None
+
+
 class AdminForms(_Strict):
     """``admin.RESOURCE-OPERATION``: every resource with every operation is a type."""
 
@@ -81,6 +128,7 @@ class CatalogueFile(_Strict):
     admin: AdminForms = AdminForms()
     reason_classes: dict[str, str] = Field(default_factory=dict)
     reasons: dict[str, Reason] = Field(default_factory=dict)
+    details: dict[str, Detail] = Field(default_factory=dict, description="Detail: what it means, whatever provider")
 
 
 #: The reason of a failure whose cause is not stated, and the error code that goes with it.
@@ -88,7 +136,7 @@ UNSPECIFIED = "unspecified"
 
 
 class Catalogue:
-    """All types and reasons, and the questions asked about them."""
+    """All types, reasons and agreed details, and the questions asked about them."""
 
     def __init__(self, file: CatalogueFile) -> None:
         #: Stands for all of it: changes when anything does.
@@ -99,6 +147,8 @@ class Catalogue:
         self.reasons: Mapping[str, Reason] = file.reasons
         #: Class of reasons: what it means.
         self.reason_classes: Mapping[str, str] = file.reason_classes
+        #: The agreed details, by their names; events may have others.
+        self.details: Mapping[str, Detail] = file.details
         self._canonical = {_full(alias): _full(name) for alias, name in file.aliases.items()}
         self._reason_of_code = {
             code: name for name, reason in file.reasons.items() for code in (reason.error, *reason.codes)
@@ -205,6 +255,7 @@ def _load(folders: tuple[Path, ...]) -> Catalogue:
             ),
             reason_classes={**merged.reason_classes, **own.reason_classes},
             reasons={**merged.reasons, **own.reasons},
+            details={**merged.details, **own.details},
         )
     return Catalogue(merged)
 

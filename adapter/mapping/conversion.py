@@ -9,7 +9,8 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from adapter.mapping.exact import write_json
+from adapter.mapping.country import country_code
+from adapter.mapping.exact import NotJson, parse_json, write_json
 from adapter.mapping.language import Conversion, Lookup
 from adapter.mapping.paths import scalar_text
 from adapter.mapping.times import ReadTime, read_zone, reader, rfc2822, syslog
@@ -39,6 +40,18 @@ def json_text(value: Any) -> str | None:
     if found is not None or value is None:
         return found
     return write_json(value).decode()
+
+
+def list_text(text: str) -> str | None:
+    """The elements of a list in JSON with ``, `` between, of an object among them its ``name``; other text as it is."""
+    if not text.startswith("["):
+        return text
+    try:
+        listed = parse_json(text)
+    except NotJson:
+        return text
+    elements = [one.get("name") if isinstance(one, dict) else one for one in listed]
+    return ", ".join(found for one in elements if (found := scalar_text(one))) or None
 
 
 def ip(text: str) -> str:
@@ -96,6 +109,12 @@ def rfc3339(value: Any, zone: tzinfo = UTC) -> int | None:
         return None
     return _plausible(since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000)
 
+
+#: Conversions of texts by a function; what they cannot read is absent.
+OF_TEXT: dict[Conversion, Callable[[str], str | None]] = {
+    Conversion.LIST: list_text,
+    Conversion.COUNTRY: country_code,
+}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -23,6 +23,9 @@ from adapter.mapping.paths import Every, Key, Step, follow, follow_every, parse_
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.mapping.trace import Trace, conversion_text, requirement_text, value_text
 
+#: Conversions that take lists and objects, as JSON.
+_DEEP = (Conversion.JSON, Conversion.LIST)
+
 
 def compile_condition(
     mapping: MappingFile, condition: Condition | None, actor: ActorRule | None = None
@@ -140,11 +143,11 @@ class Expressions:
                 inner = code.branch()
                 self.raw(inner, path, var)
                 inner.add(f"{var} = inside({var}, {self.steps(lookup.json_path)})")
-                self.to_text(inner, var, deep or lookup.as_ is Conversion.JSON)
+                self.to_text(inner, var, deep or lookup.as_ in _DEEP)
                 self.note(inner, f"{var}_by = {path + conversion_text(lookup)!r}")
                 self.note(inner, f"if {var} is None: trace.absent.append({path!r})")
         else:
-            self.value(code, lookup.path, var, deep=deep or lookup.as_ is Conversion.JSON)
+            self.value(code, lookup.path, var, deep=deep or lookup.as_ in _DEEP)
             self.note(code, f"{var}_by += {conversion_text(lookup)!r}")
         if lookup.after is not None:
             prefix, length = lookup.after, len(lookup.after)
@@ -161,6 +164,9 @@ class Expressions:
             code.add(f"{var} = None if {var} is None else ip({var})")
             if self.traced:
                 code.add(f"if {var} is not None: trace.addresses.append(({self.constant('LOOKUP', lookup)}, {var}))")
+        elif isinstance(lookup.as_, Conversion) and lookup.as_ in conversion.OF_TEXT:
+            function = self.constant("convert", conversion.OF_TEXT[lookup.as_])
+            code.add(f"{var} = None if {var} is None else {function}({var})")
         elif lookup.times:
             function = self.constant("time", conversion.convert_time(lookup))
             code.add(f"{var} = None if {var} is None else text({function}({var}))")

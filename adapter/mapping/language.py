@@ -179,6 +179,10 @@ class Conversion(StrEnum):
     IP = "ip"
     #: Anything, an object or list too, as JSON text; text stays as it is.
     JSON = "json"
+    #: The elements of a list with a comma and a blank between; of an object among them its `name`.
+    LIST = "list"
+    #: The code of two letters of a country, from that, from its code of three letters, or from its name in English.
+    COUNTRY = "country"
     #: Moments. `epoch` tells seconds, milliseconds, microseconds and nanoseconds apart by size.
     RFC3339 = "rfc3339"
     RFC2822 = "rfc2822"

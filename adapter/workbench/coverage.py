@@ -28,10 +28,12 @@ class Coverage(BaseModel):
 
 def rows_of(table: Table) -> set[str]:
     """The native types that a table has rows of their own for, the failing twins included."""
-    shapes = merged_shapes(table.mapping)
-    rows = {native for shape in shapes.values() for native in shape.types if not is_family(native)}
-    suffixes = {shape.error_suffix for shape in shapes.values() if shape.error_suffix}
-    return rows | {native + suffix for native in rows for suffix in suffixes if not native.endswith(suffix)}
+    rows: set[str] = set()
+    for shape in merged_shapes(table.mapping).values():
+        named = {native for native in shape.types if not is_family(native)}
+        suffix = shape.error_suffix
+        rows |= named | {native + suffix for native in named if suffix and not native.endswith(suffix)}
+    return rows
 
 
 def families_of(table: Table) -> Families:

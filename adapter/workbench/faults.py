@@ -44,6 +44,7 @@ def faults(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fau
     yield from _times(table, shown)
     yield from _lookups(table, shown)
     yield from _reasons(table)
+    yield from _details(table, shown)
     for one in placed:
         for place, what in leaks(table, one.example):
             text = f"{place} {what}; put a value there that says what it is, such as hidden-1"
@@ -137,3 +138,22 @@ def _reasons(table: Table) -> Iterator[Fault]:
             word = "reason" if row.reason is not None else "error"
             text = f"is of failures, and {type} is none: name the failure ({row.type}_ERROR), or leave it out"
             yield Fault((*place, word), text, "reason-on-success")
+
+
+def _details(table: Table, shown: Shown) -> Iterator[Fault]:
+    """Agreed details whose values are not of their form, each value once: where a row says it, or in an example."""
+    told = set()
+    for place, row in each_row(table.mapping):
+        for name, text in row.details.items():
+            agreed = table.catalogue.details.get(name)
+            right = None if agreed is None else agreed.misfit(text)
+            if right is not None:
+                told.add((name, text))
+                yield Fault((*place, "details", name), _misfit(name, text, right), "detail-form")
+    for (name, text), (right, one) in shown.misfits.items():
+        if (name, text) not in told:
+            yield Fault(one, f"example {one.example.name!r}: {_misfit(name, text, right)}", "detail-form")
+
+
+def _misfit(name: str, text: str, right: str) -> str:
+    return f"details.{name} is {text[:100]!r}; it is {right}"

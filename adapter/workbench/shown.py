@@ -41,6 +41,8 @@ class Shown:
     no_address: dict[str, str | None] = field(default_factory=dict)
     #: The text of a lookup with a default: values that its table lacks, and an example of each.
     untranslated: dict[str, dict[str, Placed]] = field(default_factory=dict)
+    #: An agreed detail and a value of it that is not of its form: what would be right, and an example of it.
+    misfits: dict[tuple[str, str], tuple[str, Placed]] = field(default_factory=dict)
 
 
 def look(table: Table, placed: Sequence[Placed]) -> Shown:
@@ -64,6 +66,11 @@ def look(table: Table, placed: Sequence[Placed]) -> Shown:
             if name is not None and result.event is not None:
                 keyed = result.strong is not None or result.weak is not None
                 shown.keys.setdefault(name, []).append(None if keyed else why_keyless(table, trace))
+                for detail, text in result.event["details"].items():
+                    agreed = table.catalogue.details.get(detail)
+                    right = None if agreed is None else agreed.misfit(text)
+                    if right is not None:
+                        shown.misfits.setdefault((detail, text), (right, one))
                 time = table.shapes[name].fields.get("time")
                 if time is not None:
                     read = trace.fields.get("time") != ARRIVAL

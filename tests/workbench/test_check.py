@@ -270,6 +270,31 @@ def test_a_reason_on_a_success_is_an_error(folder: Path, catalogue: Catalogue) -
     assert codes(found(folder, catalogue, never, RAW)) == ["mapping.yaml:7 reason-on-success"]
 
 
+def test_an_agreed_detail_that_is_not_of_its_form_is_an_error_once_for_each_value(
+    folder: Path, catalogue: Catalogue
+) -> None:
+    table = TABLE.replace("{id: id,", "{id: id, details.country: land, details.mfa: second, details.own: land,")
+    details = {"country": "Holland", "mfa": "yes", "own": "Holland"}
+    raw = {**RAW, "land": "Holland", "second": "yes"}
+    told = found(folder, catalogue, table, raw, {**raw, "id": "1"}, expect=[{**EVENT, "details": details}])
+    assert [one for one in codes(told) if "detail-form" in one] == ["all.yaml:1 detail-form"] * 2
+    assert "details.country is 'Holland'; it is a country's code of two capital letters" in "".join(told)
+    assert "details.mfa is 'yes'; it is true or false" in "".join(told)
+    right = {"country": "NL", "mfa": "true", "own": "NL"}
+    expect = [{**EVENT, "details": right}]
+    assert found(folder, catalogue, table, {**RAW, "land": "NL", "second": True}, expect=expect) == []
+
+
+def test_a_detail_that_a_row_says_is_told_where_it_stands(folder: Path, catalogue: Catalogue) -> None:
+    table = TABLE.replace("{type: LOGIN}", "{type: LOGIN, details: {factor: telepathy, own: x}}")
+    expect = [{**EVENT, "details": {"factor": "telepathy", "own": "x"}}]
+    [told] = found(folder, catalogue, table, RAW, expect=expect)
+    assert told.startswith(
+        "mapping.yaml:7: error: types.in.details.factor: details.factor is 'telepathy'; it is one of "
+    )
+    assert told.endswith("[detail-form]")
+
+
 def test_a_value_that_fell_to_its_default_is_an_error_unless_the_example_says_so(
     folder: Path, catalogue: Catalogue
 ) -> None:
