@@ -20,8 +20,9 @@ import orjson
 from adapter.errors import ConfigError, RequestError
 from adapter.globs import glob_matches
 from adapter.mapping.catalogue import ACCESS, Catalogue
+from adapter.mapping.country import country_code
 from adapter.model import Outcome
-from adapter.search_fields import MAPPED, SYSTEM, SearchFields, split_words
+from adapter.search_fields import FOUND_DETAILS, MAPPED, SYSTEM, SearchFields, detail_token, split_words
 
 #: What an event can be found by, each also with ``not_`` in front.
 NAMES = (
@@ -39,8 +40,11 @@ NAMES = (
     "ip",
     "session",
     "id",
+    *FOUND_DETAILS,
     "q",
 )
+#: Those that the full text answers.
+WORDED = ("q", *FOUND_DETAILS)
 #: Bounds in time: the first of a pair is included, the second is not.
 TIMES = ("from", "to", "received_from", "received_to")
 #: What one question may have over all its filters: values, types with a ``*``, and words of ``q``; and the characters
@@ -227,6 +231,13 @@ def query_words(text: str) -> tuple[Word, ...]:
     return tuple(found)
 
 
+def wanted_words(term: Term) -> list[tuple[Word, ...]]:
+    """Of one of `WORDED`: lists of words, of which an event must have all of one."""
+    if term.name == "q":
+        return [query_words(value) for value in term.values]
+    return [(Word(detail_token(term.name, value), prefix=False),) for value in term.values]
+
+
 # Reading and testing
 
 
@@ -328,6 +339,8 @@ def _checked(parameter: str, name: str, value: str, catalogue: Catalogue) -> str
             if not query_words(value):
                 raise _Refused("Bad parameter", parameter, f"{parameter}={value!r} holds no word: no letter, no digit")
             return value.strip()
+        case "country":
+            return country_code(value) or value
         case _:
             return value
 
@@ -400,8 +413,11 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
             ranges = [address_range(value) for value in term.values]
             return lambda fields: (ip := fields.ip) is not None and any(low <= ip <= high for low, high in ranges)
         case "q":
-            questions = [query_words(value) for value in term.values]
+            questions = wanted_words(term)
             return lambda fields: any(_has_words(words, question) for words in [fields.words] for question in questions)
+        case name if name in FOUND_DETAILS:
+            tokens = frozenset(word.text for (word,) in wanted_words(term))
+            return lambda fields: not tokens.isdisjoint(fields.tokens(name))
     raise AssertionError(term.name)
 
 

@@ -1,4 +1,4 @@
-"""What in a question looks like a slip: a type, a source or a provider that nobody knows.
+"""What in a question looks like a slip: a type, a source, a provider or a detail's value that nobody knows.
 
 None of these is refused. What is stored may have types that no catalogue has any more, providers pass types on that
 none ever had, and sources come and go with the settings. But whoever asks for one by a slip gets nothing, for ever.
@@ -12,6 +12,7 @@ from itertools import islice
 
 from adapter.filter import Term, is_known_type
 from adapter.mapping.catalogue import ACCESS, Catalogue
+from adapter.search_fields import FOUND_DETAILS
 
 #: Hints of one question; values that are near; names that are listed where none is; characters of a value.
 _HINTS, _NEAR, _LISTED, _SHOWN = 5, 3, 10, 100
@@ -47,6 +48,13 @@ class Hints:
                 return "no source of this name is configured" + _near(value, self._sources, self._sources)
             case "provider" if value not in self._providers:
                 return "there is no table for this provider" + _near(value, self._providers, self._providers)
+            case _ if name in FOUND_DETAILS:
+                agreed = self._catalogue().details
+                forms = [agreed[detail] for detail in FOUND_DETAILS[name] if detail in agreed]
+                wanted = value.upper() if name == "country" else value.lower()
+                if not forms or (right := forms[0].misfit(wanted)) is None:
+                    return None
+                return f"none of the agreed values; it is {right}"
             case _:
                 return None
 

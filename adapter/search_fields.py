@@ -6,6 +6,7 @@ the one that the event has, and filters know its other names.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 import unicodedata
@@ -17,6 +18,16 @@ from msgspec.json import Decoder
 
 #: How the types of the adapter's own events begin; they are left out where nobody asks for them.
 SYSTEM = "system."
+
+#: Filter: the agreed details that it compares, any of them.
+FOUND_DETAILS = {
+    "method": ("login_method",),
+    "factor": ("factor",),
+    "idp": ("identity_provider", "identity_provider_name"),
+    "device": ("device_id", "device_name"),
+    "country": ("country",),
+    "risk": ("risk_level",),
+}
 
 
 class _Who(Struct, gc=False, rename="camel"):
@@ -84,6 +95,11 @@ class SearchFields(Struct, frozen=True, gc=False):
     def ip(self) -> bytes | None:
         """16 bytes; an IPv4 address stands in ``::ffff:0:0/96``. Computed when asked for."""
         return None if self.address is None else address_bytes(self.address)
+
+    def tokens(self, filter: str) -> list[str]:
+        """The tokens of the details that one of `FOUND_DETAILS` compares; computed when asked for."""
+        details = self.event.details or {}
+        return [detail_token(filter, details[name]) for name in FOUND_DETAILS[filter] if name in details]
 
     @property
     def words(self) -> set[str]:
@@ -177,6 +193,21 @@ def address_bytes(text: str) -> bytes | None:
 
 # Words
 
+#: In front of what stands among the words and is none: nobody can type it in a word.
+_MARK = "\N{BROKEN BAR}"
+#: Values of details that are longer, or have more than letters and digits, stand for themselves as a hash.
+_PLAIN = 19
+
+
+def detail_token(filter: str, value: str) -> str:
+    """What a detail of one of `FOUND_DETAILS` is looked up by, among the words of the full text: there it costs a byte
+    or two, a key of its own twenty. Equal for values that differ in their case alone."""
+    text = value[:_READ].casefold()
+    if len(text) > _PLAIN or not (text.isascii() and text.isalnum()):
+        text = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+    return f"{_MARK}{filter[0]}{text}"
+
+
 _WORD = re.compile(r"[^\W_]+")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d)?(\.\d+)?([Zz]|[+-]\d\d:?\d\d)?")
@@ -212,7 +243,7 @@ def _text(event: _Event) -> str:
     if event.details is not None:
         for key, value in event.details.items():
             words = _WORDS_OF[key]
-            if words is not None and value != name:
+            if words is not None and (value != name or words.found):
                 found.append(words[value])
     return " ".join(found)
 
@@ -220,9 +251,11 @@ def _text(event: _Event) -> str:
 class _Words(dict[str, str]):
     """The words of values, with blanks between them; those of short ones are remembered."""
 
-    def __init__(self, read: Callable[[str], list[str]]) -> None:
+    def __init__(self, read: Callable[[str], list[str]], *, found: bool = False) -> None:
+        """``found``: a token is among them, by which a filter finds the event."""
         super().__init__()
         self._of = read
+        self.found = found
 
     def __missing__(self, value: str) -> str:
         words = " ".join(self._of(value[:_READ]))
@@ -249,6 +282,14 @@ def _looks_generated(word: str) -> bool:
     return len(word) > 30 or _RANDOM.search(word) is not None
 
 
+def _no_words(text: str) -> list[str]:
+    return []
+
+
+def _found_words(filter: str, read: Callable[[str], list[str]]) -> _Words:
+    return _Words(lambda text: [*read(text), detail_token(filter, text)], found=True)
+
+
 _NAME_WORDS, _TYPED_WORDS = _Words(_name_words), _Words(_typed_words)
 
 
@@ -264,16 +305,22 @@ class _WordsOf(dict[str, "_Words | None"]):
 
     #: Details whose words count whatever they look like.
     NAMING = frozenset({"username", "email", "previous_email", "updated_email", "impersonator"})
-    #: Details that say how a protocol was spoken; nobody looks for them by a word.
-    PROTOCOL = frozenset(
+    #: Details that nobody looks for by a word: how a protocol was spoken, and what says nothing without its name.
+    SILENT = frozenset(
         {
             "auth_method",
             "auth_type",
             "client_auth_method",
+            "country",
+            "device_managed",
+            "device_type",
             "grant_type",
+            "mfa",
+            "proxy",
             "refresh_token_type",
             "response_mode",
             "response_type",
+            "risk_level",
             "token_type",
         }
     )
@@ -282,8 +329,11 @@ class _WordsOf(dict[str, "_Words | None"]):
         words: _Words | None = _TYPED_WORDS
         if key in self.NAMING:
             words = _NAME_WORDS
-        elif key in self.PROTOCOL or key.endswith("_id"):
+        elif key in self.SILENT or key.endswith("_id"):
             words = None
+        for filter, names in FOUND_DETAILS.items():
+            if key in names:
+                words = _found_words(filter, _no_words if words is None else _typed_words)
         if len(self) < _REMEMBERED and len(key) <= _SHORT:
             self[key] = words
         return words

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import ConfigError, RequestError
-from adapter.filter import Filter, query_words
+from adapter.filter import Filter, Word, query_words
 from adapter.globs import glob_matches
 from adapter.model import EventDict
-from adapter.search_fields import address_bytes, search_fields, split_words
+from adapter.search_fields import FOUND_DETAILS, address_bytes, detail_token, search_fields, split_words
 from tests.mapping.built_in import catalogue
 from tests.search.events import CATALOGUE, make_event
 
@@ -315,6 +315,60 @@ def test_letters_of_every_script_make_words_in_one_case() -> None:
 @given(st.text(max_size=80).filter(lambda text: bool(query_words(text))))
 def test_a_name_of_any_letters_is_found_by_itself(name: str) -> None:
     assert matches(make_event(authDetails={"username": name}), q=name)
+
+
+# Details
+
+DETAILS = {
+    "login_method": "password",
+    "factor": "webauthn",
+    "identity_provider": "Corporate SAML",
+    "device_id": "guo1macbook8Dev0h8",
+    "device_name": "alice",  # as the user is called
+    "country": "NL",
+    "risk_level": "high",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method", "password"),
+        ("factor", "WebAuthn"),
+        ("idp", "corporate saml"),
+        ("device", "guo1macbook8Dev0h8"),
+        ("device", "alice"),
+        ("country", "nl"),
+        ("country", "Netherlands"),
+        ("risk", "high"),
+    ],
+)
+def test_an_event_is_found_by_its_agreed_details_in_whatever_case(name: str, value: str) -> None:
+    event = make_event(details=DETAILS)
+    assert matches(event, **{name: value})
+    assert matches(event, **{name: ["other", value]})
+    assert not matches(event, **{f"not_{name}": value})
+    assert not matches(event, **{name: "other"})
+    assert not matches(make_event(), **{name: value})
+    assert matches(make_event(), **{f"not_{name}": value})
+
+
+def test_the_tokens_of_details_are_among_the_words_that_nobody_can_type() -> None:
+    fields = search_fields(orjson.dumps(make_event(details=DETAILS)))
+    for name in FOUND_DETAILS:
+        assert set(fields.tokens(name)) <= fields.words
+        assert all(query_words(token) != (Word(token, prefix=False),) for token in fields.tokens(name))
+
+
+def test_every_filter_of_details_has_a_token_of_its_own_and_compares_agreed_details() -> None:
+    assert len({detail_token(name, "x") for name in FOUND_DETAILS}) == len(FOUND_DETAILS)
+    assert {detail for names in FOUND_DETAILS.values() for detail in names} <= catalogue().details.keys()
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_two_values_have_one_token_only_if_they_differ_in_case_alone(one: str, other: str) -> None:
+    assert (detail_token("idp", one) == detail_token("idp", other)) is (one.casefold() == other.casefold())
+    assert not any(letter.isspace() or letter in "'\\\"" for letter in detail_token("idp", one))
 
 
 # Reading

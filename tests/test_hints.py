@@ -54,6 +54,14 @@ def test_what_anybody_may_be_called_is_not_judged() -> None:
     assert hints(user="nobody", client="nothing", realm="nowhere", session="s", q="word") == []
 
 
+def test_a_detail_of_a_closed_list_is_held_against_it() -> None:
+    assert hints(factor=["OTP", "webauthn"], risk="high", country=["nl", "Germany", "XK"], method="passkey") == []
+    assert hints(idp="anything", device="whatever") == []
+    [factor, country] = hints(factor="opt", not_country="Atlantis")
+    assert factor.startswith("factor=opt: none of the agreed values; it is one of password, otp, ")
+    assert country.startswith("not_country=Atlantis: none of the agreed values; it is a country's code")
+
+
 def test_hints_are_few_and_short() -> None:
     found = hints(type=[f"access.{number}{'x' * 900}" for number in range(100)])
     assert len(found) == 5

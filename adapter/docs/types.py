@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapter.docs.markdown import code, sentence, table
 from adapter.mapping.catalogue import Catalogue, Form
+from adapter.search_fields import FOUND_DETAILS
 
 _INTRODUCTION = """\
 # Event types
@@ -85,12 +86,14 @@ _FORMS = {
 
 
 def _details(catalogue: Catalogue) -> str:
+    filters = {name: filter for filter, names in FOUND_DETAILS.items() for name in names}
     rows = [
         (
             code(name),
             str(one.form),
             sentence(one.meaning),
             *(code(field) if field else "" for field in (one.ecs, one.ocsf, one.asim)),
+            code(filters[name]) if name in filters else "",
         )
         for name, one in catalogue.details.items()
     ]
@@ -100,7 +103,7 @@ def _details(catalogue: Catalogue) -> str:
         "one form, and one field in each target format that has one. A table fills what the raw event plainly has, "
         "and may have other details besides.\n\n"
         f"{table(['form', 'how its text looks'], forms)}\n"
-        f"{table(['detail', 'form', 'meaning', 'ECS', 'OCSF', 'ASIM'], rows)}\n"
+        f"{table(['detail', 'form', 'meaning', 'ECS', 'OCSF', 'ASIM', 'filter'], rows)}\n"
     )
     for name, one in catalogue.details.items():
         if one.values:

@@ -149,6 +149,10 @@ EVENTS = st.builds(
             "username": st.sampled_from(["alice", "Bob@Acme.test", "Zoë"]),
             "userId": st.sampled_from(["u1", "u3"]),
             "code_id": st.just("s2"),
+            "factor": st.sampled_from(["otp", "webauthn"]),
+            "identity_provider": st.sampled_from(["google", "Corporate 'SAML' \\"]),
+            "device_name": st.sampled_from(["alice", "x" * 2000]),
+            "country": st.sampled_from(["NL", "DE"]),
         },
     ),
     resourcePath=st.sampled_from([None, "users/u2", "groups/g1"]),
@@ -178,6 +182,10 @@ _VALUES = {
     "ip": st.sampled_from(["10.0.0.1", "10.0.0.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "::ffff:10.0.0.1", "::1"]),
     "session": st.sampled_from(["s1", "s2"]),
     "id": st.sampled_from(["e1", "u1"]),
+    "factor": st.sampled_from(["otp", "WEBAUTHN", "push"]),
+    "idp": st.sampled_from(["google", "corporate 'saml' \\"]),
+    "device": st.sampled_from(["alice", "x" * 1000]),
+    "country": st.sampled_from(["nl", "Germany"]),
     "q": st.sampled_from(["alice", "ali*", "bob acme", "zoë", "ZOE*", "login error", "acme.test", "nothing", "users"]),
 }
 _MOMENTS = ("from", "to", "received_from", "received_to")

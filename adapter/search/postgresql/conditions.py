@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from adapter.filter import Filter, Term, address_range, query_words
+from adapter.filter import WORDED, Filter, Term, Word, address_range, wanted_words
 from adapter.search.index import LATEST, ByLog, Question
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
 from adapter.search.symbols import Wanted, named_types
@@ -100,8 +100,8 @@ def _term(term: Term, keys: QuestionKeys, values: _Values) -> str | None:
         return _has(keys.of(ROLES[term.name], term.values), values)
     if term.name == "ip":
         return _in_ranges([address_range(value) for value in term.values], values)
-    if term.name == "q":
-        return f"(e.words @@ {values.place(_words(term.values), 'text')}::tsquery)"
+    if term.name in WORDED:
+        return f"(e.words @@ {values.place(_words(wanted_words(term)), 'text')}::tsquery)"
     return None
 
 
@@ -118,7 +118,7 @@ def _in_ranges(ranges: Sequence[tuple[bytes, bytes]], values: _Values) -> str:
     return f"((e.address IS NOT NULL) AND ({' OR '.join(tests)}))"
 
 
-def _words(texts: Sequence[str]) -> str:
-    """Any of some lists of words, all of each, as ``tsquery``: words are letters and digits alone."""
-    lists = [" & ".join(f"'{word.text}'{':*' if word.prefix else ''}" for word in query_words(text)) for text in texts]
-    return " | ".join(f"({words})" for words in lists)
+def _words(lists: Sequence[Sequence[Word]]) -> str:
+    """Any of some lists of words, all of each, as ``tsquery``: no word has a quote or a backslash in it."""
+    wanted = [" & ".join(f"'{word.text}'{':*' if word.prefix else ''}" for word in words) for words in lists]
+    return " | ".join(f"({words})" for words in wanted)

@@ -20,7 +20,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 1
+VERSION = 2
 #: Entries of the log in one part: each has ten relations, and a question may look at all of its rows.
 PART_SIZE = 1 << 18
 

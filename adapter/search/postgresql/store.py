@@ -278,7 +278,7 @@ def _copied(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    """A ``tsvector`` of words, which are letters and digits: so nothing in quotes needs another one."""
+    """A ``tsvector`` of words, none of which has a quote or a backslash in it."""
     words = set(text.split(" "))
     words.discard("")
     if len(text) > _WORDS_SIZE // 4:

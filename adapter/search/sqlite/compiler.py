@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from adapter.filter import Filter, Term, address_range
+from adapter.filter import WORDED, Filter, Term, address_range, wanted_words
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
 from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
 from adapter.search.sqlite.schema import Address, stored_ranges
@@ -35,8 +35,8 @@ class Compiler:
                 conditions.append(self._keyed(ROLES[term.name], term.values, term.negated))
             elif term.name == "ip":
                 conditions.append(self._addressed(term))
-            elif term.name == "q":
-                conditions.append(Worded(term.values, term.negated))
+            elif term.name in WORDED:
+                conditions.append(Worded(tuple(wanted_words(term)), term.negated))
         if kinds.left_out or kinds.general:
             conditions.append(self._of_kind(filter, kinds))
         if origins.left_out or origins.general:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from adapter.filter import query_words
+from adapter.filter import Word
 from adapter.search.sqlite.schema import Address, words_of
 
 #: Up to so many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
@@ -149,7 +149,7 @@ class Keyed:
 class Worded:
     """Events that have, or ``negated`` have not, all words of one of some lists."""
 
-    values: tuple[str, ...]
+    lists: tuple[tuple[Word, ...], ...]
     negated: bool
     by_part: bool = True
     loose: bool = False
@@ -177,10 +177,7 @@ class Worded:
         return Sql(f"NOT {found.text}", found.values) if self.negated else found
 
     def _question(self) -> str:
-        any_of = [
-            " AND ".join(f'"{word.text}"{"*" if word.prefix else ""}' for word in query_words(value))
-            for value in self.values
-        ]
+        any_of = [" AND ".join(f'"{word.text}"{"*" if word.prefix else ""}' for word in words) for words in self.lists]
         return " OR ".join(f"({all_of})" for all_of in any_of)
 
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 6
+VERSION = 7
 
 SCHEMA = """
 CREATE TABLE event (
