@@ -3,7 +3,7 @@
     event     one row for each entry with an event: times, kind, origin, address; what every question ends in
     found_by  (part, key, time, position): who, client, session and address of an event, each as one key
     part      the stretches of the log that found_by is divided into, and between which times their events lie
-    words_N   full text of part N, without the text
+    words_N   full text of part N, without the text; tokens of the details that filters compare are among its words
     kind      each (type, outcome, reason) there is, known by a small number; the first `SYMBOLS_LIMIT` of them
     origin    each (source, provider, realm id, realm name) there is, the same
     any_type  types of events whose kind does not tell it
