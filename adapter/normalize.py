@@ -3,7 +3,6 @@ The event, the keys by which it is known and its uid are made here alone."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from adapter.log.identity import GROUPS, group_key
-from adapter.log.protocol import NewEntry, new_entry
+from adapter.log.identity import GROUPS, content_digest, group_key
+from adapter.log.protocol import NewEntry, ReadKeys, new_entry
 from adapter.mapping.body import NotReadable, Record, UnknownMedia, with_time
 from adapter.mapping.compile import Result
 from adapter.mapping.forwarders import AUTO
@@ -68,7 +67,7 @@ def normalize(
     if weak_values is not None:
         weak = identity_digest(key, weak_values)
     elif strong is None and event is None:
-        weak = identity_digest(key, ["bytes", hashlib.sha256(raw).hexdigest()])
+        weak = content_digest(key, raw)
         seconds = 0
     first = strong or weak
     if first is not None:
@@ -94,7 +93,7 @@ def normalize(
     if at is not None and not record.says_when and (event is None or event["details"].get("time_source") == FORWARDER):
         # It would be lost, and the event read at another time later.
         media = with_time(media, at)
-    entry = (source, received_at, raw, media, uid, strong, weak, seconds, native, kind, written, problem)
+    entry = (source, received_at, raw, media, uid, strong, weak, seconds, native, kind, written, problem, key)
     return new_entry(entry), event
 
 
@@ -126,6 +125,8 @@ def normalize_further(
             continue
         yield (
             first._replace(
+                # Its bytes are those of the first event, which may have been quarantined; it never was.
+                namespace=None,
                 uid=uid,
                 strong=strong,
                 weak=weak,
@@ -184,6 +185,12 @@ def read_raw(table: Table, raw: bytes, media: str, received_at: int, unwrap: str
 def unread(problem: str) -> Result:
     """The reading of what no table could read."""
     return Result(None, None, None, None, 0, problem)
+
+
+def read_keys(result: Result, raw: bytes, key: bytes) -> ReadKeys:
+    """By what the log is to know what was quarantined and is read now. ``raw``: its bytes; ``key``: the source's."""
+    strong, weak = (None if values is None else identity_digest(key, values) for values in (result.strong, result.weak))
+    return ReadKeys(strong, weak, result.seconds, content_digest(key, raw))
 
 
 def is_known_by(uid: bytes, key: bytes, result: Result) -> bool:

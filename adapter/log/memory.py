@@ -11,7 +11,7 @@ from itertools import islice
 
 from adapter.counts import Commits
 from adapter.errors import ClaimLost, NoteChanged, StoreError
-from adapter.log.identity import Former, Identities, Keys, Known, keys_of
+from adapter.log.identity import Former, Identities, Keys, Known, keys_of, keys_read
 from adapter.log.protocol import (
     CLAIM_SECONDS,
     READ_SIZE,
@@ -65,6 +65,8 @@ class Memory:
     notes: dict[str, Note] = field(default_factory=dict)
     claims: dict[str, _Claimed] = field(default_factory=dict)
     readers: dict[str, _Reader] = field(default_factory=dict)
+    #: Sources of which something was quarantined.
+    watched: set[str] = field(default_factory=set)
     _arrivals: list[int] = field(default_factory=list)
     #: Set, and replaced, when entries are added.
     moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,7 +135,7 @@ class MemoryLog:
         identities = Identities(dict(memory.known), lambda key: None, contents)
         receipts: list[Receipt] = []
         keys: Keys
-        for entry, keys in zip(entries, keys_of(entries, Former(0)), strict=True):
+        for entry, keys in zip(entries, keys_of(entries, Former(0), memory.watched), strict=True):
             position = self.head + len(contents.new) + 1
             contents.new.append(entry)
             found = identities.resolve(entry, keys, position)
@@ -143,7 +145,8 @@ class MemoryLog:
                     event = None if entry.event is None else renamed(entry.event, uid_text(found.uid).encode())
                     contents.new[-1] = entry._replace(uid=found.uid, event=event)
             else:
-                receipts.append(Receipt(found.uid, None))
+                quarantined = found.position if entry.event is not None and self._lacks_event(found, contents) else None
+                receipts.append(Receipt(found.uid, None, quarantined))
                 contents.new.pop()
         memory.known |= identities.changed
         for new in contents.new:
@@ -167,7 +170,7 @@ class MemoryLog:
         await _turn()
         return receipts
 
-    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int | None] | None:
         memory = self._memory
         self._check_note(note)
         for one in revisions:
@@ -179,8 +182,15 @@ class MemoryLog:
             return None
         if any(memory.entries[one.first - 1] is None for one in revisions):
             return None
-        positions = []
+        positions: list[int | None] = []
+        identities = Identities(memory.known, lambda key: None, _Contents(memory))
         for one in revisions:
+            if one.keys is not None:
+                uid = self._entry(one.first).uid
+                found = identities.read_again(uid, keys_read(one.keys), one.first, one.event)
+                if found.position != one.first:
+                    positions.append(None)
+                    continue
             first, before = self._entry(one.first), self._entry(one.latest)
             position = self.head + 1
             number = 0 if before.event is None else before.revision + 1
@@ -467,6 +477,12 @@ class MemoryLog:
         entry = self._memory.entries[position - 1]
         assert entry is not None
         return entry
+
+    def _lacks_event(self, known: Known, contents: _Contents) -> bool:
+        position = known.position
+        if position > self.head:
+            return contents.event(position) is None
+        return self._memory.entries[position - 1] is not None and contents.event(position) is None
 
     def _latest(self, first: int) -> int:
         return self._memory.revisions.get(first, [first])[-1]

@@ -54,6 +54,9 @@ class NewEntry(NamedTuple):
     event: bytes | None
     #: Why it is quarantined; ``None`` if there is an event.
     problem: str | None
+    #: The namespace in which the identities of its source live (`adapter.model.source_key`), for the log to know it by
+    #: its bytes, too, while it is quarantined; ``None``: it is known by the keys above alone.
+    namespace: bytes | None = None
 
 
 #: A `NewEntry` of its values, in a third of the time.
@@ -67,10 +70,24 @@ class Receipt(NamedTuple):
     uid: bytes
     #: The new entry's position; ``None`` for a duplicate.
     position: int | None
+    #: Of a duplicate with an event: position of the entry that was there first, if that has none. Whoever appended it
+    #: appends the event as a later reading (`Log.revise`).
+    quarantined: int | None = None
 
 
 #: The same for a `Receipt`.
-receipt: Callable[[tuple[bytes, int | None]], Receipt] = partial(tuple.__new__, Receipt)
+receipt: Callable[[tuple[bytes, int | None, int | None]], Receipt] = partial(tuple.__new__, Receipt)
+
+
+class ReadKeys(NamedTuple):
+    """The digests by which something quarantined is known now that it was read (`adapter.model.identity_digest`)."""
+
+    strong: bytes | None
+    weak: bytes | None
+    #: What its keys begin with, epoch seconds; 0 where it has no time of its own.
+    seconds: int
+    #: Digest of its bytes (`adapter.log.identity.content_digest`).
+    content: bytes
 
 
 class Revision(NamedTuple):
@@ -84,6 +101,8 @@ class Revision(NamedTuple):
     #: Unified type and event (JSON bytes).
     type: str
     event: bytes
+    #: Of what was quarantined until now: the event is known by these, too, from then on. ``None``: it keeps its keys.
+    keys: ReadKeys | None = None
 
 
 class EventRow(NamedTuple):
@@ -294,6 +313,8 @@ class Log(Protocol):
         weak match that has no strong one yet, and the other way round. Events of one weak key are told apart by the
         session and the details that both have; of those that are equal in these, too, each one of a request is an
         event of its own. The first entry wins: a duplicate changes nothing but the keys by which the event is known.
+        What is quarantined is known by its bytes, too: an event that no key of its own knows is a duplicate of an entry
+        that was quarantined with the same bytes. Of a duplicate whose entry has no event the receipt says so.
 
         Raises:
             NoteChanged: a note of that version, or of another, is there already; nothing was stored.
@@ -304,10 +325,11 @@ class Log(Protocol):
             StoreError: nothing of this request was stored.
         """
 
-    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int | None] | None:
         """Append later readings of events, and keep a note with them: all or none. Positions of the new entries, in
-        order; ``None`` if there is a later entry of one of the events than its revision was made for, or the event was
-        removed: then nothing was stored.
+        order, and ``None`` in the place of one that is a copy of another event by the keys that it brings: it is left
+        out. ``None`` alone if there is a later entry of one of the events than its revision was made for, or the event
+        was removed: then nothing was stored.
 
         When this returns, they are on disk and every later read sees them. Shares commits with appends.
 

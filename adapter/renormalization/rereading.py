@@ -16,7 +16,7 @@ from adapter.mapping.forwarders import AUTO
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
 from adapter.model import Entry, EventDict, source_key, uid_text
-from adapter.normalize import further_name, is_known_by, normalize_further, origin, read_stored, unread
+from adapter.normalize import further_name, is_known_by, normalize_further, origin, read_keys, read_stored, unread
 from adapter.renormalization.step import Step
 from adapter.sources.intake import Source
 from adapter.workbench.compare import Verdict, compare
@@ -90,7 +90,8 @@ class Rereader:
             return Rereading(none, None, f"there is no table for the source {first.source!r} now")
         source = self._sources.get(first.source)
         key = source_key(first.source) if source is None else source.key
-        (event, native, _, _, _, problem), record, name = _reading(table, stored, latest, key, source)
+        result, record, name = _reading(table, stored, latest, key, source)
+        event, native, problem = result.event, result.native_type, result.problem
         made = b""
         verdict = Verdict.RECOVERED
         if event is not None:
@@ -128,7 +129,8 @@ class Rereader:
         # As the log will count it: the first event is no revision of another.
         number = b"" if latest.event is None else b',"revision":%d' % (latest.revision + 1)
         marked = b'%b,"normalizedAt":%d%b}}' % (made[:-2], now, number)
-        revision = Revision(first.position, latest.position, native, event["type"], marked)
+        keys = read_keys(result, stored.raw or b"", key) if latest.event is None else None
+        revision = Revision(first.position, latest.position, native, event["type"], marked, keys)
         return Rereading(verdict, revision, further=further)
 
 

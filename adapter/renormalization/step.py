@@ -102,6 +102,12 @@ class Step:
             # Where in a text it was found makes no problem of its own.
             self.problems[shortened(problem.partition(": line ")[0])] += 1
 
+    def found_copies(self, number: int) -> None:
+        """So many of the entries that could be read are copies of events that came again since."""
+        self.counts[Verdict.RECOVERED] -= number
+        self.counts[Verdict.QUARANTINED] += number
+        self.problems["it is a copy of an event that came again since"] += number
+
     def show(
         self,
         entry: Entry | NewEntry,

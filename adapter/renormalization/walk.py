@@ -154,10 +154,14 @@ class Walk:
         due = step.revisions or now - self._kept_at >= KEEPING or job.position >= job.end
         if self._kept is not None and due:
             note = self._kept.next(job)
-            if await self._append(step.revisions, note) is None:
+            positions = await self._append(step.revisions, note)
+            if positions is None:
                 return False
             self._kept.take(note)
             self._kept_at = now
+            if copies := positions.count(None):
+                step.found_copies(copies)
+                job = self.job.moved(position, step)
         self.job, self._added = job, 0
         if not job.question.dry_run:
             self._counts.update(step.counts)
@@ -187,7 +191,7 @@ class Walk:
                 return []
             return [receipt for entry in entries for receipt in await self._append_new([entry])]
 
-    async def _append(self, revisions: list[Revision], note: Note | None) -> list[int] | None:
+    async def _append(self, revisions: list[Revision], note: Note | None) -> list[int | None] | None:
         try:
             return await self._log.revise(revisions, note)
         except (StoreUnavailable, NoteChanged):
@@ -197,10 +201,13 @@ class Walk:
                 _log.error("renormalization_left_one_out", problem=str(error))
                 return [] if note is None else await self._log.revise([], note)
             # One of them cannot be stored: each is tried alone.
+            positions: list[int | None] = []
             for revision in revisions:
-                if await self._append([revision], None) is None:
+                position = await self._append([revision], None)
+                if position is None:
                     return None
-            return await self._log.revise([], note)
+                positions += position
+            return positions if await self._log.revise([], note) is not None else None
 
     async def _keep_to_the_rate(self) -> None:
         if self._rate:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from adapter.counts import EXCERPT, IngestCounts
 from adapter.known_secrets import KnownSecrets
-from adapter.log.protocol import Log, NewEntry, Note
+from adapter.log.protocol import Log, NewEntry, Note, Receipt, Revision
 from adapter.mapping.body import EVENT_LIMIT, JSON, LONG, OVERSIZE, Record
 from adapter.mapping.exact import NotJson, parse_json, write_json
 from adapter.mapping.forwarders import AUTO
 from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
 from adapter.memory import uncollected
-from adapter.model import Outcome, source_key, uid_text
+from adapter.model import Outcome, renamed, source_key, uid_text
 from adapter.normalize import normalize, normalize_further
 
 _UNKNOWN = Outcome.UNKNOWN.value
@@ -27,6 +27,8 @@ _UNKNOWN = Outcome.UNKNOWN.value
 _TURN, _TURN_BYTES = 250, 32 * 1024
 #: Larger bodies are normalized one at a time: what is made of them takes several times their size in memory.
 _LARGE = 1024 * 1024
+#: Events that are appended together for quarantined entries.
+_RECOVERED = 500
 
 
 class TooManyEvents(ValueError):
@@ -193,6 +195,7 @@ class Intake:
         self._event_limit = event_limit
         self._large = asyncio.Lock()
         self._thread = asyncio.Lock()
+        self._log = log
         self._append = log.append
         self._counts = counts
         self._random_uid = random_uid
@@ -248,6 +251,8 @@ class Intake:
             receipts = [one for number, one in enumerate(receipts) if number not in further]
             entries = [one for number, one in enumerate(entries) if number not in further]
         accepted = duplicates = quarantined = 0
+        #: Events whose entries were quarantined, by the positions of these.
+        late: dict[int, Revision] = {}
         at = 0
         for entry, receipt in zip(entries, receipts, strict=True):
             while uids[at] is None:
@@ -257,11 +262,16 @@ class Intake:
             at += 1
             if receipt.position is None:
                 duplicates += 1
+                if receipt.quarantined is not None and receipt.quarantined not in late:
+                    late[receipt.quarantined] = _late(entry, receipt)
             elif entry.event is None:
                 quarantined += 1
                 self._counts.quarantined.add(source.name, entry.native_type or "(unreadable)")
             else:
                 accepted += 1
+        if late:
+            recovered = await self._recover([*late.values()])
+            accepted, duplicates = accepted + recovered, duplicates - recovered
         for kind in reading.unanswered:
             self._counts.unanswered.add(source.name, kind)
         for what, (count, raw) in reading.ignored.items():
@@ -274,3 +284,26 @@ class Intake:
         if duplicates:
             counts.duplicates[name] += duplicates
         return IngestSummary(accepted, duplicates, quarantined, ignored, uids, reading.oversize)
+
+    async def _recover(self, late: Sequence[Revision]) -> int:
+        """Append events under the uids of their quarantined entries; how many nobody else had appended before. What a
+        failure leaves out is appended when the sender tries again, as it has no answer yet."""
+        recovered = 0
+        for start in range(0, len(late), _RECOVERED):
+            some = late[start : start + _RECOVERED]
+            if await self._log.revise(some) is not None:
+                recovered += len(some)
+                continue
+            # Somebody else has appended one of them, or it was removed.
+            for one in some:
+                recovered += await self._log.revise([one]) is not None
+        return recovered
+
+
+def _late(entry: NewEntry, receipt: Receipt) -> Revision:
+    """The event of an entry, for the quarantined one that it is a copy of."""
+    assert receipt.quarantined is not None
+    assert entry.type is not None
+    assert entry.event is not None
+    event = renamed(entry.event, uid_text(receipt.uid).encode())
+    return Revision(receipt.quarantined, receipt.quarantined, entry.native_type, entry.type, event)

@@ -83,7 +83,7 @@ class _Body:
     def uid(self, entry: NewEntry) -> bytes:
         """The uid of the next one: its own, or that of the event that it is a copy of."""
         self._entries.append(entry)
-        [keys] = keys_of([entry], Former(0))
+        [keys] = keys_of([entry], Former(0), set())
         known = self._identities.resolve(entry, keys, len(self._entries))
         if known.position != len(self._entries):
             self._entries.pop()

@@ -180,7 +180,7 @@ async def _copy(url: str, entries: Sequence[NewEntry]) -> Run:
     for start in range(0, len(entries), COMMIT):
         new = entries[start : start + COMMIT]
         number = next(numbers)
-        keys = keys_of(new, Former(0))
+        keys = keys_of(new, Former(0), set())
         identities = sorted(
             (key, number, place, 0, 0, None if key == new[place].uid else new[place].uid)
             for place, its in enumerate(keys)

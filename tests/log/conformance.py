@@ -35,7 +35,16 @@ from adapter.log.protocol import (
     Usage,
 )
 from adapter.model import Entry, uid_text
-from tests.log.entries import SECONDS, new_entry, quarantined_entry, strong_key, weak_key
+from tests.log.entries import (
+    SECONDS,
+    new_entry,
+    quarantined_entry,
+    read_entry,
+    read_keys,
+    strong_key,
+    unread_entry,
+    weak_key,
+)
 from tests.mapping.acme_also import LOCKED, RAW
 from tests.sources.several import Bench
 
@@ -353,9 +362,10 @@ class LogConformance:
             latest = {1: 1, 2: 2}
             for _ in range(3):
                 revisions = [revision(first, latest[first]) for first in (1, 2)]
-                positions = await log.revise(revisions)
-                assert positions is not None
-                latest = dict(zip((1, 2), positions, strict=True))
+                first, second = await log.revise(revisions) or []
+                assert first is not None
+                assert second is not None
+                latest = {1: first, 2: second}
             entries = await log.read(2)
             assert [(entry.position, entry.revision) for entry in entries] == [
                 (3, 1), (4, 0), (5, 2), (6, 1), (7, 3), (8, 2)
@@ -656,9 +666,108 @@ class LogConformance:
             assert await log.append([quarantined(b"B")]) == [Receipt(first[1].uid, None)]
             event = new_entry(weak="w", raw=b"A")
             assert await log.append([event, event._replace(raw=b"C")]) == [
-                Receipt(first[0].uid, None),
+                Receipt(first[0].uid, None, 1),
                 Receipt((await log.read(2))[0].uid, 3),
             ]
+
+    # What is quarantined is known by its bytes
+
+    @pytest.mark.parametrize("keys", [("a", None), (None, "w"), ("a", "w"), (None, None)])
+    @pytest.mark.parametrize("before", [(None, None), ("other", None), (None, "other")])
+    async def test_an_event_is_the_quarantined_entry_of_the_same_bytes_whatever_its_keys(
+        self, place: Place, before: tuple[str | None, str | None], keys: tuple[str | None, str | None]
+    ) -> None:
+        async with place.open() as log:
+            await log.append([new_entry("first")])
+            first = unread_entry(b"{", *before)
+            await log.append([first])
+        async with place.open() as log:
+            assert await log.append([unread_entry(b"{", *before)]) == [Receipt(first.uid, None)]
+            assert await log.append([read_entry(b"{", *keys)]) == [Receipt(first.uid, None, 2)]
+            assert await log.revise([revision(2, 2)]) == [3]
+            if keys != (None, None):
+                # Whatever its bytes are now: its keys are known.
+                assert await log.append([read_entry(b"{ }", *keys)]) == [Receipt(first.uid, None)]
+            assert await log.latest(first.uid) == 3
+
+    async def test_bytes_of_events_tell_nothing(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([read_entry(b"{", "a")])
+            assert (await log.append([read_entry(b"{", "b")]))[0].position == 2
+            assert (await log.append([unread_entry(b"{")]))[0].position == 3
+
+    async def test_an_event_whose_keys_the_quarantined_entry_has_is_that_entry(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([unread_entry(b"{", "a"), unread_entry(b"[", None, "w")])
+            assert await log.append([read_entry(b"{ ", "a"), read_entry(b"[", None, "w")]) == [
+                Receipt(strong_key("a"), None, 1),
+                Receipt(weak_key("w"), None, 2),
+            ]
+
+    async def test_of_one_request_an_event_is_the_quarantined_entry_before_it(self, place: Place) -> None:
+        async with place.open() as log:
+            receipts = await log.append([new_entry(), unread_entry(b"{", "a"), read_entry(b"{", "a")])
+            assert receipts[2] == Receipt(strong_key("a"), None, 2)
+
+    async def test_equal_quarantined_entries_become_as_many_events(self, place: Place) -> None:
+        async with place.open() as log:
+            first, second = await log.append([unread_entry(b"{"), unread_entry(b"{")])
+            assert (first.position, second.position) == (1, 2)
+            for _ in range(2):
+                assert await log.append([read_entry(b"{", None, "w")]) == [Receipt(first.uid, None, 1)]
+            again = await log.append([read_entry(b"{", None, "w"), read_entry(b"{", None, "w")])
+            assert again == [Receipt(first.uid, None, 1), Receipt(second.uid, None, 2)]
+            assert (await log.append([read_entry(b"{", None, "w") for _ in range(3)]))[2].position == 3
+
+    @pytest.mark.parametrize("is_one", [True, False])
+    async def test_equal_quarantined_entries_that_are_read_again_become_as_many_events(
+        self, place: Place, is_one: bool
+    ) -> None:
+        async with place.open() as log:
+            first, second = await log.append([unread_entry(b"{"), unread_entry(b"{")])
+            keys = read_keys(b"{", None, "w")
+            revisions = [revision(1, 1)._replace(keys=keys), revision(2, 2)._replace(keys=keys)]
+            if is_one:
+                assert await log.revise(revisions) == [3, 4]
+            else:
+                assert [await log.revise([one]) for one in revisions] == [[3], [4]]
+            again = await log.append([read_entry(b"{", None, "w") for _ in range(3)])
+            assert again[:2] == [Receipt(first.uid, None), Receipt(second.uid, None)]
+            assert again[2].position == 5
+
+    @pytest.mark.parametrize("keys", [("a", None), (None, "w"), ("a", "w")])
+    @pytest.mark.parametrize("before", [(None, None), ("other", None), (None, "w")])
+    async def test_what_is_read_again_is_known_by_its_keys_from_then_on(
+        self, place: Place, before: tuple[str | None, str | None], keys: tuple[str | None, str | None]
+    ) -> None:
+        async with place.open() as log:
+            first = unread_entry(b"{", *before)
+            await log.append([first])
+            again = revision(1, 1)._replace(keys=read_keys(b"{", *keys))
+            assert await log.revise([again]) == [2]
+            assert await log.append([read_entry(b"{ }", *keys)]) == [Receipt(first.uid, None)]
+            assert await log.append([read_entry(b"{", *keys)]) == [Receipt(first.uid, None)]
+
+    @pytest.mark.parametrize("keys", [("a", None), (None, "w")])
+    async def test_what_is_read_again_as_a_copy_of_another_event_is_left_as_it_is(
+        self, place: Place, keys: tuple[str | None, str | None]
+    ) -> None:
+        async with place.open() as log:
+            await log.append([unread_entry(b"{"), unread_entry(b"[")])
+            await log.append([read_entry(b"{ }", *keys)])
+            copy = revision(1, 1)._replace(keys=read_keys(b"{", *keys))
+            other = revision(2, 2)._replace(keys=read_keys(b"[", "b"))
+            assert await log.revise([copy, other]) == [None, 4]
+            assert await log.revise([copy], Note("job", "done", 1)) == [None]
+            assert await log.noted("job") == Note("job", "done", 1)
+            assert [one.entries for one in (await log.quarantine()).groups] == [1]
+
+    async def test_a_large_request_that_can_be_read_by_now_is_what_was_quarantined(self, place: Place) -> None:
+        async with place.open() as log:
+            raws = [b"%d " % number * 50 for number in range(3000)]
+            first = await log.append([unread_entry(raw) for raw in raws])
+            again = await log.append([read_entry(raw, f"{number}") for number, raw in enumerate(raws)])
+            assert again == [Receipt(one.uid, None, one.position) for one in first]
 
     @pytest.mark.parametrize("has_ids", [True, False])
     async def test_any_number_of_events_share_a_weak_key(self, place: Place, has_ids: bool) -> None:
@@ -972,6 +1081,29 @@ class SharedLogConformance(LogConformance):
             await one.wait(49, 20)
             assert [entry.position for entry in await read_all(one)] == list(range(1, 51))
 
+    async def test_what_one_has_quarantined_the_other_knows_by_its_bytes_at_once(self, place: Place) -> None:
+        async with place.open() as one, place.open() as other:
+            await other.append([read_entry(b"[", "before")])
+            for number in range(3):
+                raw = b"%d" % number
+                (first,) = await one.append([unread_entry(raw)])
+                again = await other.append([read_entry(raw, f"{number}")])
+                assert again == [Receipt(first.uid, None, first.position)]
+
+    async def test_of_copies_that_come_to_both_at_once_each_is_the_quarantined_entry(self, place: Place) -> None:
+        async with place.open() as one, place.open() as other:
+            raws = [b"%d" % number for number in range(50)]
+            first = await one.append([unread_entry(raw) for raw in raws])
+            answers = await asyncio.gather(
+                *(
+                    log.append([read_entry(raw, f"{number}", "w")])
+                    for number, raw in enumerate(raws)
+                    for log in (one, other)
+                )
+            )
+            assert one.head == len(raws)
+            assert {receipt.uid for answer in answers for receipt in answer} == {receipt.uid for receipt in first}
+
     async def test_readers_miss_no_entry_while_both_append(self, place: Place) -> None:
         async with place.open() as one, place.open() as other:
             total = 600
@@ -1096,6 +1228,15 @@ class RetentionConformance:
                 Receipt(strong_key("a"), 6),
                 Receipt(strong_key("c"), None),
             ]
+
+    async def test_the_bytes_of_what_was_removed_are_forgotten_with_its_keys(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([unread_entry(b"{", "a")])
+            await remove(log, until=1, others=1)
+            assert (await log.append([read_entry(b"{", "b")]))[0].position is None
+            while await log.forget(1, 2**33):
+                pass
+            assert (await log.append([read_entry(b"{", "c")]))[0].position == 2
 
     async def test_what_is_left_is_not_forgotten(self, place: RetainingPlace) -> None:
         async with place.open() as log:

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from adapter.log.protocol import NewEntry
+from adapter.log.identity import content_digest
+from adapter.log.protocol import NewEntry, ReadKeys
 from adapter.model import identity_digest, identity_key, source_key, uid_text
 
 _SOURCE = source_key("prod")
@@ -80,3 +81,23 @@ def quarantined_entry(**changes: Any) -> NewEntry:
     return new_entry(type=None, event=None, native_type=None, problem="not JSON", media="text/plain")._replace(
         **changes
     )
+
+
+def unread_entry(raw: bytes, strong: str | None = None, weak: str | None = None) -> NewEntry:
+    """An entry that could not be read, which is known by its bytes, and by keys where it has any."""
+    entry = new_entry(strong, weak, raw=raw, type=None, event=None, problem="no row", namespace=_SOURCE)
+    if strong is None and weak is None:
+        digest = content_digest(_SOURCE, raw)
+        return entry._replace(uid=identity_key(0, digest), weak=digest, seconds=0)
+    return entry
+
+
+def read_entry(raw: bytes, strong: str | None = None, weak: str | None = None, **changes: Any) -> NewEntry:
+    """The same bytes, read."""
+    return new_entry(strong, weak, raw=raw, namespace=_SOURCE, **changes)
+
+
+def read_keys(raw: bytes, strong: str | None = None, weak: str | None = None) -> ReadKeys:
+    """What it is known by when it is read again."""
+    entry = read_entry(raw, strong, weak)
+    return ReadKeys(entry.strong, entry.weak, entry.seconds, content_digest(_SOURCE, raw))

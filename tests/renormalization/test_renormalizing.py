@@ -466,7 +466,7 @@ class Overtaking:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int | None] | None:
         if revisions and self.todo:
             match self.todo.pop():
                 case "overtake":
@@ -490,7 +490,7 @@ async def test_somebody_who_was_faster_is_noticed_and_a_full_disk_waited_out(ben
 class Full(Overtaking):
     """A log whose disk is full."""
 
-    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int | None] | None:
         if revisions:
             await asyncio.sleep(0.01)
             raise StoreUnavailable("the disk is full")
@@ -500,7 +500,7 @@ class Full(Overtaking):
 class Unanswered(Overtaking):
     """A log that stores the first revisions, and whose answer is lost."""
 
-    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: list[Revision], note: Note | None = None) -> list[int | None] | None:
         positions = await self._log.revise(revisions, note)
         if revisions and self.todo:
             self.todo.clear()

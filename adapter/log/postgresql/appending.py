@@ -33,8 +33,10 @@ NUMBER_AGE = 3600.0
 class Appending:
     """A connection that appends; one transaction at a time."""
 
-    def __init__(self, address: Address, dictionary: bytes, timeout: float) -> None:
-        """``timeout``: seconds within which the server has to answer a statement."""
+    def __init__(self, address: Address, dictionary: bytes, timeout: float, watched: set[str]) -> None:
+        """``timeout``: seconds within which the server has to answer a statement; ``watched``: sources of which
+        something is quarantined, which gets more of them."""
+        self._watched = watched
         self._address = address
         self._compression = Compression(dictionary)
         self._timeout = timeout
@@ -68,7 +70,7 @@ class Appending:
             transaction: Transaction | None = None
             try:
                 number = await self._next_number(connection)
-                transaction = Transaction(self._compression, self._address, number, works)
+                transaction = Transaction(self._compression, self._address, number, works, self._watched)
                 await transaction.ask(connection)
                 await transaction.write(connection)
             except (Clash, *FAILURES) as error:

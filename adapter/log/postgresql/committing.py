@@ -78,7 +78,9 @@ class Committing:
         self._timeout = timeout
         self._show = show
         self._loop = asyncio.get_running_loop()
-        self._lanes = [_Lane(Appending(address, dictionary, timeout)) for _ in range(CONNECTIONS)]
+        #: Sources of which something is, or was, quarantined, as far as is known here.
+        self.watched: set[str] = set()
+        self._lanes = [_Lane(Appending(address, dictionary, timeout, self.watched)) for _ in range(CONNECTIONS)]
         self._light, self._heavy = Budget(LIGHT_BUDGET), Budget(HEAVY_BUDGET)
         #: Those that no transaction has yet, and their bytes.
         self._calls: deque[_Call] = deque()

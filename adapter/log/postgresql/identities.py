@@ -7,16 +7,18 @@ one finds the key of the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
 
 from adapter.log.compression import Compression
-from adapter.log.identity import GROUPS, Identities, Keys, Known, group_key
+from adapter.log.identity import GROUPS, Former, Identities, Keys, Known, group_key, keys_of, keys_read
 from adapter.log.postgresql.connecting import Connection
+from adapter.log.postgresql.packing import Standing
 from adapter.log.postgresql.works import Append
-from adapter.log.protocol import NewEntry, Receipt, receipt
+from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.runs import split
 from adapter.model import renamed, uid_text
 
@@ -24,7 +26,23 @@ from adapter.model import renamed, uid_text
 _ASKED, _KEPT = 128, 8 * 1024 * 1024
 
 # Arrays travel as text: asyncpg takes 2 µs for each element of one, and the server reads it in a tenth of that.
-_FIND = "SELECT key, batch, place, uid, taken, equal FROM identity WHERE key = ANY($1::text::uuid[])"
+# And the sources of which something was quarantined.
+_FIND = """
+SELECT key, batch, place, uid, taken, equal, NULL::bigint AS quarantined, NULL::text AS source
+FROM identity WHERE key = ANY($1::text::uuid[])
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, source FROM quarantine
+"""
+# The same where there are any: with the positions of entries that have no event.
+_FIND_WATCHED = """
+SELECT key, batch, place, uid, taken, equal, (
+  SELECT batch.first + entry.place FROM entry JOIN batch ON batch.number = entry.batch
+  WHERE entry.batch = identity.batch AND entry.place = identity.place AND entry.size IS NULL
+  AND NOT EXISTS (SELECT FROM revision WHERE revision.first = batch.first + entry.place)
+) AS quarantined, NULL::text AS source
+FROM identity WHERE key = ANY($1::text::uuid[])
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, source FROM quarantine
+"""
+_WATCH = "INSERT INTO quarantine SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _COLUMNS = ("key", "batch", "place", "taken", "equal", "uid")
 _UPDATE = """
 UPDATE identity SET taken = new.taken, equal = new.equal
@@ -66,13 +84,18 @@ class Resolved(NamedTuple):
 
     #: Those that are new, in order; each one's place is its number.
     new: list[NewEntry]
-    #: Of each entry of each request: its uid, and its place if it is new.
+    #: Of each entry of each request: its uid, and its place if it is new; of a duplicate of something quarantined the
+    #: position of that, or, of the same transaction, its place counted down from -1.
     receipts: list[list[Receipt]]
     #: Keys to store, and what was under them before, if anything.
     changed: dict[bytes, Known]
     before: dict[bytes, Known]
     #: Keys that nothing was under.
     absent: set[bytes]
+    #: Of what is read again, the first positions of those that are copies of other events.
+    copies: set[int]
+    #: Sources of which something is new that is quarantined, and of which that was not known before.
+    unwatched: set[str]
 
 
 #: Where a piece of content lies: batch, place of its run, number in it.
@@ -98,11 +121,33 @@ class _MissingRaw(_Missing):
         self.reference = reference
 
 
-async def resolve(connection: Connection, compression: Compression, batch: int, requests: Sequence[Append]) -> Resolved:
-    """Which entries of these requests are new. ``batch``: number of the transaction that is to store them."""
+async def resolve(
+    connection: Connection,
+    compression: Compression,
+    batch: int,
+    requests: Sequence[Append],
+    revisions: Sequence[tuple[Revision, Standing]],
+    watched: set[str],
+) -> Resolved:
+    """Which entries of these requests are new, and which of what is read again are copies. ``batch``: number of the
+    transaction that is to store them; ``watched``: sources of which something is quarantined, as far as is known here:
+    it gets those that the log knows of."""
+    again = [(one, its, keys_read(one.keys)) for one, its in revisions if one.keys is not None]
     keys = [its for request in requests for its in request.keys]
-    asked = sorted({key for strong, weak, *_ in keys for key in (strong, weak) if key is not None})
-    asking = _Asking(connection, compression, batch, await _find(connection, asked), asked)
+    found, sources = _Found(), watched
+    if keys or again:
+        asked = _asked(keys, again)
+        found = await _find(connection, asked, bool(watched))
+        sources = found.sources
+        if not sources <= watched:
+            # Another service has quarantined what these events may be.
+            watched |= sources
+            keys = [its for request in requests for its in keys_of(request.entries, Former(0), watched)]
+            asked = _asked(keys, again)
+            found = await _find(connection, asked, True)
+    else:
+        asked = []
+    asking = _Asking(connection, compression, batch, found, asked, bool(watched))
     asking.expect(keys)
     identities = Identities(dict(asking.before), asking.look_up, asking)
     receipts: list[list[Receipt]] = []
@@ -116,26 +161,41 @@ async def resolve(connection: Connection, compression: Compression, batch: int, 
             position = reference(batch, place)
             new.append(entry)
             its_keys = next(of_entry)
-            while True:
-                try:
-                    found = identities.resolve(entry, its_keys, position)
-                    break
-                except _MissingKey as missing:
-                    await asking.ask_keys(missing.key, its_keys)
-                except _MissingEvent as missing:
-                    await asking.ask_events(missing.reference)
-                except _MissingRaw as missing:
-                    await asking.ask_raw(missing.reference)
-            if found.position != position:
+            known = await asking.until_known(its_keys, partial(identities.resolve, entry, its_keys, position))
+            if known.position != position:
                 new.pop()
-                answers.append(receipt((found.uid, None)))
+                lacks_event = known.quarantined and entry.event is not None
+                answers.append(receipt((known.uid, None, asking.place(known.position) if lacks_event else None)))
                 continue
-            if found.uid != entry.uid:
-                event = None if entry.event is None else renamed(entry.event, uid_text(found.uid).encode())
-                new[-1] = entry._replace(uid=found.uid, event=event)
-            answers.append(receipt((found.uid, place)))
+            if known.uid != entry.uid:
+                event = None if entry.event is None else renamed(entry.event, uid_text(known.uid).encode())
+                new[-1] = entry._replace(uid=known.uid, event=event)
+            answers.append(receipt((known.uid, place, None)))
         receipts.append(answers)
-    return Resolved(new, receipts, identities.changed, asking.before, asking.absent)
+    copies = set()
+    identities.begin_request()
+    for one, its, its_keys in again:
+        position = reference(its.batch, its.place)
+        reading = partial(identities.read_again, its.uid, its_keys, position, one.event)
+        if (await asking.until_known(its_keys, reading)).position != position:
+            copies.add(one.first)
+    unwatched = set()
+    if not watched <= sources:
+        unwatched = {entry.source for entry in new if entry.event is None} - sources
+    return Resolved(new, receipts, identities.changed, asking.before, asking.absent, copies, unwatched)
+
+
+def _asked(keys: Iterable[Keys], again: Iterable[tuple[Revision, Standing, Keys]]) -> list[bytes]:
+    """The keys to ask for, in order."""
+    found = {key for its in keys for key in (its.strong, its.weak, its.content) if key is not None}
+    found.update(key for *_, its in again for key in (its.strong, its.weak, its.content) if key is not None)
+    return sorted(found)
+
+
+async def watch(connection: Connection, sources: Iterable[str]) -> None:
+    """Note in the transaction that runs that something of these sources is quarantined."""
+    if names := sorted(sources):
+        await connection.execute(_WATCH, names)
 
 
 async def store_keys(connection: Connection, resolved: Resolved) -> bool:
@@ -145,7 +205,7 @@ async def store_keys(connection: Connection, resolved: Resolved) -> bool:
     changed: list[tuple[bytes, int, int, int, int]] = []
     for key in sorted(resolved.changed):
         before = resolved.before.get(key)
-        position, uid, taken, equal = resolved.changed[key]
+        position, uid, taken, equal, _ = resolved.changed[key]
         if before is None:
             fresh.append((key, position >> 32, position & 0xFFFFFFFF, taken, equal, None if uid == key else uid))
         else:
@@ -162,13 +222,31 @@ async def store_keys(connection: Connection, resolved: Resolved) -> bool:
     return True
 
 
-async def _find(connection: Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
-    if not keys:
-        return {}
-    return {
-        key: Known(reference(batch, place), uid or key, taken, equal)
-        for key, batch, place, uid, taken, equal in await connection.fetch(_FIND, _uuids(keys))
-    }
+class _Found:
+    """What the log has."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Known] = {}
+        #: Positions of those that are quarantined, by what stands for them.
+        self.quarantined: dict[int, int] = {}
+        #: Sources of which something was quarantined.
+        self.sources: set[str] = set()
+
+
+async def _find(connection: Connection, keys: Sequence[bytes], is_watched: bool) -> _Found:
+    """What the log has under these keys; ``is_watched``: it may have something quarantined."""
+    found = _Found()
+    for key, batch, place, uid, taken, equal, quarantined, source in await connection.fetch(
+        _FIND_WATCHED if is_watched else _FIND, _uuids(keys)
+    ):
+        if source is not None:
+            found.sources.add(source)
+            continue
+        one = reference(batch, place)
+        found.known[key] = Known(one, uid or key, taken, equal, quarantined is not None)
+        if quarantined is not None:
+            found.quarantined[one] = quarantined
+    return found
 
 
 def _uuids(keys: Sequence[bytes]) -> str:
@@ -183,15 +261,18 @@ class _Asking:
         connection: Connection,
         compression: Compression,
         batch: int,
-        found: dict[bytes, Known],
+        found: _Found,
         asked: Iterable[bytes],
+        is_watched: bool,
     ) -> None:
         self._connection = connection
         self._compression = compression
         self._batch = batch
         #: What the log has, by key; and the keys that it does not have.
-        self.before = found
-        self.absent = set(asked) - found.keys()
+        self.before = found.known
+        self.absent = set(asked) - found.known.keys()
+        self._quarantined = found.quarantined
+        self._is_watched = is_watched
         self.new: list[NewEntry] = []
         #: Of stored events, by what stands for their positions: events as they are read now, native bytes.
         self._events: dict[int, bytes | None] = {}
@@ -232,13 +313,31 @@ class _Asking:
             raise _MissingRaw(position)
         return self._raws[position]
 
+    def place(self, position: int) -> int | None:
+        """Where something quarantined stands: its position; of this transaction its place, counted down from -1."""
+        batch, place = batch_and_place(position)
+        return -1 - place if batch == self._batch else self._quarantined.get(position)
+
+    async def until_known(self, keys: Keys, judge: Callable[[], Known]) -> Known:
+        """What is judged, once all has been asked for that it takes. ``keys``: of the newcomer."""
+        while True:
+            try:
+                return judge()
+            except _MissingKey as missing:
+                await self.ask_keys(missing.key, keys)
+            except _MissingEvent as missing:
+                await self.ask_events(missing.reference)
+            except _MissingRaw as missing:
+                await self.ask_raw(missing.reference)
+
     async def ask_keys(self, key: bytes, keys: Keys) -> None:
         """Ask for a key, and for those that the newcomer with these keys may need next."""
         likely = set() if keys.weak is None else {group_key(keys.weak, number) for number in range(GROUPS)}
         asked = sorted(({key} | likely) - self.before.keys() - self.absent)
-        found = await _find(self._connection, asked)
-        self.before |= found
-        self.absent |= set(asked) - found.keys()
+        found = await _find(self._connection, asked, self._is_watched)
+        self.before |= found.known
+        self._quarantined |= found.quarantined
+        self.absent |= set(asked) - found.known.keys()
 
     async def ask_events(self, position: int) -> None:
         """Ask for an event, and for those that will be needed next; of what is quarantined, for the native bytes."""

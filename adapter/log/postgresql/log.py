@@ -128,9 +128,11 @@ class PostgresqlLog:
     async def append(self, entries: Sequence[NewEntry], note: Note | None = None) -> list[Receipt]:
         if not entries and note is None:
             return []
-        return await self._committing.call(await prepare_append(self._compression, entries, _checked(note)))
+        committing = self._committing
+        work = await prepare_append(self._compression, entries, _checked(note), committing.watched)
+        return await committing.call(work)
 
-    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int | None] | None:
         if not revisions and note is None:
             return []
         checked = [

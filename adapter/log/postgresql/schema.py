@@ -20,7 +20,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 2
+VERSION = 3
 #: Oldest server, as it numbers its versions.
 SERVER_VERSION = 130000
 
@@ -44,6 +44,11 @@ CREATE TABLE gap (block bigint PRIMARY KEY, entries integer NOT NULL);
 CREATE INDEX revision_place ON revision (batch, place);
 -- Entries that were removed before the cursor came to them, in this epoch.
 ALTER TABLE reader ADD COLUMN removed bigint NOT NULL DEFAULT 0
+"""
+
+_TABLES_3 = """
+-- Names of the sources of which something was ever quarantined: the events of others are not asked for by their bytes.
+CREATE TABLE quarantine (source text PRIMARY KEY)
 """
 
 _TABLES = f"""
@@ -100,11 +105,15 @@ CREATE TABLE claim (name text PRIMARY KEY, token bigint NOT NULL, owner text, un
 -- Written to find out whether anything can be.
 CREATE TABLE trial (tried_at timestamptz NOT NULL);
 INSERT INTO trial VALUES (clock_timestamp());
-{_TABLES_2}
+{_TABLES_2};
+{_TABLES_3}
 """
 
 #: What takes a schema of an older version to the next one, by the older.
-STEPS: dict[int, str] = {1: _TABLES_2}
+STEPS: dict[int, str] = {
+    1: _TABLES_2,
+    2: f"{_TABLES_3};\nINSERT INTO quarantine SELECT DISTINCT source FROM entry WHERE size IS NULL",
+}
 
 _NUMBER = f"""
 SELECT ((extract(epoch FROM clock_timestamp())::bigint / 86400) << {_DAY}) + nextval('batch_number')

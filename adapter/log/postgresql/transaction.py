@@ -16,7 +16,7 @@ from adapter.errors import StoreError
 from adapter.log.compression import Compression
 from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
-from adapter.log.postgresql.identities import Resolved, resolve, store_keys
+from adapter.log.postgresql.identities import Resolved, resolve, store_keys, watch
 from adapter.log.postgresql.notes import Versions, find_versions
 from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, Standing, pack_entries, pack_revisions
 from adapter.log.postgresql.progress import begin, settle
@@ -44,7 +44,7 @@ SELECT pg_notify('{channel}', head::text) FROM counted;
 _FIRST = "SELECT first FROM batch WHERE number = $1"
 
 #: What a work is answered with: its result, or why it was refused.
-Answer = list[Receipt] | list[int] | ReaderState | StoreError | None
+Answer = list[Receipt] | list[int | None] | ReaderState | StoreError | None
 
 
 class Clash(Exception):
@@ -58,7 +58,7 @@ class _Plan:
     #: Of each work: why it is refused, if so.
     refusals: dict[Work[object], StoreError] = field(default_factory=dict)
     appends: list[Append] = field(default_factory=list)
-    resolved: Resolved = field(default_factory=lambda: Resolved([], [], {}, {}, set()))
+    resolved: Resolved = field(default_factory=lambda: Resolved([], [], {}, {}, set(), set(), set()))
     #: Works whose revisions come in time, and all of these.
     revises: list[Revise] = field(default_factory=list)
     revisions: list[Revision] = field(default_factory=list)
@@ -79,8 +79,16 @@ class _Plan:
 class Transaction:
     """One attempt to do some works."""
 
-    def __init__(self, compression: Compression, address: Address, number: int, works: Sequence[Work[object]]) -> None:
-        """``number``: of the batch, if there are entries."""
+    def __init__(
+        self,
+        compression: Compression,
+        address: Address,
+        number: int,
+        works: Sequence[Work[object]],
+        watched: set[str],
+    ) -> None:
+        """``number``: of the batch, if there are entries; ``watched``: sources of which something is quarantined."""
+        self._watched = watched
         self._compression = compression
         self._channel = address.channel
         self._number = number
@@ -111,6 +119,8 @@ class Transaction:
         await connection.execute("BEGIN")
         packing = asyncio.ensure_future(self._pack())
         try:
+            # Before the keys: in this order with every other transaction.
+            await watch(connection, plan.resolved.unwatched)
             is_standing = not plan.resolved.changed or await store_keys(connection, plan.resolved)
         finally:
             packed = await packing
@@ -135,12 +145,16 @@ class Transaction:
         plan, first = self._plan, self.first or 0
         for append, receipts in zip(plan.appends, plan.resolved.receipts, strict=True):
             answers[append] = [
-                one if one.position is None else receipt((one.uid, first + one.position)) for one in receipts
+                receipt((one.uid, None if one.position is None else first + one.position, _placed(one, first)))
+                for one in receipts
             ]
         position = first + len(plan.resolved.new)
         for revise in plan.revises:
-            answers[revise] = list(range(position, position + len(revise.revisions)))
-            position += len(revise.revisions)
+            answers[revise] = positions = []
+            for one in revise.revisions:
+                is_copy = one.first in plan.resolved.copies
+                positions.append(None if is_copy else position)
+                position += not is_copy
         answers.update(plan.refusals)
         return [answers.get(work) for work in self._works]
 
@@ -175,7 +189,11 @@ class Transaction:
                 plan.refusals[work] = refusal
                 continue
             plan.versions.keep(note)
-        plan.resolved = await resolve(connection, self._compression, self._number, plan.appends)
+        again = [(one, plan.standing[one.first]) for one in plan.revisions]
+        plan.resolved = await resolve(
+            connection, self._compression, self._number, plan.appends, again, self._watched
+        )  # fmt: skip
+        plan.revisions = [one for one in plan.revisions if one.first not in plan.resolved.copies]
 
     def _has_to_write(self) -> bool:
         plan = self._plan
@@ -241,6 +259,13 @@ class Transaction:
         if plan.entries:
             await self.find(connection)
         self.is_committing = False
+
+
+def _placed(one: Receipt, first: int) -> int | None:
+    """Position of the quarantined entry that a duplicate has met; ``first``: of the batch, in which that may be."""
+    if one.quarantined is None or one.quarantined >= 0:
+        return one.quarantined
+    return first - 1 - one.quarantined
 
 
 def _note(work: Work[object]) -> Note | None:

@@ -13,6 +13,7 @@ from adapter.log.compression import Compression
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error, store_error
+from adapter.log.postgresql.identities import watch
 from adapter.log.postgresql.packing import ENTRY, EVENT, RAW
 from adapter.log.postgresql.progress import read_progress
 from adapter.log.postgresql.reading import read_stored
@@ -179,6 +180,7 @@ class PostgresqlWhole:
             if rows:
                 await self._connection.copy_records_to_table(name, records=rows, columns=columns)
         await self._put_later(page, number)
+        await watch(self._connection, {one.entry.source for one in page.entries if one.entry.event is None})
         there = {one.entry.position for one in page.entries}
         gone = [position for position in range(page.after + 1, page.until + 1) if position not in there]
         blocks = sorted(Counter([position // BLOCK for position in gone]).items())

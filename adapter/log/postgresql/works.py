@@ -50,7 +50,7 @@ class Append(Work[list[Receipt]]):
 
 
 @dataclass(slots=True, frozen=True, eq=False)
-class Revise(Work[list[int] | None]):
+class Revise(Work[list[int | None] | None]):
     """Append later readings of events, and keep a note with them."""
 
     revisions: Sequence[Revision]
@@ -94,14 +94,17 @@ class TryWrite(Work[None]):
     """Write something durably that changes nothing."""
 
 
-async def prepare_append(compression: Compression, entries: Sequence[NewEntry], note: Note | None) -> Append:
-    """Do what can be done before its transaction.
+async def prepare_append(
+    compression: Compression, entries: Sequence[NewEntry], note: Note | None, watched: set[str]
+) -> Append:
+    """Do what can be done before its transaction. ``watched``: sources of which something is quarantined, as
+    `keys_of` takes them.
 
     Raises:
         StoreError: one of the texts is none.
     """
     checked = check_entries(entries)
-    keys = keys_of(checked, Former(0))
+    keys = keys_of(checked, Former(0), watched)
     size = 0
     for entry in checked:
         size += len(entry.raw)

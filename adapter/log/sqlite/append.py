@@ -7,17 +7,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from adapter.log.compression import Compression
-from adapter.log.identity import Former, Identities, Keys, Known, keys_of
+from adapter.log.identity import Former, Identities, Keys, Known, keys_of, keys_read
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.sqlite.contents import TransactionContents
 from adapter.log.sqlite.index import BASE, find_keys, pack_keys, store_keys
 from adapter.log.sqlite.large import LargeRequest
-from adapter.log.sqlite.revising import find_standing, store_revisions
+from adapter.log.sqlite.revising import Standing, find_standing, store_revisions
 from adapter.log.sqlite.storing import Frame, row_of, store_contents, store_entries, store_events, store_raws
 from adapter.model import renamed, uid_text
 
 #: An arrival is noted when at least so many entries came since the last note.
 ARRIVAL_STEP = 1000
+
+# By the index of what is quarantined. What became an event since then counts, too: an older version gave it no keys.
+_WATCHED = """
+SELECT name FROM source WHERE EXISTS (
+  SELECT 1 FROM entry INDEXED BY quarantined WHERE entry.source = source.id AND size IS NULL
+)
+"""
 
 
 @dataclass(slots=True)
@@ -48,6 +55,8 @@ class Appender:
         (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
         #: Which keys of an older version the log may have.
         self.former = Former(until)
+        #: Names of the sources of which it has, or had since it was opened, something quarantined.
+        self.watched = {name for (name,) in connection.execute(_WATCHED)}
         #: As committed, and as it will be when the transaction that runs is.
         head = max(last, position, removed)
         self._place = self._next = _Place(head, max(latest, latest_after), position, sources)
@@ -66,7 +75,7 @@ class Appender:
         To be called once in a transaction; `commit` follows, or `roll_back`.
         """
         contents = TransactionContents(self._connection, self._compression, self._place.head)
-        keys = keys_of([entry for request in requests for entry in request], self.former)
+        keys = keys_of([entry for request in requests for entry in request], self.former, self.watched)
         receipts = self._resolve(requests, keys, contents)
         if contents.new:
             self._store(contents.new)
@@ -95,11 +104,12 @@ class Appender:
                 if found.position != position:
                     new.pop()
                     places.pop()
-                    answers.append(receipt((found.uid, None)))
+                    lacks_event = found.quarantined and entry.event is not None
+                    answers.append(receipt((found.uid, None, found.position if lacks_event else None)))
                     continue
                 if found.uid != entry.uid:
                     new[-1] = _renamed(entry, found.uid)
-                answers.append(receipt((found.uid, position)))
+                answers.append(receipt((found.uid, position, None)))
             receipts.append(answers)
         if identities.changed:
             store_keys(self._connection, pack_keys(identities.changed))
@@ -113,7 +123,11 @@ class Appender:
         """A large request that arrives now; `append_large` or `drop_large` follows."""
         # Before its transaction: a source that is new is stored at once.
         request = LargeRequest(
-            self._connection, self._compression, self.former, lambda name: self._source(self._place, name)
+            self._connection,
+            self._compression,
+            self.former,
+            self.watched,
+            lambda name: self._source(self._place, name),
         )
         self._large.append(request)
         return request
@@ -138,22 +152,47 @@ class Appender:
                 store_raws(self._connection, _moved(ready.raws, first), ready.media)
                 self._move(len(ready.rows), ready.latest)
             receipts += [
-                one if one.position is None else receipt((one.uid, one.position - BASE + first))
+                receipt((one.uid, _placed(one.position, first), _placed(one.quarantined, first)))
                 for one in ready.receipts
             ]
         return receipts
 
-    def revise(self, revisions: Sequence[Revision]) -> list[int] | None:
+    def revise(self, revisions: Sequence[Revision]) -> list[int | None] | None:
         """Store later readings of events in the transaction that runs, as `adapter.log.protocol.Log.revise`; `commit`
         follows, or `roll_back`."""
         standing = find_standing(self._connection, revisions)
         if not revisions or standing is None:
             return None if standing is None else []
         first = self._next.head + 1
-        store_revisions(self._connection, self._compression, first, revisions, standing)
-        self._next = replace(self._next)
-        self._move(len(revisions), max([one.received_at for one in standing]))
-        return list(range(first, first + len(revisions)))
+        own = [one.keys is None for one in revisions]
+        if not all(own):
+            own = self._read_again(revisions, standing)
+        kept = [pair for pair, is_own in zip(zip(revisions, standing, strict=True), own, strict=True) if is_own]
+        if kept:
+            standing = [its for _, its in kept]
+            store_revisions(self._connection, self._compression, first, [one for one, _ in kept], standing)
+            self._next = replace(self._next)
+            self._move(len(kept), max([its.received_at for its in standing]))
+        positions = iter(range(first, first + len(kept)))
+        return [next(positions) if is_own else None for is_own in own]
+
+    def _read_again(self, revisions: Sequence[Revision], standing: Sequence[Standing]) -> list[bool]:
+        """Store the keys that revisions bring; which of them are no copies of other events by these."""
+        keys = [None if one.keys is None else keys_read(one.keys) for one in revisions]
+        asked = {key for those in keys if those is not None for key in those if key is not None}
+        contents = TransactionContents(self._connection, self._compression, self._next.head)
+        identities = Identities(find_keys(self._connection, asked), self._look_up, contents)
+        own = []
+        for one, its, its_keys in zip(revisions, standing, keys, strict=True):
+            if its_keys is None:
+                own.append(True)
+                continue
+            found = identities.read_again(bytes.fromhex(its.uid), its_keys, one.first, one.event)
+            own.append(found.position == one.first)
+        if identities.changed:
+            store_keys(self._connection, pack_keys(identities.changed))
+        self._changed = {*self._changed, *identities.changed}
+        return own
 
     def commit(self) -> None:
         """What was appended stands."""
@@ -202,6 +241,11 @@ class Appender:
 def _renamed(entry: NewEntry, uid: bytes) -> NewEntry:
     event = None if entry.event is None else renamed(entry.event, uid_text(uid).encode())
     return entry._replace(uid=uid, event=event)
+
+
+def _placed(position: int | None, first: int) -> int | None:
+    """A position in the log; ``first``: the one that `BASE` stands for."""
+    return position if position is None or position < BASE else position - BASE + first
 
 
 def _moved(frames: Sequence[Frame], first: int) -> list[Frame]:

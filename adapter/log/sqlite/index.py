@@ -19,13 +19,14 @@ from adapter.log.identity import Known
 BASE = 1 << 48
 
 _FIND = """
-SELECT json_group_array(json_array(asked.key, position, hex(uid), taken, equal))
+SELECT json_group_array(json_array(asked.key, position, hex(uid), taken, equal, quarantined))
 FROM json_each(?1) AS asked
 CROSS JOIN (
-  SELECT key, position, taken, equal, coalesce(
-    (SELECT uid FROM entry WHERE entry.position = identity.position),
-    (SELECT uid FROM removed WHERE removed.position = identity.position)
-  ) AS uid FROM identity
+  SELECT key, identity.position, taken, equal,
+    coalesce(uid, (SELECT uid FROM removed WHERE removed.position = identity.position)) AS uid,
+    uid IS NOT NULL AND size IS NULL
+      AND NOT EXISTS (SELECT 1 FROM revision WHERE first = identity.position) AS quarantined
+  FROM identity LEFT JOIN entry ON entry.position = identity.position
 ) AS found ON found.key = substr(?2, 16 * asked.key + 1, 16) AND uid IS NOT NULL
 """
 # A key's numbers are nearly always 0 and 0, 0 and 1, or 1 and 1. Then they travel with its position in one integer
@@ -57,8 +58,8 @@ def find_keys(connection: sqlite3.Connection, keys: Iterable[bytes]) -> dict[byt
     places = "[0" + ",0" * (len(asked) - 1) + "]"
     (rows,) = connection.execute(_FIND, (places, b"".join(asked))).fetchone()
     return {
-        asked[place]: Known(position, bytes.fromhex(uid), taken, equal)
-        for place, position, uid, taken, equal in orjson.loads(rows)
+        asked[place]: Known(position, bytes.fromhex(uid), taken, equal, bool(quarantined))
+        for place, position, uid, taken, equal, quarantined in orjson.loads(rows)
     }
 
 
@@ -75,7 +76,7 @@ def pack_keys(keys: Mapping[bytes, Known]) -> KeyRows:
     single = sorted([key for key, known in keys.items() if known.equal < 2])
     packed = []
     for key in single:
-        position, _, taken, equal = keys[key]
+        position, _, taken, equal, _ = keys[key]
         packed.append(position << 2 | taken + equal)
     shared = {key: known for key, known in keys.items() if known.equal > 1} if len(single) < len(keys) else {}
     fields = [(known.position, known.taken, known.equal) for known in shared.values()]

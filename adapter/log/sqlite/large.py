@@ -51,9 +51,15 @@ class LargeRequest:
     """The entries of one request; to be used by one thread at a time."""
 
     def __init__(
-        self, connection: sqlite3.Connection, compression: Compression, former: Former, source: Callable[[str], int]
+        self,
+        connection: sqlite3.Connection,
+        compression: Compression,
+        former: Former,
+        watched: set[str],
+        source: Callable[[str], int],
     ) -> None:
-        """``source`` gives the number of a source."""
+        """``watched``: sources of which something is quarantined, as `keys_of` takes them; ``source`` gives
+        the number of a source."""
         #: To be kept with them.
         self.note: Note | None = None
         #: What is stored, part by part.
@@ -61,6 +67,7 @@ class LargeRequest:
         self._connection = connection
         self._compression = compression
         self._former = former
+        self._watched = watched
         self._source = source
         self._parts: list[_Part] = []
         #: What kept it from being made ready.
@@ -84,7 +91,7 @@ class LargeRequest:
             return
         part = _Part(
             [entry._replace(raw=b"", event=None if entry.event is None else b"") for entry in entries],
-            keys_of(entries, self._former),
+            keys_of(entries, self._former, self._watched),
             pack_runs(self._compression, entries),
         )
         self._parts.append(part)
@@ -125,11 +132,12 @@ class LargeRequest:
             place += 1
             found = identities.resolve(entry, its_keys, position)
             if found.position == position:
-                receipts.append(receipt((found.uid, position)))
+                receipts.append(receipt((found.uid, position, None)))
             else:
                 new.pop()
                 places.pop()
-                receipts.append(receipt((found.uid, None)))
+                lacks_event = found.quarantined and entry.event is not None
+                receipts.append(receipt((found.uid, None, found.position if lacks_event else None)))
         runs = self._kept(part, receipts)
         sizes = [size for run in runs for size in run.event_sizes]
         kept = new[first - BASE :]

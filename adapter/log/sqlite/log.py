@@ -144,7 +144,7 @@ class SqliteLog:
         assert type(answer) is Appended
         return answer.receipts
 
-    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int] | None:
+    async def revise(self, revisions: Sequence[Revision], note: Note | None = None) -> list[int | None] | None:
         answer = await self._writing.call(Revise(list(revisions), note))
         assert type(answer) is Revised
         return answer.positions

@@ -169,9 +169,10 @@ class Appended(msgspec.Struct, array_like=True, tag=True):
 
 
 class Revised(msgspec.Struct, array_like=True, tag=True):
-    """Positions of the new entries; ``None`` if the revisions came too late."""
+    """Positions of the new entries, ``None`` for copies of other events; ``None`` alone if the revisions came too
+    late."""
 
-    positions: list[int] | None
+    positions: list[int | None] | None
 
 
 class Begun(msgspec.Struct, array_like=True, tag=True):

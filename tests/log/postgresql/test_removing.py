@@ -66,7 +66,7 @@ async def test_of_what_was_removed_the_arrival_is_known_until_it_is_forgotten(da
 async def test_no_event_is_left_without_its_first_entry_when_it_is_read_again_meanwhile(database_url: str) -> None:
     async with open_postgresql_log(database_url) as one, open_postgresql_log(database_url) as other:
         await one.append([new_entry(f"{number}") for number in range(1500)])
-        revised: list[list[int] | None] = []
+        revised: list[list[int | None] | None] = []
 
         async def revise() -> None:
             for first in range(1, 1501, 3):

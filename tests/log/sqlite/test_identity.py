@@ -103,7 +103,7 @@ def test_events_of_one_weak_key_cost_no_more_however_many_there_are(has_ids: boo
     for number in range(count):
         entry = new_entry(f"{number}" if has_ids else None, "w", session=f"{number}", **more)
         contents.new.append(entry)
-        (keys,) = keys_of([entry], Former(0))
+        (keys,) = keys_of([entry], Former(0), set())
         assert identities.resolve(entry, keys, number + 1).position == number + 1
     # Each is read once, and what it is held against stays in memory, or nearly.
     assert contents.read < 2 * count * (1 if is_event else 2)

@@ -28,8 +28,10 @@ def add_entries(connection: sqlite3.Connection, count: int) -> dict[bytes, Known
     known = {}
     for position in range(1, count + 1):
         uid = chance.randbytes(16)
-        connection.execute("INSERT INTO entry VALUES (?, ?, 0, 1, 0, NULL, NULL, '', NULL)", (position, uid))
-        known[uid] = Known(position, uid, *chance.choice([(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (70, 900)]))
+        size = None if position % 3 == 0 else 2
+        connection.execute("INSERT INTO entry VALUES (?, ?, 0, 1, 0, NULL, NULL, '', ?)", (position, uid, size))
+        numbers = chance.choice([(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (70, 900)])
+        known[uid] = Known(position, uid, *numbers, quarantined=size is None)
     return known
 
 
