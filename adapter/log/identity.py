@@ -104,12 +104,11 @@ def keys_of(entries: Iterable[NewEntry], former: Former, watched: set[str]) -> l
             None if strong is None else identity_key(seconds, strong),
             None if weak is None else identity_key(seconds, weak),
         )
-        its = Keys(*keys, strong, weak) if former.may_have(entry) else Keys(*keys)
+        found.append(Keys(*keys, strong, weak) if former.may_have(entry) else Keys(*keys))
         if entry.event is None:
             watched.add(entry.source)
-        if watched and entry.source in watched and entry.namespace is not None:
-            its = its._replace(content=identity_key(0, content_digest(entry.namespace, entry.raw)))
-        found.append(its)
+        if watched and entry.namespace is not None and entry.source in watched:
+            found[-1] = found[-1]._replace(content=identity_key(0, content_digest(entry.namespace, entry.raw)))
     return found
 
 
@@ -161,11 +160,11 @@ class Identities:
         content = keys.content
         itself = _known((position, entry.uid, 0, 0, entry.event is None))
         if content is None or content == keys.weak or keys.strong in self._known:
-            return self._resolve(keys, position, itself)
+            return self._resolve(keys, position, itself, False)
         number = self._seen.get(content, 0) if entry.event is None else None
         same = self._get(content)
         twin = None if same is None else self._twin(content, same, number)
-        found = self._resolve(keys, position, twin or itself, is_named=twin is not None)
+        found = self._resolve(keys, position, twin or itself, twin is not None)
         # Nothing is asked for from here on.
         if number is None:
             if same is not None and twin is not None and found.position == twin.position:
@@ -186,7 +185,8 @@ class Identities:
         request, or, where there is none, since it is an event, the first that no event's keys have led to."""
         if number is None:
             number = same.taken
-        return self._get(numbered_key(content, number)) if number < same.equal else None
+        twin = self._get(numbered_key(content, number)) if number < same.equal else None
+        return None if twin is None else twin._replace(taken=0, equal=0)
 
     def read_again(self, uid: bytes, keys: Keys, position: int, event: bytes) -> Known:
         """What a quarantined entry (its uid and position) is by the keys that are read of it now, with the event: the
@@ -211,7 +211,7 @@ class Identities:
                     self._put(strong, itself)
                 return itself
             self._seen[group] = max(self._seen.get(group, 0), number)
-        found = self._resolve(keys, _AGAIN, itself, is_named=True)
+        found = self._resolve(keys, _AGAIN, itself, True)
         if found.position == position and content is not None and same is not None:
             same = self._known[content]
             self._put(content, same._replace(taken=min(same.taken + 1, same.equal)))
@@ -225,10 +225,9 @@ class Identities:
                 return number
         return None
 
-    def _resolve(self, keys: Keys, at: int, itself: Known, is_named: bool = False) -> Known:
+    def _resolve(self, keys: Keys, at: int, itself: Known, is_named: bool) -> Known:
         """By its own keys: the event that the one at a position is a copy of; or ``itself``, to which these keys lead
         from now on. ``is_named``: it keeps its uid, whatever its number among equal ones is."""
-        position, uid, _, _, quarantined = itself
         strong, weak, former_strong, former_weak, _ = keys
         # The newcomer before may have been a copy, and has left its position to this one.
         self._told.pop(at, None)
@@ -242,7 +241,7 @@ class Identities:
         if weak is None:
             if strong is None and is_named:
                 return itself
-            return self._put(uid if strong is None else strong, itself)
+            return self._put(itself.uid if strong is None else strong, itself)
         if former_weak is not None:
             self._take_over(weak, former_weak)
         if weak not in self._known:  # as nearly all
@@ -263,7 +262,7 @@ class Identities:
             if known is not None:
                 return known
             if not is_named:
-                uid = member
+                itself = itself._replace(uid=member)
         elif first is None:
             return self._begin_group(group, strong, itself)
         elif first.taken < first.equal:
@@ -271,7 +270,7 @@ class Identities:
             if known is not None:
                 self._put(group, self._known[group]._replace(taken=first.taken + 1))
                 return self._put(strong, known._replace(taken=0, equal=0))
-        return self._join_group(group, strong, _known((position, uid, 0, 0, quarantined)))
+        return self._join_group(group, strong, itself)
 
     def _begin_group(self, group: bytes, strong: bytes | None, itself: Known) -> Known:
         position, uid, _, _, quarantined = itself
