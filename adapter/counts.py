@@ -16,6 +16,9 @@ NAMES_LIMIT = 200
 #: Characters of a name that are kept.
 NAME_LENGTH = 64
 
+#: Characters of a path.
+PATH_LENGTH = 200
+
 #: Samples of what is left out that are kept under each name, and characters of each.
 SAMPLES = 3
 EXCERPT = 300
@@ -29,14 +32,15 @@ NO_SOURCE = "(none)"
 class NamedCounts:
     """Counters by source and a name that the source chose."""
 
-    def __init__(self, names_limit: int = NAMES_LIMIT) -> None:
+    def __init__(self, names_limit: int = NAMES_LIMIT, name_length: int = NAME_LENGTH) -> None:
         self._names_limit = names_limit
+        self._name_length = name_length
         self._counts: Counter[tuple[str, str]] = Counter()
         self._names: Counter[str] = Counter()
 
     def add(self, source: str, name: str, number: int = 1) -> tuple[str, str]:
         """Count one, or several; gives under which source and name."""
-        key = (source, name[:NAME_LENGTH])
+        key = (source, name[: self._name_length])
         if key not in self._counts:
             if self._names[source] >= self._names_limit:
                 key = (source, OTHER)
@@ -48,6 +52,34 @@ class NamedCounts:
     def by_source_and_name(self) -> Mapping[tuple[str, str], int]:
         """The counts so far."""
         return self._counts
+
+
+class Value(NamedTuple):
+    """What stood where in raw events of a source."""
+
+    source: str
+    path: str
+    value: str
+
+
+class ValueCounts:
+    """Counters by source, path and value; beyond a source's limit all further ones are `OTHER`."""
+
+    def __init__(self, limit: int = NAMES_LIMIT) -> None:
+        # A path is a table's word, and a value is what its sender chose.
+        self._counts = NamedCounts(limit, PATH_LENGTH + 1 + NAME_LENGTH)
+
+    def add(self, source: str, path: str, value: str, number: int) -> None:
+        """Count several."""
+        self._counts.add(source, f"{path[:PATH_LENGTH]}\0{value[:NAME_LENGTH]}", number)
+
+    def counted(self) -> dict[Value, int]:
+        """The counts so far."""
+        found = {}
+        for (source, name), number in self._counts.by_source_and_name().items():
+            path, _, value = name.partition("\0")
+            found[Value(source, path, value or OTHER)] = number
+        return found
 
 
 class Sampled(NamedTuple):
@@ -94,6 +126,8 @@ class IngestCounts:
         self.quarantined = NamedCounts()
         #: Events whose outcome is unknown although their type is one that has an answer, by source and unified type.
         self.unanswered = NamedCounts()
+        #: Values that a table has no word for, so that an event has a default, or no reason for its failure.
+        self.untranslated = ValueCounts()
 
 
 class Histogram:

@@ -242,7 +242,9 @@ async def open_service(
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
-            *Mappings(tables, ArrivalCounts(log, providers), trials, readable, events_limit=events_limit).operations(),
+            *Mappings(
+                tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable, events_limit=events_limit
+            ).operations(),
             *Authoring(tables, trials, events_limit=events_limit).operations(),
             *Comparisons(tables, log, present, trials).operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from pydantic import BaseModel, Field
 
+from adapter.counts import ValueCounts
 from adapter.log.protocol import Arrivals, Summaries
 from adapter.mapping.table import Table
 from adapter.workbench.coverage import families_of, rows_of
@@ -26,13 +28,26 @@ class Arrived(BaseModel):
     row: bool = Field(description="Whether the table in use has a row for it, or for its family")
 
 
+class UntranslatedValue(BaseModel):
+    """A value of raw events that a table has no word for."""
+
+    path: str = Field(description="Where it stands; other: of all further ones")
+    value: str = Field(description="Its first characters")
+    count: int = Field(description="How often an event got a default for it, or no reason for its failure")
+
+
 class ArrivalCounts:
     """Counts the log, and remembers the last count for a moment."""
 
     def __init__(
-        self, log: Summaries, providers: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+        self,
+        log: Summaries,
+        providers: Mapping[str, str],
+        untranslated: ValueCounts,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``providers``: of each configured source, by name."""
+        """``providers``: of each configured source, by name; ``untranslated``: values that tables have no word for."""
+        self._untranslated = untranslated
         self._log = log
         self._providers = providers
         self._clock = clock
@@ -54,6 +69,14 @@ class ArrivalCounts:
             sum.quarantined += one.quarantined
             sum.lastAt = max(sum.lastAt, one.last_at)
         return sorted(found.values(), key=lambda one: (-one.entries, one.nativeType or ""))
+
+    def untranslated_of(self, table: Table) -> list[UntranslatedValue]:
+        """Values from the sources of a table's provider that it has no word for, the most frequent ones first."""
+        found: Counter[tuple[str, str]] = Counter()
+        for one, count in self._untranslated.counted().items():
+            if self._providers.get(one.source) == table.provider:
+                found[one.path, one.value] += count
+        return [UntranslatedValue(path=path, value=value, count=count) for (path, value), count in found.most_common()]
 
     async def _all(self) -> list[Arrivals]:
         async with self._turn:

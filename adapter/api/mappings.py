@@ -11,7 +11,7 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.arrivals import ArrivalCounts, Arrived
+from adapter.api.arrivals import ArrivalCounts, Arrived, UntranslatedValue
 from adapter.api.feed import read_switch
 from adapter.api.operation import Answer, Operation, Parameter, json_answer
 from adapter.api.trial import PROVIDER, is_there, read_trial, table_in_use, unknown
@@ -74,6 +74,9 @@ class LogCoverage(Coverage):
     """Native types, each in one of the lists, and those that have arrived."""
 
     arrived: list[Arrived] | None = Field(None, description="With arrived=1: native types of the log, by number")
+    untranslated: list[UntranslatedValue] | None = Field(
+        None, description="With arrived=1: values that the table has no word for, by number, since the service started"
+    )
 
 
 class Mappings:
@@ -168,6 +171,7 @@ class Mappings:
         found = LogCoverage(**coverage(table).model_dump())
         if read_switch(request, "arrived"):
             found.arrived = await self._arrivals.of(table)
+            found.untranslated = self._arrivals.untranslated_of(table)
         return _told(found)
 
     async def check(self, request: web.Request) -> web.Response:

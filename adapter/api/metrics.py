@@ -95,6 +95,14 @@ def read_counts(counts: IngestCounts) -> Iterator[Metric]:
     for (source, name), count in counts.unanswered.by_source_and_name().items():
         unanswered.add_metric([source, harmless(name)], count)
     yield unanswered
+    untranslated = CounterMetricFamily(
+        "idp_adapter_values_untranslated",
+        "Values that a table has no word for: an event got a default, or no reason",
+        labels=["source", "path", "value"],
+    )
+    for (source, path, value), count in counts.untranslated.counted().items():
+        untranslated.add_metric([source, path, harmless(value)], count)
+    yield untranslated
 
 
 def read_log(log: Store, search: Search) -> Iterator[Metric]:

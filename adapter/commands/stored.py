@@ -27,8 +27,8 @@ WOULD = {
 }
 
 
-async def arrivals_of(client: Client, providers: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """What has arrived of each provider, the most frequent native types first.
+async def arrivals_of(client: Client, providers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What has arrived of each provider, as ``/mappings/{provider}/coverage`` says it.
 
     Raises:
         AdapterError: the service refused, with its reason.
@@ -37,12 +37,18 @@ async def arrivals_of(client: Client, providers: Sequence[str]) -> dict[str, lis
     with Console(stderr=True).status("counting what has arrived"):
         for provider in providers:
             async with client.get(f"/mappings/{provider}/coverage", [("arrived", "1")]) as response:
-                found[provider] = orjson.loads(await read_answer(response))["arrived"]
+                found[provider] = orjson.loads(await read_answer(response))
     return found
 
 
-def told_arrivals(arrived: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The same for people."""
+def told_arrivals(found: dict[str, Any]) -> Iterator[str]:
+    """The same for people: native types, and values that the table has no word for, the most frequent ones first."""
+    yield from _told_types(found["arrived"])
+    for one in found["untranslated"]:
+        yield harmless(f"  no word for {one['path']} {one['value']!r}  {one['count']}")
+
+
+def _told_types(arrived: Sequence[dict[str, Any]]) -> Iterator[str]:
     entries, quarantined = (sum(one[name] for one in arrived) for name in ("entries", "quarantined"))
     if not arrived:
         yield "  nothing has arrived yet"

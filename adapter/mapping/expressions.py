@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from adapter.mapping import conversion
 from adapter.mapping.any_element import any_element
+from adapter.mapping.catalogue import UNSPECIFIED
 from adapter.mapping.exact import parse_json
 from adapter.mapping.families import Families
 from adapter.mapping.keyvalue import parse_keyvalue
@@ -22,6 +23,7 @@ from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Every, Key, Step, follow, follow_every, parse_path, parse_steps
 from adapter.mapping.pattern import compile_pattern, template_holes
 from adapter.mapping.trace import Trace, conversion_text, requirement_text, value_text
+from adapter.mapping.untranslated import Translation
 
 #: Conversions that take lists and objects, as JSON.
 _DEEP = (Conversion.JSON, Conversion.LIST)
@@ -171,7 +173,11 @@ class Expressions:
             function = self.constant("time", conversion.convert_time(lookup))
             code.add(f"{var} = None if {var} is None else text({function}({var}))")
         if lookup.table is not None:
-            table = self.constant("TABLE", dict(lookup.table))
+            default = lookup.default
+            # Of a reason that nothing gave, `adapter.mapping.rows` says which values were the cause.
+            is_noted = default is not None and default != UNSPECIFIED
+            made = Translation(dict(lookup.table), default or "", value_text(lookup.path)) if is_noted else None
+            table = self.constant("TABLE", made or dict(lookup.table))
             families = Families(lookup.table)
             if families:
                 # A value that is no key becomes that of its family; one of none stays as it is.
@@ -183,7 +189,7 @@ class Expressions:
             if self.traced and lookup.default is not None:
                 told = f"trace.untranslated.append(({self.constant('LOOKUP', lookup)}, {var}))"
                 code.add(f"if {var} is not None and {var} not in {table}: {told}")
-            code.add(f"{var} = {table}.get({var}, {lookup.default!r})")
+            code.add(f"{var} = {table}[{var}]" if is_noted else f"{var} = {table}.get({var}, {default!r})")
         elif lookup.default is not None:
             code.add(f"if {var} is None:")
             code.add(f"    {var} = {lookup.default!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
@@ -11,7 +11,8 @@ from adapter.mapping.families import Families, is_family
 from adapter.mapping.fields import write_details, write_time
 from adapter.mapping.language import AlsoRow, Lookup, PassThrough, Reason, Row, Rows, RowWords, Shape
 from adapter.mapping.pattern import compile_pattern
-from adapter.mapping.trace import ROW, TYPE, USUAL_ERROR, suffix_text
+from adapter.mapping.trace import ROW, TYPE, USUAL_ERROR, suffix_text, value_text
+from adapter.mapping.untranslated import note as note_untranslated
 from adapter.model import Outcome
 
 
@@ -71,6 +72,12 @@ def _looked_up(reason: Reason) -> list[Lookup]:
     ]
 
 
+def _knows(table: Mapping[str, str]) -> Callable[[str], bool]:
+    """Whether a table translates a value."""
+    families = Families(table)
+    return lambda value: value in table or (bool(families) and families.of(value) is not None)
+
+
 class Decisions:
     """Makes decisions of one table's rows."""
 
@@ -79,6 +86,8 @@ class Decisions:
         self._expressions = expressions
         #: Of the functions that decide about rows with `also`: the names of all further events that these may make.
         self.further: dict[Any, tuple[str, ...]] = {}
+        #: Of the function of a reason: the paths that it looks at, the values there, and which of these are translated.
+        self._causes: dict[Any, list[tuple[str, Any, Callable[[str], bool]]]] = {}
         self._write_failure()
 
     def of(self, shape: Shape) -> dict[str, Any]:
@@ -190,10 +199,34 @@ class Decisions:
         if isinstance(row.reason, str):
             return row.reason
         if row.reason is not None:
-            return self._expressions.value_function(_looked_up(row.reason), told=f"{ROW}: ")
+            return self._looked_for(row.reason, f"{ROW}: ")
         if row.error is not None or shape.reason is None:
             return None
-        return self._expressions.value_function(_looked_up(shape.reason))
+        return self._looked_for(shape.reason, "")
+
+    def _looked_for(self, reason: Reason, told: str) -> Any:
+        lookups = _looked_up(reason)
+        function = self._expressions.value_function(lookups, told=told)
+        if function not in self._causes:
+            plain = {"table": None, "default": None}
+            self._causes[function] = [
+                (value_text(one.path), self._expressions.value_function(one.model_copy(update=plain)), _knows(one.table))
+                for one in lookups
+                if one.path is not None and one.table is not None
+            ]
+        return function
+
+    def _note_cause(self, raw: dict[str, Any], reason: Any, told: str | None) -> None:
+        """A failure's reason is unspecified: note what the raw event says of it all the same. ``reason``: the function
+        that looked for one; ``told``: the error of the raw event."""
+        if reason is None:
+            if told is not None:
+                note_untranslated("error", told)
+        elif reason.__class__ is not str:
+            for path, value_of, knows in self._causes[reason]:
+                value = value_of(raw, raw.get)
+                if value is not None and not knows(value):
+                    note_untranslated(path, value)
 
     def _decision(
         self, type: str, outcome: Outcome, row: RowWords | None = None, more: Any = None, reason: Any = None
@@ -269,7 +302,7 @@ class Decisions:
         does not fail; returns outcome and reason."""
         note, names = self._expressions.note, self._expressions.names
         names.update(REASONS=frozenset(self._catalogue.reasons), reason_of=self._catalogue.reason_of)
-        names.update(error_of=self._catalogue.error_of)
+        names.update(error_of=self._catalogue.error_of, note_cause=self._note_cause)
         code = Code(["def fail(r, e, d, kind, outcome, told, error, reason):"])
         note(code, "told_by = trace.given")
         code.add(f"if outcome != 'failure' and kind.startswith({ACCESS!r}):")
@@ -279,6 +312,7 @@ class Decisions:
         code.add("    return outcome, None")
         note(code, "if outcome != 'failure': trace.fields['outcome'] = told_by")
         note(code, f"reason_by = {ROW!r}")
+        code.add("given = reason")
         code.add("if reason is not None and reason.__class__ is not str:")
         code.add("    reason = reason(r, r.get)")
         note(code, "    reason_by = trace.given")
@@ -289,6 +323,8 @@ class Decisions:
         code.add("if reason is None:")
         code.add(f"    reason = {UNSPECIFIED!r} if code is None else reason_of(code)")
         note(code, f"    reason_by = 'nothing says why' if reason == {UNSPECIFIED!r} else 'the error'")
+        code.add(f"if reason == {UNSPECIFIED!r}:")
+        code.add("    note_cause(r, given, told)")
         code.add("if not code:")
         code.add("    code = error_of(reason)")
         note(code, f"    error_by = {USUAL_ERROR!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from adapter.mapping.exact import NotJson, parse_json, write_json
 from adapter.mapping.forwarders import AUTO
 from adapter.mapping.slices import Pause
 from adapter.mapping.table import Table
+from adapter.mapping.untranslated import Untranslated, noting
 from adapter.memory import uncollected
 from adapter.model import Outcome, renamed, source_key, uid_text
 from adapter.normalize import normalize, normalize_further
@@ -104,6 +106,8 @@ class _Reading:
         self.oversize = 0
         #: Types of events whose outcome is unknown although it should not be.
         self.unanswered: list[str] = []
+        #: Values that the table has no word for, by path.
+        self.untranslated: Untranslated = Counter()
         #: Bytes of records since the last pause.
         self.size = 0
         self.received_at = received_at
@@ -218,9 +222,10 @@ class Intake:
         reading = _Reading(source, received_at, self._events_limit, self._random_uid, self._secrets)
         records = reading.table.records(body, media, self._event_limit, source.unwrap)
         if len(body) <= LONG:
-            for record in records:
-                if record.__class__ is Record:
-                    reading.add(record)
+            with noting(reading.untranslated):
+                for record in records:
+                    if record.__class__ is Record:
+                        reading.add(record)
         elif len(body) <= _LARGE:
             await self._read_long(reading, iter(records))
         else:
@@ -231,18 +236,19 @@ class Intake:
 
     async def _read_long(self, reading: _Reading, records: Iterator[Record | Pause]) -> None:
         """Read a long body; others have their turns meanwhile."""
-        found = reading.step(records)
-        while found is not None:
-            if found is Pause.LONG:
-                # In a thread, one at a time, and of each source one after the other: nobody waits for more than one
-                # step of each of the others.
-                async with reading.source.turn, self._thread:
-                    found = await asyncio.to_thread(uncollected, reading.step, records)
-                continue
-            if found is Pause.TURN or reading.size > _TURN_BYTES or len(reading.uids) % _TURN == 0:
-                reading.size = 0
-                await asyncio.sleep(0)
+        with noting(reading.untranslated):
             found = reading.step(records)
+            while found is not None:
+                if found is Pause.LONG:
+                    # In a thread, one at a time, and of each source one after the other: nobody waits for more than one
+                    # step of each of the others.
+                    async with reading.source.turn, self._thread:
+                        found = await asyncio.to_thread(uncollected, reading.step, records)
+                    continue
+                if found is Pause.TURN or reading.size > _TURN_BYTES or len(reading.uids) % _TURN == 0:
+                    reading.size = 0
+                    await asyncio.sleep(0)
+                found = reading.step(records)
 
     async def _keep(self, reading: _Reading, note: Note | None) -> IngestSummary:
         entries, uids, source, further = reading.entries, reading.uids, reading.source, reading.further
@@ -274,6 +280,8 @@ class Intake:
             accepted, duplicates = accepted + recovered, duplicates - recovered
         for kind in reading.unanswered:
             self._counts.unanswered.add(source.name, kind)
+        for (path, value), count in reading.untranslated.items():
+            self._counts.untranslated.add(source.name, path, value, count)
         for what, (count, raw) in reading.ignored.items():
             excerpt = reading.table.excerpt(raw, EXCERPT)
             self._counts.ignored.add(source.name, what, count, sample=(reading.received_at, excerpt))

@@ -79,6 +79,23 @@ async def test_what_arrived_is_counted_for_the_sources_of_the_provider(service: 
     assert without["arrived"] is None
 
 
+async def test_values_that_the_table_has_no_word_for_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "types.yaml").write_text(TYPES)
+    write_table(tmp_path, TABLE.replace("fields: {", "fields: {details.by: {path: by, table: {a: b}, default: c}, "))
+    sources = [{"name": name, "provider": "acme", "token": f"{name}-token"} for name in ("one", "two")]
+    async with opened(tmp_path / "data", mappings={"path": [tmp_path], "look_every": 0}, sources=sources) as service:
+        await service.post([{**raw(1), "by": "x"}, {**raw(2), "by": "a"}, {**raw(3), "by": "y\n"}], "one")
+        await service.post([{**raw(4), "by": "x"}], "two")
+        _, found = await service.get("/mappings/acme/coverage", arrived="1")
+        assert found["untranslated"] == [
+            {"path": "by", "value": "x", "count": 2},
+            {"path": "by", "value": "y\n", "count": 1},
+        ]
+        async with service.session.get("/metrics") as response:
+            told = await response.text()
+        assert 'idp_adapter_values_untranslated_total{path="by",source="two",value="x"} 1.0' in told
+
+
 async def test_a_table_without_a_change_changes_nothing(service: Opened) -> None:
     assert counts(await stored(service, TABLE)) == {"looked_at": 6, "unchanged": 4, "quarantined": 2}
 

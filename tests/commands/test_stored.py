@@ -10,6 +10,7 @@ import pytest_asyncio
 from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
+from adapter.commands.stored import told_arrivals
 from tests.mapping.acme import MAPPING, TYPES, write_example, write_table
 from tests.opened import opened
 
@@ -54,6 +55,11 @@ def test_coverage_tells_what_has_arrived(folder: Path) -> None:
         ["(unreadable)", "1", "last", *lines[4].split()[3:5], "1", "quarantined"],
         ["new", "1", "last", *lines[5].split()[3:4], lines[5].split()[4], "1", "quarantined,", "no", "row"],
     ]
+
+
+def test_coverage_tells_what_the_table_has_no_word_for() -> None:
+    found = {"arrived": [], "untranslated": [{"path": "why", "value": "a\nb", "count": 3}]}
+    assert list(told_arrivals(found)) == ["  nothing has arrived yet", "  no word for why 'a\\nb'  3"]
 
 
 def test_diff_tells_what_would_become_of_stored_events(folder: Path) -> None:
