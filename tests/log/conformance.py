@@ -748,6 +748,14 @@ class LogConformance:
             assert await log.append([read_entry(b"{ }", *keys)]) == [Receipt(first.uid, None)]
             assert await log.append([read_entry(b"{", *keys)]) == [Receipt(first.uid, None)]
 
+    async def test_what_an_older_version_read_again_is_known_by_its_bytes(self, place: Place) -> None:
+        async with place.open() as log:
+            first = unread_entry(b"{")
+            await log.append([first])
+            assert await log.revise([revision(1, 1)]) == [2]
+            assert await log.append([read_entry(b"{", "a")]) == [Receipt(first.uid, None)]
+            assert await log.append([read_entry(b"{ }", "a")]) == [Receipt(first.uid, None)]
+
     @pytest.mark.parametrize("keys", [("a", None), (None, "w")])
     async def test_what_is_read_again_as_a_copy_of_another_event_is_left_as_it_is(
         self, place: Place, keys: tuple[str | None, str | None]

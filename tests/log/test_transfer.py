@@ -12,10 +12,10 @@ import pytest
 
 from adapter.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
 from adapter.log.opening import file_url, open_new_log, open_store, open_whole
-from adapter.log.protocol import Note, RetainingStore, Settlement, Stored
+from adapter.log.protocol import Note, Receipt, RetainingStore, Settlement, Stored
 from adapter.log.transfer import UNFINISHED, carry, compare, refuse_unfinished
 from tests.log.conformance import held, read_all, remove, revision
-from tests.log.entries import SECONDS, new_entry, quarantined_entry, strong_key
+from tests.log.entries import SECONDS, new_entry, quarantined_entry, read_entry, strong_key, unread_entry
 from tests.postgresql import Server
 
 DICTIONARY = b'{"uid":"","unified":0,"authDetails":{},"details":{}}'
@@ -79,7 +79,7 @@ async def fill(log: RetainingStore) -> None:
         latest = (await log.read_stored(first - 1, limit=1))[0].latest
         if (await log.read(latest - 1, limit=1))[0].revision == 0 and latest == first:
             await log.revise([revision(first, first)])
-    await log.append([new_entry("last", "w1")])
+    await log.append([new_entry("last", "w1"), unread_entry(b"not yet read", "unread")])
     await remove(log, until=900, groups=[(["admin.*"], 0)], others=700)
     after = 0
     while after < 1200:
@@ -129,7 +129,12 @@ async def test_it_holds_the_same_and_goes_on_as_it_would_have(places: Places, on
         before = await whole(log)
         entries = len(before[1])
     assert await transfer(source, target) == entries
-    more = [new_entry("last"), new_entry(None, "w1", session="a"), new_entry("fresh", "w2", session="b")]
+    more = [
+        read_entry(b"not yet read", "read"),
+        new_entry("last"),
+        new_entry(None, "w1", session="a"),
+        new_entry("fresh", "w2", session="b"),
+    ]
     receipts = []
     for url in (source, target):
         async with opened(url) as log:
@@ -143,6 +148,7 @@ async def test_it_holds_the_same_and_goes_on_as_it_would_have(places: Places, on
                 pass
             receipts.append(await log.append([new_entry(f"s{number}") for number in range(9000)]))
     assert receipts[0] == receipts[2]
+    assert receipts[0][0] == Receipt(strong_key("unread"), None, before[0])
     assert receipts[1] == receipts[3]
     async with opened(target) as log:
         assert await log.noted("added") == Note("added", "yes", 1)

@@ -15,7 +15,7 @@ from adapter.log.postgresql.log import open_postgresql_log
 from adapter.log.postgresql.schema import make_month
 from adapter.log.protocol import Removal, Removed, RetainingStore
 from tests.log.conformance import remove, revision
-from tests.log.entries import new_entry
+from tests.log.entries import new_entry, read_entry, unread_entry
 
 SECONDS = 4_000_000_000
 
@@ -146,17 +146,18 @@ async def test_a_month_that_somebody_reads_is_dropped_another_time(database_url:
 
 async def test_tables_of_the_first_version_are_taken_to_the_present_one(database_url: str) -> None:
     async with open_postgresql_log(database_url) as log:
-        await log.append([new_entry("a"), new_entry("b")])
+        await log.append([new_entry("a"), new_entry("b"), unread_entry(b"{")])
         await log.begin("sink", 1, "f")
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "idp_adapter"})
     await connection.execute(
-        "DROP TABLE emptied, gap; DROP INDEX revision_place; ALTER TABLE reader DROP COLUMN removed;"
+        "DROP TABLE emptied, gap, quarantine; DROP INDEX revision_place; ALTER TABLE reader DROP COLUMN removed;"
         " UPDATE about SET version = 1"
     )
     await connection.close()
     async with open_postgresql_log(database_url) as log:
         await remove(log, until=2)
-        assert (await log.removed(0, 2), log.head) == (2, 2)
+        assert (await log.removed(0, 2), log.head) == (2, 3)
+        assert (await log.append([read_entry(b"{", "c")]))[0].quarantined == 3
         state = await log.progress("sink")
         assert state is not None
         assert (state.cursor, state.removed) == (1, 1)
