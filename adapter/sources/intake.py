@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -107,7 +106,7 @@ class _Reading:
         #: Types of events whose outcome is unknown although it should not be.
         self.unanswered: list[str] = []
         #: Values that the table has no word for, by path.
-        self.untranslated: Untranslated = Counter()
+        self.untranslated: Untranslated = {}
         #: Bytes of records since the last pause.
         self.size = 0
         self.received_at = received_at

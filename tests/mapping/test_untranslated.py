@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,10 @@ def table(tmp_path: Path) -> Table:
 
 
 def noted(table: Table, kind: str, **members: Any) -> dict[tuple[str, str], int]:
-    values: Untranslated = Counter()
+    values: Untranslated = {}
     with noting(values):
         assert table.read({"id": "1", "kind": kind, **members}, 0)[5] is None
-    return dict(values)
+    return values
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_an_error_that_means_no_reason_is_noted_where_the_table_looks_for_no_oth
 
 def test_reading_notes_nothing_for_others_and_is_bounded_for_who_asks(table: Table) -> None:
     assert table.read({"id": "1", "kind": "in", "device": "watch"}, 0)[0]["details"]["device"] == "unknown"
-    values: Untranslated = Counter()
+    values: Untranslated = {}
     with noting(values):
         for number in range(2_000):
             table.read({"id": "1", "kind": "in", "device": f"{number}" * 1_000}, 0)
