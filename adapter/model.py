@@ -18,6 +18,9 @@ EventDict = dict[str, Any]
 #: Namespace of every uid; a source's key is made in it, an event's identity keys in the source's key.
 NAMESPACE = uuid.UUID("6f1c1c1e-6a0b-5a55-9f0e-1d9e7f6f2b41")
 
+#: Most bytes of what is kept of all that an event was wrapped in.
+ENVELOPE_SIZE = 4096
+
 
 class Outcome(StrEnum):
     """What became of it."""

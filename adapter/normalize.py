@@ -12,10 +12,11 @@ import orjson
 
 from adapter.log.identity import GROUPS, content_digest, group_key
 from adapter.log.protocol import NewEntry, ReadKeys, new_entry
-from adapter.mapping.body import NotReadable, Record, UnknownMedia, with_time
+from adapter.mapping.body import NotReadable, Record, UnknownMedia
 from adapter.mapping.compile import Result
 from adapter.mapping.forwarders import AUTO
-from adapter.mapping.table import FORWARDER, Table
+from adapter.mapping.table import Table
+from adapter.mapping.wrapping import time_in
 from adapter.model import (
     EventDict,
     identity_digest,
@@ -89,11 +90,10 @@ def normalize(
             written = orjson.dumps(event)
         except TypeError as error:  # half of a surrogate pair
             event, kind, problem = None, None, f"cannot be written as JSON: {error}"
-    media, at = record.media, record.forwarded_at
-    if at is not None and not record.says_when and (event is None or event["details"].get("time_source") == FORWARDER):
-        # It would be lost, and the event read at another time later.
-        media = with_time(media, at)
-    entry = (source, received_at, raw, media, uid, strong, weak, seconds, native, kind, written, problem, key)
+    entry = (
+        source, received_at, raw, record.media, uid, strong, weak, seconds, native, kind, written, problem, key,
+        record.envelope,
+    )  # fmt: skip
     return new_entry(entry), event
 
 
@@ -161,25 +161,37 @@ class Reading(NamedTuple):
 
 
 def read_stored(
-    table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO, name: str | None = None
+    table: Table,
+    raw: bytes,
+    media: str,
+    received_at: int,
+    unwrap: str = AUTO,
+    name: str | None = None,
+    envelope: bytes = b"",
 ) -> list[Reading]:
-    """What a table makes of the bytes that are stored for one record; ``name``: of its further event that is asked
-    for. Mostly one; never none, and never raises: the bytes were taken apart by another table, or an older version of
-    this one."""
+    """What a table makes of the bytes that are stored for one record, and of what they came in; ``name``: of its
+    further event that is asked for. Mostly one; never none, and never raises: the bytes were taken apart by another
+    table, or an older version of this one."""
     try:
         records = table.split(raw, media, sys.maxsize, unwrap)
+        at = time_in(envelope)
     except (NotReadable, UnknownMedia) as error:
         return [Reading(unread(str(error)), None)]
     except Exception as error:
         return [Reading(unread(table.failed(error)), None)]
     if not records:
         return [Reading(unread("it holds no event"), None)]
+    for record in records:
+        if record.forwarded_at is None:
+            record.forwarded_at = at
     return [Reading(table.result(record, received_at, name), record) for record in records]
 
 
-def read_raw(table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO) -> list[Result]:
+def read_raw(
+    table: Table, raw: bytes, media: str, received_at: int, unwrap: str = AUTO, envelope: bytes = b""
+) -> list[Result]:
     """The same without the records."""
-    return [one.result for one in read_stored(table, raw, media, received_at, unwrap)]
+    return [one.result for one in read_stored(table, raw, media, received_at, unwrap, envelope=envelope)]
 
 
 def unread(problem: str) -> Result:

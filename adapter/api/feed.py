@@ -104,10 +104,25 @@ class EventPage(BaseModel):
     )
 
 
+class Wrapped(BaseModel):
+    """One thing that a raw event came in."""
+
+    forwarder: str | None = Field(None, description="Name of the forwarder")
+    time: int | None = Field(None, description="Its time, epoch milliseconds, if it says one")
+    members: dict[str, Any] | None = Field(None, description="All that it says beside the event; secrets are hidden")
+    cut: bool | None = Field(None, description="true: there was more than is kept")
+    head: str | None = Field(None, description="Of a line: what stood before it")
+
+
+#: Of the member `envelope`.
+ENVELOPE = "With raw=1, what the event came in if a forwarder wrapped it: each thing, outermost first"
+
+
 class EventWithRaw(Event):
     """An event, and with raw=1 what the provider sent."""
 
     raw: Any = Field(None, description="With raw=1, what the provider sent: JSON as JSON, all else as text")
+    envelope: list[Wrapped] = Field(default_factory=list, description=ENVELOPE)
 
 
 def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
@@ -281,7 +296,10 @@ class Feed:
             )
         if not with_raw:
             return entry.event
-        return b'%s,"raw":%s}' % (entry.event.rstrip()[:-1], await raw_json(self._events, entry))
+        told = [
+            b',"%b":%b' % (name.encode(), value) for name, value in (await raw_members(self._events, entry)).items()
+        ]
+        return b"%b%b}" % (entry.event.rstrip()[:-1], b"".join(told))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
@@ -386,12 +404,17 @@ def _media_type(text: str) -> str:
     return text.partition(";")[0].strip().lower()
 
 
-async def raw_json(log: Log, entry: Entry) -> bytes:
-    """What the provider sent for an entry: JSON as it is, all else as a text; null if it is not kept."""
+async def raw_members(log: Log, entry: Entry) -> dict[str, bytes]:
+    """What the provider sent for an entry, as JSON: `raw`, null if it is not kept, and `envelope` if it came in one."""
     kept = await log.raw(entry.position)
     if kept is None:
-        return b"null"
-    raw, media = kept
+        return {"raw": b"null"}
+    told = {"raw": _raw_json(kept.content, kept.media)}
+    return {**told, "envelope": kept.envelope} if kept.envelope else told
+
+
+def _raw_json(raw: bytes, media: str) -> bytes:
+    """JSON as it is, all else as a text."""
     if _media_type(media) == "application/json":
         try:
             # Looked through, and not made into objects, which would need many times its memory.

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.feed import UID, raw_json, read_limit, read_switch
+from adapter.api.feed import ENVELOPE, UID, Wrapped, raw_members, read_limit, read_switch
 from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Operation, Parameter, authorize, caller
 from adapter.api.slots import Slots
@@ -64,6 +64,7 @@ class Quarantined(Sample):
     nativeType: str | None
     problem: str
     raw: Any = Field(None, description="With raw=1, what the provider sent: JSON as JSON, all else as text")
+    envelope: list[Wrapped] = Field(default_factory=list, description=ENVELOPE)
 
 
 class QuarantinePages:
@@ -163,7 +164,7 @@ class QuarantinePages:
             "problem": entry.problem,
         }
         if with_raw:
-            told["raw"] = orjson.Fragment(await raw_json(self._log, entry))
+            told |= {name: orjson.Fragment(value) for name, value in (await raw_members(self._log, entry)).items()}
         return orjson.dumps(told)
 
     def _with_raw(self, request: web.Request) -> bool:
@@ -202,7 +203,7 @@ class QuarantinePages:
                 sample = Sample(uid=uid_text(entry.uid), position=entry.position, receivedAt=entry.received_at)
                 if with_raw:
                     kept = await self._log.raw(entry.position, size=4 * EXCERPT)
-                    sample.raw = None if kept is None else kept[0].decode("utf-8", "replace")[:EXCERPT]
+                    sample.raw = None if kept is None else kept.content.decode("utf-8", "replace")[:EXCERPT]
                 samples[entry.position] = sample
             left = left[left.index(entries[-1].position) + 1 :]
         return samples

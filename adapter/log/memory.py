@@ -23,6 +23,7 @@ from adapter.log.protocol import (
     Note,
     Quarantine,
     QuarantineGroup,
+    Raw,
     ReaderState,
     Receipt,
     Removal,
@@ -57,8 +58,8 @@ class Memory:
 
     #: By position, from 1; ``None`` in the place of one that was removed.
     entries: list[Entry | None] = field(default_factory=list)
-    #: What the provider sent, and its media type, by the position of an event's first entry.
-    raws: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    #: What the provider sent, by the position of an event's first entry.
+    raws: dict[int, Raw] = field(default_factory=dict)
     #: Positions of later entries, by that of the first one.
     revisions: dict[int, list[int]] = field(default_factory=dict)
     known: dict[bytes, Known] = field(default_factory=dict)
@@ -107,7 +108,7 @@ class _Contents:
 
     def raw(self, position: int) -> bytes | None:
         new = position - len(self._memory.entries) - 1
-        return self.new[new].raw if new >= 0 else self._memory.raws.get(position, (None, ""))[0]
+        return self.new[new].raw if new >= 0 else self._memory.raws.get(position, _NOT_KEPT)[0]
 
 
 class MemoryLog:
@@ -151,7 +152,7 @@ class MemoryLog:
         memory.known |= identities.changed
         for new in contents.new:
             position = self.head + 1
-            memory.raws[position] = new.raw, new.media
+            memory.raws[position] = Raw(new.raw, new.media, new.envelope)
             memory.add(
                 Entry(
                     position,
@@ -229,14 +230,14 @@ class MemoryLog:
         found: list[Stored] = []
         room = READ_SIZE
         for entry in await self.read(after, until=until, limit=limit):
-            raw, media = self._memory.raws.get(entry.position, (None, ""))
+            raw, media, envelope = self._memory.raws.get(entry.position, _NOT_KEPT)
             room -= len(raw or b"")
             if room < 0 and found:
                 break
-            found.append(Stored(entry, raw, media, self._latest(entry.position)))
+            found.append(Stored(entry, raw, media, self._latest(entry.position), envelope))
         return found
 
-    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+    async def raw(self, position: int, *, size: int | None = None) -> Raw | None:
         if not 0 < position <= self.head:
             return None
         entry = self._memory.entries[position - 1]
@@ -244,8 +245,8 @@ class MemoryLog:
         first = None if entry is None else self._first(entry.uid)
         if first is None or first not in self._memory.raws:
             return None
-        raw, media = self._memory.raws[first]
-        return raw[:size], media
+        raw = self._memory.raws[first]
+        return raw._replace(content=raw.content[:size])
 
     async def latest(self, uid: bytes) -> int | None:
         await _turn()
@@ -363,7 +364,7 @@ class MemoryLog:
         await _turn()
         left = list(self._memory.left())
         size = sum(len(entry.event or b"") for entry in left)
-        size += sum(len(raw) for raw, _ in self._memory.raws.values())
+        size += sum(len(raw.content) + len(raw.envelope) for raw in self._memory.raws.values())
         return Usage(left[0].position if left else self.head + 1, len(left), size, 0)
 
     async def wait(self, after: int, timeout: float | None = None) -> int:
@@ -518,6 +519,9 @@ async def open_memory_log(
     """A log in memory: a new one, or the one that lies in ``memory``, which may be opened several times at once. Claims
     last ``claim_seconds`` of the ``clock``."""
     yield MemoryLog(Memory() if memory is None else memory, claim_seconds, clock)
+
+
+_NOT_KEPT = (None, "", b"")
 
 
 async def _turn() -> None:

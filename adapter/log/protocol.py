@@ -57,6 +57,9 @@ class NewEntry(NamedTuple):
     #: The namespace in which the identities of its source live (`adapter.model.source_key`), for the log to know it by
     #: its bytes, too, while it is quarantined; ``None``: it is known by the keys above alone.
     namespace: bytes | None = None
+    #: What forwarders had wrapped it in (`adapter.mapping.wrapping`): JSON on one line, at most
+    #: `adapter.model.ENVELOPE_SIZE` bytes; empty if nothing. Entries out of one body share it.
+    envelope: bytes = b""
 
 
 #: A `NewEntry` of its values, in a third of the time.
@@ -134,6 +137,16 @@ class Claim(NamedTuple):
     seconds: float | None
 
 
+class Raw(NamedTuple):
+    """What the provider sent for an event."""
+
+    #: Its bytes, unchanged, or the beginning of them; and their media type.
+    content: bytes
+    media: str
+    #: What they came in, as in `NewEntry`.
+    envelope: bytes = b""
+
+
 class Stored(NamedTuple):
     """An entry, what it was made of, and what became of it."""
 
@@ -144,6 +157,8 @@ class Stored(NamedTuple):
     media: str
     #: Of an event's first entry: position of the latest one. Of another: its own position.
     latest: int
+    #: What ``raw`` came in, as in `NewEntry`.
+    envelope: bytes = b""
 
 
 class QuarantineGroup(NamedTuple):
@@ -353,9 +368,9 @@ class Log(Protocol):
     async def read_stored(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[Stored]:
         """The same with what the entries were made of, at most about 8 MiB of that, too."""
 
-    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
-        """What the provider sent for the event of this entry, unchanged, and its media type; ``None`` if not kept.
-        With ``size`` no more than so many bytes of its beginning."""
+    async def raw(self, position: int, *, size: int | None = None) -> Raw | None:
+        """What the provider sent for the event of this entry; ``None`` if not kept. With ``size`` no more than so many
+        bytes of its beginning."""
 
     async def latest(self, uid: bytes) -> int | None:
         """Position of the latest entry of this event."""

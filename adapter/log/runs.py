@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from adapter.log.compression import Compression
+from adapter.log.pieces import pieces_of
 from adapter.log.protocol import NewEntry
 
 #: So many entries are compressed together, unless they are longer than this, bytes. Fewer save less, above all where a
@@ -23,6 +24,7 @@ class Run(NamedTuple):
     #: Events and raw events, one after the other, compressed; empty where there are none.
     events: bytes
     raws: bytes
+    #: Under which the raw events lie (`adapter.log.pieces`).
     media: str
 
 
@@ -40,7 +42,7 @@ def cut(sizes: Sequence[int], kinds: Sequence[str]) -> Iterator[slice]:
 
 
 def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes], media: Sequence[str]) -> list[Run]:
-    """The runs of these contents."""
+    """The runs of these contents; ``raws`` and ``media`` as `adapter.log.pieces` has them."""
     places = list(cut([len(event) + len(raw) for event, raw in zip(events, raws, strict=True)], media))
     frames = compression.compress([b"".join(contents[place]) for contents in (events, raws) for place in places])
     # Copied: a frame was made in as much room as its contents take, and what is left of that would lie between those
@@ -60,12 +62,7 @@ def pack(compression: Compression, events: Sequence[bytes], raws: Sequence[bytes
 
 def pack_runs(compression: Compression, entries: Sequence[NewEntry]) -> list[Run]:
     """The contents of entries that follow each other."""
-    return pack(
-        compression,
-        [entry.event or b"" for entry in entries],
-        [entry.raw for entry in entries],
-        [entry.media for entry in entries],
-    )
+    return pack(compression, [entry.event or b"" for entry in entries], *pieces_of(entries))
 
 
 def split(content: bytes, sizes: Sequence[int]) -> list[bytes]:

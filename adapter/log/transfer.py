@@ -31,6 +31,8 @@ class Carried(NamedTuple):
     media: str
     #: Position of the event's first entry.
     first: int
+    #: What ``raw`` came in.
+    envelope: bytes = b""
 
 
 class Page(NamedTuple):

@@ -34,6 +34,7 @@ from adapter.mapping.paths import Key, Step, follow, parse_path
 from adapter.mapping.recognition import OTHER_CASE, Recognition, Spelling
 from adapter.mapping.redact import Redactor
 from adapter.mapping.slices import Mark, Pause, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
+from adapter.mapping.wrapping import Level, line_around, object_around
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -83,9 +84,10 @@ class Record:
     ignored: str | None = None
     #: Where in ``raw`` the event stands, if that may hold several: ``results[0]``.
     place: str | None = None
-    #: When it was forwarded, epoch milliseconds, if whoever did said so; and whether ``raw`` says so itself.
+    #: When it was forwarded, epoch milliseconds, if whoever did said so.
     forwarded_at: int | None = None
-    says_when: bool = False
+    #: What is kept of all that it was wrapped in (`adapter.mapping.wrapping`); empty: nothing, or ``raw`` has it.
+    envelope: bytes = b""
 
 
 #: Records of a body as they are found, and pauses.
@@ -125,12 +127,7 @@ class Splitter:
             UnknownMedia: nobody declared this media type.
         """
         reading = self._records if len(body) <= LONG else self._long_records
-        kept = None
-        if ";" in media:
-            media, kept = without_time(media)
         records = reading(body, media, event_limit)
-        if kept is not None:
-            records = _forwarded(records, kept)
         return records if self._elements is None else self._divided(records, self._elements)
 
     def split(self, body: bytes, media: str = JSON, event_limit: int = EVENT_LIMIT) -> list[Record]:
@@ -317,23 +314,25 @@ class Splitter:
             if wrap.sure and held == []:
                 return True
             at, sure = wrap.time(value), wrap.sure or len(value) == 1
-            waiting: list[Record] | None = []
+            waiting: list[Record] = []
+            level: Level | None = None
             for record in self._held(wrap, raw, held, limit, depth + 1):
                 if not isinstance(record, Record):
                     yield record
                     continue
                 if record.forwarded_at is None:
                     record.forwarded_at = at
-                if waiting is None:
-                    yield record
-                    continue
                 waiting.append(record)
-                if told or self._is_known(record, sure):
+                if level is None and (told or self._is_known(record, sure)):
+                    level = object_around(wrap.forwarder, at, value, wrap.names, self._redactor)
+                if level is not None:
+                    for one in waiting:
+                        one.envelope = level.around(one.envelope)
                     yield from waiting
-                    waiting = None
+                    waiting.clear()
                 elif len(waiting) == LOOKED_AT:
                     break
-            if waiting is None:
+            if level is not None:
                 return True
         return False
 
@@ -503,12 +502,17 @@ class Splitter:
         if form is None or values is None:
             start += begin
             text = line[start:].encode()
+            head: Level | None = None
             for record in self._each([text], limit, depth):
                 if isinstance(record, Record):
                     # A line that is JSON and nothing else is kept as that; another form may read what is none.
-                    if (start or record.value is None) and record.media == JSON and record.forwarded_at is None:
+                    if record.envelope:
+                        if start:
+                            head = head or line_around(line[:start], at, self._redactor)
+                            record.envelope = head.around(record.envelope)
+                    elif (start or record.value is None) and record.media == JSON:
                         told = raw if record.raw == text else line[:start].encode() + record.raw
-                        record = replace(record, raw=told, media=media, says_when=at is not None)
+                        record = replace(record, raw=told, media=media)
                     record.forwarded_at = at if record.forwarded_at is None else record.forwarded_at
                 yield record
             return
@@ -520,10 +524,12 @@ class Splitter:
             if again is None or again[2] != event:
                 # Without its secrets the line would be read otherwise: what was read is kept in its place.
                 event["@line"] = rest
-                yield Record(write_json(event), event, forwarded_at=at)
+                head = line_around(line[:begin], at, self._redactor) if begin else None
+                envelope = b"" if head is None else head.around(b"")
+                yield Record(write_json(event), event, forwarded_at=at, envelope=envelope)
                 return
         event["@line"] = rest
-        yield Record(raw, event, media=media, forwarded_at=at, says_when=at is not None)
+        yield Record(raw, event, media=media, forwarded_at=at)
 
     def _divided(self, records: Records, elements: Elements) -> Iterator[Record | Pause]:
         """Each record once for every event in it."""
@@ -540,25 +546,6 @@ class Splitter:
                 yield replace(record, value=None, problem=f"cannot be read ({type(error).__name__})")
                 continue
             yield from [replace(record, value=value, place=place) for place, value in parts] or [record]
-
-
-def with_time(media: str, at: int) -> str:
-    """The media type under which a raw event is kept beside the time at which it was forwarded, epoch milliseconds."""
-    return f"{media};time={at}"
-
-
-def without_time(media: str) -> tuple[str, int | None]:
-    """The media type of a raw event, and the time at which it was forwarded, if that is kept with it."""
-    plain, _, told = media.partition(";time=")
-    return plain, int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None
-
-
-def _forwarded(records: Records, at: int) -> Iterator[Record | Pause]:
-    """Records of what was kept with the time at which it was forwarded."""
-    for record in records:
-        if isinstance(record, Record) and record.forwarded_at is None:
-            record.forwarded_at = at
-        yield record
 
 
 def _is_one_value(body: bytes) -> bool:

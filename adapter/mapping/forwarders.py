@@ -71,7 +71,9 @@ class _File(RootModel[dict[Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$")], F
 class Wrap:
     """An envelope, ready to use."""
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, forwarder: str, envelope: Envelope) -> None:
+        #: Its name.
+        self.forwarder = forwarder
         #: The keys that lead to the events; none where there are none, for this reason.
         self.names = plain_keys(envelope.events)
         self.problem = envelope.problem
@@ -178,7 +180,7 @@ class Forwarders:
         self.by_name = document.read_as(_File).root
         #: Changes whenever the file does.
         self.digest = hashlib.sha256(document.text.encode()).hexdigest()
-        self._wraps = {name: [Wrap(one) for one in by.json_] for name, by in self.by_name.items()}
+        self._wraps = {name: [Wrap(name, one) for one in by.json_] for name, by in self.by_name.items()}
         wraps = [one for some in self._wraps.values() for one in some]
         #: Keys that mean something in one of the envelopes.
         self.keys = frozenset(path[0].name for one in wraps for path in one.paths if isinstance(path[0], Key))

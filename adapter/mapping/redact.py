@@ -27,7 +27,9 @@ class Redactor:
         self._rules = [(parse_path(one.in_), _Keys(one.keys) if one.keys else None) for one in redactions]
         #: An event without any of these keys, as most are, holds nothing to look at.
         self._first = frozenset([steps[0].name for steps, _ in self._rules if isinstance(steps[0], Key)])
-        self._named = _Named([*_secret_names(redactions), *(_last_name(parse_path(path)) for path in encoded)])
+        names = [*_secret_names(redactions), *(_last_name(parse_path(path)) for path in encoded)]
+        self._named = _Named(names)
+        self._names = _Keys(names)
 
     def redact(self, event: dict[str, Any]) -> bool:
         """Replace what is secret in a parsed event, in place; whether there was anything."""
@@ -49,6 +51,10 @@ class Redactor:
                 _put(owner, steps[-1], cleaned)
                 changed = True
         return changed
+
+    def hides(self, name: str) -> bool:
+        """Whether what stands under this name is secret, wherever that is."""
+        return self._names.secret(name, ())
 
     def redact_text(self, text: str) -> str:
         """The text of an event that cannot be parsed, without what follows a secret's name, as JSON, JSON in a text, or

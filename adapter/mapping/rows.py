@@ -210,7 +210,11 @@ class Decisions:
         if function not in self._causes:
             plain = {"table": None, "default": None}
             self._causes[function] = [
-                (value_text(one.path), self._expressions.value_function(one.model_copy(update=plain)), _knows(one.table))
+                (
+                    value_text(one.path),
+                    self._expressions.value_function(one.model_copy(update=plain)),
+                    _knows(one.table),
+                )
                 for one in lookups
                 if one.path is not None and one.table is not None
             ]

@@ -94,4 +94,4 @@ def _both(stored: Stored, key: bytes, old: Table, new: Table) -> tuple[Result, R
 
 def _readings(stored: Stored, table: Table, name: str | None) -> list[Reading]:
     assert stored.raw is not None
-    return read_stored(table, stored.raw, stored.media, stored.entry.received_at, name=name)
+    return read_stored(table, stored.raw, stored.media, stored.entry.received_at, name=name, envelope=stored.envelope)

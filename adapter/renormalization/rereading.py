@@ -122,6 +122,7 @@ class Rereader:
                 type=event["type"],
                 event=made,
                 problem=None,
+                envelope=stored.envelope,
             )
             further = tuple(_marked(one, now) for one, _ in normalize_further(table, record, itself, key))
         if verdict is Verdict.UNCHANGED:
@@ -142,7 +143,7 @@ def _reading(
     first = stored.entry
     unwrap = AUTO if source is None else source.unwrap
     name = None if latest.event is None else further_name(latest.event)
-    readings = read_stored(table, stored.raw, stored.media, first.received_at, unwrap, name)
+    readings = read_stored(table, stored.raw, stored.media, first.received_at, unwrap, name, stored.envelope)
     if latest.event is None and table.further is not None:
         # A further event that was lost, of which what was sent is left.
         for _, record in readings:

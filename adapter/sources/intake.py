@@ -131,7 +131,7 @@ class _Reading:
             raise TooManyEvents(f"the body holds more than {self._events_limit} events; send fewer at a time")
         table, source = self.table, self.source
         self.size += len(record.raw)
-        if self._secrets.may_be_in(record.raw):
+        if self._secrets.may_be_in(record.raw) or (record.envelope and self._secrets.may_be_in(record.envelope)):
             without_secrets(record, self._secrets)
         made = normalize(table, record, source.name, source.key, self.received_at, self._random_uid)
         if isinstance(made, str):
@@ -161,6 +161,7 @@ class _Reading:
 
 def without_secrets(record: Record, secrets: KnownSecrets) -> None:
     """Take the service's own secrets out of a record, before it is read."""
+    record.envelope = secrets.cleaned(record.envelope)
     raw = secrets.cleaned(record.raw)
     if raw is record.raw:
         return

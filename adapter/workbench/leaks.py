@@ -12,9 +12,10 @@ from adapter.known_secrets import REDACTED
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.mapping.exact import NotJson, parse_json
 from adapter.mapping.keyvalue import parse_keyvalue
+from adapter.mapping.secret_names import speaks_of_secret
 from adapter.mapping.table import Table
 from adapter.workbench.examples import Example
-from adapter.workbench.secret import FORMS, MADE_UP, speaks_of_secret
+from adapter.workbench.secret import FORMS, MADE_UP
 
 #: Shorter ones are words and small numbers.
 _LENGTH = 16

@@ -78,8 +78,8 @@ def read_samples(body: bytes, file: Any) -> Samples:
 def _forwarded(values: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """The events that forwarders wrapped in something of theirs, the other values as they are, and the lines of text
     that were wrapped."""
-    envelopes = [one for by in load_forwarders().by_name.values() for one in by.json_ if one.when is not None]
-    wraps = Wraps([Wrap(one) for one in envelopes])
+    forwarders = load_forwarders().by_name
+    wraps = Wraps([Wrap(name, one) for name, by in forwarders.items() for one in by.json_ if one.when is not None])
     events: list[dict[str, Any]] = []
     texts: list[str] = []
     for value in values:

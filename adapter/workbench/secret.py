@@ -1,4 +1,4 @@
-"""Names that speak of secrets, and the redactions that a draft proposes for what stands under them."""
+"""The redactions that a draft proposes for what stands under names that speak of secrets."""
 
 from __future__ import annotations
 
@@ -11,21 +11,7 @@ import orjson
 from adapter.mapping.keyvalue import parse_keyvalue
 from adapter.mapping.language import Redaction
 from adapter.mapping.paths import escaped_key
-
-#: Speak of a secret wherever they stand in a name.
-_PARTS = (
-    "password", "passwd", "passphrase", "passcode", "secret", "token", "credential", "authorization", "cookie",
-    "apikey", "accesskey", "privatekey",
-)  # fmt: skip
-#: So short that they must be a word of their own.
-_WORDS = frozenset(("pwd", "otp", "totp", "pin", "jwt"))
-#: As the last word of a name: it tells something about the secret, and is none.
-_ABOUT = frozenset((
-    "type", "kind", "id", "name", "count", "length", "status", "state", "policy", "method", "at", "time", "date",
-    "expires", "expiry", "expiration", "ttl", "age", "url", "uri", "endpoint", "issuer",
-))  # fmt: skip
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
+from adapter.mapping.secret_names import speaks_of_secret
 
 #: A value with one of these in it says of itself that it is made up.
 MADE_UP = re.compile(r"(?i)hidden|redacted|example|dummy|fake|hunter|secret|sample|changeme|xxxx|\*\*\*")
@@ -44,15 +30,6 @@ FORMS = {
 def holds_secret(text: str) -> bool:
     """Whether a text holds a secret, as its form tells."""
     return any(not MADE_UP.search(found[1]) for form in FORMS.values() for found in form.finditer(text))
-
-
-def speaks_of_secret(name: str) -> bool:
-    """Whether what stands under a key of this name is a secret, as far as a name can tell."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    if not words or words[-1] in _ABOUT:
-        return False
-    whole = "".join(words)
-    return not _WORDS.isdisjoint(words) or any(part in whole for part in _PARTS)
 
 
 def proposed_redactions(events: Sequence[Mapping[str, Any]]) -> list[Redaction]:

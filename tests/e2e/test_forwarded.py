@@ -48,11 +48,26 @@ async def test_an_event_is_one_whichever_way_it_comes(service: Opened, name: str
     assert (counts(receipts), receipts["uids"]) == ((0, 1, 0, 0), [uid])
 
 
-async def test_what_is_kept_is_the_event_and_not_what_it_came_in(service: Opened) -> None:
+async def test_what_is_kept_is_the_event_and_beside_it_what_it_came_in(service: Opened) -> None:
     event = login(4712)
-    [uid] = (await post(service, *WRAPPED["filebeat"](json.dumps(event))))["uids"]
+    body = {"log": json.dumps(event) + "\n", "stream": "stdout", "time": "2026-01-14T09:04:57Z", "apiToken": "s3cret"}
+    [uid] = (await post(service, json.dumps(body), "application/json"))["uids"]
     status, shown = await service.get(f"/events/{uid}", raw="1")
     assert (status, shown["raw"]) == (200, event)
+    members = {"stream": "stdout", "time": "2026-01-14T09:04:57Z", "apiToken": "[redacted]"}
+    assert shown["envelope"] == [{"forwarder": "docker", "time": 1_768_381_497_000, "members": members}]
+    assert "envelope" not in (await service.get(f"/events/{uid}"))[1]
+    [uid] = (await service.post(login(4715)))["uids"]
+    assert "envelope" not in (await service.get(f"/events/{uid}", raw="1"))[1]
+
+
+async def test_what_is_quarantined_keeps_what_it_came_in(service: Opened) -> None:
+    odd = {"log": '{"odd":1}', "stream": "stderr"}
+    receipts = await post(service, json.dumps(odd), "application/json", "docker")
+    assert counts(receipts) == (0, 0, 1, 0)
+    [uid] = receipts["uids"]
+    status, shown = await service.get(f"/quarantine/{uid}", raw="1")
+    assert (status, shown["envelope"]) == (200, [{"forwarder": "docker", "members": {"stream": "stderr"}}])
 
 
 async def test_the_forwarders_time_is_kept_for_an_event_that_says_none(service: Opened) -> None:

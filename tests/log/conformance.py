@@ -22,6 +22,7 @@ from adapter.log.protocol import (
     NewEntry,
     Note,
     QuarantineGroup,
+    Raw,
     ReaderState,
     Receipt,
     Removal,
@@ -43,6 +44,7 @@ from tests.log.entries import (
     read_keys,
     strong_key,
     unread_entry,
+    weak_digest,
     weak_key,
 )
 from tests.mapping.acme_also import LOCKED, RAW
@@ -70,6 +72,11 @@ async def read_all(log: Log, *, limit: int = 1000) -> list[Entry]:
     while page := await log.read(entries[-1].position if entries else 0, limit=limit):
         entries += page
     return entries
+
+
+def raw_of(entry: NewEntry) -> Raw:
+    """What a log keeps of what was sent."""
+    return Raw(entry.raw, entry.media, entry.envelope)
 
 
 class LogConformance:
@@ -116,7 +123,7 @@ class LogConformance:
             )
             assert await log.read(0) == [expected]
             assert await log.fetch([1]) == [expected]
-            assert await log.raw(1) == (b"\x00\xff raw", "text/plain")
+            assert await log.raw(1) == Raw(b"\x00\xff raw", "text/plain")
             assert log.head == 1
 
     async def test_a_quarantined_entry_has_a_problem_and_no_event(self, place: Place) -> None:
@@ -124,7 +131,7 @@ class LogConformance:
             await log.append([quarantined_entry(raw=b"")])
             (entry,) = await log.read(0)
             assert (entry.type, entry.event, entry.native_type, entry.problem) == (None, None, None, "not JSON")
-            assert await log.raw(1) == (b"", "text/plain")
+            assert await log.raw(1) == Raw(b"", "text/plain")
 
     async def test_everything_is_there_after_closing_and_opening(self, place: Place) -> None:
         async with place.open() as log:
@@ -294,10 +301,40 @@ class LogConformance:
         async with place.open() as log:
             await log.append([new_entry(raw=b"first"), new_entry(raw=b"0123456789"), new_entry(raw=b"")])
             assert [await log.raw(2, size=size) for size in (4, 100)] == [
-                (b"0123", "application/json"),
-                (b"0123456789", "application/json"),
+                Raw(b"0123", "application/json"),
+                Raw(b"0123456789", "application/json"),
             ]
-            assert await log.raw(3, size=4) == (b"", "application/json")
+            assert await log.raw(3, size=4) == Raw(b"", "application/json")
+
+    async def test_what_an_event_came_in_is_kept_beside_it(self, place: Place) -> None:
+        small, large = b'[{"members":{"stream":"stdout"}}]', b'[{"members":{"filling":"%s"}}]' % (b"x" * 4000)
+        envelopes = [small, b"", large, large, b"", small, small]
+        new = [
+            new_entry(raw=b"line\n\xff %d" % number, media="text/plain", envelope=envelope)
+            for number, envelope in enumerate(envelopes)
+        ]
+        async with place.open() as log:
+            await log.append(new[:4])
+            await log.append([*new[4:], new_entry(raw=b"", envelope=small)])
+            for position, one in enumerate(new, 1):
+                assert await log.raw(position) == raw_of(one)
+                assert await log.raw(position, size=3) == Raw(one.raw[:3], "text/plain", one.envelope)
+            assert await log.raw(8) == Raw(b"", "application/json", small)
+            assert [one.envelope for one in await log.read_stored(0)] == [*envelopes, small]
+            assert [one.raw for one in await log.read_stored(2, limit=3)] == [one.raw for one in new[2:5]]
+        async with place.open() as log:
+            assert [one.envelope for one in await log.read_stored(0)] == [*envelopes, small]
+
+    async def test_what_is_quarantined_is_the_same_whatever_it_came_in(self, place: Place) -> None:
+        first = quarantined_entry(raw=b"line", weak=weak_digest("w"), envelope=b'[{"forwarder":"docker"}]')
+        async with place.open() as log:
+            await log.append([first])
+            for envelope in (b"", b'[{"forwarder":"vector"}]', first.envelope):
+                again = quarantined_entry(raw=b"line", uid=first.uid, weak=first.weak, envelope=envelope)
+                assert await log.append([again]) == [Receipt(first.uid, None)]
+                both = [again, again._replace(raw=b"other")]
+                receipts = await log.append(both)
+                assert receipts[0] == Receipt(first.uid, None)
 
     async def test_an_entry_is_found_by_its_uid_alone(self, place: Place) -> None:
         async with place.open() as log:
@@ -378,7 +415,7 @@ class LogConformance:
             await log.append([new_entry("a", raw=b"sent", media="text/plain"), new_entry("b", raw=b"other")])
             await log.revise([revision(1, 1)])
             await log.revise([revision(1, 3)])
-            assert await log.raw(3) == await log.raw(4) == (b"sent", "text/plain")
+            assert await log.raw(3) == await log.raw(4) == Raw(b"sent", "text/plain")
 
     async def test_a_revision_made_for_an_earlier_entry_is_refused_with_all_that_came_with_it(
         self, place: Place
@@ -452,6 +489,7 @@ class LogConformance:
         async with place.open() as log:
             new = [new_entry(raw=b"%d" % number) for number in range(40)]
             new[7:9] = [quarantined_entry(raw=b""), new_entry(raw=b"line", media="text/x")]
+            new[12:15] = [one._replace(envelope=b'[{"time":%d}]' % number) for number, one in enumerate(new[12:15])]
             await log.append(new[:30])
             await log.append(new[30:])
             await log.revise([revision(8, 8), revision(31, 31)])
@@ -459,7 +497,8 @@ class LogConformance:
             await log.revise([revision(8, 41)])
             entries = await read_all(log)
             expected = [
-                Stored(entry, one.raw, one.media, entry.position) for entry, one in zip(entries, new, strict=False)
+                Stored(entry, one.raw, one.media, entry.position, one.envelope)
+                for entry, one in zip(entries, new, strict=False)
             ]
             expected[7] = expected[7]._replace(latest=44)
             expected[30] = expected[30]._replace(latest=42)
@@ -1175,7 +1214,7 @@ class RetentionConformance:
             assert await log.read_stored(20, until=40) == []
             assert [entry.position for entry in await log.fetch([39, 40, 41])] == [41]
             assert await log.raw(40) is None
-            assert await log.raw(41) == (entries[40].raw, "application/json")
+            assert await log.raw(41) == Raw(entries[40].raw, "application/json")
             assert await log.latest(strong_key("39")) is None
             assert await log.latest(strong_key("40")) == 41
             assert await log.append([new_entry("later")]) == [Receipt(strong_key("later"), 101)]
@@ -1271,7 +1310,13 @@ class RetentionConformance:
         rng = random.Random(7)
         async with place.open() as log:
             entries = [
-                new_entry(f"{number}", type=rng.choice("abc"), raw=rng.randbytes(rng.randrange(400)), media=media)
+                new_entry(
+                    f"{number}",
+                    type=rng.choice("abc"),
+                    raw=rng.randbytes(rng.randrange(400)),
+                    media=media,
+                    envelope=rng.choice([b"", b"", b"", b'[{"number":%d}]' % number]),
+                )
                 for number in range(700)
                 for media in [rng.choice(["application/json"] * 9 + ["text/plain"])]
             ]
@@ -1289,12 +1334,13 @@ class RetentionConformance:
                         (position, one.uid, one.event) for position, one in left.items()
                     ]
             stored = await log.read_stored(0)
-            assert [(one.raw, one.media) for one in stored] == [(one.raw, one.media) for one in left.values()]
+            kept = [Raw(one.raw or b"", one.media, one.envelope) for one in stored]
+            assert kept == [raw_of(one) for one in left.values()]
             asked = rng.sample(range(1, 741), 300)
             assert [one.event for one in await log.fetch(asked)] == [left[p].event for p in asked if p in left]
             for position in asked[:50]:
                 there = left.get(position)
-                assert await log.raw(position) == (None if there is None else (there.raw, there.media))
+                assert await log.raw(position) == (None if there is None else raw_of(there))
 
     async def test_an_event_goes_with_all_its_entries_by_its_type_as_it_is_now(self, place: RetainingPlace) -> None:
         async with place.open() as log:
@@ -1326,7 +1372,7 @@ class RetentionConformance:
                 reached = (await log.remove_raw(reached, 60)).reached
             assert [entry.event for entry in await log.read(0)] == [entry.event for entry in entries]
             assert [await log.raw(position) for position in (1, 60)] == [None, None]
-            assert await log.raw(61) == (entries[60].raw, "application/json")
+            assert await log.raw(61) == Raw(entries[60].raw, "application/json")
             assert [one.raw for one in await log.read_stored(59, limit=2)] == [None, entries[60].raw]
             assert await log.append([new_entry("0")]) == [Receipt(strong_key("0"), None)]
 

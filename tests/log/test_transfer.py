@@ -69,11 +69,14 @@ async def fill(log: RetainingStore) -> None:
             session = chance.choice([None, "a", "b"])
             media = chance.choice(["application/json"] * 9 + ["text/plain"])
             type = chance.choice(["access.LOGIN", "access.LOGOUT", "admin.USER-CREATE"])
+            envelope = chance.choice([b"", b"", b'[{"forwarder":"docker","time":%d}]' % chance.randrange(9)])
             if chance.random() < 0.1:
-                entries.append(quarantined_entry(raw=chance.randbytes(chance.randrange(99))))
+                entries.append(quarantined_entry(raw=chance.randbytes(chance.randrange(99)), envelope=envelope))
             else:
                 source = chance.choice(["prod", "test", "ü"])
-                entries.append(new_entry(strong, weak, session=session, media=media, type=type, source=source))
+                entries.append(
+                    new_entry(strong, weak, session=session, media=media, type=type, source=source, envelope=envelope)
+                )
         await log.append(entries)
     for first in chance.sample(range(1, log.head + 1), 200):
         latest = (await log.read_stored(first - 1, limit=1))[0].latest

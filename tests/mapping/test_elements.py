@@ -191,7 +191,7 @@ async def test_a_record_that_comes_again_in_parts_is_stored_once(table: Table, t
         again = await intake.take(source, b"[" + batch(ben) + b"," + batch(cleo, anna) + b"]", JSON, NOW)
         assert (first.accepted, again.accepted, again.duplicates) == (2, 1, 2)
         assert [again.uids[0], again.uids[2]] == [first.uids[1], first.uids[0]]
-        assert [await log.raw(position) for position in (1, 2)] == [(body, JSON)] * 2
+        assert [await log.raw(position) for position in (1, 2)] == [(body, JSON, b"")] * 2
 
 
 _TABLE = Table(

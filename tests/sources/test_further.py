@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.log.memory import open_memory_log
+from adapter.log.protocol import Raw
 from tests.mapping.acme_also import LOCKED, RAW
 from tests.sources.several import FORMER, NO_KEY, SEVERAL, Bench
 
@@ -35,7 +36,9 @@ async def test_each_entry_has_the_record_as_it_was_sent() -> None:
     async with open_memory_log() as log:
         bench = Bench(log)
         await bench.take(LOCKED)
-        assert [await log.raw(position) for position in (1, 2, 3)] == 3 * [(orjson.dumps(LOCKED), "application/json")]
+        assert [await log.raw(position) for position in (1, 2, 3)] == 3 * [
+            Raw(orjson.dumps(LOCKED), "application/json", b"")
+        ]
 
 
 async def test_equal_records_of_one_body_are_as_many_and_in_another_body_copies() -> None:

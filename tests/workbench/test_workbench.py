@@ -15,8 +15,8 @@ import yaml
 from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
+from adapter.mapping.secret_names import speaks_of_secret
 from adapter.subprocesses import environment
-from adapter.workbench.secret import speaks_of_secret
 
 SAMPLES = [
     {

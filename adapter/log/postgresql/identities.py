@@ -15,6 +15,7 @@ import asyncpg
 
 from adapter.log.compression import Compression
 from adapter.log.identity import GROUPS, Former, Identities, Keys, Known, group_key, keys_of, keys_read
+from adapter.log.pieces import opened
 from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.packing import Standing
 from adapter.log.postgresql.works import Append
@@ -64,7 +65,8 @@ JOIN entry AS latest
   ON latest.batch = coalesce(later.batch, asked.batch) AND latest.place = coalesce(later.place, asked.place)
 """
 _RUNS = """
-SELECT run.batch, run.place, run.sizes, run.content FROM unnest($1::bigint[], $2::integer[]) AS asked (batch, place)
+SELECT run.batch, run.place, run.sizes, run.content, {media} AS media
+FROM unnest($1::bigint[], $2::integer[]) AS asked (batch, place)
 JOIN {table} AS run ON run.batch = asked.batch AND run.place = asked.place
 """
 
@@ -394,8 +396,10 @@ class _Asking:
         if not runs:
             return {}
         found = {}
-        for batch, place, sizes, content in await self._connection.fetch(
-            _RUNS.format(table=table), *map(list, zip(*runs, strict=True))
+        asking = _RUNS.format(table=table, media="run.media" if table == "raw" else "''")
+        for batch, place, sizes, content, media in await self._connection.fetch(
+            asking, *map(list, zip(*runs, strict=True))
         ):
-            found[batch, place] = split(self._compression.decompress_one(content), sizes)
+            pieces = split(self._compression.decompress_one(content), sizes)
+            found[batch, place] = [opened(piece, media).content for piece in pieces]
         return {one: found[batch, run][number] for one, (batch, run, number) in places.items() if (batch, run) in found}

@@ -60,6 +60,7 @@ from adapter.log.protocol import (
     NewEntry,
     Note,
     Quarantine,
+    Raw,
     ReaderState,
     Receipt,
     Removal,
@@ -164,7 +165,7 @@ class PostgresqlLog:
             lambda connection: read_stored(connection, self._compression, max(after, 0), until=last, limit=limit)
         )
 
-    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+    async def raw(self, position: int, *, size: int | None = None) -> Raw | None:
         if not 0 < position <= self.head:
             return None
         return await self._reading.ask(

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from adapter.log.compression import Compression
+from adapter.log.pieces import length_of, opened
 from adapter.log.postgresql.connecting import Connection
-from adapter.log.protocol import READ_SIZE, Stored
+from adapter.log.protocol import READ_SIZE, Raw, Stored
 from adapter.log.runs import split
 from adapter.model import Entry
 
@@ -180,22 +181,23 @@ async def read_stored(
     stored = []
     for entry, row in zip(entries, rows, strict=True):
         run = row.batch, row.run
-        raw = raws[run][row.place - row.run] if run in raws else None
-        stored.append(Stored(entry, raw, medias.get(run, ""), row.latest))
+        if run not in raws:
+            stored.append(Stored(entry, None, "", row.latest))
+            continue
+        raw = opened(raws[run][row.place - row.run], medias[run])
+        stored.append(Stored(entry, raw.content, raw.media, row.latest, raw.envelope))
     return stored
 
 
-async def read_raw(
-    connection: Connection, compression: Compression, position: int, size: int | None
-) -> tuple[bytes, str] | None:
+async def read_raw(connection: Connection, compression: Compression, position: int, size: int | None) -> Raw | None:
     """As `adapter.log.protocol.Log.raw`; the position is not beyond the head."""
     row = await connection.fetchrow(_RAW, position)
     if row is None:
         return None
-    sizes, number = row["sizes"], row["number"]
+    sizes, number, media = row["sizes"], row["number"], row["media"]
     begin = sum(sizes[:number])
-    end = begin + (sizes[number] if size is None else min(size, sizes[number]))
-    return compression.decompress_head(row["content"], end)[begin:end], row["media"]
+    end = begin + (sizes[number] if size is None else min(length_of(media, size), sizes[number]))
+    return opened(compression.decompress_head(row["content"], end)[begin:end], media, size)
 
 
 async def find_latest(connection: Connection, uid: bytes) -> int | None:

@@ -205,7 +205,14 @@ class Transaction:
         )
 
     async def _pack(self) -> Packed:
-        loose = sum([len(entry.raw) for append in self._plan.appends if not append.runs for entry in append.entries])
+        loose = sum(
+            [
+                len(entry.raw) + len(entry.envelope)
+                for append in self._plan.appends
+                if not append.runs
+                for entry in append.entries
+            ]
+        )
         loose += sum([len(one.event) for one in self._plan.revisions])
         return self._packed() if loose < _THREAD else await asyncio.to_thread(self._packed)
 

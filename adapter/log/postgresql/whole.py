@@ -10,6 +10,7 @@ from itertools import groupby
 
 from adapter.errors import StoreMismatch, StoreUnavailable
 from adapter.log.compression import Compression
+from adapter.log.pieces import piece_of
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error, store_error
@@ -108,7 +109,8 @@ class PostgresqlWhole:
             firsts = dict(map(tuple, await self._connection.fetch(_FIRSTS, after, until)))
             emptied = await self._connection.fetchval(_EMPTIED, after, until)
         entries = [
-            Carried(one.entry, one.raw, one.media, firsts.get(one.entry.position, one.entry.position)) for one in stored
+            Carried(one.entry, one.raw, one.media, firsts.get(one.entry.position, one.entry.position), one.envelope)
+            for one in stored
         ]
         arrivals = [one.entry.received_at for one in entries]
         return Page(after, until, entries, max([latest, -1 if emptied is None else emptied, *arrivals]))
@@ -256,14 +258,16 @@ class _Packing:
     def add(self, some: Sequence[Carried]) -> None:
         """Entries that follow each other, which all have native bytes of their own or none."""
         has_raws = some[0].raw is not None
-        events, raws = [one.entry.event or b"" for one in some], [one.raw or b"" for one in some]
+        events = [one.entry.event or b"" for one in some]
+        pieces = [piece_of(one.raw or b"", one.media, one.envelope) for one in some]
+        raws, media = [piece for piece, _ in pieces], [kind for _, kind in pieces]
         sizes = [len(event) + len(raw) for event, raw in zip(events, raws, strict=True)]
-        for run in cut(sizes, [one.media for one in some]):
+        for run in cut(sizes, media):
             place = some[run.start].entry.position - self._first
             frames = self._compression.compress([b"".join(events[run]), b"".join(raws[run])])
             self.events.append((self._number, place, list(map(len, events[run])), frames[0]))
             if has_raws:
-                self.raws.append((self._number, place, list(map(len, raws[run])), some[run.start].media, frames[1]))
+                self.raws.append((self._number, place, list(map(len, raws[run])), media[run.start], frames[1]))
             self.entries.extend(
                 (
                     self._number,

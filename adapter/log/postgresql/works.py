@@ -45,7 +45,7 @@ class Append(Work[list[Receipt]]):
 
     @property
     def weight(self) -> int:
-        size = sum([len(entry.raw) + len(entry.event or b"") for entry in self.entries])
+        size = sum([len(entry.raw) + len(entry.envelope) + len(entry.event or b"") for entry in self.entries])
         return max(size, ROW_WEIGHT * len(self.entries))
 
 
@@ -107,7 +107,7 @@ async def prepare_append(
     keys = keys_of(checked, Former(0), watched)
     size = 0
     for entry in checked:
-        size += len(entry.raw)
+        size += len(entry.raw) + len(entry.envelope)
     if len(checked) < RUN_ENTRIES and size < RUN_SIZE:
         return Append(checked, note, keys)  # compressed with its neighbours
     if size < _THREAD:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from adapter.log.compression import Compression
 from adapter.log.identity import Former, Identities, Keys, Known, keys_of, keys_read
+from adapter.log.pieces import pieces_of
 from adapter.log.protocol import NewEntry, Receipt, Revision, receipt
 from adapter.log.sqlite.contents import TransactionContents
 from adapter.log.sqlite.index import BASE, find_keys, pack_keys, store_keys
@@ -208,9 +209,9 @@ class Appender:
 
     def _store(self, new: Sequence[NewEntry]) -> None:
         first = self._next.head + 1
-        events, raws = [entry.event or b"" for entry in new], [entry.raw for entry in new]
+        events = [entry.event or b"" for entry in new]
         self._store_entries(new, list(map(len, events)), first)
-        store_contents(self._connection, self._compression, first, events, raws, [entry.media for entry in new])
+        store_contents(self._connection, self._compression, first, events, *pieces_of(new))
         self._move(len(new), max([entry.received_at for entry in new]))
 
     def _store_entries(self, new: Sequence[NewEntry], sizes: Sequence[int], first: int) -> None:

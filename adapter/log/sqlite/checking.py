@@ -115,7 +115,7 @@ def check_stretch(reader: Reader, after: int, head: int) -> int:
         _check_density(reader, after, last, head)
         # Up to here native bytes were removed, and stand with some entries all the same.
         (raw_removed,) = reader.execute("SELECT max(raw) FROM extent").fetchone()
-        for entry, raw, _, _ in stored:
+        for entry, raw, *_ in stored:
             if len(entry.uid) != 16 or (entry.event is None) is (entry.problem is None):
                 raise UnreadableRow(f"the entry at position {entry.position} is not whole")
             # Those of a later entry of an event stand with its first one.

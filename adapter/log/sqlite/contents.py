@@ -9,14 +9,15 @@ from typing import Protocol
 import orjson
 
 from adapter.log.compression import Compression
+from adapter.log.pieces import opened
 from adapter.log.protocol import NewEntry
 from adapter.log.runs import split
 
 #: Runs that are kept unpacked: copies that come again come in order.
 _KEPT_RUNS = 16
 
-_EVENT_RUN = "SELECT position, lengths, content FROM event WHERE position <= ? ORDER BY position DESC LIMIT 1"
-_RAW_RUN = "SELECT position, lengths, content FROM raw WHERE position <= ? ORDER BY position DESC LIMIT 1"
+_EVENT_RUN = "SELECT position, lengths, content, NULL FROM event WHERE position <= ? ORDER BY position DESC LIMIT 1"
+_RAW_RUN = "SELECT position, lengths, content, media FROM raw WHERE position <= ? ORDER BY position DESC LIMIT 1"
 _LATEST = "SELECT coalesce(max(position), ?1) FROM revision WHERE first = ?1"
 
 
@@ -76,10 +77,12 @@ class TransactionContents:
         found = self._connection.execute(run, (position,)).fetchone()
         if found is None:
             return None
-        first, lengths, content = found
+        first, lengths, content, media = found
         pieces = self._runs.get((run, first))
         if pieces is None:
             pieces = split(self._compression.decompress_one(content), orjson.loads(lengths))
+            if media is not None:
+                pieces = [opened(piece, media).content for piece in pieces]
             self._runs[run, first] = pieces
             if len(self._runs) > _KEPT_RUNS:
                 self._runs.popitem(last=False)

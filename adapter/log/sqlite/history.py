@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import orjson
 
-from adapter.log.protocol import READ_SIZE, Note, Stored
+from adapter.log.pieces import opened
+from adapter.log.protocol import READ_SIZE, Note, Raw, Stored
 from adapter.log.sqlite.reading import EXTENT, FITTING, READ, Reader, find_position, make_entries
 
 #: Parameters: after, until. Of a stretch: its runs of native bytes, each with first position,
@@ -53,8 +54,9 @@ def read_stored(reader: Reader, after: int, *, until: int, limit: int) -> list[S
     stored = []
     for entry in make_entries(reader.compression, tuple(row)):
         position = entry.position
-        raw, media = raws.get(position, _NOT_KEPT)
-        stored.append(Stored(entry, raw, media, latest.get(str(position), position) if latest else position))
+        raw, media, envelope = raws.get(position, _NOT_KEPT)
+        last = latest.get(str(position), position) if latest else position
+        stored.append(Stored(entry, raw, media, last, envelope))
     return stored
 
 
@@ -95,8 +97,8 @@ def _fitting(runs: list[_Run], after: int, last: int) -> int:
     return last
 
 
-def _raws(reader: Reader, runs: list[_Run], frames: bytes | None) -> dict[int, tuple[bytes, str]]:
-    """Native bytes and media type, by position."""
+def _raws(reader: Reader, runs: list[_Run], frames: bytes | None) -> dict[int, Raw]:
+    """What was sent, by position."""
     contents = reader.compression.decompress(frames or b"", [run.size for run in runs])
     found = {}
     for run, content in zip(runs, contents, strict=True):
@@ -104,9 +106,9 @@ def _raws(reader: Reader, runs: list[_Run], frames: bytes | None) -> dict[int, t
         start = 0
         for position, length in enumerate(run.lengths, run.position):
             end = start + length
-            found[position] = (content[start:end], media)
+            found[position] = opened(content[start:end], media)
             start = end
     return found
 
 
-_NOT_KEPT = (None, "")
+_NOT_KEPT = (None, "", b"")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from adapter.log.compression import Compression
 from adapter.log.identity import Former, Identities, Keys, Known, keys_of
+from adapter.log.pieces import opened
 from adapter.log.protocol import NewEntry, Note, Receipt, receipt
 from adapter.log.runs import Run, pack, pack_runs, split
 from adapter.log.sqlite.contents import TransactionContents
@@ -90,7 +91,7 @@ class LargeRequest:
         if self._problem is not None:
             return
         part = _Part(
-            [entry._replace(raw=b"", event=None if entry.event is None else b"") for entry in entries],
+            [entry._replace(raw=b"", envelope=b"", event=None if entry.event is None else b"") for entry in entries],
             keys_of(entries, self._former, self._watched),
             pack_runs(self._compression, entries),
         )
@@ -205,7 +206,8 @@ class _Contents:
                 if place < start + len(run.raw_sizes):
                     break
                 start += len(run.raw_sizes)
-            pieces = list(zip(*_pieces(self._compression, run), strict=True))
+            events, raws = _pieces(self._compression, run)
+            pieces = [(event, opened(raw, run.media).content) for event, raw in zip(events, raws, strict=True)]
             self._unpacked = start, pieces
         return pieces[place - start]
 

@@ -28,6 +28,7 @@ from adapter.log.protocol import (
     NewEntry,
     Note,
     Quarantine,
+    Raw,
     ReaderState,
     Receipt,
     Removal,
@@ -164,7 +165,7 @@ class SqliteLog:
             return []
         return await self._read(read_stored, after, until=last, limit=limit)
 
-    async def raw(self, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+    async def raw(self, position: int, *, size: int | None = None) -> Raw | None:
         return await self._read(read_raw, position, size=size)
 
     async def latest(self, uid: bytes) -> int | None:

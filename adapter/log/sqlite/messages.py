@@ -152,7 +152,7 @@ def weigh_entries(entries: Sequence[NewEntry]) -> int:
     """The same for the entries of a request."""
     size = 0
     for entry in entries:
-        size += len(entry.raw)
+        size += len(entry.raw) + len(entry.envelope)
         if entry.event is not None:
             size += len(entry.event)
     least = ROW_WEIGHT * len(entries)

@@ -14,7 +14,8 @@ from pathlib import Path
 import orjson
 
 from adapter.log.compression import Compression
-from adapter.log.protocol import READ_SIZE, EventRow
+from adapter.log.pieces import length_of, opened
+from adapter.log.protocol import READ_SIZE, EventRow, Raw
 from adapter.log.sqlite.index import FIND_UID
 from adapter.log.sqlite.schema import READ_ERRORS, UnreadableRow, check_version, reading_uri, store_error
 from adapter.model import Entry
@@ -240,7 +241,7 @@ def find_head(reader: sqlite3.Connection) -> int:
     return max(int(last), int(removed))
 
 
-def read_raw(reader: Reader, position: int, *, size: int | None = None) -> tuple[bytes, str] | None:
+def read_raw(reader: Reader, position: int, *, size: int | None = None) -> Raw | None:
     """What the provider sent for the event of this entry as `adapter.log.protocol.Log.raw`."""
     (uid,) = reader.execute("SELECT uid FROM entry WHERE position = ?", (position,)).fetchone() or (None,)
     if uid is None:
@@ -253,12 +254,13 @@ def read_raw(reader: Reader, position: int, *, size: int | None = None) -> tuple
     return None if first is None or first == position else _raw_at(reader, first, size)
 
 
-def _raw_at(reader: Reader, position: int, size: int | None) -> tuple[bytes, str] | None:
+def _raw_at(reader: Reader, position: int, size: int | None) -> Raw | None:
     run = "SELECT position, lengths, media, content FROM raw WHERE position <= ? ORDER BY position DESC LIMIT 1"
     first, lengths, media, content = reader.execute(run, (position,)).fetchone() or (0, "[]", None, b"")
     before = orjson.loads(lengths)[: position - first + 1]
     if len(before) <= position - first:
         return None
     length = before.pop()
-    begin, end = sum(before), sum(before) + (length if size is None else min(length, size))
-    return reader.compression.decompress_head(content, end)[begin:end], media or "application/json"
+    media = media or "application/json"
+    begin, end = sum(before), sum(before) + (length if size is None else min(length, length_of(media, size)))
+    return opened(reader.compression.decompress_head(content, end)[begin:end], media, size)

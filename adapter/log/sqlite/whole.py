@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adapter.errors import StoreMismatch, StoreUnavailable
 from adapter.log.opening import path_of
+from adapter.log.pieces import piece_of
 from adapter.log.protocol import Held, Note
 from adapter.log.removal import BLOCK
 from adapter.log.sqlite.history import read_stored
@@ -78,7 +79,8 @@ class SqliteWhole:
             firsts = dict(self._reader.execute(_FIRSTS, (after, until)).fetchall())
             noted = self._noted(after, until)
         entries = [
-            Carried(one.entry, one.raw, one.media, firsts.get(one.entry.position, one.entry.position)) for one in stored
+            Carried(one.entry, one.raw, one.media, firsts.get(one.entry.position, one.entry.position), one.envelope)
+            for one in stored
         ]
         return Page(after, until, entries, max([latest, *noted, *[one.entry.received_at for one in entries]]))
 
@@ -140,11 +142,10 @@ class SqliteWhole:
                         entry.native_type,
                         entry.problem,
                         entry.event,
-                        raw,
-                        media,
+                        *((None, media) if raw is None else piece_of(raw, media, envelope)),
                     ),
                 )
-                for entry, raw, media, _ in page.entries
+                for entry, raw, media, _, envelope in page.entries
             ]
             store_stretch(connection, self._reader.compression, rows)
             later = [(one.first, one.entry.position) for one in page.entries if one.first != one.entry.position]

@@ -46,7 +46,9 @@ def some_entries(chance: random.Random, number: int) -> list[NewEntry]:
         if chance.random() < 0.1:
             known = new_entry(strong, weak)
             keys = {"uid": known.uid, "strong": known.strong, "weak": known.weak, "seconds": known.seconds}
-            entries.append(quarantined_entry(raw=b"%d" % chance.randrange(5), **keys))
+            entries.append(
+                quarantined_entry(raw=b"%d" % chance.randrange(5), envelope=chance.choice([b"", b"[{}]"]), **keys)
+            )
         else:
             entries.append(new_entry(strong, weak, session=session, source=chance.choice(["one", "other"])))
     return entries

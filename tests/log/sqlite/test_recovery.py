@@ -31,7 +31,8 @@ def entry(number: int) -> NewEntry:
     filling = random.Random(number).randbytes(100).hex()
     event = {"uid": uid_text(one.uid), "type": "access.LOGIN", "source": origin, "filling": filling}
     raw = b'{"id": %d, "filling": "%s"}' % (number, filling.encode())
-    return one._replace(event=orjson.dumps(event), raw=raw)
+    envelope = b'[{"time":%d}]' % number if number % 100 < 20 else b""
+    return one._replace(event=orjson.dumps(event), raw=raw, envelope=envelope)
 
 
 def all_entries() -> list[NewEntry]:

@@ -142,6 +142,7 @@ def large_request(name: str, entries: int = 300, size: int = 20_000) -> list[New
             type=None if number % 7 == 3 else "access.LOGIN",
             problem="unreadable" if number % 7 == 3 else None,
             media="text/plain" if number % 11 == 5 else "application/json",
+            envelope=b'[{"number":%d}]' % number if number % 13 < 4 else b"",
         )
         for number in range(entries)
     ]
@@ -152,9 +153,9 @@ async def holds(log: SqliteLog, request: list[NewEntry], first: int) -> None:
     stored: list[Stored] = []
     while len(stored) < len(request):
         stored += await log.read_stored(first - 1 + len(stored), limit=len(request) - len(stored))
-    assert [(one.entry.uid, one.entry.event, one.raw, one.media, one.entry.problem) for one in stored] == [
-        (entry.uid, entry.event, entry.raw, entry.media, entry.problem) for entry in request
-    ]
+    assert [
+        (one.entry.uid, one.entry.event, one.raw, one.media, one.envelope, one.entry.problem) for one in stored
+    ] == [(entry.uid, entry.event, entry.raw, entry.media, entry.envelope, entry.problem) for entry in request]
 
 
 async def test_a_large_request_is_stored_as_it_is_and_others_go_on_meanwhile(path: Path) -> None:

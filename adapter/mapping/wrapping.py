@@ -1,0 +1,185 @@
+"""What stands around an event that a forwarder wrapped: kept beside the event, within bounds, and without secrets.
+
+An envelope as it is kept is a list of JSON on one line, one object for each thing that the event was in, outermost
+first: the ``forwarder``, its ``time`` (epoch milliseconds), its other ``members``, and ``cut`` where these are not
+whole; or the ``head`` of a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from adapter.known_secrets import REDACTED
+from adapter.mapping.exact import parse_json, write_json
+from adapter.mapping.redact import Redactor
+from adapter.mapping.secret_names import speaks_of_secret
+from adapter.model import ENVELOPE_SIZE
+
+#: Bytes of members; the rest is for what stands around them.
+_ROOM = ENVELOPE_SIZE - 256
+#: Characters of one text, and of one name, where not everything fits as it is; and levels that are looked into.
+_TEXT, _NAME, _DEPTH = 512, 128, 8
+#: Secrets by their form: signed tokens, credentials of a header, parameters and users of an address.
+_SECRET = re2.compile(
+    r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"
+    r"|(?i:\b(?:bearer|splunk)\s+[\w.~+/=-]{8,}|\bbasic\s+[a-z0-9+/]{16,}=*)"
+    r"|(?i:[?&][\w.-]*(?:token|key|secret|password|sig|signature|code|ticket)=[^&\s\"'\\]+)"
+    r"|://[^/\s\"'@\\]+@"
+)
+#: No secret by its name, but whoever has it ends the subscription.
+_POWERS = frozenset(("UnsubscribeURL",))
+
+
+class Level:
+    """One thing around events. Those that were in it together share what is kept of it."""
+
+    def __init__(self, told: dict[str, Any], members: dict[str, Any], redactor: Redactor | None) -> None:
+        """``told``: what is said of it; ``members``: all that stood in it beside the events; ``redactor``: of the
+        table that reads these."""
+        self._brief = write_json({**told, "cut": True})
+        written, is_cut = _members(members, redactor)
+        whole = b"%b,%b%b}" % (write_json(told)[:-1], written, b',"cut":true' if is_cut else b"")
+        self._whole = whole if len(members) else write_json(told)
+        self._alone = b"[%b]" % self._whole
+
+    def around(self, envelope: bytes) -> bytes:
+        """What an event came in that came in this, and in it in an envelope (empty: in nothing)."""
+        if not envelope:
+            return self._alone
+        room = ENVELOPE_SIZE - len(envelope) - 1
+        for one in (self._whole, self._brief):
+            if len(one) <= room:
+                return b"[%b,%b" % (one, envelope[1:])
+        return envelope
+
+
+def object_around(
+    forwarder: str, time: int | None, value: dict[str, Any], names: Sequence[str], redactor: Redactor | None
+) -> Level:
+    """A forwarder's object, without the events at these keys."""
+    told: dict[str, Any] = {"forwarder": forwarder}
+    if time is not None:
+        told["time"] = time
+    return Level(told, _without(value, names), redactor)
+
+
+def line_around(head: str, time: int | None, redactor: Redactor | None) -> Level:
+    """The line that an object stood in, with what stood before it."""
+    told: dict[str, Any] = {"head": _Fitting(redactor).text(head)}
+    if time is not None:
+        told["time"] = time
+    return Level(told, {}, redactor)
+
+
+def time_in(envelope: bytes) -> int | None:
+    """When an event was forwarded, epoch milliseconds, as the innermost of what it came in says it."""
+    if not envelope:
+        return None
+    times = [one.get("time") for one in parse_json(envelope)]
+    return next((time for time in reversed(times) if time.__class__ is int), None)
+
+
+def _without(value: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A copy without what stands at these keys, and without objects that held nothing else."""
+    first, *rest = names
+    others = {key: one for key, one in value.items() if key != first}
+    if rest and (inner := _without(value[first], rest)):
+        others[first] = inner
+    return others
+
+
+def _members(members: dict[str, Any], redactor: Redactor | None) -> tuple[bytes, bool]:
+    """Members as they are kept, and whether something of them is missing for want of room."""
+    try:
+        written = write_json(members)
+        if len(written) <= _ROOM and not _names_secret(members, 0):
+            text = written.decode()
+            if _SECRET.search(text) is None and (redactor is None or redactor.redact_text(text) == text):
+                return b'"members":' + written, False
+    except (ValueError, RecursionError):
+        pass
+    fitting = _Fitting(redactor)
+    return b'"members":' + write_json(fitting.fit(members, 0)), fitting.is_cut
+
+
+def _names_secret(value: Any, depth: int) -> bool:
+    """Whether something under a secret's name may stand in it, or it is too deep to be looked into."""
+    if value.__class__ is dict:
+        for key, one in value.items():
+            if _is_secret(key) or (one.__class__ in (dict, list) and _names_secret(one, depth + 1)):
+                return True
+        return depth >= _DEPTH
+    if value.__class__ is list:
+        for one in value:
+            if one.__class__ in (dict, list) and _names_secret(one, depth + 1):
+                return True
+        return depth >= _DEPTH
+    return False
+
+
+def _is_secret(name: str) -> bool:
+    return _told_secret(name if len(name) <= _NAME else name[:_NAME])
+
+
+@lru_cache(maxsize=1024)
+def _told_secret(name: str) -> bool:
+    return name in _POWERS or speaks_of_secret(name)
+
+
+class _Fitting:
+    """Takes of members what has room, without secrets."""
+
+    def __init__(self, redactor: Redactor | None) -> None:
+        self._redactor = redactor
+        self._room = _ROOM - 2
+        self.is_cut = False
+
+    def fit(self, value: Any, depth: int) -> Any:
+        """The value, or what is left of it."""
+        if value.__class__ not in (dict, list):
+            return self._leaf(value)
+        if depth == _DEPTH:
+            self.is_cut = True
+            return None
+        self._room -= 2
+        if isinstance(value, list):
+            return [self.fit(one, depth + 1) for one in value if self._has_room(6)]
+        return {
+            name: REDACTED if self._hides(key, one) else self.fit(one, depth + 1)
+            for key, one in value.items()
+            if self._has_room(len(write_json(name := key[:_NAME])) + 16)
+        }
+
+    def text(self, text: str) -> str:
+        """A text without secrets; of a long one the beginning."""
+        if len(text) > _TEXT:
+            text, self.is_cut = text[:_TEXT] + "…", True
+        text = _SECRET.sub(REDACTED, text)
+        return text if self._redactor is None else self._redactor.redact_text(text)
+
+    def _leaf(self, value: Any) -> Any:
+        if value.__class__ is str:
+            value = self.text(value)
+        size = len(write_json(value))
+        if size > self._room:
+            self.is_cut = True
+            return None
+        self._room -= size
+        return value
+
+    def _hides(self, key: str, value: Any) -> bool:
+        if value in (None, "", True, False):
+            return False
+        return _is_secret(key) or (self._redactor is not None and self._redactor.hides(key))
+
+    def _has_room(self, size: int) -> bool:
+        """Whether there is room for so many bytes more, which are then taken."""
+        if size > self._room:
+            self.is_cut = True
+            return False
+        self._room -= size
+        return True
