@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapter.docs.markdown import code, table
 from adapter.mapping.forwarders import Envelope, Forwarder, Forwarders
+from adapter.model import ENVELOPE_SIZE
 
 _INTRODUCTION = """\
 # Forwarders
@@ -17,12 +18,35 @@ TABLE
 - An object that the table reads itself stays what it is, whatever members it has. Another one is opened only if
   something that the table reads is inside: an event, or a line that it passes over. What fits nothing stays whole, and
   is quarantined. Envelopes are opened one inside another, up to DEPTH deep.
-- What is kept as the raw event is the event inside, or the whole line. The envelope's other members are not kept.
+- What is kept as the raw event is the event inside, or the whole line. All else that the forwarder says (Docker's
+  `stream`, EventBridge's `account` and `region`, the labels of a pod) is [kept beside it](#what-stands-beside-an-event).
 - An event that says no time of its own has the forwarder's, and `details.time_source` is `forwarder`.
 - Keys stay as the vendor writes them: a pipeline that writes `eventType` as `eventtype` makes of an event something
   else. Such an event is quarantined, and its problem says so.
 - A request to confirm a subscription of Amazon SNS is quarantined, and shows the address to open
   ([operate.md](operate.md#what-is-quarantined)).
+
+## What stands beside an event
+
+`GET /events/UID?raw=1`, `GET /quarantine/UID?raw=1` and `idp-adapter events show UID --raw` show it as `envelope`: a
+list of what the event came in, outermost first. Each names the `forwarder`, its `time` (epoch milliseconds) if it says
+one, and its other `members`:
+
+```json
+"envelope": [{"forwarder": "docker", "time": 1768381497000, "members": {"stream": "stdout", "time": "2026-01-14T09:04:57Z"}}]
+```
+
+- What stood before a line is in the line. If that line held an object in which the event was, it is the `head` of one.
+- At most SIZE bytes are kept with an event. Where there was more, long texts and what comes last are left out, and
+  `cut` says so. Of an object larger than `event_limit`, nothing but the events in it is kept.
+- Secrets are taken out before it is stored: what the table redacts, under whatever key; what stands under names that
+  speak of secrets (`token`, `Authorization`, `password`, …); signed tokens, bearer tokens, and credentials in addresses.
+- It goes with the raw event: it is removed with it, copied by backups, and moved by `store migrate`.
+- It does not count when copies are told apart: an event that comes again by another way is a duplicate, and keeps the
+  envelope it came in first.
+- Other envelopes of a provider's own, which its table names under `body`, are not kept.
+
+## What is opened
 
 `unwrap` of a source ([settings.md](settings.md)) says which are opened: `auto`, all of them; `none`; or one of the
 names above. Then all that it sends is taken to come so, and what is inside is kept even if the table does not read it.
@@ -38,7 +62,7 @@ def forwarders_page(forwarders: Forwarders, depth: int) -> str:
         for name, one in forwarders.by_name.items()
     ]
     shown = table(["name", "forwarder", "the event stands", "its time"], rows)
-    return _INTRODUCTION.replace("TABLE", shown).replace("DEPTH", str(depth))
+    return _INTRODUCTION.replace("TABLE", shown).replace("DEPTH", str(depth)).replace("SIZE", f"{ENVELOPE_SIZE:,}")
 
 
 def _forms(forwarder: Forwarder) -> str:

@@ -25,9 +25,10 @@ def piece_of(raw: bytes, media: str, envelope: bytes) -> tuple[bytes, str]:
 def pieces_of(entries: Sequence[NewEntry]) -> tuple[list[bytes], list[str]]:
     """The same of new entries."""
     raws, media = [entry.raw for entry in entries], [entry.media for entry in entries]
-    for number, entry in enumerate(entries):
-        if entry.envelope:
-            raws[number], media[number] = piece_of(entry.raw, entry.media, entry.envelope)
+    envelopes = [entry.envelope for entry in entries]
+    if any(envelopes):
+        for number, envelope in enumerate(envelopes):
+            raws[number], media[number] = piece_of(raws[number], media[number], envelope)
     return raws, media
 
 

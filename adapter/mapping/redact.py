@@ -198,7 +198,7 @@ class _Keys:
             name in self._anywhere
             or name.endswith(self._ends)
             or name.startswith(self._begins)
-            or any(name == last and owner in above for owner, last in self._below)
+            or (above != () and any(name == last and owner in above for owner, last in self._below))
         )
 
 

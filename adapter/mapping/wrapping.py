@@ -96,29 +96,31 @@ def _members(members: dict[str, Any], redactor: Redactor | None) -> tuple[bytes,
     """Members as they are kept, and whether something of them is missing for want of room."""
     try:
         written = write_json(members)
-        if len(written) <= _ROOM and not _names_secret(members, 0):
-            text = written.decode()
-            if _SECRET.search(text) is None and (redactor is None or redactor.redact_text(text) == text):
-                return b'"members":' + written, False
+        if len(written) <= _ROOM and _SECRET.search(written.decode()) is None and _is_harmless(members, redactor, 0):
+            return b'"members":' + written, False
     except (ValueError, RecursionError):
         pass
     fitting = _Fitting(redactor)
     return b'"members":' + write_json(fitting.fit(members, 0)), fitting.is_cut
 
 
-def _names_secret(value: Any, depth: int) -> bool:
-    """Whether something under a secret's name may stand in it, or it is too deep to be looked into."""
-    if value.__class__ is dict:
-        for key, one in value.items():
-            if _is_secret(key) or (one.__class__ in (dict, list) and _names_secret(one, depth + 1)):
-                return True
-        return depth >= _DEPTH
-    if value.__class__ is list:
-        for one in value:
-            if one.__class__ in (dict, list) and _names_secret(one, depth + 1):
-                return True
-        return depth >= _DEPTH
-    return False
+def _is_harmless(value: Any, redactor: Redactor | None, depth: int) -> bool:
+    """Whether nothing in an object or a list has a secret's name, and none of them is too deep to be looked into."""
+    if depth == _DEPTH:
+        return False
+    if isinstance(value, dict):
+        for key in value:
+            if _is_secret(key) or (redactor is not None and redactor.hides(key)):
+                return False
+        value = value.values()
+    for one in value:
+        if one.__class__ is str:
+            # Looking for names takes long; without one of these none stands before a value.
+            if redactor is not None and ("=" in one or '"' in one or "'" in one) and redactor.redact_text(one) != one:
+                return False
+        elif one.__class__ in (dict, list) and not _is_harmless(one, redactor, depth + 1):
+            return False
+    return True
 
 
 def _is_secret(name: str) -> bool:

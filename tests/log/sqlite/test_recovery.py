@@ -99,7 +99,7 @@ async def held_against(new: Path, before: list[Stored], report: Report) -> list[
                 assert now.entry.problem == was.entry.problem
                 assert now.latest in (was.latest, now.entry.position)
                 raws_lost += now.raw != was.raw
-                assert now.raw in (was.raw, b"")
+                assert (now.raw, now.envelope) in ((was.raw, was.envelope), (b"", b""))
         assert (lost, events_lost) == (report.entries_lost, report.events_lost)
         assert raws_lost <= report.raws_lost
         assert lost == sum(last - first + 1 for first, last in report.lost) or len(report.lost) == 100
