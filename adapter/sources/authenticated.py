@@ -9,6 +9,7 @@ from adapter.mapping.table import Table
 from adapter.sources.authentication import Authenticator, Decoys, MayIngest
 from adapter.sources.intake import Source
 from adapter.sources.public_keys import PublicKeys
+from adapter.sources.sns import Subscriptions
 
 
 class AuthenticatedSource:
@@ -20,8 +21,11 @@ class AuthenticatedSource:
         source: Source | None,
         tokens: Sequence[str],
         public: PublicKeys | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         self.source = source
+        #: To what it may be subscribed.
+        self.subscriptions = subscriptions or Subscriptions()
         self._among = among
         self._tokens = tokens
         self._public = public
@@ -54,10 +58,16 @@ class AuthenticatedSources:
         """That of a name; every name has one."""
         return self._sources.get(name, self._nobody)
 
-    def add(self, source: Source, tokens: Sequence[str], public: PublicKeys | None = None) -> None:
+    def add(
+        self,
+        source: Source,
+        tokens: Sequence[str],
+        public: PublicKeys | None = None,
+        subscriptions: Subscriptions | None = None,
+    ) -> None:
         """Take what is posted to a source from now on; ``public``: what verifies the tokens that its sender signs with
-        a private key."""
-        self._sources[source.name] = AuthenticatedSource(self, source, tokens, public)
+        a private key; ``subscriptions``: to what its address may be subscribed."""
+        self._sources[source.name] = AuthenticatedSource(self, source, tokens, public, subscriptions)
         self.renew()
 
     def remove(self, source: Source) -> None:

@@ -11,15 +11,17 @@ import structlog
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from adapter.counts import NO_SOURCE, IngestCounts
+from adapter.counts import EXCERPT, NO_SOURCE, IngestCounts
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.problem import answer
+from adapter.sources import sns
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget, Share
-from adapter.sources.intake import Intake, Source, TooManyEvents
+from adapter.sources.intake import IngestSummary, Intake, Source, TooManyEvents
 from adapter.sources.request_body import read_body, unpack
 from adapter.sources.response import IngestResponse
+from adapter.sources.sns import Subscriptions
 
 _log = structlog.get_logger("adapter.ingest")
 
@@ -35,7 +37,8 @@ _REFUSED = RequestError(
     "Unauthorized",
     "No such source, or the request does not prove that it comes from it: present the source's token as its table says "
     "under `auth` (a bearer token, a basic password, a header, a signature, a signed token).",
-    headers={"WWW-Authenticate": 'Bearer realm="idp-adapter", Basic realm="idp-adapter"'},
+    # Basic first: of several, some senders, such as Amazon SNS, look at the first one only.
+    headers={"WWW-Authenticate": 'Basic realm="idp-adapter", Bearer realm="idp-adapter"'},
 )
 
 
@@ -79,7 +82,7 @@ def ingest_handler(
                     return refused(source, answer(_REFUSED), refusal or "there is no such source")
                 if not judgement.proven:
                     share.prove(source.name)
-                return await take(request, source, body, now, share)
+                return await take(request, source, addressed.subscriptions, body, now, share)
         except Exception as error:
             why = str(error) if isinstance(error, RequestError | web.HTTPException) else None
             return refused(addressed.source, answer(error), why)
@@ -92,11 +95,18 @@ def ingest_handler(
             _log.warning("request_refused", source=name, status=response.status, why=why)
         return response
 
-    async def take(request: web.Request, source: Source, body: bytes, now: float, share: Share) -> web.Response:
+    async def take(
+        request: web.Request, source: Source, subscriptions: Subscriptions, body: bytes, now: float, share: Share
+    ) -> web.Response:
         headers = request.headers
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None:
             body = await unpack(body, encoding, share, limit=limits.unpacked)
+        if sns.HEADER in headers:
+            notice = await subscriptions.take(source.name, headers[sns.HEADER], body)
+            if notice is not None:
+                counts.ignored.add(source.name, notice.what, 1, sample=(int(now * 1000), notice.topic[:EXCERPT]))
+                return IngestResponse(IngestSummary(0, 0, 0, 1, [None]).as_answer())
         media = headers.get(hdrs.CONTENT_TYPE, JSON)
         if media != JSON:
             media = request.content_type

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from yarl import URL
 
+from adapter.outgoing.client import open_client
 from adapter.section import valid_token
+from adapter.sources import sns
 from adapter.sources.protocol import Opened, SourceContext
 from adapter.sources.public_keys import open_public_keys
 from adapter.sources.settings import SourceSettings
+from adapter.sources.sns import Subscriptions, check_topic
 
 
 def _one_or_several(value: Any) -> Any:
@@ -41,14 +44,26 @@ class Settings(SourceSettings):
         description="What verifies tokens that its sender signs with a private key: a file with public keys, as PEM or "
         "JWKS, or the https:// address of a JWKS",
     )
+    sns_topics: tuple[Annotated[str, AfterValidator(check_topic)], ...] = Field(
+        (),
+        description="ARNs of the topics of Amazon SNS to which its address may be subscribed: such a subscription is "
+        "confirmed (docs/forwarders.md)",
+    )
 
 
 @asynccontextmanager
 async def open_source(settings: Settings, context: SourceContext) -> AsyncIterator[Opened]:
     """A source that takes what is posted to it while the context lasts."""
     tokens = tuple(one.get_secret_value() for one in settings.token) or (await context.make_token(),)
-    async with open_public_keys(settings.public_keys, settings.name, context.outgoing) as public:
-        context.receiving.add(context.source, tokens, public)
+    async with AsyncExitStack() as stack:
+        public = await stack.enter_async_context(
+            open_public_keys(settings.public_keys, settings.name, context.outgoing)
+        )
+        subscriptions = Subscriptions()
+        if settings.sns_topics:
+            client = open_client(context.outgoing, connections=1, timeout=sns.TIMEOUT)
+            subscriptions = Subscriptions(settings.sns_topics, await stack.enter_async_context(client))
+        context.receiving.add(context.source, tokens, public, subscriptions)
         try:
             yield Opened(tokens, generated=not settings.token)
         finally:

@@ -10,13 +10,17 @@ from urllib.parse import urlsplit
 
 
 class ForwardProxy:
-    """Connects to any port of the names in ``names``, each an address; notes what it was asked for."""
+    """Connects to any port of the names in ``names``, each an address, or to ``port`` of it whatever it is asked for;
+    notes what it was asked for."""
 
-    def __init__(self, names: dict[str, str], *, user: str | None = None, password: str = "") -> None:
+    def __init__(
+        self, names: dict[str, str], *, user: str | None = None, password: str = "", port: int | None = None
+    ) -> None:
         #: First line of each request, and names and values of its headers in lower case.
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.port = 0
         self._names = names
+        self._port = port
         self._wanted = None if user is None else base64.b64encode(f"{user}:{password}".encode()).decode()
 
     async def __aenter__(self) -> Self:
@@ -56,7 +60,7 @@ class ForwardProxy:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             return
-        far_reader, far_writer = await asyncio.open_connection(address, url.port or 80)
+        far_reader, far_writer = await asyncio.open_connection(address, self._port or url.port or 80)
         if method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
