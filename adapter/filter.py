@@ -8,10 +8,9 @@ together.
 from __future__ import annotations
 
 import ipaddress
-import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.mapping.country import country_code
 from adapter.model import Outcome
 from adapter.search_fields import FOUND_DETAILS, MAPPED, SYSTEM, SearchFields, detail_token, split_words
+from adapter.timestamps import FIXED, FORMS, read_timestamp
 
 #: What an event can be found by, each also with ``not_`` in front.
 NAMES = (
@@ -108,8 +108,9 @@ class Filter:
         object.__setattr__(self, "needs_event", bool(tests) or any(bound is not None for bound in bounds))
 
     @classmethod
-    def parse(cls, parameters: Mapping[str, Sequence[str]], catalogue: Catalogue) -> Filter:
-        """Read query parameters, each with its values in order.
+    def parse(cls, parameters: Mapping[str, Sequence[str]], catalogue: Catalogue, *, now: int | None = None) -> Filter:
+        """Read query parameters, each with its values in order. ``now``: epoch milliseconds, from which times ago are
+        counted; ``None``: as it is.
 
         Raises:
             RequestError: 400, a parameter is unknown, a value is not allowed, or there are too many of them; names it
@@ -117,14 +118,15 @@ class Filter:
         """
         try:
             _check_numbers(parameters)
-            return _read(parameters, catalogue)
+            return _read(parameters, catalogue, time.time_ns() // 1_000_000 if now is None else now)
         except _Refused as refused:
             known: dict[str, Any] = {} if refused.allowed is None else {"allowed": refused.allowed}
             raise RequestError(400, refused.title, refused.detail, parameter=refused.parameter, **known) from None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, object], catalogue: Catalogue, place: str = "filter") -> Filter:
-        """Read a sink's filter: the names of the query parameters, each with one value or a list.
+        """Read a sink's filter: the names of the query parameters, each with one value or a list. Its timestamps are
+        fixed ones: a filter that is another one with each start would begin to count anew.
 
         ``place`` says where the settings stand, for the error's text.
 
@@ -132,7 +134,7 @@ class Filter:
             ConfigError: a key is unknown or a value is not allowed; names it and what is allowed.
         """
         try:
-            return _read({name: _listed(name, value) for name, value in settings.items()}, catalogue)
+            return _read({name: _listed(name, value) for name, value in settings.items()}, catalogue, None)
         except _Refused as refused:
             raise ConfigError(f"{place}.{refused.parameter}: {refused.detail}") from None
 
@@ -272,14 +274,14 @@ def _too_many(parameter: str, what: str, limit: int) -> _Refused:
     )
 
 
-def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue) -> Filter:
+def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue, now: int | None) -> Filter:
     terms: list[Term] = []
     bounds: dict[str, int] = {}
     for parameter, values in parameters.items():
         if parameter in TIMES:
             if len(values) != 1:
                 raise _Refused("Bad parameter", parameter, f"{parameter} is given {len(values)} times; once is right")
-            bounds[parameter] = _moment(parameter, values[0])
+            bounds[parameter] = _moment(parameter, values[0], now)
         elif parameter in PARAMETERS:
             name = parameter.removeprefix("not_")
             checked = {_checked(parameter, name, value, catalogue) for value in values}
@@ -354,28 +356,13 @@ def _one_of(parameter: str, value: str, allowed: Iterable[str]) -> str:
     return value
 
 
-# A plus sign that was not escaped arrives as a blank.
-_RFC3339 = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<zone>[Zz]|[+ -]\d\d:\d\d)",
-    re.ASCII,
-)
-
-
-def _moment(parameter: str, value: str) -> int:
-    """Epoch milliseconds; of a finer timestamp the next whole one, so that ``from`` and ``to`` stay exact."""
-    if value.isascii() and value.isdecimal() and len(value) <= 15:
-        return int(value)
-    found = _RFC3339.fullmatch(value)
+def _moment(parameter: str, value: str, now: int | None) -> int:
+    """See `adapter.timestamps.read_timestamp`."""
     try:
-        if found is None:
-            raise ValueError
-        zone = found["zone"].upper().replace("Z", "+00:00").replace(" ", "+")
-        seconds = round(datetime.fromisoformat(f"{found['date']}T{found['clock']}{zone}").timestamp())
-    except (ValueError, OverflowError):
-        right = "a timestamp with its zone, such as 2026-05-01T08:30:00Z, or epoch milliseconds"
+        return read_timestamp(value, now)
+    except ValueError:
+        right = FIXED if now is None else FORMS
         raise _Refused("Bad parameter", parameter, f"{parameter}={value!r} is not {right}") from None
-    fraction = (found["fraction"] or "").ljust(3, "0")
-    return max(0, seconds * 1000 + int(fraction[:3]) + (fraction[3:].strip("0") != ""))
 
 
 def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool]:

@@ -396,7 +396,7 @@ def test_a_filters_text_reads_as_the_same_filter() -> None:
         ("not_reason_class", "luck", "credential, system"),
         ("ip", "xyz", "203.0.113.0/24"),
         ("ip", "10.0.0.0/33", "203.0.113.0/24"),
-        ("from", "yesterday", "2026-05-01T08:30:00Z"),
+        ("from", "tomorrow", "2026-05-01T08:30:00Z"),
         ("received_to", "2026-05-01T08:30:00", "2026-05-01T08:30:00Z"),
         ("to", "2026-13-01T08:30:00Z", "2026-05-01T08:30:00Z"),
         ("from", "-5", "epoch milliseconds"),

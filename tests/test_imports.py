@@ -7,7 +7,7 @@ TOP = Path(__file__).parent.parent
 
 LEVELS = [
     {"subprocesses", "tasks", "errors", "globs", "known_secrets", "memory", "model", "quantities", "resources"}
-    | {"section", "kinds"},
+    | {"section", "kinds", "timestamps"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"normalize"},

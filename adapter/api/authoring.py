@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from adapter.api.operation import Answer, Operation, Parameter, json_answer
+from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer
 from adapter.api.trial import PROVIDER, provider_name, read_body, unknown
 from adapter.mapping.body import JSON, NDJSON
 from adapter.mapping.table import table_file
@@ -33,7 +33,7 @@ class Authoring:
                 "POST", "/mappings/{provider}/new", self.propose,
                 "Propose a table from raw events: JSON, a list, or one a line; nothing is written",
                 {200: Answer("The texts of its files.", model=Proposed)}, Permission.MAPPINGS, [PROVIDER],
-                (JSON, *NDJSON),
+                Body((JSON, *NDJSON)),
             ),
             Operation(
                 "POST", "/mappings/{provider}/accept", self.accept,

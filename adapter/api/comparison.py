@@ -13,12 +13,12 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.operation import Answer, Operation, Parameter, authorize
+from adapter.api.operation import Answer, Body, Operation, Parameter, authorize
 from adapter.api.stream import Stream, streamed
 from adapter.api.trial import PROVIDER, read_trial, table_in_use
 from adapter.filter import Filter
 from adapter.log.protocol import Log
-from adapter.mapping.body import JSON, NDJSON
+from adapter.mapping.body import NDJSON
 from adapter.renormalization.choice import Choice
 from adapter.renormalization.comparing import Comparer
 from adapter.renormalization.job import Job, Question, State
@@ -27,10 +27,12 @@ from adapter.renormalization.walk import Walk, stretch_of
 from adapter.settings import Permission
 from adapter.sources.intake import Source
 from adapter.tables.in_use import Tables
+from adapter.timestamps import SCHEMA
 from adapter.trials.pool import Trials
 from adapter.workbench import trial
 from adapter.workbench.compare import Difference
 from adapter.workbench.trial import TableComparison, Texts
+from adapter.workbench.unsaved import Unsaved
 
 #: Between two lines that say how far it is, seconds.
 TELLING = 0.5
@@ -82,10 +84,10 @@ class Comparisons:
                 Permission.MAPPINGS,
                 [
                     PROVIDER,
-                    Parameter("received_from", "Stored raw events that arrived at or after this timestamp"),
-                    Parameter("received_to", "Only those that arrived before this timestamp"),
+                    Parameter("received_from", "Stored raw events that arrived at or after this timestamp", SCHEMA),
+                    Parameter("received_to", "Only those that arrived before this timestamp", SCHEMA),
                 ],
-                (JSON,),
+                Body(model=Unsaved),
             ),
         ]  # fmt: skip
 

@@ -34,6 +34,7 @@ from adapter.search.cursor import Order, read_log_cursor
 from adapter.search.search import Page, Search
 from adapter.settings import Feed as FeedSettings
 from adapter.settings import Permission
+from adapter.timestamps import SCHEMA
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -69,10 +70,6 @@ _MEANING = {
     "to": "Happened before this timestamp",
     "received_from": "Arrived at or after this timestamp",
     "received_to": "Arrived before this timestamp",
-}
-
-_MOMENT: Mapping[str, Any] = {
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "description": "epoch milliseconds"}]
 }
 
 _ORDER = Parameter(
@@ -135,7 +132,7 @@ def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
     parameters = []
     for name in PARAMETERS:
         if name in TIMES:
-            parameters.append(Parameter(name, _MEANING[name], _MOMENT))
+            parameters.append(Parameter(name, _MEANING[name], SCHEMA))
             continue
         plain = name if name in NAMES else name.removeprefix("not_")
         meaning = _MEANING[plain] if plain == name else f"None of these: {_MEANING[plain]}"

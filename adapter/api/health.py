@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Operation, json_answer
 from adapter.log.protocol import Condition
@@ -15,6 +17,21 @@ from adapter.problem import MEDIA_TYPE, RETRY_AFTER, problem
 
 #: Seconds for which one trial of the store answers all who ask, so that asking costs no disk.
 TRIAL_LIFETIME = 1.0
+
+
+class Alive(BaseModel):
+    """The service lives."""
+
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """The service can store events."""
+
+    status: Literal["ready"]
+    warnings: list[str] = Field(
+        default_factory=list, description="Only if there are any: what somebody must look at although events are taken"
+    )
 
 
 class HealthPages:
@@ -44,14 +61,19 @@ class HealthPages:
         not_ready = Answer("The store cannot write.", (MEDIA_TYPE,))
         return [
             Operation(
-                "GET", "/healthz", self.live, "Whether the service lives", {200: Answer("It does.")}, public=True
+                "GET",
+                "/healthz",
+                self.live,
+                "Whether the service lives",
+                {200: Answer("It does.", model=Alive)},
+                public=True,
             ),
             Operation(
                 "GET",
                 "/readyz",
                 self.ready,
                 "Whether the service can store events",
-                {200: Answer("It can."), 503: not_ready},
+                {200: Answer("It can.", model=Ready), 503: not_ready},
                 public=True,
             ),
         ]

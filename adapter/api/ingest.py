@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.operation import Answer, Operation, Parameter
+from adapter.api.operation import Answer, Body, Operation, Parameter
 from adapter.problem import Handler, guarded
 from adapter.sources.ingest import Receive
 
@@ -48,7 +48,7 @@ def ingest_operation(receive: Receive) -> Operation:
             200: Answer("The same, told as the provider's table says that it wants to hear it."),
         },
         parameters=[Parameter("source", "Name of the source")],
-        body=("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded"),
+        body=Body(("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded")),
         bare=True,
     )
 

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from adapter.api.keycloak_callers import KeycloakCallers
-from adapter.api.operation import TEXT, Answer, Operation, Parameter
+from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
 from adapter.errors import RequestError
@@ -115,7 +115,7 @@ class KeycloakReads:
                           "A token for Keycloak's clients: the configured Keycloak's, or the one they bring as the "
                           "secret of their client",
                           {200: Answer("The token."), 401: Answer("It is not known.")}, parameters=[_REALM],
-                          body=["application/x-www-form-urlencoded"], public=True),
+                          body=Body(("application/x-www-form-urlencoded",)), public=True),
             ]  # fmt: skip
         return found
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from adapter.api.arrivals import ArrivalCounts, Arrived, UntranslatedValue
 from adapter.api.feed import read_switch
-from adapter.api.operation import Answer, Operation, Parameter, json_answer
+from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer
 from adapter.api.trial import PROVIDER, is_there, read_trial, table_in_use, unknown
 from adapter.errors import StoreError
 from adapter.mapping.body import JSON, NDJSON
@@ -25,7 +25,8 @@ from adapter.trials.pool import Trials
 from adapter.workbench import trial
 from adapter.workbench.check import Finding
 from adapter.workbench.coverage import Coverage, coverage
-from adapter.workbench.trial import FINDINGS, Applied, Checked, Explained, refused
+from adapter.workbench.trial import FINDINGS, Applied, Checked, Explained, Tried, refused
+from adapter.workbench.unsaved import Unsaved
 
 _SWITCH = {"type": "string", "enum": ["0", "1"]}
 _FORCE = Parameter("force", "1: also if events would be known by other keys", _SWITCH)
@@ -105,7 +106,7 @@ class Mappings:
         self._clock = clock
 
     def operations(self) -> list[Operation]:
-        taken = (JSON, *NDJSON, "text/plain")
+        taken = Body((JSON, *NDJSON, "text/plain"), Tried, raw=True)
         return [
             Operation(
                 "GET", "/mappings", self.show_all, "The mapping tables in use",
@@ -122,8 +123,9 @@ class Mappings:
             ),
             Operation(
                 "POST", "/mappings/{provider}/check", self.check,
-                'Check the files as they are now, or a text: {"mapping": TEXT}',
-                {200: Answer("What was found.", model=Checked)}, Permission.MAPPINGS, [PROVIDER], (JSON,),
+                'Check the files as they are now, or texts: {"mapping": TEXT, "files": {"examples/NAME.yaml": TEXT}}',
+                {200: Answer("What was found.", model=Checked)}, Permission.MAPPINGS, [PROVIDER],
+                Body(model=Unsaved, required=False),
             ),
             Operation(
                 "POST", "/mappings/{provider}/apply", self.apply,

@@ -9,13 +9,17 @@ from typing import Any
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from adapter import __version__
-from adapter.api.operation import Answer, Operation, json_answer
+from adapter.api.operation import Answer, Body, Operation, json_answer
+from adapter.mapping.body import JSON
 from adapter.problem import MEDIA_TYPE
 
 _REFERENCE = "#/components/schemas/{model}"
+
+#: Of each model, as what is sent and as what is answered, the schema that points to its own.
+References = Mapping[tuple[Any, JsonSchemaMode], Any]
 
 
 class Problem(BaseModel):
@@ -29,12 +33,17 @@ class Problem(BaseModel):
 
 def describe(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document about these operations."""
-    models = {answer.model for one in operations for answer in one.answers.values() if answer.model}
-    ordered = sorted(models | {Problem}, key=lambda model: model.__name__)
-    _, schemas = models_json_schema([(model, "serialization") for model in ordered], ref_template=_REFERENCE)
+    answered = {answer.model for one in operations for answer in one.answers.values() if answer.model}
+    asked = {one.body.model for one in operations if one.body is not None and one.body.model is not None}
+    # What may be left out differs in what is sent and what is answered.
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        *((model, "validation") for model in sorted(asked, key=lambda model: model.__name__)),
+        *((model, "serialization") for model in sorted(answered | {Problem}, key=lambda model: model.__name__)),
+    ]
+    references, schemas = models_json_schema(wanted, ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _page(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _page(operation, references)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -62,7 +71,7 @@ def openapi_operation(operations: Sequence[Operation]) -> Operation:
     return own
 
 
-def _page(operation: Operation) -> dict[str, Any]:
+def _page(operation: Operation, references: References) -> dict[str, Any]:
     in_path = set(re.findall(r"{(\w+)}", operation.path))
     page: dict[str, Any] = {
         "summary": operation.summary,
@@ -77,15 +86,16 @@ def _page(operation: Operation) -> dict[str, Any]:
             }
             for one in operation.parameters
         ],
-        "responses": {str(status): _response(answer) for status, answer in operation.answers.items()},
+        "responses": {str(status): _response(answer, references) for status, answer in operation.answers.items()},
     }
     if not operation.public and not operation.bare:
         page["security"] = [{"token": []}]
         needed = f"the permission `{operation.permission}`" if operation.permission else "a known token"
         page["description"] = f"Needs {needed}."
-    if operation.body:
-        page["requestBody"] = {"required": True, "content": {media: {} for media in operation.body}}
-    page["responses"]["default"] = _response(Answer("What was wrong.", (MEDIA_TYPE,), Problem))
+    if operation.body is not None:
+        content = {media: _content(operation.body, media, references) for media in operation.body.media}
+        page["requestBody"] = {"required": operation.body.required, "content": content}
+    page["responses"]["default"] = _response(Answer("What was wrong.", (MEDIA_TYPE,)), references)
     return page
 
 
@@ -94,16 +104,20 @@ def _id(operation: Operation) -> str:
     return "_".join([operation.method.lower(), *words])
 
 
-def _response(answer: Answer) -> dict[str, Any]:
-    schema: Mapping[str, Any] = {}
-    if answer.model is not None:
-        schema = {"$ref": _REFERENCE.format(model=answer.model.__name__)}
-    elif MEDIA_TYPE in answer.media:
-        schema = {"$ref": _REFERENCE.format(model=Problem.__name__)}
+def _content(body: Body, media: str, references: References) -> dict[str, Any]:
+    if media != JSON or body.model is None:
+        return {}
+    schema: Any = references[body.model, "validation"]
+    return {"schema": {"anyOf": [schema, {"description": "Raw events"}]} if body.raw else schema}
+
+
+def _response(answer: Answer, references: References) -> dict[str, Any]:
+    model = Problem if answer.model is None and MEDIA_TYPE in answer.media else answer.model
+    schema = None if model is None else references[model, "serialization"]
     return {
         "description": answer.description,
         "content": {
-            **{media: {"schema": dict(schema)} if schema else {} for media in answer.media},
+            **{media: {"schema": schema} if schema else {} for media in answer.media},
             **{media: {} for media in answer.others},
         },
     }

@@ -67,6 +67,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """What a request brings: its media types, and the model of it where it is JSON."""
+
+    media: Sequence[str] = ("application/json",)
+    model: type[BaseModel] | None = None
+    #: Whether JSON of any other form is taken, too: as raw events.
+    raw: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """A handler and all that is said about it."""
 
@@ -78,8 +89,8 @@ class Operation:
     #: What the caller must be allowed; ``None``: whoever has a known token may.
     permission: Permission | None = None
     parameters: Sequence[Parameter] = ()
-    #: Media types of the request's body, if it has one.
-    body: Sequence[str] = ()
+    #: The request's body, if it has one.
+    body: Body | None = None
     #: The handler stands on its route as it is: it checks its callers and answers for its errors itself.
     bare: bool = False
     #: Everybody may, without a token; or the handler checks its callers itself.

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
-from adapter.api.operation import Answer, Operation, json_answer, request_body
+from adapter.api.operation import Answer, Body, Operation, json_answer, request_body
 from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.hints import Hints
-from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import Catalogue
 from adapter.renormalization.job import QUARANTINED, Job, Question
 from adapter.renormalization.renormalizing import Renormalization
 from adapter.settings import Permission
+from adapter.timestamps import FORMS
 
 _MOMENTS = ("received_from", "received_to")
 
@@ -25,6 +26,20 @@ class Started(Job):
     """A renormalization that has just begun."""
 
     hints: list[str] = Field(default_factory=list, description="Types asked for that nobody knows")
+
+
+_TEXTS: Any = str | tuple[str, ...]
+_MOMENT: Any = Annotated[int | str | None, Field(description=FORMS)]
+#: The question as it is sent: one word may stand for a list of it, and timestamps have all their forms.
+Asked = create_model(
+    "RenormalizationQuestion",
+    __base__=Question,
+    __doc__="Which stored entries are to be read again, and how; nothing of it need be said.",
+    type=(_TEXTS, Question.model_fields["type"]),
+    native_type=(_TEXTS, Question.model_fields["native_type"]),
+    received_from=(_MOMENT, None),
+    received_to=(_MOMENT, None),
+)
 
 
 class RenormalizationPages:
@@ -50,7 +65,8 @@ class RenormalizationPages:
                 "POST", "/renormalization", self.start,
                 f"Read stored raw events again by the present tables; of a JSON object: {known} "
                 "(types and timestamps as in the feed; quarantined among the types is what has no event)",
-                {202: Answer("It is under way.", model=Started)}, Permission.RENORMALIZE, (), (JSON,),
+                {202: Answer("It is under way.", model=Started)}, Permission.RENORMALIZE,
+                body=Body(model=Asked, required=False),
             ),
             Operation(
                 "GET", "/renormalization", self.show, "How far a renormalization is, or how the last one ended",

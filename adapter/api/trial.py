@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from aiohttp import hdrs, web
 
@@ -12,7 +11,7 @@ from adapter.errors import RequestError
 from adapter.mapping.language import PROVIDER_NAME, check_name
 from adapter.mapping.table import Table, table_file
 from adapter.tables.in_use import Tables
-from adapter.workbench.trial import Trial, refused
+from adapter.workbench.trial import Texts, Trial, refused
 
 #: Bytes of a body with what is tried.
 BODY_LIMIT = 4 * 1024 * 1024
@@ -37,7 +36,7 @@ async def read_trial(request: web.Request, tables: Tables) -> Trial:
     """
     provider = request.match_info["provider"]
     media = request.content_type if hdrs.CONTENT_TYPE in request.headers else None
-    in_use: dict[Path, str] | RequestError
+    in_use: Texts | RequestError
     try:
         in_use = table_in_use(tables, provider).texts
     except RequestError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapter.mapping.country import is_country_code
-from adapter.mapping.document import Document
+from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there
 from adapter.model import Outcome
 
 ACCESS = "access."
@@ -224,13 +224,14 @@ class Catalogue:
         )
 
 
-def load_catalogue(folders: Sequence[Path]) -> Catalogue:
-    """Read ``types.yaml`` of the folders, earlier ones over later ones (users' own come first).
+def load_catalogue(folders: Sequence[Path], texts: Texts = NO_TEXTS) -> Catalogue:
+    """Read ``types.yaml`` of the folders, earlier ones over later ones (users' own come first). ``texts`` stand for the
+    files' own.
 
     Raises:
         MappingError: a file does not fit.
     """
-    return _load(tuple(folders))
+    return _load(tuple(folders), texts)
 
 
 @lru_cache(maxsize=8)
@@ -238,13 +239,14 @@ def _load_file(file: Path, modified: int) -> CatalogueFile:  # modified: a chang
     return Document.read(file).read_as(CatalogueFile)
 
 
-def _load(folders: tuple[Path, ...]) -> Catalogue:
+def _load(folders: tuple[Path, ...], texts: Texts) -> Catalogue:
     merged = CatalogueFile()
     for folder in reversed(folders):
         file = folder / "types.yaml"
-        if not file.is_file():
+        if not is_there(file, texts):
             continue
-        own = _load_file(file, file.stat().st_mtime_ns)
+        text = texts.get(file)
+        own = _load_file(file, file.stat().st_mtime_ns) if text is None else Document(file, text).read_as(CatalogueFile)
         merged = CatalogueFile(
             groups={**merged.groups, **own.groups},
             types={**merged.types, **own.types},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -23,6 +24,16 @@ Model = TypeVar("Model", bound=BaseModel)
 #: that a text which somebody tries out over HTTP costs no more than its share.
 DEPTH_LIMIT = 100
 PARTS_LIMIT = 1_000_000
+
+
+#: Texts that stand for those of files, which need not be there; ``None`` for one that is not to be there.
+Texts = Mapping[Path, str | None]
+NO_TEXTS: Texts = MappingProxyType({})
+
+
+def is_there(file: Path, texts: Texts) -> bool:
+    """Whether there is such a file, or a text for it."""
+    return texts[file] is not None if file in texts else file.is_file()
 
 
 @dataclass(frozen=True)
@@ -56,14 +67,15 @@ class Document:
             raise MappingError(f"not valid YAML: {error}", file=file) from error
 
     @classmethod
-    def read(cls, file: Path) -> Document:
-        """Read a file.
+    def read(cls, file: Path, texts: Texts = NO_TEXTS) -> Document:
+        """Read a file, or the text that stands for it.
 
         Raises:
             MappingError: it cannot be read, is not UTF-8, or is not YAML.
         """
+        text = texts.get(file)
         try:
-            return cls(file, file.read_text(encoding="utf-8"))
+            return cls(file, file.read_text(encoding="utf-8") if text is None else text)
         except OSError as error:
             raise MappingError(f"cannot be read: {error.strerror}", file=file) from error
         except UnicodeDecodeError as error:

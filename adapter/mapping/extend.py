@@ -3,16 +3,16 @@ redaction by redaction. What it says is null is not taken."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adapter.mapping.complaints import Place, nearest
-from adapter.mapping.document import Document
+from adapter.mapping.document import Document, Texts, is_there
 from adapter.mapping.language import check_name
 
 
-def extended(document: Document, folders: Sequence[Path], texts: Mapping[Path, str]) -> list[Document]:
+def extended(document: Document, folders: Sequence[Path], texts: Texts) -> list[Document]:
     """The documents that a table's document rests on, nearest first; its value is completed from them.
 
     The table that is extended is looked for in the folders in order; a file that extends its own name finds the one
@@ -31,13 +31,12 @@ def extended(document: Document, folders: Sequence[Path], texts: Mapping[Path, s
             raise below.error(str(error), ("extends",)) from None
         seen = {one.file.resolve() for one in (document, *bases)}
         files = [folder / name / "mapping.yaml" for folder in folders]
-        there = [file for file in files if file.is_file()]
+        there = [file for file in files if is_there(file, texts)]
         file = next((one for one in there if one.resolve() not in seen), None)
         if file is None:
             problem = f"{name!r} extends itself in a circle" if there else f"there is no table {name!r} to extend"
             raise below.error(problem, ("extends",))
-        text = texts.get(file)
-        below = Document.read(file) if text is None else Document(file, text)
+        below = Document.read(file, texts)
         bases.append(below)
     # From the lowest one up, so that what one takes away stays away.
     lowest = bases[-1] if bases else document

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -16,7 +15,7 @@ from adapter.errors import MappingError
 from adapter.mapping.body import EVENT_LIMIT, JSON, Record, Records, Splitter
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
-from adapter.mapping.document import Document
+from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there
 from adapter.mapping.extend import extended
 from adapter.mapping.forwarders import AUTO, load_forwarders
 from adapter.mapping.language import Mapping as MappingFile
@@ -43,7 +42,7 @@ class Table:
         document: Document,
         catalogue: Catalogue,
         folders: Sequence[Path] = (),
-        texts: Mapping[Path, str] = MappingProxyType({}),
+        texts: Texts = NO_TEXTS,
     ) -> None:
         self.document = document
         self.catalogue = catalogue
@@ -189,20 +188,21 @@ def _timed(values: tuple[Any, ...]) -> tuple[Any, ...]:
 _IGNORED = (None, None, None, None, 0, None)
 
 
-def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = ()) -> Table:
-    """Read and compile one ``mapping.yaml``; a table that it extends is looked for in the folders.
+def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = (), texts: Texts = NO_TEXTS) -> Table:
+    """Read and compile one ``mapping.yaml``; a table that it extends is looked for in the folders. ``texts`` stand for
+    those of files.
 
     Raises:
         MappingError: it cannot be used; the message names file, line and what is wrong.
     """
-    return read_table(Document.read(file), catalogue, folders)
+    return read_table(Document.read(file, texts), catalogue, folders, texts)
 
 
 def read_table(
     document: Document,
     catalogue: Catalogue,
     folders: Sequence[Path] = (),
-    texts: Mapping[Path, str] = MappingProxyType({}),
+    texts: Texts = NO_TEXTS,
 ) -> Table:
     """Compile the text of a ``mapping.yaml``, which need not stand in its file yet; ``texts`` stand for those of files
     that it extends.
@@ -218,10 +218,10 @@ def read_table(
     return table
 
 
-def table_file(provider: str, folders: Sequence[Path]) -> Path | None:
+def table_file(provider: str, folders: Sequence[Path], texts: Texts = NO_TEXTS) -> Path | None:
     """The file of a provider's table; a folder hides equal names in later ones. ``None`` if there is none."""
     files = (folder / provider / "mapping.yaml" for folder in folders)
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if is_there(file, texts)), None)
 
 
 def overlooked_table(provider: str, folders: Sequence[Path]) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.errors import MappingError
-from adapter.mapping.document import Document
+from adapter.mapping.document import NO_TEXTS, Document, Texts
 from adapter.mapping.exact import write_json
 from adapter.mapping.scalars import dump
 from adapter.mapping.table import Table
@@ -40,14 +40,14 @@ class Change:
         return lines or ["nothing is left of it"]
 
 
-def changes(table: Table) -> Iterator[Change]:
-    """The examples of a table that it does not reproduce.
+def changes(table: Table, texts: Texts = NO_TEXTS) -> Iterator[Change]:
+    """The examples of a table that it does not reproduce; ``texts`` stand for those of their files.
 
     Raises:
         MappingError: an example file does not fit.
         ValueError: the table does not take an example's body at all.
     """
-    for placed in read_examples(table.folder):
+    for placed in read_examples(table.folder, texts=texts):
         found = outcome_of(table, placed.example)
         if found != placed.example.expect:
             yield Change(placed, found)
@@ -66,11 +66,7 @@ def write(accepted: Sequence[Change]) -> None:
         MappingError: a file is written in a way that leaves no room for it; none is changed.
         OSError: a file cannot be written.
     """
-    by_file: dict[Path, list[Change]] = {}
-    for change in accepted:
-        by_file.setdefault(change.placed.file, []).append(change)
-    texts = {file: _rewritten(file, some) for file, some in by_file.items()}
-    for file, text in texts.items():
+    for file, text in rewritten(accepted).items():
         # Whole or not at all, whatever happens meanwhile.
         written = file.with_name(f"{file.name}.new")
         written.write_text(text, encoding="utf-8", newline="")
@@ -78,14 +74,27 @@ def write(accepted: Sequence[Change]) -> None:
         written.replace(file)
 
 
-def _rewritten(file: Path, accepted: Sequence[Change]) -> str:
+def rewritten(accepted: Sequence[Change], texts: Texts = NO_TEXTS) -> dict[Path, str]:
+    """The texts of the example files with what was accepted; ``texts`` stand for those that they have.
+
+    Raises:
+        MappingError: a file is written in a way that leaves no room for it.
+    """
+    by_file: dict[Path, list[Change]] = {}
+    for change in accepted:
+        by_file.setdefault(change.placed.file, []).append(change)
+    return {file: _rewritten(file, some, texts.get(file)) for file, some in by_file.items()}
+
+
+def _rewritten(file: Path, accepted: Sequence[Change], text: str | None) -> str:
     """A file's text with what was accepted.
 
     Raises:
         MappingError: it would say something else, too.
     """
-    with file.open(encoding="utf-8", newline="") as opened:
-        text = opened.read()
+    if text is None:
+        with file.open(encoding="utf-8", newline="") as opened:
+            text = opened.read()
     breaks = "\r\n" if text.count("\r\n") == text.count("\n") else "\n"
     text = text.replace(breaks, "\n")
     wanted = Document(file, text).value

@@ -14,7 +14,7 @@ from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.compile import Result
 from adapter.mapping.complaints import Place
-from adapter.mapping.document import Document
+from adapter.mapping.document import NO_TEXTS, Document, Texts
 from adapter.mapping.exact import parse_json
 from adapter.mapping.expressions import compile_condition, compile_value
 from adapter.mapping.extend import is_void
@@ -60,14 +60,19 @@ def is_built_in(file: Path) -> bool:
 
 
 def check_document(
-    document: Document, catalogue: Catalogue, folders: Sequence[Path], *, examples: Path | None = None
+    document: Document,
+    catalogue: Catalogue,
+    folders: Sequence[Path],
+    *,
+    examples: Path | None = None,
+    texts: Texts = NO_TEXTS,
 ) -> list[Finding]:
     """All findings about the text of a table; what keeps it from being loaded are then the only ones."""
     try:
-        table = read_table(document, catalogue, folders)
+        table = read_table(document, catalogue, folders, texts)
     except MappingError as error:
         return findings_of(error)
-    return check_table(table, strict=is_built_in(document.file), examples=examples)
+    return check_table(table, strict=is_built_in(document.file), examples=examples, texts=texts)
 
 
 def findings_of(error: MappingError) -> list[Finding]:
@@ -75,18 +80,21 @@ def findings_of(error: MappingError) -> list[Finding]:
     return [Finding(True, Path(str(one.file)), one.line, one.problem) for one in error.each]
 
 
-def check_table(table: Table, *, strict: bool, examples: Path | None = None, in_use: bool = False) -> list[Finding]:
+def check_table(
+    table: Table, *, strict: bool, examples: Path | None = None, in_use: bool = False, texts: Texts = NO_TEXTS
+) -> list[Finding]:
     """All findings about a table that could be loaded: those about its file in order of their lines, then those about
     its examples.
 
     ``strict``: a row without an example is an error. ``examples``: the provider's folder, where the table's file is
-    not in it. ``in_use``: what a table may run with is a warning, so that one that ran before goes on.
+    not in it. ``in_use``: what a table may run with is a warning, so that one that ran before goes on. ``texts`` stand
+    for those of example files.
     """
     unreachable = dict(_unreachable(table))
     findings = [*check_types(table.document, table.catalogue), *_unbound_tokens(table)]
     findings += [_finding(table.document, place, problem) for place, problem in unreachable.items()]
     try:
-        placed = list(read_examples(examples or table.folder))
+        placed = list(read_examples(examples or table.folder, texts=texts))
     except MappingError as error:
         return [*_in_order(findings), *findings_of(error)]
     hits: set[_Hit] = set()

@@ -12,6 +12,7 @@ from typing import Any
 
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.compile import Result
+from adapter.mapping.document import NO_TEXTS, Texts
 from adapter.mapping.language import Identity, Shape
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.table import Table
@@ -111,16 +112,17 @@ def _changes(before: Results, after: Results) -> Iterator[str]:
             yield f"also {name}: nothing becomes {_became(new)}"
 
 
-def changed_identity(old: Table, new: Table) -> str | None:
+def changed_identity(old: Table, new: Table, texts: Texts = NO_TEXTS) -> str | None:
     """How one can see that events would be known by other keys, for people; ``None`` if they would not. The examples of
-    both tables decide, and the declarations where no example has a key.
+    both tables decide, and the declarations where no example has a key. ``texts`` stand for the new one's files.
 
     Raises:
         MappingError: an example file does not fit.
     """
     keyed, changed = 0, []
-    for folder in {old.folder: None, new.folder: None}:
-        for placed in read_examples(folder):
+    both = {(old.folder, False): NO_TEXTS, (new.folder, bool(texts)): texts}
+    for (folder, _), own in both.items():
+        for placed in read_examples(folder, texts=own):
             before = _results(old, placed.example)
             keyed += any(_keys(one[None]) for one in before)
             if _other_keys(before, _results(new, placed.example)):
@@ -133,6 +135,7 @@ def changed_identity(old: Table, new: Table) -> str | None:
             if isinstance(shape.identity, Identity)
             and (name not in others or _known_by_what(shape) != _known_by_what(others[name]))
         ]
+    changed = [*dict.fromkeys(changed)]
     if not changed:
         return None
     return ", ".join([*changed[:_TOLD], *([f"and {len(changed) - _TOLD} more"] if len(changed) > _TOLD else [])])

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
-from adapter.mapping.document import Document
+from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there
 from adapter.mapping.exact import write_json
 from adapter.mapping.table import Table
 from adapter.workbench.apply import apply
@@ -64,15 +64,18 @@ class Placed:
     number: int
 
 
-def read_examples(folder: Path, files: int | None = None) -> Iterator[Placed]:
+def read_examples(folder: Path, files: int | None = None, texts: Texts = NO_TEXTS) -> Iterator[Placed]:
     """The examples of a table's folder, files in order of their names; of so many ``files`` at most, taken evenly.
+    ``texts`` stand for the files' own.
 
     Raises:
         MappingError: a file does not fit.
     """
-    found = sorted((folder / "examples").glob("*.yaml"))
+    place = folder / "examples"
+    unsaved = {file for file in texts if file.parent == place and file.suffix == ".yaml"}
+    found = [file for file in sorted({*place.glob("*.yaml"), *unsaved}) if is_there(file, texts)]
     for file in found[:: 1 if files is None else max(1, -(-len(found) // files))]:
-        document = Document.read(file)
+        document = Document.read(file, texts)
         document.value = document.value or []
         for number, example in enumerate(document.read_as(_File).root):
             yield Placed(example, file, document.line((number,)), number)

@@ -6,22 +6,21 @@ out. ``folders`` are where tables lie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.language import check_name
-from adapter.mapping.table import Table, load_table, read_table, table_file
-from adapter.resources import mappings_path
+from adapter.mapping.table import Table, load_table, table_file
 from adapter.workbench.accept import Change, changes, digest, write
 from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import Finding, check_document, findings_of, is_built_in
@@ -31,17 +30,21 @@ from adapter.workbench.examples import body_of
 from adapter.workbench.explain import Explanation
 from adapter.workbench.explain import explain as explain_records
 from adapter.workbench.samples import read_samples
+from adapter.workbench.unsaved import TEXT_LIMIT, TYPES, Unsaved, place_of, refuse_names, texts_of
 
-#: Characters of a table's text that is tried: many times what the largest has.
-TEXT_LIMIT = 1_000_000
-
-#: What a table is tried with.
-_WORDS = ("mapping", "raw", "media")
-
-#: The texts of a table and of those that it extends, by their files, its own first.
-Texts = dict[Path, str]
+#: The texts of a table and of those that it extends, by their files, its own first; and of a ``types.yaml`` that is not
+#: in its place.
+Texts = Mapping[Path, str | None]
 
 Folders = tuple[Path, ...]
+
+
+class Tried(Unsaved):
+    """Raw events, and a table as it would be, on which they are tried."""
+
+    mapping: str = Field(max_length=TEXT_LIMIT, description="The text of mapping.yaml")
+    raw: Any = Field(None, description="The raw events, as JSON or as the text of a body")
+    media: str | None = Field(None, description="Media type of raw, if it is a text")
 
 
 class Checked(BaseModel):
@@ -123,13 +126,14 @@ def check(folders: Folders, trial: Trial) -> bytes:
     Raises:
         RequestError: it cannot be tried; says why. So do all functions here.
     """
-    tried = _read(trial)
-    if tried.mapping is not None:
-        found = _findings_of_text(folders, trial.provider, tried.mapping)
+    tried = _read(trial, alone=True)
+    if tried.unsaved is not None:
+        found = _findings_of_texts(folders, trial.provider, tried.unsaved)
     elif isinstance(trial.in_use, RequestError):
         raise trial.in_use
     elif trial.body:
-        raise RequestError(400, "Bad request", 'send {"mapping": TEXT} to check a text, or no body at all')
+        detail = 'send {"mapping": TEXT} or {"files": {NAME: TEXT}} to check texts, or no body at all'
+        raise RequestError(400, "Bad request", detail)
     else:
         found = _findings(folders, trial.provider)
     return _json(Checked(ok=not any(finding.error for finding in found), findings=found))
@@ -163,7 +167,7 @@ def propose(folders: Folders, provider: str, body: bytes, events_limit: int) -> 
         if len(samples.events) > events_limit:
             detail = f"the body holds {len(samples.events)} samples; send at most {events_limit}"
             raise RequestError(413, "Body too large", detail)
-        found = draft(provider, samples, _place(folders, provider).parent)
+        found = draft(provider, samples, place_of(folders, provider).parent)
     except (MappingError, ValueError) as error:
         raise RequestError(400, "Not readable", str(error)) from None
     proposed = Proposed(
@@ -206,15 +210,17 @@ def accept(folders: Folders, provider: str, seen: str | None) -> bytes:
 
 def compare(folders: Folders, trial: Trial) -> bytes:
     """`TableComparison`."""
-    tried = _read(trial)
-    if tried.mapping is None or tried.body is not None:
+    tried = _read(trial, alone=True)
+    if tried.unsaved is None or tried.body is not None:
         raise RequestError(400, "Bad request", 'send {"mapping": TEXT}: the table as it would be')
     if isinstance(trial.in_use, RequestError):
         raise trial.in_use
-    old, new = table_of(folders, trial.in_use), _read_text(folders, trial.provider, tried.mapping)
+    old, (new, unsaved) = table_of(folders, trial.in_use), _read_texts(folders, trial.provider, tried.unsaved)
     try:
         compared = TableComparison(
-            examples=table_changes(old, new), identity=changed_identity(old, new), texts=new.texts
+            examples=table_changes(old, new),
+            identity=changed_identity(old, new, unsaved),
+            texts={**new.texts, **{file: text for file, text in unsaved.items() if file.name == TYPES}},
         )
     except MappingError as error:
         raise RequestError(422, "Examples refused", str(error)) from None
@@ -228,7 +234,7 @@ def table_of(folders: Folders, texts: Texts) -> Table:
         RequestError: 422, it cannot be made of them any more; says why.
     """
     try:
-        catalogue = load_catalogue(folders)
+        catalogue = load_catalogue(folders, texts)
         return _table_of(folders, tuple(texts.items()), catalogue.digest)
     except MappingError as error:
         raise refused(str(error)) from None
@@ -247,28 +253,31 @@ FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 class _Tried:
     """A request's body, read."""
 
-    #: The text of a table; ``None``: the one in use is tried.
-    mapping: str | None
+    #: The texts of a table; ``None``: the one in use is tried.
+    unsaved: Unsaved | None
     #: ``None``: no raw events were given.
     body: bytes | None
     media: str | None
 
 
-def _read(trial: Trial) -> _Tried:
-    """A JSON object with a text ``mapping``, and besides it ``raw`` and ``media``, brings a table of its own; every
-    other body is raw events."""
+def _read(trial: Trial, *, alone: bool = False) -> _Tried:
+    """A JSON object with a text ``mapping``, and besides it ``files``, ``raw`` and ``media``, brings a table of its
+    own; every other body is raw events. ``alone``: nobody sends raw events alone here, so ``files`` may do without
+    ``mapping``."""
     if trial.media not in (None, JSON):
         return _Tried(None, trial.body, trial.media)
     try:
         given = orjson.loads(trial.body)
     except orjson.JSONDecodeError:
         given = None
-    if not isinstance(given, dict) or not isinstance(given.get("mapping"), str):
+    if not isinstance(given, dict) or not (
+        isinstance(given.get("mapping"), str) or (alone and isinstance(given.get("files"), dict))
+    ):
         return _Tried(None, trial.body, trial.media)
-    unknown_words = [name for name in given if name not in _WORDS]
+    unknown_words = [name for name in given if name not in Tried.model_fields]
     if unknown_words:
         detail = (
-            f"beside mapping there may be raw and media, and no {unknown_words[0][:100]!r}; a raw event that "
+            f"beside mapping there may be files, raw and media, and no {unknown_words[0][:100]!r}; a raw event that "
             "has a text `mapping` of its own goes in a list"
         )
         raise RequestError(400, "Bad request", detail)
@@ -276,20 +285,21 @@ def _read(trial: Trial) -> _Tried:
         check_name(trial.provider)
     except ValueError as error:
         raise RequestError(404, "Not found", str(error)) from None
-    if len(given["mapping"]) > TEXT_LIMIT:
+    if len(given.get("mapping") or "") > TEXT_LIMIT:
         detail = f"the text of a table has at most {TEXT_LIMIT} characters here"
         raise RequestError(413, "Body too large", detail)
+    unsaved = read_unsaved({name: given[name] for name in Unsaved.model_fields if name in given})
     media = given.get("media")
     if not isinstance(media, str | None):
         raise RequestError(400, "Bad request", "media must be a text, such as text/plain")
-    return _Tried(given["mapping"], body_of(given["raw"]) if "raw" in given else None, media)
+    return _Tried(unsaved, body_of(given["raw"]) if "raw" in given else None, media)
 
 
 def _tried(folders: Folders, trial: Trial, events_limit: int) -> tuple[Table, list[Record]]:
     """The table that a trial is about, and the records that it is tried on."""
     tried = _read(trial)
-    if tried.mapping is not None:
-        table = _read_text(folders, trial.provider, tried.mapping)
+    if tried.unsaved is not None:
+        table, _ = _read_texts(folders, trial.provider, tried.unsaved)
     elif isinstance(trial.in_use, RequestError):
         raise trial.in_use
     else:
@@ -308,32 +318,49 @@ def _tried(folders: Folders, trial: Trial, events_limit: int) -> tuple[Table, li
     return table, records
 
 
-def _place(folders: Folders, provider: str) -> Path:
-    """The provider's file, or where it would be put."""
-    file = table_file(provider, folders)
-    if file is None or file.parent.parent == mappings_path():
-        # Built-in tables are not changed but hidden by the user's own.
-        own = folders[0]
-        file = (Path("mappings") if own == mappings_path() else own) / provider / "mapping.yaml"
-    return file
+def read_unsaved(given: Any) -> Unsaved:
+    """The texts that a request brings, read.
 
-
-def _read_text(folders: Folders, provider: str, text: str) -> Table:
-    """A text as the provider's table."""
+    Raises:
+        RequestError: 400, they are none of a table's; says which.
+    """
     try:
-        return read_table(Document(_place(folders, provider), text), load_catalogue(folders), folders)
+        unsaved = Unsaved.model_validate(given)
+        refuse_names(unsaved.files)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:150]
+        raise RequestError(400, "Bad request", f"{place}: {first['msg']}" if place else first["msg"]) from None
+    except ValueError as error:
+        raise RequestError(400, "Bad request", str(error)) from None
+    return unsaved
+
+
+def _read_texts(folders: Folders, provider: str, unsaved: Unsaved) -> tuple[Table, Texts]:
+    """The provider's table as it would be, and the texts that stand for files."""
+    texts = dict(texts_of(folders, provider, unsaved))
+    file = place_of(folders, provider)
+    if file not in texts and not file.is_file():
+        raise refused(f"{file}: is not there; send its text as mapping, too")
+    try:
+        return load_table(file, load_catalogue(folders, texts), folders, texts), texts
     except MappingError as error:
         raise refused(str(error)) from None
 
 
-def _findings_of_text(folders: Folders, provider: str, text: str) -> list[Finding]:
-    """What the check says about a text, as the provider's file."""
+def _findings_of_texts(folders: Folders, provider: str, unsaved: Unsaved) -> list[Finding]:
+    """What the check says about a table as it would be."""
+    texts, file = texts_of(folders, provider, unsaved), place_of(folders, provider)
     try:
-        document, catalogue = Document(_place(folders, provider), text), load_catalogue(folders)
+        document, catalogue = Document.read(file, texts), load_catalogue(folders, texts)
     except MappingError as error:
         return findings_of(error)
     kept = table_file(provider, folders)
-    return check_document(document, catalogue, folders, examples=None if kept is None else kept.parent)
+    # Where one's own table has no examples yet, it is held against those of the one that it would hide.
+    own = any(one.parent.parent == file.parent for one in texts)
+    return check_document(
+        document, catalogue, folders, examples=None if kept is None or own else kept.parent, texts=texts
+    )
 
 
 def _findings(folders: Folders, provider: str) -> list[Finding]:
@@ -347,11 +374,11 @@ def _findings(folders: Folders, provider: str) -> list[Finding]:
 
 
 @lru_cache(maxsize=2)
-def _table_of(folders: Sequence[Path], texts: tuple[tuple[Path, str], ...], _catalogue: str) -> Table:
+def _table_of(folders: Sequence[Path], texts: tuple[tuple[Path, str | None], ...], _catalogue: str) -> Table:
     """Two tables are asked for again and again while a log is compared. ``_catalogue``: its digest."""
-    catalogue: Catalogue = load_catalogue(folders)
-    (file, text), *_ = texts
-    return read_table(Document(file, text), catalogue, folders, dict(texts))
+    catalogue: Catalogue = load_catalogue(folders, dict(texts))
+    (file, _), *_ = texts
+    return load_table(file, catalogue, folders, dict(texts))
 
 
 def _told(change: Change) -> ChangedExample:

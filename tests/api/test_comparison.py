@@ -100,6 +100,14 @@ async def test_a_table_without_a_change_changes_nothing(service: Opened) -> None
     assert counts(await stored(service, TABLE)) == {"looked_at": 6, "unchanged": 4, "quarantined": 2}
 
 
+async def test_stored_events_are_read_with_types_that_are_not_saved_yet(service: Opened) -> None:
+    types = TYPES + "  PEEK: {group: login, kind: read, meaning: A look, sentence: A look}\n"
+    body = {"mapping": TABLE.replace("out: {type: LOGOUT}", "out: {type: PEEK}"), "files": {"types.yaml": types}}
+    async with service.session.post("/mappings/acme/diff", params={"received_from": "1d"}, json=body) as response:
+        *_, last = (await response.text()).splitlines()
+    assert counts(json.loads(last)["result"]["stored"])["corrected"] == 1
+
+
 async def test_each_kind_of_change_is_counted_and_shown(service: Opened) -> None:
     text = TABLE.replace("in: {type: LOGIN}", "in: {type: LOGIN, details: {by: door}}")
     text = text.replace("out: {type: LOGOUT}", "new: {type: LOGOUT}")
@@ -134,6 +142,8 @@ async def test_other_keys_are_counted_and_named(service: Opened) -> None:
 async def test_only_what_arrived_in_time_is_looked_at(service: Opened) -> None:
     assert counts(await stored(service, TABLE, received_from="4000000000000")) == {}
     assert counts(await stored(service, TABLE, received_to="1000")) == {}
+    assert counts(await stored(service, TABLE, received_to="-1h")) == {}
+    assert counts(await stored(service, TABLE, received_from="1h"))["looked_at"] == 6
 
 
 async def test_without_a_moment_the_examples_alone_are_read(service: Opened) -> None:

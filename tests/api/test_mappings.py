@@ -89,6 +89,43 @@ async def test_a_text_is_checked_with_the_providers_examples_before_it_is_put_in
     assert (folder / "acme" / "mapping.yaml").read_text() == MAPPING
 
 
+async def test_examples_and_types_are_checked_before_they_are_put_in_place(service: Opened, folder: Path) -> None:
+    first = (folder / "acme" / "examples" / "first.yaml").read_text()
+    # The table as it is, with an example that says otherwise.
+    wrong = {"examples/first.yaml": first.replace("access.LOGIN", "access.LOGOUT")}
+    _, found = await post(service, "/mappings/acme/check", {"files": wrong})
+    assert "expected 'access.LOGOUT', is 'access.LOGIN'" in str(found["findings"])
+    files = {"examples/first.yaml": first.replace("access.LOGIN", "access.PEEK"), "types.yaml": NEW_TYPE}
+    text = MAPPING.replace("LOGIN", "PEEK")
+    assert (await post(service, "/mappings/acme/check", {"mapping": text, "files": files}))[1]["ok"]
+    del files["types.yaml"]
+    _, found = await post(service, "/mappings/acme/check", {"mapping": text, "files": files})
+    assert "'PEEK' is no type of the catalogue" in found["findings"][0]["text"]
+    # One that is not to be there any more is not read.
+    _, found = await post(service, "/mappings/acme/check", {"mapping": LOGOUT, "files": {"examples/first.yaml": None}})
+    assert found["ok"]
+    given = {"mapping": text, "files": {"types.yaml": NEW_TYPE}, "raw": RAW}
+    assert (await post(service, "/mappings/acme/apply", given))[1]["events"][0]["type"] == "access.PEEK"
+    assert not (folder / "types.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"examples/../mapping.yaml": ""}, "is no file of a table"),
+        ({"../types.yaml": ""}, "is no file of a table"),
+        ({"examples/a/b.yaml": ""}, "is no file of a table"),
+        ({"mapping.yaml": ""}, "is no file of a table"),
+        ({"types.yaml": 7}, "files.types.yaml"),
+        ({"types.yaml": "#" * 1_000_001}, "more than 1000000 characters"),
+        ({f"examples/{number}.yaml": "" for number in range(201)}, "at most 200"),
+    ],
+)
+async def test_files_that_a_table_has_not_are_refused(service: Opened, files: dict[str, Any], words: str) -> None:
+    status, problem = await post(service, "/mappings/acme/check", {"mapping": MAPPING, "files": files})
+    assert (status, words in problem["detail"]) == (400, True), problem
+
+
 async def test_files_are_checked_the_moment_they_are_there(service: Opened, folder: Path) -> None:
     assert (await post(service, "/mappings/fresh/check"))[0] == 404
     write_table(folder, MAPPING.replace("provider: acme", "provider: fresh").replace("LOGIN", "LOGN"), "fresh")
@@ -146,7 +183,7 @@ async def test_a_text_is_tried_on_raw_events_while_the_old_table_goes_on(service
     [
         ({"mapping": "provider: acme", "raw": {}}, 422, "mapping.yaml"),
         ({"mapping": MAPPING}, 400, "raw is missing"),
-        ({"mapping": MAPPING, "raws": [RAW]}, 400, "there may be raw and media, and no 'raws'"),
+        ({"mapping": MAPPING, "raws": [RAW]}, 400, "there may be files, raw and media, and no 'raws'"),
         ({"mapping": MAPPING, "raw": "{", "media": "application/json"}, 400, "JSON"),
         ({"mapping": MAPPING, "raw": "x", "media": "image/png"}, 415, "image/png"),
         ({"mapping": "[" * 200_000, "raw": {}}, 422, "nested more than"),

@@ -208,7 +208,7 @@ async def test_what_is_wrong_is_named(service: Opened) -> None:
     for body, said in (
         ({"providers": "keycloak"}, "providers is not known; known are provider, type"),
         ({"provider": "nobody"}, "'nobody' has no table"),
-        ({"received_from": "yesterday"}, "received_from='yesterday'"),
+        ({"received_from": "tomorrow"}, "received_from='tomorrow'"),
         ({"rate": -1}, "rate: "),
         ({"dry_run": "perhaps"}, "dry_run: "),
         ({"type": [""]}, "type is empty"),

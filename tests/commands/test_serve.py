@@ -200,8 +200,8 @@ def test_events_are_exported_to_a_file(folder: Path) -> None:
         (["events", "list", "--outcome", "maybe"], "outcome='maybe' is not one of failure, success, unknown"),
         (["events", "list", "--where", "colour=red"], "--where colour=red: write NAME=VALUE; names are type, "),
         (
-            ["events", "list", "--from", "yesterday"],
-            "--from yesterday: not a timestamp; write a timestamp with",
+            ["events", "list", "--from", "tomorrow"],
+            "--from tomorrow: not a timestamp; write a timestamp with",
         ),
         (["events", "renormalize", "--until", "2026-05-01"], "--until 2026-05-01: not a timestamp; "),
         (["events", "show", "nonsense"], "Not found: There is no event with this uid, "),

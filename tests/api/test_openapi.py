@@ -1,0 +1,144 @@
+"""What the service really takes and answers, held against what ``/openapi.json`` says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from jsonschema import Draft202012Validator
+
+from tests.mapping.acme import MAPPING, RAW, write_example, write_table
+from tests.opened import Opened, login, opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+#: Operations whose answers have no JSON of ours: the text of metrics, and a hook's question.
+WITHOUT_MODEL = {("get", "/metrics"), ("get", "/openapi.json"), ("get", "/ingest/{source}")}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opened]:
+    folder = tmp_path_factory.mktemp("own")
+    write_table(folder)
+    write_example(folder)
+    async with opened(
+        tmp_path_factory.mktemp("data"),
+        mappings={"path": [folder], "look_every": 0},
+        sources=[{"name": "keycloak", "provider": "keycloak"}, {"name": "acme", "provider": "acme"}],
+    ) as service:
+        await service.post([RAW, {"id": "2", "kind": "odd"}], "acme")
+        yield service
+
+
+async def described(service: Opened) -> dict[str, Any]:
+    _, document = await service.get("/openapi.json")
+    assert isinstance(document, dict)
+    return document
+
+
+def problems(document: Mapping[str, Any], content: Mapping[str, Any], media: str, text: str) -> list[str]:
+    """What is wrong with a body, by what the description says of this media type."""
+    if media not in content:
+        return [f"{media} is not described"]
+    schema = content[media].get("schema")
+    if schema is None:
+        return []
+    values = [json.loads(line) for line in (text.splitlines() if "ndjson" in media else [text])]
+    validator = Draft202012Validator({**schema, "components": document["components"]})
+    return [error.message for value in values for error in validator.iter_errors(value)]
+
+
+#: Of each operation some requests: path, query, and body.
+ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
+    ("get", "/healthz", "/healthz", {}, None),
+    ("get", "/readyz", "/readyz", {}, None),
+    ("get", "/metrics", "/metrics", {}, None),
+    ("get", "/openapi.json", "/openapi.json", {}, None),
+    ("post", "/ingest/{source}", "/ingest/keycloak", {}, [login(1), {"type": "odd"}]),
+    ("post", "/ingest/{source}", "/ingest/nobody", {}, []),
+    ("get", "/events", "/events", {"limit": "1"}, None),
+    ("get", "/events", "/events", {"from": "-1h", "type": "nobody-knows", "order": "log"}, None),
+    ("get", "/events", "/events", {"from": "soon"}, None),
+    ("get", "/events/export", "/events/export", {"format": "csv"}, None),
+    ("get", "/events/{uid}", "/events/1", {"raw": "1"}, None),
+    ("get", "/events/{uid}", "/events/nothing", {}, None),
+    ("get", "/quarantine", "/quarantine", {"raw": "1"}, None),
+    ("get", "/quarantine/{uid}", "/quarantine/QUARANTINED", {"raw": "1"}, None),
+    ("get", "/ignored", "/ignored", {"raw": "1"}, None),
+    ("get", "/retention/preview", "/retention/preview", {}, None),
+    ("get", "/renormalization", "/renormalization", {}, None),
+    ("post", "/renormalization", "/renormalization", {}, {"provider": "acme", "received_from": "-2h", "dry_run": True}),
+    ("post", "/renormalization", "/renormalization", {}, {"type": "quarantined", "dry_run": True}),
+    ("get", "/renormalization", "/renormalization", {}, None),
+    ("delete", "/renormalization", "/renormalization", {}, None),
+    ("get", "/mappings", "/mappings", {}, None),
+    ("get", "/mappings/{provider}", "/mappings/acme", {}, None),
+    ("get", "/mappings/{provider}", "/mappings/nobody", {}, None),
+    ("get", "/mappings/{provider}/coverage", "/mappings/okta/coverage", {"arrived": "1"}, None),
+    ("post", "/mappings/{provider}/check", "/mappings/acme/check", {}, None),
+    ("post", "/mappings/{provider}/check", "/mappings/acme/check", {}, {"mapping": "types: [", "files": {}}),
+    ("post", "/mappings/{provider}/apply", "/mappings/acme/apply", {}, [RAW]),
+    ("post", "/mappings/{provider}/apply", "/mappings/acme/apply", {}, {"mapping": MAPPING, "raw": RAW}),
+    ("post", "/mappings/{provider}/explain", "/mappings/acme/explain", {}, {"mapping": MAPPING, "raw": RAW}),
+    ("post", "/mappings/{provider}/new", "/mappings/shop/new", {}, [RAW, {**RAW, "id": "3"}]),
+    ("post", "/mappings/{provider}/accept", "/mappings/acme/accept", {}, None),
+    ("post", "/mappings/{provider}/reload", "/mappings/acme/reload", {}, None),
+    ("post", "/mappings/{provider}/diff", "/mappings/acme/diff", {"received_from": "-1h"}, {"mapping": MAPPING}),
+    ("get", "/ingest/{source}", "/ingest/keycloak", {}, None),
+]  # fmt: skip
+
+
+async def quarantined(service: Opened) -> str:
+    _, found = await service.get("/quarantine")
+    return str(found["groups"][0]["samples"][0]["uid"])
+
+
+async def test_what_is_taken_and_answered_is_as_it_is_described(service: Opened) -> None:
+    document = await described(service)
+    uid = await quarantined(service)
+    wrong, answered = [], set()
+    for method, route, path, query, body in ASKED:
+        page = document["paths"][route][method]
+        if body is not None:
+            sent = page["requestBody"]["content"]
+            wrong += [
+                f"{method} {path}: sent: {one}"
+                for one in problems(document, sent, "application/json", json.dumps(body))
+            ]
+        elif "requestBody" in page:
+            assert not page["requestBody"]["required"], path
+        asked = path.replace("QUARANTINED", uid)
+        async with service.session.request(method, asked, params=query, json=body) as response:
+            text, media = await response.text(), response.content_type
+        described_as = page["responses"].get(str(response.status), page["responses"]["default"])
+        wrong += [
+            f"{method} {path}: {response.status}: {one}"
+            for one in problems(document, described_as["content"], media, text)
+        ]
+        if response.status < 300:
+            answered.add((method, route))
+    assert wrong == []
+    every = {(method, route) for route, page in document["paths"].items() for method in page}
+    assert every - answered == {("get", "/ingest/{source}")}
+
+
+async def test_every_answer_of_json_has_a_schema(service: Opened) -> None:
+    document = await described(service)
+    for route, page in document["paths"].items():
+        for method, operation in page.items():
+            for status, answer in operation["responses"].items():
+                content = answer["content"].get("application/json", {"schema": None})
+                with_schema = "schema" in content
+                assert with_schema or (method, route) in WITHOUT_MODEL or (route, status) == ("/ingest/{source}", "200")
+            sent = operation.get("requestBody", {"content": {}})["content"]
+            taken = "application/json" not in sent or "schema" in sent["application/json"]
+            assert taken or route in ("/ingest/{source}", "/mappings/{provider}/new")
+
+
+async def test_every_schema_is_one(service: Opened) -> None:
+    document = await described(service)
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
