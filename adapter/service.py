@@ -50,6 +50,7 @@ from adapter.api.operation import BodyReading
 from adapter.api.quarantine import QuarantinePages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
+from adapter.api.saving import Saving
 from adapter.api.slots import Slots
 from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
@@ -64,6 +65,7 @@ from adapter.log.protocol import Claim, Notes, RetainingStore, Store
 from adapter.log.transfer import refuse_unfinished
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.language import UNBOUND
+from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.outgoing.client import open_client
 from adapter.ownership import Ownership, open_ownership
@@ -89,12 +91,18 @@ from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.sources.opening import OpenSource, configured_sources, open_sources
 from adapter.tables.in_use import Tables
+from adapter.tables.saved import FolderFiles, finish_saving
+from adapter.tables.shared import SharedFiles, followed
 from adapter.tables.watch import open_tables
 from adapter.tokens import Tokens, make_shared_tokens
 from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
+from adapter.workbench.unsaved import TYPES
 
 _log = structlog.get_logger("adapter.service")
+
+#: Folder of the data folder that holds the tables which are saved into a shared log.
+SAVED = "saved-mappings"
 
 
 @dataclass(slots=True, frozen=True)
@@ -131,8 +139,6 @@ async def open_service(
         for place in settings.mappings.path:
             if not place.is_dir():
                 raise ConfigError(f"mappings.path: {place}: there is no such folder")
-        tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
-        configured = configured_sources(settings.sources, tables)
         stored_at = settings.store.url
         log_url = file_url(folder / "log.sqlite") if stored_at is None else stored_at.get_secret_value()
         log_file, search_file = file_of(log_url), folder / "search.sqlite"
@@ -142,9 +148,27 @@ async def open_service(
         if log_file is None and policy.size is not None:
             raise ConfigError("store.keep: a size is for a log in a file; in PostgreSQL events are kept by time")
         timeout = settings.data.commit_timeout
-        opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
-        log = await stack.enter_async_context(opening)
-        await refuse_unfinished(log)
+        shared: SharedFiles | None = None
+        if log_file is None:
+            # Before the tables: some of them lie in it.
+            opening = open_store(
+                log_url, dictionary=lambda: make_dictionary(load_tables(folders).values()), commit_timeout=timeout
+            )
+            log = await stack.enter_async_context(opening)
+            await refuse_unfinished(log)
+            shared = SharedFiles(log, folder / SAVED)
+            await shared.refresh()
+            folders.insert(0, shared.into)
+        elif (finished := finish_saving(folder)) is not None:
+            _log.info("saving_finished", provider=finished)
+        tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
+        configured = configured_sources(settings.sources, tables)
+        if shared is not None:
+            await stack.enter_async_context(followed(shared, partial(_reload, tables)))
+        else:
+            opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
+            log = await stack.enter_async_context(opening)
+            await refuse_unfinished(log)
         is_admin_set = settings.auth.admin_token is not None
         tokens = partial(_make_tokens, log if log_file is None else None, folder)
         generated = await tokens(admin=not is_admin_set, sources=())
@@ -233,6 +257,15 @@ async def open_service(
             log, search, lambda: tables.catalogue, callers, _shown_sources(settings, providers),
             questions_limit=settings.feed.questions_limit, reading_timeout=settings.feed.reading_timeout,
         )  # fmt: skip
+        mappings = Mappings(
+            tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable,
+            events_limit=events_limit, into=None if shared is None else shared.into,
+        )  # fmt: skip
+        comparisons = Comparisons(tables, log, present, trials)
+        saving = Saving(
+            tables, FolderFiles(folder) if shared is None else shared, trials, mappings, comparisons, providers,
+            lambda entry: log.append([entry]), writable=settings.mappings.writable,
+        )  # fmt: skip
         neighbours: Neighbours | None = None
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
@@ -242,11 +275,10 @@ async def open_service(
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
-            *Mappings(
-                tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable, events_limit=events_limit
-            ).operations(),
-            *Authoring(tables, trials, events_limit=events_limit).operations(),
-            *Comparisons(tables, log, present, trials).operations(),
+            *mappings.operations(),
+            *saving.operations(),
+            *Authoring(tables, trials, saving, events_limit=events_limit).operations(),
+            *comparisons.operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),
             *HealthPages(
                 log, lambda: [*_warnings(tables, neighbours), *doubtful, *disk.warnings], lambda: disk.refusal
@@ -314,6 +346,11 @@ def _shown_sources(settings: Settings, known: Container[str]) -> Mapping[str, Se
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(f"keycloak.realms.{realm}: no source is called {unknown[0]!r}")
     return settings.keycloak.realms
+
+
+async def _reload(tables: Tables, changed: Sequence[str]) -> None:
+    """Take up tables that another service has saved; whoever saved them has said that other keys are meant."""
+    await tables.reload(None if TYPES in changed else changed, force=True)
 
 
 def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:

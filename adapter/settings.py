@@ -33,7 +33,7 @@ from pydantic_settings import (
 from yarl import URL
 
 from adapter.errors import ConfigError
-from adapter.log.opening import check_url
+from adapter.log.opening import check_url, file_of
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.quantities import bytes_of, is_size, seconds_of, share_of
 from adapter.section import Name, Section, keys, valid_token
@@ -61,6 +61,8 @@ class Permission(StrEnum):
     METRICS = "metrics"
     #: Try mapping tables, and have changed ones taken up.
     MAPPINGS = "mappings"
+    #: Save mapping tables, where `[mappings] writable` lets anybody.
+    WRITE_MAPPINGS = "write_mappings"
     #: Have stored raw events read again by the present tables.
     RENORMALIZE = "renormalize"
 
@@ -254,6 +256,11 @@ class Mappings(Section):
     """The users' own tables."""
 
     path: tuple[Path, ...] = Field((), description="Folders, searched before the built-in tables")
+    writable: bool = Field(
+        False,
+        description="Whether tables may be saved over HTTP, with the permission write_mappings: into these folders, "
+        "or, with a log in PostgreSQL, into the log, for all services over it",
+    )
     look_every: float = Field(
         1,
         ge=0,
@@ -333,6 +340,14 @@ class Settings(BaseSettings):
     feed: Feed = Feed()
     keycloak: KeycloakReads = KeycloakReads()
     log: Logging = Logging()
+
+    @model_validator(mode="after")
+    def _tables_have_a_place(self) -> Self:
+        url = self.store.url
+        in_file = url is None or file_of(url.get_secret_value()) is not None
+        if self.mappings.writable and in_file and not self.mappings.path:
+            raise ValueError("mappings: writable needs a folder under path, into which tables are saved")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -10,7 +10,7 @@ LEVELS = [
     | {"section", "kinds", "timestamps"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
-    {"normalize"},
+    {"normalize", "system_events"},
     {"workbench", "ownership", "neighbours", "tokens"},
     {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer
+from adapter.api.operation import Answer, Body, Operation, Parameter, authorize, caller, json_answer
+from adapter.api.saving import Saving
 from adapter.api.trial import PROVIDER, provider_name, read_body, unknown
 from adapter.mapping.body import JSON, NDJSON
 from adapter.mapping.table import table_file
@@ -15,16 +16,21 @@ from adapter.trials.pool import Trials
 from adapter.workbench import trial
 from adapter.workbench.trial import Acceptance, Proposed
 
-_SEEN = Parameter("seen", "The answer's own `seen`: write exactly the changes that were shown with it")
+_SEEN = Parameter(
+    "seen",
+    "The answer's own `seen`: write exactly the changes that were shown with it; this needs the permission "
+    "write_mappings, too",
+)
 
 
 class Authoring:
     """Proposes tables and accepts examples."""
 
-    def __init__(self, tables: Tables, trials: Trials, *, events_limit: int) -> None:
+    def __init__(self, tables: Tables, trials: Trials, saving: Saving, *, events_limit: int) -> None:
         """``events_limit``: samples that are looked at in one request."""
         self._tables = tables
         self._trials = trials
+        self._saving = saving
         self._events_limit = events_limit
 
     def operations(self) -> list[Operation]:
@@ -55,4 +61,8 @@ class Authoring:
         if table_file(provider, self._tables.folders) is None:
             raise unknown(self._tables)
         with self._trials.place():
-            return json_answer(await self._trials.run(trial.accept, self._tables.folders, provider, seen))
+            if seen is not None:
+                authorize(request, Permission.WRITE_MAPPINGS)
+                accepted = await self._saving.accept(provider, seen, caller(request))
+                return json_answer(accepted.model_dump_json(by_alias=True).encode())
+            return json_answer(await self._trials.run(trial.accept, self._tables.folders, provider))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.operation import Answer, Body, Operation, Parameter, authorize
-from adapter.api.stream import Stream, streamed
+from adapter.api.stream import streamed
 from adapter.api.trial import PROVIDER, read_trial, table_in_use
 from adapter.filter import Filter
 from adapter.log.protocol import Log
@@ -104,11 +104,27 @@ class Comparisons:
             old = table_in_use(self._tables, tried.provider)
             async with streamed(request, NDJSON[0]) as stream:
                 if given:
-                    found.stored = await self._stored(stream, old.provider, old.texts, compared.texts, timestamps)
+
+                    async def tell(looked: Looked) -> None:
+                        await stream.write(_line("progress", looked))
+
+                    found.stored = await self.stored(old.provider, old.texts, compared.texts, timestamps, tell)
                 await stream.write(_line("result", found))
             return stream.response
 
-    async def _stored(self, stream: Stream, provider: str, old: Texts, new: Texts, timestamps: Filter) -> Findings:
+    async def stored(
+        self,
+        provider: str,
+        old: Texts,
+        new: Texts,
+        timestamps: Filter,
+        tell: Callable[[Looked], Awaitable[None]] | None = None,
+    ) -> Findings:
+        """What a changed table would do to stored raw events. ``tell`` is told how far it is.
+
+        Raises:
+            RequestError: the tables take too long or too much memory.
+        """
         since, until = timestamps.received_from, timestamps.received_to
         question = Question(provider=provider, received_from=since, received_to=until, rate=0, dry_run=True)
         begin, end = await stretch_of(self._log, question)
@@ -121,7 +137,8 @@ class Comparisons:
         try:
             while not going.done():
                 await asyncio.wait([going], timeout=TELLING)
-                await stream.write(_line("progress", Looked(done=walk.job.position - begin, all=end - begin)))
+                if tell is not None:
+                    await tell(Looked(done=walk.job.position - begin, all=end - begin))
             await going
         finally:
             going.cancel()

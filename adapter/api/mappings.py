@@ -3,12 +3,14 @@ functions as ``idp-adapter mapping``."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel, Field
 
 from adapter.api.arrivals import ArrivalCounts, Arrived, UntranslatedValue
@@ -23,10 +25,10 @@ from adapter.settings import Permission
 from adapter.tables.in_use import Tables
 from adapter.trials.pool import Trials
 from adapter.workbench import trial
-from adapter.workbench.check import Finding
+from adapter.workbench.check import Finding, is_built_in
 from adapter.workbench.coverage import Coverage, coverage
 from adapter.workbench.trial import FINDINGS, Applied, Checked, Explained, Tried, refused
-from adapter.workbench.unsaved import Unsaved
+from adapter.workbench.unsaved import MAPPING, Unsaved, present_texts, version_of
 
 _SWITCH = {"type": "string", "enum": ["0", "1"]}
 _FORCE = Parameter("force", "1: also if events would be known by other keys", _SWITCH)
@@ -37,6 +39,11 @@ class MappingState(BaseModel):
 
     provider: str
     title: str | None = Field(description="The table's title; null if none could ever be used")
+    origin: Literal["built_in", "folder", "saved"] | None = Field(
+        description="Where its files lie: with the adapter, in a folder of this machine, or, saved over HTTP, in the "
+        "log that services share. The last one hides the second, and that the first; null if they are gone"
+    )
+    hides: list[str] = Field(description="Files of the same name that are not read because of it")
     version: str | None = Field(description="Version of the table in use; null if there is none")
     state: Literal["in_use", "refused"] = Field(
         description="refused: the files as they are now are wrong; the table before them is in use, or, since a start, "
@@ -57,6 +64,9 @@ class MappingPage(MappingState):
 
     file: str | None = Field(description="Where it stands; null if it is gone")
     text: str | None = Field(description="The file as it is now")
+    files: dict[str, str] | None = Field(
+        None, description="With files=1: the texts of its examples, and of the types.yaml beside its folder"
+    )
     findings: list[Finding] = Field(description="What the check says about the files as they are now")
     coverage: Coverage | None = Field(description="The vendor's list of types held against the table in use")
 
@@ -91,9 +101,11 @@ class Mappings:
         readable: Callable[[str], Awaitable[Readable]],
         *,
         events_limit: int,
+        into: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``readable`` gives what is quarantined of a provider's sources.
+        """``readable`` gives what is quarantined of a provider's sources. ``into``: where tables lie that were saved
+        into the log.
 
         Raises:
             TimeoutError: it took too long.
@@ -103,6 +115,7 @@ class Mappings:
         self._arrivals = arrivals
         self._trials = trials
         self._events_limit = events_limit
+        self._into = into
         self._clock = clock
 
     def operations(self) -> list[Operation]:
@@ -114,7 +127,8 @@ class Mappings:
             ),
             Operation(
                 "GET", "/mappings/{provider}", self.show, "A table: its file, what a check finds, what it covers",
-                {200: Answer("The table.", model=MappingPage)}, Permission.READ, [PROVIDER],
+                {200: Answer("The table; its ETag stands for its files.", model=MappingPage)}, Permission.READ,
+                [PROVIDER, Parameter("files", "1: also the texts of its examples and of types.yaml", _SWITCH)],
             ),
             Operation(
                 "GET", "/mappings/{provider}/coverage", self.cover, "The vendor's list of types held against the table",
@@ -149,13 +163,14 @@ class Mappings:
 
     async def show(self, request: web.Request) -> web.Response:
         provider = self._known(request)
-        file = table_file(provider, self._tables.folders)
-        text = None
+        file, texts = table_file(provider, self._tables.folders), {}
         if file is not None:
             try:
-                text = file.read_bytes().decode("utf-8", "replace")
+                texts = await asyncio.to_thread(present_texts, self._tables.folders, provider)
             except OSError:
                 file = None
+        told = {name: _readable(text) for name, text in texts.items()}
+        text = told.pop(MAPPING, None)
         with self._trials.place():
             found = await self._trials.run(trial.findings, self._tables.folders, provider)
         state, table = self._state(provider), self._tables.get(provider)
@@ -163,10 +178,14 @@ class Mappings:
             **state.model_dump(),
             file=None if file is None else str(file),
             text=text,
+            files=told if read_switch(request, "files") else None,
             findings=FINDINGS.validate_json(found),
             coverage=None if table is None else coverage(table),
         )
-        return _told(page)
+        answer = _told(page)
+        if texts:
+            answer.headers[hdrs.ETAG] = f'"{version_of(texts)}"'
+        return answer
 
     async def cover(self, request: web.Request) -> web.Response:
         table = table_in_use(self._tables, self._known(request))
@@ -203,24 +222,48 @@ class Mappings:
         state = self._state(self._known(request))
         if state.problem is not None:
             raise refused(state.problem)
+        return _told(await self.reloaded(provider))
+
+    async def reloaded(self, provider: str) -> MappingReloaded:
+        """A table that was taken up, and what may be read again by it."""
         entries: int | None
         readable: int | None
         try:
             entries, readable = await self._readable(provider)
         except (TimeoutError, StoreError):  # the table is in use all the same
             entries = readable = None
-        return _told(MappingReloaded(**state.model_dump(), quarantined=entries, readable=readable))
+        return MappingReloaded(**self._state(provider).model_dump(), quarantined=entries, readable=readable)
+
+    def file(self, provider: str) -> Path:
+        """A provider's file.
+
+        Raises:
+            RequestError: 404, there is none.
+        """
+        file = table_file(provider, self._tables.folders)
+        if file is None:
+            raise unknown(self._tables)
+        return file
 
     def _state(self, provider: str) -> MappingState:
         table, refusal = self._tables.get(provider), self._tables.refused.get(provider)
+        files = [folder / provider / MAPPING for folder in self._tables.folders]
+        there = [file for file in files if file.is_file()]
         return MappingState(
             provider=provider,
             title=None if table is None else table.mapping.title,
+            origin=self._origin(there[0]) if there else None,
+            hides=[str(file) for file in there[1:]],
             version=None if table is None else table.version,
             state="in_use" if refusal is None else "refused",
             problem=None if refusal is None else refusal.problem,
             since=None if refusal is None else refusal.at,
         )
+
+    def _origin(self, file: Path) -> Literal["built_in", "folder", "saved"]:
+        if is_built_in(file):
+            return "built_in"
+        return "saved" if file.parent.parent == self._into else "folder"
 
     def _there(self, request: web.Request) -> str:
         """The provider that is asked about; its files may have been put there this moment, and nobody know it yet."""
@@ -232,6 +275,10 @@ class Mappings:
         if provider not in self._tables and provider not in self._tables.refused:
             raise unknown(self._tables)
         return provider
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _told(found: BaseModel) -> web.Response:

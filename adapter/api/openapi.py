@@ -79,7 +79,7 @@ def _page(operation: Operation, references: References) -> dict[str, Any]:
         "parameters": [
             {
                 "name": one.name,
-                "in": "path" if one.name in in_path else "query",
+                "in": "path" if one.name in in_path else one.place,
                 "required": one.name in in_path,
                 "description": one.description,
                 "schema": {"type": "array", "items": dict(one.schema)} if one.repeatable else dict(one.schema),

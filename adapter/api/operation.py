@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from aiohttp import web
@@ -47,12 +47,13 @@ TEXT: Mapping[str, Any] = {"type": "string"}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of the query, or of the path where the path names it."""
+    """One parameter of the query, or of the path where the path names it, or of the header."""
 
     name: str
     description: str
     schema: Mapping[str, Any] = field(default_factory=lambda: TEXT)
     repeatable: bool = False
+    place: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,11 @@ def json_answer(body: bytes, *, status: int = 200) -> web.Response:
 def _checked(operation: Operation) -> Handler:
     """The handler, behind the checks that its declaration asks for."""
     handler, permission = operation.handler, operation.permission
-    in_query = {one.name: one for one in operation.parameters if f"{{{one.name}}}" not in operation.path}
+    in_query = {
+        one.name: one
+        for one in operation.parameters
+        if one.place == "query" and f"{{{one.name}}}" not in operation.path
+    }
 
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:

@@ -9,18 +9,16 @@ import asyncio
 import contextlib
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
 
-import orjson
 import structlog
 
 from adapter.errors import RequestError, StoreError
 from adapter.log.protocol import Log, NewEntry
-from adapter.model import Outcome, uid_text
 from adapter.quantities import share_of
+from adapter.system_events import system_event
 from adapter.tasks import in_background
 
 #: Seconds between two looks.
@@ -33,9 +31,6 @@ BETTER = 1.1
 #: A size counts as no more than this share of the disk, so that the defaults do for small ones, too.
 LOW_SHARE, FULL_SHARE = 0.25, 0.1
 
-LOW_TYPE = "system.DISK-LOW"
-#: Source of what the service itself tells.
-SOURCE = "adapter"
 
 _log = structlog.get_logger(__name__)
 
@@ -123,26 +118,7 @@ class Disk:
 
 def disk_low(free: int, now: int) -> NewEntry:
     """The event that tells of a disk with little room; ``now``: epoch milliseconds."""
-    uid = uuid.uuid4().bytes
-    event = {
-        "uid": uid_text(uid),
-        "time": now,
-        "type": LOW_TYPE,
-        "authDetails": {},
-        "details": {"free_bytes": str(free)},
-        "outcome": Outcome.UNKNOWN,
-        "source": {
-            "name": SOURCE,
-            "provider": SOURCE,
-            "nativeType": "DISK-LOW",
-            "receivedAt": now,
-            "mapping": SOURCE,
-        },
-    }
-    raw = orjson.dumps({"type": "DISK-LOW", "time": now, "free_bytes": free})
-    return NewEntry(
-        SOURCE, now, raw, "application/json", uid, None, None, 0, "DISK-LOW", LOW_TYPE, orjson.dumps(event), None
-    )
+    return system_event("DISK-LOW", now, {"free_bytes": str(free)}, raw={"free_bytes": free})
 
 
 @contextlib.asynccontextmanager

@@ -86,6 +86,11 @@ class Tables(Mapping[str, Table]):
             for provider, outcome in found.items():
                 self._settle(provider, outcome)
 
+    def forget(self, provider: str) -> None:
+        """A provider's table is gone, and nobody reads by it."""
+        self._tables.pop(provider, None)
+        self.refused.pop(provider, None)
+
     def _settle(self, provider: str, outcome: Table | str | None) -> None:
         before = self.refused.pop(provider, None)
         if isinstance(outcome, str):

@@ -21,9 +21,9 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.language import check_name
 from adapter.mapping.table import Table, load_table, table_file
-from adapter.workbench.accept import Change, changes, digest, write
+from adapter.workbench.accept import Change, changes, digest
 from adapter.workbench.apply import apply_records, records_of
-from adapter.workbench.check import Finding, check_document, findings_of, is_built_in
+from adapter.workbench.check import Finding, check_document, findings_of
 from adapter.workbench.compare import Difference, changed_identity, table_changes
 from adapter.workbench.draft import draft, refuse_name
 from adapter.workbench.examples import body_of
@@ -180,9 +180,9 @@ def propose(folders: Folders, provider: str, body: bytes, events_limit: int) -> 
     return _json(proposed)
 
 
-def accept(folders: Folders, provider: str, seen: str | None) -> bytes:
+def accept(folders: Folders, provider: str) -> bytes:
     """`Acceptance`: the examples against the table as its file is now, which may be refused for no other reason than
-    them. ``seen``: write the changes that have this name."""
+    them."""
     file = table_file(provider, folders)
     if file is None:
         raise refused(f"{provider}: its mapping.yaml is gone")
@@ -190,22 +190,7 @@ def accept(folders: Folders, provider: str, seen: str | None) -> bytes:
         found = list(changes(load_table(file, load_catalogue(folders), folders)))
     except (MappingError, ValueError) as error:
         raise refused(str(error)) from None
-    name = digest(found)
-    if seen is not None:
-        if is_built_in(file):
-            detail = "this table comes with the adapter; write one of your own that extends it"
-            raise RequestError(409, "Not yours to change", detail)
-        if seen != name:
-            detail = "the table or its examples have changed since; look again before you accept"
-            raise RequestError(409, "Changed since", detail)
-        try:
-            write(found)
-        except MappingError as error:
-            raise RequestError(409, "Cannot be written", str(error)) from None
-        except OSError as error:
-            detail = f"{error.filename} cannot be written: {error.strerror}"
-            raise RequestError(409, "Cannot be written", detail) from None
-    return _json(Acceptance(changes=[_told(one) for one in found], seen=name, written=seen is not None))
+    return _json(Acceptance(changes=[told_change(one) for one in found], seen=digest(found), written=False))
 
 
 def compare(folders: Folders, trial: Trial) -> bytes:
@@ -381,7 +366,8 @@ def _table_of(folders: Sequence[Path], texts: tuple[tuple[Path, str | None], ...
     return load_table(file, catalogue, folders, dict(texts))
 
 
-def _told(change: Change) -> ChangedExample:
+def told_change(change: Change) -> ChangedExample:
+    """A change as it is answered."""
     placed = change.placed
     return ChangedExample(
         example=placed.example.name,

@@ -14,6 +14,7 @@ from tests.opened import Opened, opened
 KEYS = [
     {"name": "reader", "token": "reader-token"},
     {"name": "author", "token": "author-token", "permissions": ["mappings"]},
+    {"name": "keeper", "token": "keeper-token", "permissions": ["mappings", "write_mappings"]},
 ]
 
 
@@ -23,7 +24,7 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
     put_back(folder)
     async with opened(
         tmp_path_factory.mktemp("data"),
-        mappings={"path": [folder], "look_every": 0},
+        mappings={"path": [folder], "look_every": 0, "writable": True},
         sources=[{"name": "acme", "provider": "acme", "token": "acme-token"}],
         keys=KEYS,
         server={"events_limit": 1000},

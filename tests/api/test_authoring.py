@@ -160,6 +160,14 @@ async def test_what_cannot_be_written_is_told(service: Opened, folder: Path) -> 
     assert (status, "cannot be written" in problem["detail"]) == (409, True)
 
 
+async def test_what_is_accepted_is_written_for_those_who_may_save(service: Opened, folder: Path) -> None:
+    write_table(folder, MAPPING.replace("LOGIN", "LOGOUT"))
+    _, shown = await post(service, "/mappings/acme/accept", token="author-token")
+    path = f"/mappings/acme/accept?seen={shown['seen']}"
+    assert (await post(service, path, token="author-token"))[0] == 403
+    assert (await post(service, path, token="keeper-token"))[1]["written"]
+
+
 @pytest.mark.parametrize("path", ["/mappings/shop/new", "/mappings/acme/accept"])
 async def test_only_authors_have_tables_written(service: Opened, path: str) -> None:
     assert (await post(service, path, SAMPLES, token="reader-token"))[0] == 403

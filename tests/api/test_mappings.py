@@ -34,6 +34,8 @@ async def test_tables_are_listed_with_version_and_state(service: Opened) -> None
     assert found["mappings"][0] == {
         "provider": "acme",
         "title": "Acme",
+        "origin": "folder",
+        "hides": [],
         "version": service.service.tables["acme"].version,
         "state": "in_use",
         "problem": None,

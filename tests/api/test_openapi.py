@@ -15,6 +15,7 @@ from tests.opened import Opened, login, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+LOGOUT = {"mapping": MAPPING.replace("LOGIN", "LOGOUT")}
 #: Operations whose answers have no JSON of ours: the text of metrics, and a hook's question.
 WITHOUT_MODEL = {("get", "/metrics"), ("get", "/openapi.json"), ("get", "/ingest/{source}")}
 
@@ -24,9 +25,10 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ope
     folder = tmp_path_factory.mktemp("own")
     write_table(folder)
     write_example(folder)
+    write_table(folder, MAPPING.replace("acme", "spare"), "spare")
     async with opened(
         tmp_path_factory.mktemp("data"),
-        mappings={"path": [folder], "look_every": 0},
+        mappings={"path": [folder], "look_every": 0, "writable": True},
         sources=[{"name": "keycloak", "provider": "keycloak"}, {"name": "acme", "provider": "acme"}],
     ) as service:
         await service.post([RAW, {"id": "2", "kind": "odd"}], "acme")
@@ -86,6 +88,11 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/mappings/{provider}/new", "/mappings/shop/new", {}, [RAW, {**RAW, "id": "3"}]),
     ("post", "/mappings/{provider}/accept", "/mappings/acme/accept", {}, None),
     ("post", "/mappings/{provider}/reload", "/mappings/acme/reload", {}, None),
+    ("put", "/mappings/{provider}", "/mappings/acme", {"received_from": "-1h"}, {"mapping": MAPPING, "files": {}}),
+    ("put", "/mappings/{provider}", "/mappings/acme", {}, {"mapping": "types: ["}),
+    ("put", "/mappings/{provider}", "/mappings/acme", {"dry_run": "1"}, LOGOUT),
+    ("delete", "/mappings/{provider}", "/mappings/acme", {}, None),
+    ("delete", "/mappings/{provider}", "/mappings/spare", {}, None),
     ("post", "/mappings/{provider}/diff", "/mappings/acme/diff", {"received_from": "-1h"}, {"mapping": MAPPING}),
     ("get", "/ingest/{source}", "/ingest/keycloak", {}, None),
 ]  # fmt: skip
@@ -110,8 +117,9 @@ async def test_what_is_taken_and_answered_is_as_it_is_described(service: Opened)
             ]
         elif "requestBody" in page:
             assert not page["requestBody"]["required"], path
+        headers = {"If-Match": "*"} if method in ("put", "delete") else {}
         asked = path.replace("QUARANTINED", uid)
-        async with service.session.request(method, asked, params=query, json=body) as response:
+        async with service.session.request(method, asked, params=query, json=body, headers=headers) as response:
             text, media = await response.text(), response.content_type
         described_as = page["responses"].get(str(response.status), page["responses"]["default"])
         wrong += [
