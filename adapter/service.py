@@ -27,6 +27,7 @@ from adapter.api.arrivals import ArrivalCounts
 from adapter.api.authoring import Authoring
 from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
+from adapter.api.examples import ExamplePages
 from adapter.api.feed import Feed
 from adapter.api.health import HealthPages
 from adapter.api.ignored import IgnoredPages
@@ -277,6 +278,7 @@ async def open_service(
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *mappings.operations(),
             *saving.operations(),
+            *ExamplePages(tables, trials, log, lookup, questions, providers).operations(),
             *Authoring(tables, trials, saving, events_limit=events_limit).operations(),
             *comparisons.operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),

@@ -25,11 +25,34 @@ _ENTROPY = 3.0
 
 def leaks(table: Table, example: Example) -> Iterator[tuple[str, str]]:
     """Where an example holds a secret, and how that is known; each once."""
+    for place, what, _ in _secrets(table, example):
+        yield place, what
+
+
+def without_secrets(table: Table, example: Example) -> tuple[Any, list[str]]:
+    """What an example brings, with its secrets replaced by ``hidden-1`` and so on; and where they were, for people."""
+    raw, told = example.raw, []
+    for number, (place, what, secret) in enumerate(_secrets(table, example), 1):
+        raw = _replaced(raw, secret, f"hidden-{number}")
+        told.append(f"{place} {what}")
+    return raw, told
+
+
+def _replaced(value: Any, secret: str, by: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, secret, by) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, secret, by) for inner in value]
+    return value.replace(secret, by) if isinstance(value, str) else value
+
+
+def _secrets(table: Table, example: Example) -> Iterator[tuple[str, str, str]]:
+    """Where they stand, how they are known, and they themselves; each once."""
     known: set[str] = set()
     for place, what, secret in [*_redacted(table, example), *_by_form(example.raw, "raw")]:
         if secret not in known:
             known.add(secret)
-            yield place, what
+            yield place, what, secret
 
 
 def _redacted(table: Table, example: Example) -> Iterator[tuple[str, str, str]]:

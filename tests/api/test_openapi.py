@@ -86,6 +86,8 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/mappings/{provider}/apply", "/mappings/acme/apply", {}, {"mapping": MAPPING, "raw": RAW}),
     ("post", "/mappings/{provider}/explain", "/mappings/acme/explain", {}, {"mapping": MAPPING, "raw": RAW}),
     ("post", "/mappings/{provider}/new", "/mappings/shop/new", {}, [RAW, {**RAW, "id": "3"}]),
+    ("post", "/mappings/{provider}/examples", "/mappings/acme/examples", {}, {"uid": "QUARANTINED"}),
+    ("post", "/mappings/{provider}/examples", "/mappings/acme/examples", {}, {"uid": "nothing"}),
     ("post", "/mappings/{provider}/accept", "/mappings/acme/accept", {}, None),
     ("post", "/mappings/{provider}/reload", "/mappings/acme/reload", {}, None),
     ("put", "/mappings/{provider}", "/mappings/acme", {"received_from": "-1h"}, {"mapping": MAPPING, "files": {}}),
@@ -119,6 +121,7 @@ async def test_what_is_taken_and_answered_is_as_it_is_described(service: Opened)
             assert not page["requestBody"]["required"], path
         headers = {"If-Match": "*"} if method in ("put", "delete") else {}
         asked = path.replace("QUARANTINED", uid)
+        body = json.loads(json.dumps(body).replace("QUARANTINED", uid))
         async with service.session.request(method, asked, params=query, json=body, headers=headers) as response:
             text, media = await response.text(), response.content_type
         described_as = page["responses"].get(str(response.status), page["responses"]["default"])
