@@ -17,6 +17,7 @@ from rich.console import Console
 from adapter.commands.client import run
 from adapter.commands.options import Config, Data
 from adapter.commands.output import say, shown, write_json
+from adapter.commands.saving import save
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.commands.timestamps import read_timestamp
 from adapter.commands.trying import Trying, changes_of
@@ -375,6 +376,9 @@ def schema() -> None:
     For example: idp-adapter mapping schema
     """
     say(str(schemas_path() / "mapping.schema.json"))
+
+
+app.command()(save)
 
 
 @contextmanager
