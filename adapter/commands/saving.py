@@ -60,7 +60,7 @@ async def _save(
     path = f"/mappings/{provider}"
     async with client.session.head(path) as response:
         there = response.headers.get(hdrs.ETAG)
-    headers = {hdrs.IF_NONE_MATCH: "*"} if there is None else {hdrs.IF_MATCH: there}
+    headers: dict[str, str] = {hdrs.IF_NONE_MATCH: "*"} if there is None else {hdrs.IF_MATCH: there}
     found = await _put(client, path, body, {**query, "dry_run": "1"}, headers)
     if accept and found["expectations"]:
         query = {**query, "seen": found["seen"]}
