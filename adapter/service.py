@@ -148,6 +148,8 @@ async def open_service(
         policy = Policy.of(settings.store)
         if log_file is None and policy.size is not None:
             raise ConfigError("store.keep: a size is for a log in a file; in PostgreSQL events are kept by time")
+        if (finished := finish_saving(folder)) is not None:
+            _log.info("saving_finished", provider=finished)
         timeout = settings.data.commit_timeout
         shared: SharedFiles | None = None
         if log_file is None:
@@ -160,8 +162,6 @@ async def open_service(
             shared = SharedFiles(log, folder / SAVED)
             await shared.refresh()
             folders.insert(0, shared.into)
-        elif (finished := finish_saving(folder)) is not None:
-            _log.info("saving_finished", provider=finished)
         tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
         configured = configured_sources(settings.sources, tables)
         if shared is not None:

@@ -166,7 +166,7 @@ class Mappings:
         file, texts = table_file(provider, self._tables.folders), {}
         if file is not None:
             try:
-                texts = await asyncio.to_thread(present_texts, self._tables.folders, provider)
+                texts = await asyncio.to_thread(present_texts, self._tables.folders, provider, into=self._into)
             except OSError:
                 file = None
         told = {name: _readable(text) for name, text in texts.items()}

@@ -43,7 +43,8 @@ _FORCE = Parameter("force", "1: also if events would be known by other keys", _S
 _SEEN = Parameter("seen", "The answer's own `seen`: rewrite exactly the expectations that were shown with it")
 _SINCE = Parameter(
     "received_from",
-    "Say also what it would do to stored raw events that arrived since (this needs the permission read, too); "
+    "With dry_run=1: say also what it would do to stored raw events that arrived since (this needs the permission "
+    "read, too); "
     "POST /mappings/{provider}/diff says how far it is meanwhile",
     SCHEMA,
 )
@@ -63,7 +64,7 @@ class Saved(Outcome):
     sources: list[str] = Field(
         description="Names of the sources that are read by this table; none: one is to be configured under [[sources]]"
     )
-    stored: Findings | None = Field(description="What it does to stored raw events, if that was asked")
+    stored: Findings | None = Field(description="What it would do to stored raw events, if that was asked")
     mapping: MappingReloaded | None = Field(
         description="The table that was taken up; null: a dry run, or no table is left"
     )
@@ -124,6 +125,9 @@ class Saving:
         bounds = Filter.parse(since, self._tables.catalogue) if since else None
         if bounds is not None:
             authorize(request, Permission.READ)
+            if not read_switch(request, "dry_run"):
+                detail = "received_from is for a look before, with dry_run=1: it may take minutes"
+                raise RequestError(400, "Bad parameter", detail, parameter="received_from")
         with self._trials.place():
             body = await read_body(request)
             return await self._change(request, provider, body, bounds)
@@ -134,7 +138,8 @@ class Saving:
             return await self._change(request, provider, None, None)
 
     async def accept(self, provider: str, seen: str, by: str) -> Acceptance:
-        """Rewrite the expectations of a provider's examples that have this name.
+        """Rewrite the expectations of a provider's examples that have this name; the table may be refused for no other
+        reason than them.
 
         Raises:
             RequestError: they have another one by now, or nothing may be saved here.
@@ -144,46 +149,72 @@ class Saving:
             detail = "this table comes with the adapter; write one of your own that extends it"
             raise RequestError(409, "Not yours to change", detail)
         async with self._turn:
-            await self._files.refresh()
+            await self._taken_up(await self._files.refresh())
+            before = await self._version(provider)
             prepared = await self._prepare(provider, b"{}", seen)
-            await self._write(provider, prepared, by)
-            return Acceptance(changes=prepared.expectations, seen=prepared.seen, written=True)
+            try:
+                await self._write(provider, prepared, by, force=False)
+            except NoteChanged:
+                detail = "somebody else has saved a table meanwhile; look again before you accept"
+                raise RequestError(409, "Changed since", detail) from None
+            await self._tell(provider, by, prepared, before, await self._version(provider))
+        return Acceptance(changes=prepared.expectations, seen=prepared.seen, written=True)
 
     async def _change(
         self, request: web.Request, provider: str, body: bytes | None, bounds: Filter | None
     ) -> web.Response:
         """Save what a body brings; without one, remove the table."""
         dry_run, force = read_switch(request, "dry_run"), read_switch(request, "force")
+        seen = request.query.get("seen")
         if not dry_run:
             self._refuse_unless_writable()
+            async with self._turn:
+                return await self._save(request, provider, body, seen, force=force)
         async with self._turn:
-            for _ in range(_TRIES):
-                await self._taken_up(await self._files.refresh())
-                before = await self._version(provider)
-                _check_precondition(request, before)
-                prepared = await self._prepare(provider, body, request.query.get("seen"))
-                found = Saved(
-                    **prepared.model_dump(include=set(Outcome.model_fields)),
-                    written=False,
-                    sources=[name for name, one in self._providers.items() if one == provider],
-                    stored=None if bounds is None else await self._stored(provider, prepared, bounds),
-                    mapping=None,
-                )
-                if dry_run:
-                    return _told(found, before)
-                self._refuse(provider, found, prepared, force)
-                if await self._version(provider) != before:
-                    continue
-                try:
-                    await self._write(provider, prepared, caller(request))
-                except NoteChanged:
-                    continue
-                after = await self._version(provider)
-                await self._tell(provider, caller(request), prepared, before, after)
-                found.written = True
-                found.mapping = await self._mappings.reloaded(provider) if after is not None else None
-                return _told(found, after, status=201 if before is None else 200)
+            prepared, version = await self._look(request, provider, body, seen)
+        found = self._found(provider, prepared)
+        if bounds is not None:
+            found.stored = await self._stored(provider, prepared, bounds)
+        return _told(found, version)
+
+    async def _look(
+        self, request: web.Request, provider: str, body: bytes | None, seen: str | None
+    ) -> tuple[Prepared, str | None]:
+        """What a change would do, and the version of the files that it is made from."""
+        await self._taken_up(await self._files.refresh())
+        version = await self._version(provider)
+        _check_precondition(request, version)
+        return await self._prepare(provider, body, seen), version
+
+    async def _save(
+        self, request: web.Request, provider: str, body: bytes | None, seen: str | None, *, force: bool
+    ) -> web.Response:
+        by = caller(request)
+        for _ in range(_TRIES):
+            prepared, before = await self._look(request, provider, body, seen)
+            found = self._found(provider, prepared)
+            self._refuse(provider, found, prepared, force)
+            if await self._version(provider) != before:
+                continue
+            try:
+                await self._write(provider, prepared, by, force=True)
+            except NoteChanged:
+                continue
+            after = await self._version(provider)
+            await self._tell(provider, by, prepared, before, after)
+            found.written = True
+            found.mapping = await self._mappings.reloaded(provider) if after is not None else None
+            return _told(found, after, status=201 if before is None else 200)
         raise RequestError(409, "Changed meanwhile", "tables are saved by others all the time; try again")
+
+    def _found(self, provider: str, prepared: Prepared) -> Saved:
+        return Saved(
+            **prepared.model_dump(include=set(Outcome.model_fields)),
+            written=False,
+            sources=[name for name, one in self._providers.items() if one == provider],
+            stored=None,
+            mapping=None,
+        )
 
     async def _prepare(self, provider: str, body: bytes | None, seen: str | None) -> Prepared:
         table = self._tables.get(provider)
@@ -224,8 +255,8 @@ class Saving:
             detail = f"no table would be left for {provider!r}, and these sources are read by it: {names}"
             raise RequestError(409, "In use", detail, sources=found.sources)
 
-    async def _write(self, provider: str, prepared: Prepared, by: str) -> None:
-        """Save, and take up what was saved.
+    async def _write(self, provider: str, prepared: Prepared, by: str, *, force: bool) -> None:
+        """Save, and take up what was saved; ``force``: also if events would be known by other keys.
 
         Raises:
             NoteChanged: somebody else has saved something meanwhile; nothing was saved.
@@ -237,7 +268,8 @@ class Saving:
             told = f"{error.filename} cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)
             raise RequestError(409, "Cannot be written", told) from None
         if prepared.table:
-            await self._taken_up([TYPES if any(file.name == TYPES for file in prepared.texts) else provider])
+            types = any(file.name == TYPES for file in prepared.texts)
+            await self._tables.reload(None if types else [provider], force=force)
         else:
             self._tables.forget(provider)
 
@@ -255,7 +287,7 @@ class Saving:
 
     async def _version(self, provider: str) -> str | None:
         """Stands for the files as they are now; ``None`` if there is no table."""
-        texts = await asyncio.to_thread(present_texts, self._tables.folders, provider)
+        texts = await asyncio.to_thread(present_texts, self._tables.folders, provider, into=self._files.into)
         return version_of(texts) if texts else None
 
     async def _tell(self, provider: str, by: str, prepared: Prepared, before: str | None, after: str | None) -> None:

@@ -80,8 +80,8 @@ class SharedFiles:
                     await self._notes.keep(Note(TEXT + digest, text, 1))
             index = Index(files)
             await self._notes.keep(Note(NOTE, msgspec.json.encode(index).decode(), self._version + 1))
-            self._index, self._version = index, self._version + 1
             await self._put(index)
+            self._index, self._version = index, self._version + 1
 
     async def _put(self, index: Index) -> Sequence[str]:
         """Make the folder from an index; see `_put`."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from adapter.errors import MappingError, RequestError
 from adapter.mapping.catalogue import load_catalogue
-from adapter.mapping.document import NO_TEXTS, Texts
+from adapter.mapping.document import NO_TEXTS, Document, Texts
 from adapter.mapping.table import Table, load_table, table_file
 from adapter.workbench.accept import changes, digest, rewritten
 from adapter.workbench.check import Finding, check_table, findings_of
@@ -71,6 +71,8 @@ def prepare(
         raise RequestError(
             400, "Bad request", f"mapping is missing: there is no table of your own for {provider!r} yet"
         )
+    if table_file(provider, folders) is None:
+        _refuse_unread_types(home.parent.parent / TYPES, unsaved.files.get(TYPES, ""))
     return _prepared(folders, provider, dict(texts_of(folders, provider, unsaved, into=into)), in_use, others, seen)
 
 
@@ -148,6 +150,34 @@ def _expectations(table: Table, texts: dict[Path, str | None], seen: str | None)
         except MappingError as error:
             raise RequestError(409, "Cannot be written", str(error)) from None
     return name, [told_change(one) for one in found]
+
+
+def _refuse_unread_types(file: Path, text: str | None) -> None:
+    """Refuse a ``types.yaml`` that would take something away from the one that is there. Who saves a new table has read
+    nothing, and types of other tables may stand in it.
+
+    Raises:
+        RequestError: 412, it would; says what.
+    """
+    if text == "" or not file.is_file():
+        return
+    try:
+        there = Document.read(file).value or {}
+        new = Document(file, text or "").value or {}
+        lost = [
+            f"{part}.{name}"
+            for part, names in there.items()
+            for name, one in (names or {}).items()
+            if (new.get(part) or {}).get(name) != one
+        ]
+    except (MappingError, AttributeError):
+        return  # the check says what is wrong with it
+    if lost:
+        detail = (
+            f"types.yaml has {', '.join(lost[:3])} already, which the text sent leaves out or changes; GET a table of "
+            "this folder with files=1, and send all of what stands there"
+        )
+        raise RequestError(412, "Precondition failed", detail)
 
 
 def _table_in_use(folders: Folders, in_use: Texts) -> Table | None:

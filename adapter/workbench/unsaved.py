@@ -88,15 +88,14 @@ def texts_without(folder: Path) -> Texts:
     return {file: None for name, file in _files(folder).items() if name != TYPES}
 
 
-def present_texts(folders: Sequence[Path], provider: str) -> dict[str, str]:
-    """The texts of a table's files by name, and of the ``types.yaml`` beside its folder; empty if there is none."""
+def present_texts(folders: Sequence[Path], provider: str, *, into: Path | None = None) -> dict[str, str]:
+    """The texts of a table's files by name, and of the ``types.yaml`` beside its folder, or in ``into`` if tables are
+    saved there; empty if there is no table."""
     file = table_file(provider, folders)
     if file is None:
         return {}
-    files = _files(file.parent)
-    if not is_own(file):
-        # Types of one's own lie where a table of one's own would.
-        files[TYPES] = place_of(folders, provider).parent.parent / TYPES
+    # Types of one's own lie where a table of one's own would.
+    files = {**_files(file.parent), TYPES: (into or place_of(folders, provider).parent.parent) / TYPES}
     return {name: _text(one) for name, one in files.items() if one.is_file()}
 
 

@@ -161,8 +161,11 @@ async def test_what_it_would_do_to_what_arrived_is_said(service: Opened) -> None
     query = {"dry_run": "1", "received_from": "-1h"}
     status, found, _ = await ask(service, "PUT", "/mappings/acme", body, await tag(service), **query)
     assert (status, found["stored"]["counts"]["corrected"] > 0) == (200, True), found
-    status, _, _ = await ask(service, "PUT", "/mappings/acme", body, await tag(service), token="keeper-token", **query)
-    assert status == 403
+    before = await tag(service)
+    assert (await ask(service, "PUT", "/mappings/acme", body, before, token="keeper-token", **query))[0] == 403
+    del query["dry_run"]
+    status, problem, _ = await ask(service, "PUT", "/mappings/acme", body, before, **query)
+    assert (status, problem["parameter"]) == (400, "received_from")
 
 
 async def test_other_keys_are_saved_by_force_alone(service: Opened) -> None:
@@ -191,18 +194,30 @@ async def test_a_table_that_a_source_is_read_by_stays(service: Opened, folder: P
 
 
 async def test_a_table_that_hides_a_built_in_one_is_removed_to_have_that_again(service: Opened, folder: Path) -> None:
-    built_in = service.service.tables["zitadel"].version
-    body = {"mapping": "extends: zitadel\nprovider: zitadel\ntitle: Ours\n"}
-    status, problem, _ = await ask(service, "DELETE", "/mappings/zitadel", headers=await tag(service, "zitadel"))
+    built_in = service.service.tables["magic-link"].version
+    body = {"mapping": "extends: magic-link\nprovider: magic-link\ntitle: Ours\n"}
+    status, problem, _ = await ask(service, "DELETE", "/mappings/magic-link", headers=await tag(service, "magic-link"))
     assert (status, "comes with the adapter" in problem["detail"]) == (409, True)
-    status, found, _ = await ask(service, "PUT", "/mappings/zitadel", body, await tag(service, "zitadel"))
+    status, found, _ = await ask(service, "PUT", "/mappings/magic-link", body, await tag(service, "magic-link"))
     assert (status, found["mapping"]["title"], len(found["mapping"]["hides"])) == (200, "Ours", 1), found
-    await remove(service, "zitadel")
-    assert service.service.tables["zitadel"].version == built_in
+    await remove(service, "magic-link")
+    assert service.service.tables["magic-link"].version == built_in
     status, problem, _ = await ask(
-        service, "PUT", "/mappings/zitadel", {"files": {"types.yaml": TYPES}}, await tag(service, "zitadel")
+        service, "PUT", "/mappings/magic-link", {"files": {"types.yaml": TYPES}}, await tag(service, "magic-link")
     )
     assert (status, "mapping is missing" in problem["detail"]) == (400, True)
+
+
+async def test_a_new_table_takes_no_types_from_others(service: Opened, folder: Path) -> None:
+    (folder / "types.yaml").write_text(TYPES)
+    body = {"mapping": SHOP, "files": {"types.yaml": TYPES.replace("PEEK", "GLIMPSE")}}
+    status, problem, _ = await ask(service, "PUT", "/mappings/shop", body, NEW, dry_run="1")
+    assert (status, "types.yaml has types.PEEK already" in problem["detail"]) == (412, True), problem
+    more = TYPES + TYPES.removeprefix("types:\n").replace("PEEK", "GLIMPSE")
+    body = {"mapping": SHOP.replace("LOGIN", "GLIMPSE"), "files": {"types.yaml": more}}
+    status, found, _ = await ask(service, "PUT", "/mappings/shop", body, NEW, dry_run="1")
+    (folder / "types.yaml").unlink()
+    assert (status, found["ok"]) == (200, True), found
 
 
 async def test_only_those_who_may_save_do(service: Opened) -> None:
