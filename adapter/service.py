@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Container, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,6 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
-from yarl import URL
 
 from adapter.access import ADMIN, Access, Principal
 from adapter.api.app import make_app
@@ -33,7 +32,7 @@ from adapter.api.health import HealthPages
 from adapter.api.ignored import IgnoredPages
 from adapter.api.ingest import challenge_operation, ingest_operation, ingest_shortcuts
 from adapter.api.keycloak import KeycloakReads
-from adapter.api.keycloak_callers import KeycloakCallers
+from adapter.api.keycloak_callers import open_keycloak_callers
 from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
 from adapter.api.metrics import (
@@ -68,7 +67,6 @@ from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.language import UNBOUND
 from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
-from adapter.outgoing.client import open_client
 from adapter.ownership import Ownership, open_ownership
 from adapter.renormalization.readable import Readable, count_readable
 from adapter.renormalization.renormalizing import open_renormalization
@@ -253,9 +251,9 @@ async def open_service(
             its = [name for name, one in providers.items() if one == provider]
             return count_readable(log, rereader, its, time.time_ns() // 1_000_000)
 
-        callers = await stack.enter_async_context(_keycloak_callers(settings))
+        callers = await stack.enter_async_context(open_keycloak_callers(settings.keycloak, settings.outgoing))
         keycloak = KeycloakReads(
-            log, search, lambda: tables.catalogue, callers, _shown_sources(settings, providers),
+            log, search, lambda: tables.catalogue, callers, settings.keycloak.realms,
             questions_limit=settings.feed.questions_limit, reading_timeout=settings.feed.reading_timeout,
         )  # fmt: skip
         mappings = Mappings(
@@ -327,27 +325,6 @@ def _admin_token(settings: Settings, generated: Tokens) -> str:
 def _principals(settings: Settings) -> Iterator[tuple[str, Principal]]:
     for key in settings.keys:
         yield key.token.get_secret_value(), Principal(key.name, key.permissions)
-
-
-@asynccontextmanager
-async def _keycloak_callers(settings: Settings) -> AsyncIterator[KeycloakCallers]:
-    if settings.keycloak.url is None:
-        yield KeycloakCallers(None, None, time.monotonic)
-        return
-    async with open_client(settings.outgoing, connections=8, timeout=10) as client:
-        yield KeycloakCallers(client, URL(settings.keycloak.url), time.monotonic)
-
-
-def _shown_sources(settings: Settings, known: Container[str]) -> Mapping[str, Sequence[str]]:
-    """The sources that each realm shows to Keycloak's clients.
-
-    Raises:
-        ConfigError: one of them is not known.
-    """
-    for realm, names in settings.keycloak.realms.items():
-        if unknown := [name for name in names if name not in known]:
-            raise ConfigError(f"keycloak.realms.{realm}: no source is called {unknown[0]!r}")
-    return settings.keycloak.realms
 
 
 async def _reload(tables: Tables, changed: Sequence[str]) -> None:

@@ -357,6 +357,14 @@ class Settings(BaseSettings):
         _unique("sinks", [sink.name for sink in self.sinks], "name")
         return self
 
+    @model_validator(mode="after")
+    def _realms_show_known_sources(self) -> Self:
+        known = {source.name for source in self.sources}
+        for realm, names in self.keycloak.realms.items():
+            if known and (unknown := [name for name in names if name not in known]):
+                raise ValueError(f"keycloak.realms.{realm}: no source is called {unknown[0]!r}")
+        return self
+
 
 def load_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
     """Settings from ``file`` (without one: ``IDP_ADAPTER_CONFIG``, or ``adapter.toml`` if it is there), overridden by

@@ -60,7 +60,7 @@ class ExamplePages:
             if self._providers.get(entry.source, provider) != provider:
                 detail = f"it came from {entry.source}, a source of {self._providers[entry.source]!r}"
                 raise RequestError(409, "Another provider's", detail)
-            raw, media = kept
+            raw, media, _ = kept
             name = f"{(entry.native_type or 'unreadable')[:100]} {uid_text(entry.uid)[-12:]}"
             work = example_of, self._tables.folders, provider, table.texts, wanted, raw, media.partition(";")[0], name
             return json_answer(await self._trials.run(*work))

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, Field, RootModel
 
-from adapter.api.keycloak_callers import KeycloakCallers
+from adapter.api.keycloak_callers import KeycloakCallers, Token, TokenRefusal
 from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
@@ -24,6 +25,7 @@ from adapter.globs import glob_matches
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry
+from adapter.problem import Handler
 from adapter.search.search import Search
 
 #: What Keycloak gives where nobody says how many.
@@ -64,6 +66,56 @@ _ADMIN_EVENTS = [
 ]
 
 
+_TOKENS = {200: Answer("The token.", model=Token), 401: Answer("It is not known.", model=TokenRefusal)}
+
+
+class UserEvent(BaseModel):
+    """EventRepresentation."""
+
+    id: str = Field(description="The provider's own id, or else the event's uid")
+    time: int = Field(description="Epoch milliseconds")
+    type: str = Field(description="By Keycloak's name, where it has one")
+    realmId: str | None = None
+    clientId: str | None = None
+    userId: str | None = None
+    sessionId: str | None = None
+    ipAddress: str | None = None
+    error: str | None = None
+    details: dict[str, str] | None = None
+
+
+class Administrator(BaseModel):
+    """AuthDetailsRepresentation."""
+
+    realmId: str | None = None
+    clientId: str | None = None
+    userId: str | None = None
+    ipAddress: str | None = None
+
+
+class AdminEvent(BaseModel):
+    """AdminEventRepresentation."""
+
+    id: str = Field(description="The provider's own id, or else the event's uid")
+    time: int = Field(description="Epoch milliseconds")
+    realmId: str | None = None
+    authDetails: Administrator
+    operationType: str
+    resourceType: str
+    resourcePath: str | None = None
+    representation: str | None = None
+    error: str | None = None
+    details: dict[str, str] | None = None
+
+
+class UserEvents(RootModel[list[UserEvent]]):
+    """What ``events`` answers."""
+
+
+class AdminEvents(RootModel[list[AdminEvent]]):
+    """What ``admin-events`` answers."""
+
+
 class _Stretch(NamedTuple):
     """Which of the matching events are asked for."""
 
@@ -102,9 +154,10 @@ class KeycloakReads:
         for top in ("", "/auth"):
             path = f"{top}/admin/realms/{{realm}}"
             found += [
-                self._reading(f"{path}/events", self.events, "User events, as Keycloak gives them", _USER_EVENTS),
+                self._reading(f"{path}/events", self.events, "User events, as Keycloak gives them", _USER_EVENTS,
+                              UserEvents),
                 self._reading(f"{path}/admin-events", self.admin_events, "Admin events, as Keycloak gives them",
-                              _ADMIN_EVENTS),
+                              _ADMIN_EVENTS, AdminEvents),
                 *(
                     Operation("DELETE", f"{path}/{what}", self.refuse, "Refused: events are not deleted this way",
                               {403: Answer("Always.", ("application/problem+json",))}, parameters=[_REALM],
@@ -114,15 +167,23 @@ class KeycloakReads:
                 Operation("POST", f"{top}/realms/{{realm}}/protocol/openid-connect/token", self._callers.make_token,
                           "A token for Keycloak's clients: the configured Keycloak's, or the one they bring as the "
                           "secret of their client",
-                          {200: Answer("The token."), 401: Answer("It is not known.")}, parameters=[_REALM],
+                          _TOKENS, parameters=[_REALM],
                           body=Body(("application/x-www-form-urlencoded",)), public=True),
             ]  # fmt: skip
         return found
 
-    def _reading(self, path: str, handler: Any, summary: str, parameters: Sequence[Parameter]) -> Operation:
-        answers = {200: Answer("A list of events.")}
+    def _reading(
+        self, path: str, handler: Handler, summary: str, parameters: Sequence[Parameter], model: type[BaseModel]
+    ) -> Operation:
         return Operation(
-            "GET", path, handler, summary, answers, None, [_REALM, *parameters], public=True, other_parameters=True
+            "GET",
+            path,
+            handler,
+            summary,
+            {200: Answer("The events.", model=model)},
+            parameters=[_REALM, *parameters],
+            public=True,
+            other_parameters=True,
         )
 
     async def events(self, request: web.Request) -> web.StreamResponse:

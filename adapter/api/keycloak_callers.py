@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, quote, unquote_plus
 
-import orjson
 from aiohttp import web
+from pydantic import BaseModel
 from yarl import URL
 
 from adapter.access import Access, bearer_token
 from adapter.api.operation import ACCESS, authorize, json_answer, request_body
 from adapter.errors import NoReply, RequestError
-from adapter.outgoing.client import Client
+from adapter.outgoing.client import Client, open_client
+from adapter.outgoing.settings import OutgoingSettings
 from adapter.problem import SECURITY_HEADERS
+from adapter.settings import KeycloakReads as KeycloakSettings
 from adapter.settings import Permission
 
 #: For how long it is remembered that a token may read, seconds: as long as it may do so after it was revoked.
@@ -26,6 +30,23 @@ REMEMBERED_FOR = 60.0
 REMEMBERED = 1_000
 #: Bytes of a request for a token.
 FORM_LIMIT = 64 * 1024
+
+
+class Token(BaseModel):
+    """What a client asks for first; a Keycloak says more."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    refresh_expires_in: int
+    scope: str
+
+
+class TokenRefusal(BaseModel):
+    """Why it gets none (RFC 6749, 5.2)."""
+
+    error: str
+    error_description: str
 
 
 class KeycloakCallers:
@@ -92,11 +113,11 @@ class KeycloakCallers:
         token = form.get("client_secret") or _basic_secret(request.headers.get("Authorization", ""))
         if form.get("grant_type") != "client_credentials" or not request.app[ACCESS].may(token, Permission.READ):
             said = "a token of the adapter with the permission read, as client_secret of client_credentials, is right"
-            refusal = {"error": "unauthorized_client", "error_description": f"Not a known token; {said}"}
-            return json_answer(orjson.dumps(refusal), status=401)
+            refusal = TokenRefusal(error="unauthorized_client", error_description=f"Not a known token; {said}")
+            return json_answer(refusal.model_dump_json().encode(), status=401)
         # It does not expire; a client that asks again soon gets the same.
-        given = {"access_token": token, "token_type": "Bearer", "expires_in": 300, "refresh_expires_in": 0, "scope": ""}
-        return json_answer(orjson.dumps(given))
+        given = Token(access_token=token, token_type="Bearer", expires_in=300, refresh_expires_in=0, scope="")
+        return json_answer(given.model_dump_json().encode())
 
     async def _request(
         self, method: str, path: str, headers: dict[str, str], body: bytes | None
@@ -111,6 +132,22 @@ class KeycloakCallers:
                 503, "Keycloak does not answer", str(error), headers={"Retry-After": "5"}, error="unknown_error"
             ) from None
         return reply.status, reply.headers.get("Content-Type", "application/json").partition(";")[0], reply.body
+
+
+@asynccontextmanager
+async def open_keycloak_callers(
+    settings: KeycloakSettings, outgoing: OutgoingSettings
+) -> AsyncIterator[KeycloakCallers]:
+    """The callers that the settings let read.
+
+    Raises:
+        ConfigError: a file that the settings name cannot be used.
+    """
+    if settings.url is None:
+        yield KeycloakCallers(None, None, time.monotonic)
+        return
+    async with open_client(outgoing, connections=8, timeout=10) as client:
+        yield KeycloakCallers(client, URL(settings.url), time.monotonic)
 
 
 def _basic_secret(header: str) -> str:
