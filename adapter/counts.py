@@ -128,6 +128,35 @@ class IngestCounts:
         self.unanswered = NamedCounts()
         #: Values that a table has no word for, so that an event has a default, or no reason for its failure.
         self.untranslated = ValueCounts()
+        self.pulls = PullCounts()
+
+
+class PullCounts:
+    """How it stands with the sources that fetch their events: by source, realm, and kind of events. What went wrong
+    before any realm was asked has an empty realm and kind."""
+
+    def __init__(self) -> None:
+        #: When each was read last, and up to when all is known to be in the log, epoch seconds.
+        self.last: dict[tuple[str, str, str], tuple[float, float]] = {}
+        #: What is wrong now, for people.
+        self.problems: dict[tuple[str, str, str], str] = {}
+        #: How often the server did not answer, or refused; and how often events were removed before they were read.
+        self.errors: Counter[tuple[str, str, str]] = Counter()
+        self.gaps: Counter[tuple[str, str, str]] = Counter()
+
+    def say(self, source: str, realm: str, kind: str, problem: str | None) -> bool:
+        """What is wrong with it now; whether that is news."""
+        key = (source, realm, kind)
+        before = self.problems.pop(key, None) if problem is None else self.problems.get(key)
+        if problem is not None:
+            self.problems[key] = problem
+        return before != problem
+
+    def forget(self, source: str, realm: str | None = None) -> None:
+        """A source, or a realm of it, is not read here any more. What went wrong with the source itself stays."""
+        for kept in (self.last, self.problems):
+            for key in [one for one in kept if one[0] == source and one[1] and realm in (None, one[1])]:
+                del kept[key]
 
 
 class Histogram:

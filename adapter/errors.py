@@ -5,6 +5,7 @@
     │   └── MappingError      the author of a mapping file; carries file and line
     ├── RequestError          the caller of the HTTP interface; carries the status
     ├── NoReply               nobody: whom we asked over HTTP did not answer; it is asked again
+    ├── Refused               the operator of whom we asked: it answered, and did not give what was asked for
     └── StoreError            the disk or database
         ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
         │   ├── StoreUnanswered   no answer came: all of the request is stored, or nothing
@@ -89,6 +90,11 @@ def _request_error(
 class NoReply(AdapterError):
     """A request that we made got no answer, or not the whole of it; the text says why, and holds nothing of the answer
     and no secret."""
+
+
+class Refused(AdapterError):
+    """A request that we made was answered, and refused; the text says where, and what to change there, and holds no
+    secret."""
 
 
 class StoreError(AdapterError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_SHORT = {"s": 1, "min": 60, "h": 3600}
 _BYTES = {
     **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
     **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
@@ -55,3 +56,15 @@ def share_of(text: str, whole: int) -> int:
         return bytes_of(text)
     except ValueError:
         raise ValueError(f"{text!r} is neither a size such as 5GB nor a share of the disk such as 5%") from None
+
+
+def interval_of(text: str) -> float:
+    """The seconds of a short time: a number and s, min or h.
+
+    Raises:
+        ValueError: it is none; says what is right.
+    """
+    read = _NUMBER.fullmatch(text)
+    if read is None or read[2] not in _SHORT or not float(read[1]):
+        raise ValueError(f"{text!r} is not a time such as 5s, 2min or 1h")
+    return float(read[1]) * _SHORT[read[2]]

@@ -42,6 +42,7 @@ from adapter.api.metrics import (
     read_disk,
     read_log,
     read_mappings,
+    read_pulls,
     read_renormalization,
     read_retention,
     read_sinks,
@@ -221,6 +222,7 @@ async def open_service(
         opening_sources = open_sources(
             configured, present, receiving, intake, log, settings.outgoing,
             owner=owner, make_token=make_token, now=lambda: time.time_ns() // 1_000_000, pulls=sinks,
+            pull_counts=counts.pulls,
         )  # fmt: skip
         sources = await stack.enter_async_context(opening_sources)
         # Not to who only has a look at what is stored.
@@ -234,6 +236,7 @@ async def open_service(
         renormalization = await stack.enter_async_context(again)
         readings = [
             lambda: read_counts(counts),
+            lambda: read_pulls(counts.pulls, time.time()),
             lambda: read_log(log, search),
             lambda: read_disk(disk),
             *([partial(read_retention, retaining.counts)] if retaining is not None else ()),
@@ -281,7 +284,7 @@ async def open_service(
             *comparisons.operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),
             *HealthPages(
-                log, lambda: [*_warnings(tables, neighbours), *doubtful, *disk.warnings], lambda: disk.refusal
+                log, lambda: [*_warnings(tables, neighbours, counts), *doubtful, *disk.warnings], lambda: disk.refusal
             ).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
@@ -332,13 +335,14 @@ async def _reload(tables: Tables, changed: Sequence[str]) -> None:
     await tables.reload(None if TYPES in changed else changed, force=True)
 
 
-def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:
+def _warnings(tables: Tables, neighbours: Neighbours | None, counts: IngestCounts) -> list[str]:
     """What somebody should look at although events are taken."""
     refused = [
         f"mappings: {provider}: its files were refused as they are now; GET /mappings/{provider} says why"
         for provider in sorted(tables.refused)
     ]
-    return [*refused, *(neighbours.warnings() if neighbours is not None else [])]
+    pulled = [f"sources: {source}: {problem}" for (source, _, _), problem in sorted(counts.pulls.problems.items())]
+    return [*refused, *pulled, *(neighbours.warnings() if neighbours is not None else [])]
 
 
 @asynccontextmanager

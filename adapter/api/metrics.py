@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from adapter.api.operation import Answer, Operation
-from adapter.counts import Commits, Histogram, IngestCounts
+from adapter.counts import Commits, Histogram, IngestCounts, PullCounts
 from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery
 from adapter.formats.text import harmless
@@ -103,6 +103,32 @@ def read_counts(counts: IngestCounts) -> Iterator[Metric]:
     for (source, path, value), count in counts.untranslated.counted().items():
         untranslated.add_metric([source, path, harmless(value)], count)
     yield untranslated
+
+
+def read_pulls(counts: PullCounts, now: float) -> Iterator[Metric]:
+    """How it stands with sources that fetch their events here. ``now``: epoch seconds."""
+    labels = ["source", "realm", "kind"]
+    last = GaugeMetricFamily(
+        "idp_adapter_pull_last_timestamp_seconds", "When it was read last, epoch seconds", labels=labels
+    )
+    lag = GaugeMetricFamily(
+        "idp_adapter_pull_lag_seconds", "Age of the time up to which all its events are in the log", labels=labels
+    )
+    for (source, realm, kind), (at, until) in counts.last.items():
+        last.add_metric([source, harmless(realm), kind], at)
+        lag.add_metric([source, harmless(realm), kind], max(0.0, now - until))
+    errors = CounterMetricFamily(
+        "idp_adapter_pull_errors",
+        "Polls that were refused, or not answered (without a realm)",
+        labels=labels,
+    )
+    gaps = CounterMetricFamily(
+        "idp_adapter_pull_gaps", "How often events were removed on the server before they were read", labels=labels
+    )
+    for family, counted in ((errors, counts.errors), (gaps, counts.gaps)):
+        for (source, realm, kind), count in counted.items():
+            family.add_metric([source, harmless(realm), kind], count)
+    yield from (last, lag, errors, gaps)
 
 
 def read_log(log: Store, search: Search) -> Iterator[Metric]:

@@ -78,6 +78,12 @@ def fields() -> list[tuple[str, str]]:
             general, kinds = _kinds_of(name)
             found += [(name, _key(one, info)) for one, info in general.model_fields.items()]
             found += [(f"{name}.{kind}", key) for kind, model in kinds.items() for key in _own(model, general)]
+            for kind_model in kinds.values():
+                found += [
+                    (f"{name}.{part}", _key(one, info))
+                    for part, section in _parts(kind_model).items()
+                    for one, info in section.model_fields.items()
+                ]
         if name == "sinks":
             found += [(f"formats.{one}", key) for one in format_names() for key in _own(_format(one), FormatSettings)]
         elif name not in _OF_KINDS:
@@ -98,7 +104,19 @@ def _several_kinds(section: str) -> str:
     text = f"## `[[{section}]]`\n\n{_told(general)}\n\n{_table(general, general.model_fields)}\n"
     for kind, model in kinds.items():
         text += f'### `kind = "{kind}"`\n\n{_introduced(model)} Besides:\n\n{_table(model, _own(model, general))}\n'
+        for part, own in _parts(model).items():
+            text += f"#### `[{section}.{part}]`\n\n{_told(own)}\n\n{_table(own, _own(own, Section))}\n"
     return text
+
+
+def _parts(model: type[BaseModel]) -> dict[str, type[Section]]:
+    """The fields of a kind that are sections themselves."""
+    hints = {name: get_args(field.annotation) or (field.annotation,) for name, field in model.model_fields.items()}
+    sections = {
+        name: [one for one in found if isinstance(one, type) and issubclass(one, Section)]
+        for name, found in hints.items()
+    }
+    return {name: found[0] for name, found in sections.items() if found and found[0] not in _KNOWN}
 
 
 def _formats() -> str:
@@ -148,6 +166,8 @@ def _key(name: str, field: FieldInfo) -> str:
 
 
 def _type(hint: Any, field: FieldInfo) -> str:
+    if any(isinstance(one, type) and issubclass(one, Section) and one not in _KNOWN for one in get_args(hint)):
+        return "section"
     words = type_words(hint, _KNOWN)
     bounds = {
         name: getattr(one, name)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 
+from adapter.counts import PullCounts
 from adapter.errors import ConfigError
 from adapter.log.protocol import Claim, Store
 from adapter.mapping.table import Table
@@ -60,21 +61,24 @@ async def open_sources(
     make_token: Callable[[str], Awaitable[str]],
     now: Callable[[], int],
     pulls: bool = True,
+    pull_counts: PullCounts | None = None,
 ) -> AsyncIterator[list[OpenSource]]:
     """The sources, while the context lasts; those that fetch their events do so, unless ``pulls`` says otherwise.
 
     ``sources`` are the same ones by name. ``owner`` tells this adapter from others over the same log. ``make_token``
-    gives the generated token of the source with a key. ``now`` gives epoch milliseconds.
+    gives the generated token of the source with a key. ``now`` gives epoch milliseconds. ``pull_counts`` hears how it
+    stands with those that fetch.
 
     Raises:
         ConfigError: a source cannot be opened as it is set; the text begins with its name.
     """
     opened: list[OpenSource] = []
+    counted = pull_counts or PullCounts()
     async with AsyncExitStack() as stack:
         for settings in configured:
             source = sources[settings.name]
             token = partial(make_token, settings.key)
-            one = await _open(stack, settings, SourceContext(source, receiving, outgoing, token))
+            one = await _open(stack, settings, SourceContext(source, receiving, outgoing, token, counted))
             opened.append(OpenSource(settings.name, settings.provider, one.tokens, one.generated))
             if one.pull is not None and pulls:
                 # By its first name, as its identities are: its place stays when it is renamed.

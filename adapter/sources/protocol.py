@@ -1,17 +1,18 @@
 """What a source is given, and what it gives, whatever its kind.
 
 Events either are brought to a source (push: its kind makes it known to what receives requests), or it fetches them
-itself (`Opened.pull`): it polls, follows a file, or reads a queue. One that fetches is run by one adapter at a time,
-and keeps its place in a note that is stored in the transaction of its events: so nothing is stored twice, and nothing
-is passed over, whenever an adapter dies.
+itself (`Opened.pull`): it polls, follows a file, or reads a queue; or both. One that fetches is run by one adapter at a
+time, and keeps its place in a note that is stored in the transaction of its events: so nothing is stored twice, and
+nothing is passed over, whenever an adapter dies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from adapter.counts import PullCounts
 from adapter.log.protocol import Note
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.sources.authenticated import AuthenticatedSources
@@ -29,6 +30,11 @@ class Inlet:
         self._version = 0 if kept is None else kept.version
         self._place = None if kept is None else kept.text
         self._now = now
+
+    @property
+    def now(self) -> Callable[[], int]:
+        """Gives epoch milliseconds."""
+        return self._now
 
     @property
     def place(self) -> str | None:
@@ -64,7 +70,7 @@ class Opened:
     #: may be shown to people.
     tokens: tuple[str, ...] = ()
     generated: bool = False
-    #: ``None``: events are brought to it.
+    #: Fetches its events; ``None``: they are brought to it alone.
     pull: Pull | None = None
 
 
@@ -80,3 +86,5 @@ class SourceContext:
     outgoing: OutgoingSettings
     #: Gives the token that is generated for this source, made when it is first asked for.
     make_token: Callable[[], Awaitable[str]]
+    #: How it stands with those that fetch, for metrics and for people.
+    pull_counts: PullCounts = field(default_factory=PullCounts)

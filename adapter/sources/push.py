@@ -1,18 +1,20 @@
-"""Events that the provider posts: ``POST /ingest/NAME``."""
+"""Events that the provider posts: ``POST /ingest/NAME``; and, for a Keycloak, those that it keeps, read beside them."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from yarl import URL
 
+from adapter.mapping.forwarders import AUTO
 from adapter.outgoing.client import open_client
 from adapter.section import valid_token
 from adapter.sources import sns
-from adapter.sources.protocol import Opened, SourceContext
+from adapter.sources.keycloak.settings import PullSettings
+from adapter.sources.protocol import Opened, Pull, SourceContext
 from adapter.sources.public_keys import open_public_keys
 from adapter.sources.settings import SourceSettings
 from adapter.sources.sns import Subscriptions, check_topic
@@ -50,6 +52,16 @@ class Settings(SourceSettings):
         "confirmed (docs/forwarders.md)",
     )
 
+    pull: PullSettings | None = Field(
+        None, description="From where a Keycloak's stored events are read, too: the section `[sources.pull]`"
+    )
+
+    @model_validator(mode="after")
+    def _pulls_what_is_ours(self) -> Self:
+        if self.pull is not None and self.unwrap not in (AUTO, "none"):
+            raise ValueError("unwrap names a forwarder, and what pull reads does not come by one; leave it out")
+        return self
+
 
 @asynccontextmanager
 async def open_source(settings: Settings, context: SourceContext) -> AsyncIterator[Opened]:
@@ -65,6 +77,15 @@ async def open_source(settings: Settings, context: SourceContext) -> AsyncIterat
             subscriptions = Subscriptions(settings.sns_topics, await stack.enter_async_context(client))
         context.receiving.add(context.source, tokens, public, subscriptions)
         try:
-            yield Opened(tokens, generated=not settings.token)
+            yield Opened(tokens, generated=not settings.token, pull=_pull(settings.pull, context))
         finally:
             context.receiving.remove(context.source)
+
+
+def _pull(settings: PullSettings | None, context: SourceContext) -> Pull | None:
+    if settings is None:
+        return None
+    # A second HTTP client and its client for Keycloak: only who pulls has them.
+    from adapter.sources.keycloak.polling import make_pull
+
+    return make_pull(settings, context)

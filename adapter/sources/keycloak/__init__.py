@@ -1,0 +1,1 @@
+"""Pull: a Keycloak's stored events are read by its Admin REST API, beside push or in its place."""
