@@ -12,7 +12,7 @@ import typer
 from adapter import __version__
 
 #: Groups of commands, each the module of its name in `adapter.commands`.
-GROUPS = ("events", "mapping", "log", "store")
+GROUPS = ("events", "mapping", "log", "sources", "store")
 
 
 def make_app(word: str | None = None) -> typer.Typer:

@@ -48,7 +48,7 @@ class EventStore:
 
     def read(self, realm: str, kind: str, query: dict[str, Any]) -> list[dict[str, Any]] | None:
         """A page; ``None``: the date is none."""
-        text = str(query["dateFrom"])
+        text = str(query.get("dateFrom", "1970-01-01"))
         if "-" in text:
             since = int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
         elif self.ids:
