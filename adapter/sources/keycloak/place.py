@@ -69,8 +69,8 @@ def find_gap(
     if progress.polled is None or has_newest:
         return None
     removed_until = now - expiration if expiration else 0
-    if expiration and (progress.newest is None or progress.newest < removed_until):
-        # It had to go. So nothing is missing if all that had to go was read before.
+    if expiration and (progress.newest is None or progress.newest < removed_until + overlap):
+        # It had to go, by a clock that may not be ours. So nothing is missing if all that had to go was read before.
         return (progress.polled, removed_until) if progress.polled < removed_until else None
     if progress.newest is None or (expiration is None and now - progress.polled <= overlap):
         return None

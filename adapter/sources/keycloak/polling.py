@@ -240,7 +240,8 @@ class Stream:
             if rows:
                 has_known = has_known or any(row.time == known for row in rows)
                 newest = max(newest or 0, rows[-1].time)
-                self._newest = max(self._newest or 0, newest)
+                # A node whose clock is fast moves nothing beyond the time of the answer.
+                self._newest = max(self._newest or 0, min(newest, began_at))
             if rows and whole and self._takes_epoch:
                 # From the oldest on, all up to here is read. What is committed from now on carries no time before the
                 # beginning of this pass, less the overlap.

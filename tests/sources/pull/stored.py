@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -120,13 +121,15 @@ class Keycloak:
 
 
 @asynccontextmanager
-async def serving(store: EventStore) -> AsyncIterator[Keycloak]:
-    """The API on a loopback port."""
+async def serving(store: EventStore, tls: ssl.SSLContext | None = None) -> AsyncIterator[Keycloak]:
+    """The API on a loopback port, on https where there is a context for it."""
     keycloak = Keycloak(store)
     app = web.Application()
     app.router.add_post("/realms/{realm}/protocol/openid-connect/token", keycloak.token)
     for path in ("/admin/realms", "/admin/realms/{realm}", "/admin/realms/{realm}/{path:.+}"):
         app.router.add_route("*", path, keycloak.admin)
-    async with TestServer(app) as server:
+    server = TestServer(app, host="127.0.0.1" if tls is None else "localhost")
+    await server.start_server(ssl=tls)
+    async with server:
         keycloak.url = str(server.make_url("/"))
         yield keycloak

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from adapter.sources.protocol import Inlet
 from tests.e2e.process import until
 from tests.mapping.built_in import table
 from tests.opened import login, opened
+from tests.outgoing.certificates import Authority
 from tests.sources.pull.stored import SECRET, EventStore, Keycloak, serving
 
 KEYCLOAK = {"keycloak": table("keycloak")}
 START = 1_700_000_000_000
-LOOPBACK = OutgoingSettings.model_validate({"allow": ["127.0.0.0/8"]})
+LOOPBACK = OutgoingSettings.model_validate({"allow": ["127.0.0.0/8", "::1/128"]})
 
 
 def pull(url: str = "http://127.0.0.1:1", **more: Any) -> PullSettings:
@@ -436,6 +438,20 @@ async def test_a_private_address_has_to_be_allowed() -> None:
             await reading.poll()
             (problem,) = reading.problems.values()
             assert "list its network in [outgoing] allow" in problem
+
+
+async def test_the_authority_is_the_one_of_the_settings(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.sign("localhost"))
+    store = EventStore()
+    store.commit(event(1, START, 0))
+    async with serving(store, tls) as keycloak, open_memory_log(Memory()) as log:
+        refused = await polled(keycloak, log)
+        (problem,) = refused.problems.values()
+        assert "its certificate is not accepted" in problem
+        reading = await polled(keycloak, log, ca_file=str(authority.file))
+        assert (reading.problems, log.head) == ({}, 1)
 
 
 async def test_a_service_pulls_and_is_pushed_to_and_has_each_event_once(tmp_path: Path) -> None:
