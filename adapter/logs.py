@@ -43,6 +43,8 @@ def configure_logs(level: Level, format: Format) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
     server = logging.getLogger("aiohttp.server")
     server.filters = [_tell_little_of_what_is_not_http]
+    # A line for each request of a source that polls.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

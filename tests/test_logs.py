@@ -18,6 +18,7 @@ def _restore_logs() -> Iterator[None]:
     structlog.reset_defaults()
     root.handlers, root.level = handlers, level
     logging.getLogger("aiohttp.server").filters = []
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -44,6 +45,13 @@ def test_libraries_log_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> N
     logging.getLogger("aiohttp.server").error("bad %s", "request\x1b[2J")
     [entry] = logged(capsys)
     assert (entry["event"], entry["logger"]) == ("bad request\\u001b[2J", "aiohttp.server")
+
+
+def test_a_request_of_a_source_that_polls_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json")
+    logging.getLogger("httpx").info("HTTP Request: GET")
+    logging.getLogger("httpx").warning("odd")
+    assert [entry["event"] for entry in logged(capsys)] == ["odd"]
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

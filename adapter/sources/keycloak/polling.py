@@ -189,7 +189,7 @@ class Stream:
         self.warning: str | None = None
         #: From and until when events may be missing, found by the last poll.
         self.found_gap: tuple[int, int] | None = None
-        #: Up to when the server's events are known to be in the log; epoch milliseconds.
+        #: Up to when, by our clock, the server's events are known to be in the log; epoch milliseconds.
         self.read_until = 0
         self._settings = settings
         self._server = server
@@ -231,7 +231,7 @@ class Stream:
 
     async def _pass(self, *, whole: bool) -> None:
         progress = self._progress
-        began_at: int | None = None
+        ours, began_at = self._inlet.now(), None
         known, has_known, judged = progress.newest, False, not whole
         newest: int | None = None
         async for rows, now in self._rows(self._begin(whole=whole)):
@@ -260,7 +260,7 @@ class Stream:
             if newest is not None:
                 progress.until = max(progress.until or 0, min(newest, began_at))
             progress.newest, progress.polled = newest, began_at
-        self.read_until = began_at
+        self.read_until = ours
 
     def _judge(self, has_known: bool, now: int) -> None:
         """Find out whether events were removed that were never read."""

@@ -4,11 +4,12 @@ the answers become rows, or problems that a person can act on."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -78,6 +79,9 @@ class Server:
         self._settings = settings
         self._now = now
         self._turn = asyncio.Lock()
+        #: The token by which the server's clock was seen, and by how much that is ahead of ours, milliseconds.
+        self._token: Any = None
+        self._ahead = 0
 
     async def events(self, realm: str, kind: Kind, **query: str | int) -> Page:
         """One page of stored events. ``query``: the parameters of the API.
@@ -200,11 +204,14 @@ class Server:
         raise Refused(f"{where}: the server answers {status}{_said(response)}")
 
     def _clock(self, response: httpx.Response) -> int:
-        text = response.headers.get("date")
-        try:
-            return int(email.utils.parsedate_to_datetime(text).timestamp() * 1000) if text else self._now()
-        except (ValueError, OverflowError):
-            return self._now()
+        """The server's clock. Most Keycloaks send no ``Date``, and all say in a token when they made it."""
+        token = self._connection.token
+        if token is not self._token:
+            self._token = token
+            self._ahead = _issued_at(token, self._now()) - self._now()
+        with suppress(ValueError, OverflowError, TypeError):
+            return int(email.utils.parsedate_to_datetime(response.headers.get("date")).timestamp() * 1000)
+        return self._now() + self._ahead
 
 
 @asynccontextmanager
@@ -235,6 +242,16 @@ async def open_server(
         )
         connection.async_s = connection.keycloak_openid.connection.async_s = through
         yield Server(connection, settings, now)
+
+
+def _issued_at(token: Any, otherwise: int) -> int:
+    """When a token was made, by the server's clock, epoch milliseconds."""
+    try:
+        payload = token["access_token"].split(".")[1]
+        issued = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"]
+        return int(issued * 1000)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
+        return otherwise
 
 
 def _path(realm: str, path: str) -> str:

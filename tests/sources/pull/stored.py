@@ -4,10 +4,12 @@ of one millisecond in any order, dates and directions by version, tokens that ex
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import random
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -79,6 +81,8 @@ class Keycloak:
         self.instead: dict[str, tuple[int, str]] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.secret = SECRET
+        #: Its clock, epoch milliseconds; it sends no ``Date``.
+        self.clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
     async def token(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -91,7 +95,8 @@ class Keycloak:
         await asyncio.sleep(0)
         self._asking -= 1
         self.tokens += 1
-        token = f"token-{self.tokens}"
+        claims = base64.urlsafe_b64encode(json.dumps({"iat": self.clock() // 1000}).encode()).decode().rstrip("=")
+        token = f"e30.{claims}.token-{self.tokens}"
         self.valid = {token}
         return web.json_response({"access_token": token, "expires_in": 60, "token_type": "Bearer"})
 
@@ -120,11 +125,17 @@ class Keycloak:
         return web.json_response(page, dumps=json.dumps)
 
 
+async def _without_date(request: web.Request, response: web.StreamResponse) -> None:
+    # aiohttp adds it unless there is one, and an empty one is none.
+    response.headers["Date"] = ""
+
+
 @asynccontextmanager
 async def serving(store: EventStore, tls: ssl.SSLContext | None = None) -> AsyncIterator[Keycloak]:
     """The API on a loopback port, on https where there is a context for it."""
     keycloak = Keycloak(store)
     app = web.Application()
+    app.on_response_prepare.append(_without_date)
     app.router.add_post("/realms/{realm}/protocol/openid-connect/token", keycloak.token)
     for path in ("/admin/realms", "/admin/realms/{realm}", "/admin/realms/{realm}/{path:.+}"):
         app.router.add_route("*", path, keycloak.admin)

@@ -19,6 +19,7 @@ from adapter.log.protocol import Store
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.sources.intake import Intake, Source
 from adapter.sources.keycloak import polling
+from adapter.sources.keycloak.place import read_place
 from adapter.sources.keycloak.polling import Polling
 from adapter.sources.keycloak.server import Kind, NoEpoch, Page, Row, open_server
 from adapter.sources.keycloak.settings import PullSettings
@@ -58,8 +59,12 @@ class Direct:
     def __init__(self, store: EventStore, clocks: Clocks) -> None:
         self.store = store
         self.clocks = clocks
+        #: Committed one after the other, each before a page is read.
+        self.between: list[list[dict[str, Any]]] = []
 
     async def events(self, realm: str, kind: Kind, **query: str | int) -> Page:
+        if self.between:
+            self.store.commit(*self.between.pop(0))
         found = self.store.read(realm, kind.value, dict(query))
         if found is None:
             raise NoEpoch
@@ -142,7 +147,7 @@ STEPS = st.lists(
             st.sampled_from([0, 0, 1, 14, 16, 200, 300]),
             st.integers(0, 1),
             st.integers(1, 6),
-            st.sampled_from(["", "", "before", "after"]),
+            st.sampled_from(["", "", "before", "after", "between pages"]),
         ),
         st.tuples(st.just("wait"), st.sampled_from([0, 1, 1000, 5000, 59_000, 70_000, 1_000_000])),
         st.tuples(st.just("poll")),
@@ -159,7 +164,8 @@ def test_each_stored_event_is_in_the_log_exactly_once(ids: bool, steps: list[Any
     async def run() -> None:
         clocks, store, number = Clocks(), EventStore(ids=ids, seed=seed), 0
         async with open_memory_log(Memory()) as log:
-            reading = Reading(log, Direct(store, clocks), clocks, pull())
+            server = Direct(store, clocks)
+            reading = Reading(log, server, clocks, pull())
             for step in steps:
                 match step:
                     case ("commit", late, content, several, pushed):
@@ -167,16 +173,24 @@ def test_each_stored_event_is_in_the_log_exactly_once(ids: bool, steps: list[Any
                         number += several
                         if pushed == "before":
                             await reading.push(*events[::2])
-                        store.commit(*events)
+                        if pushed == "between pages":
+                            server.between.append(events)
+                        else:
+                            store.commit(*events)
                         if pushed == "after":
                             await reading.poll()
                             await reading.push(*events[::2])
                     case ("wait", milliseconds):
+                        # A transaction does not take longer.
+                        while milliseconds and server.between:
+                            store.commit(*server.between.pop(0))
                         clocks.now += milliseconds
                     case ("poll",):
                         await reading.poll()
                     case ("restart",):
                         reading.restart()
+            while server.between:
+                store.commit(*server.between.pop(0))
             clocks.now += 61_000
             await reading.poll()
             stored = counted(store.rows.get(("acme", "events"), []), without="id")
@@ -438,6 +452,22 @@ async def test_a_private_address_has_to_be_allowed() -> None:
             await reading.poll()
             (problem,) = reading.problems.values()
             assert "list its network in [outgoing] allow" in problem
+
+
+@pytest.mark.parametrize("skew", [-300_000, 300_000])
+async def test_the_clock_is_the_servers(store: EventStore, skew: int) -> None:
+    """A clock of ours that is five minutes off moves the place nowhere else."""
+    clocks = Clocks()
+    async with serving(store) as keycloak, open_memory_log(Memory()) as log:
+        keycloak.clock = lambda: clocks.now + skew
+        store.commit(event(1, clocks.now + skew + 1000, 0))
+        configured = pull(keycloak.url)
+        async with open_server(configured, LOOPBACK, now=clocks.milliseconds) as server:
+            await Reading(log, server, clocks, configured).poll()
+        note = await log.noted("source:kc")
+        assert note is not None
+        place = read_place(note.text).of("acme", "events")
+        assert (place.until, place.polled, log.head) == (clocks.now + skew, clocks.now + skew, 1)
 
 
 async def test_the_authority_is_the_one_of_the_settings(tmp_path: Path) -> None:
