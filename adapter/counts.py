@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: Names that are counted one by one for each source; all further ones are ``other``, so that a sender cannot fill
 #: memory or metrics with names of its invention.
@@ -140,9 +140,10 @@ class PullCounts:
         self.last: dict[tuple[str, str, str], tuple[float, float]] = {}
         #: What is wrong now, for people.
         self.problems: dict[tuple[str, str, str], str] = {}
-        #: How often the server did not answer, or refused; and how often events were removed before they were read.
+        #: How often the server did not answer, or refused.
         self.errors: Counter[tuple[str, str, str]] = Counter()
-        self.gaps: Counter[tuple[str, str, str]] = Counter()
+        #: How often events were removed before they were read, ever.
+        self.gaps: dict[tuple[str, str, str], int] = {}
 
     def say(self, source: str, realm: str, kind: str, problem: str | None) -> bool:
         """What is wrong with it now; whether that is news."""
@@ -154,7 +155,8 @@ class PullCounts:
 
     def forget(self, source: str, realm: str | None = None) -> None:
         """A source, or a realm of it, is not read here any more. What went wrong with the source itself stays."""
-        for kept in (self.last, self.problems):
+        kept: dict[tuple[str, str, str], Any]
+        for kept in (self.last, self.problems, self.gaps):
             for key in [one for one in kept if one[0] == source and one[1] and realm in (None, one[1])]:
                 del kept[key]
 

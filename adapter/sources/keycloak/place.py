@@ -21,6 +21,8 @@ class Progress(Struct, omit_defaults=True):
     polled: int | None = None
     #: The last gap: from and until when the server may have stored events that were never read.
     gap: tuple[int, int] | None = None
+    #: How many gaps there were.
+    gaps: int = 0
 
 
 class Place(Struct):

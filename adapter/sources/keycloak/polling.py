@@ -39,6 +39,8 @@ PAGE, SMALLEST = 500, 20
 WHOLE_EVERY, LOOK_EVERY = 60.0, 300.0
 #: Milliseconds that the other passes look back.
 SHORT = 15_000
+#: Milliseconds for which a gap is a warning.
+GAP_TOLD = 3 * 86_400_000
 #: The longest pause while the server does not answer, and the longest wait for a stream that is refused, seconds.
 LONGEST_PAUSE, LONGEST_WAIT = 60.0, 300.0
 
@@ -136,7 +138,7 @@ class Polling:
         problem = None
         try:
             await stream.poll()
-            problem = stream.warning
+            problem = stream.warning or stream.recent_gap(self._inlet.now())
             stream.failures = 0
             self._counts.last[source, realm, kind] = (self._inlet.now() / 1000, stream.read_until / 1000)
         except LoginRefused:
@@ -147,14 +149,7 @@ class Polling:
             stream.due_at = self._clock() + min(self._interval * 2**stream.failures, LONGEST_WAIT)
             self._counts.errors[source, realm, kind] += 1
         finally:
-            if stream.found_gap is not None:
-                begin, end = (
-                    f"{datetime.fromtimestamp(one / 1000, UTC):%Y-%m-%d %H:%M:%S}" for one in stream.found_gap
-                )
-                stream.found_gap = None
-                self._counts.gaps[source, realm, kind] += 1
-                gap = f"the server removed events before they were read: those of {begin} to {end} (UTC) may be missing"
-                _log.warning("source_has_gap", source=source, realm=harmless(realm), kind=kind, problem=gap)
+            self._counts.gaps[source, realm, kind] = stream.gaps
         self._say(realm, kind, problem)
 
     def _say(self, realm: str, kind: str, problem: str | None) -> None:
@@ -187,8 +182,6 @@ class Stream:
         self.failures = 0
         #: What is to be changed on the server so that events are kept there.
         self.warning: str | None = None
-        #: From and until when events may be missing, found by the last poll.
-        self.found_gap: tuple[int, int] | None = None
         #: Up to when, by our clock, the server's events are known to be in the log; epoch milliseconds.
         self.read_until = 0
         self._settings = settings
@@ -207,6 +200,21 @@ class Stream:
         self._whole_at: float | None = None
         self._looked_at: float | None = None
         self._expiration: int | None = None
+
+    @property
+    def gaps(self) -> int:
+        """How many gaps there ever were."""
+        return self._progress.gaps
+
+    def recent_gap(self, now: int) -> str | None:
+        """From and until when events may be missing, for people, for some days. ``now``: epoch milliseconds."""
+        gap = self._progress.gap
+        if gap is None or gap[1] < now - GAP_TOLD:
+            return None
+        return (
+            f"realm {harmless(self.realm)}: {self.kind}: the server removed events before they were read: those of "
+            f"{_shown(gap[0])} to {_shown(gap[1])} (UTC) may be missing"
+        )
 
     def forget_version(self) -> None:
         """Find out anew which version the server has, and what it keeps."""
@@ -268,7 +276,8 @@ class Stream:
             self._progress, has_newest=has_known, now=now, expiration=self._expiration, overlap=self._overlap
         )
         if gap is not None:
-            self._progress.gap = self.found_gap = gap
+            self._progress.gap = gap
+            self._progress.gaps += 1
 
     def _begin(self, *, whole: bool) -> int:
         """From when on this pass reads, epoch milliseconds."""

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.counts import IngestCounts, PullCounts
+from adapter.errors import NoReply, StoreMismatch
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Store
 from adapter.outgoing.settings import OutgoingSettings
@@ -195,7 +196,7 @@ def test_each_stored_event_is_in_the_log_exactly_once(ids: bool, steps: list[Any
             await reading.poll()
             stored = counted(store.rows.get(("acme", "events"), []), without="id")
             assert await natives(log, without="id") == stored
-            assert not reading.counts.gaps
+            assert not any(reading.counts.gaps.values())
 
     asyncio.run(run())
 
@@ -255,7 +256,7 @@ async def test_a_restart_in_the_middle_of_a_long_pass_goes_on_there() -> None:
         await reading.poll()
         assert log.head == 40
         assert reading.ingested.duplicates["kc"] <= 1
-        assert not reading.counts.gaps
+        assert not any(reading.counts.gaps.values())
 
 
 async def test_a_millisecond_that_is_larger_than_a_request_is_taken_in_parts() -> None:
@@ -320,7 +321,7 @@ async def test_what_expires_after_it_was_read_is_no_gap() -> None:
             clocks.now += 600_000
             store.expire(clocks.now - 3_600_000)
             await reading.poll()
-        assert not reading.counts.gaps
+        assert not any(reading.counts.gaps.values())
 
 
 async def test_events_that_somebody_deletes_are_a_gap() -> None:
@@ -333,6 +334,53 @@ async def test_events_that_somebody_deletes_are_a_gap() -> None:
         store.rows.clear()
         await reading.poll()
         assert sum(reading.counts.gaps.values()) == 1
+        # It is told for some days, also after a restart.
+        reading.restart()
+        for days, told in ((0, True), (1, True), (4, False)):
+            clocks.now = START + days * 86_400_000 + 200_000
+            await reading.poll()
+            assert any("may be missing" in problem for problem in reading.problems.values()) is told
+        assert sum(reading.counts.gaps.values()) == 1
+
+
+# A server that does not answer
+
+
+async def test_a_server_that_does_not_answer_is_asked_less_often_and_for_less() -> None:
+    clocks, store = Clocks(), EventStore()
+    asked: list[int] = []
+
+    class Silent(Direct):
+        answers = False
+
+        async def events(self, realm: str, kind: Kind, **query: str | int) -> Page:
+            asked.append(int(query["max"]))
+            if not self.answers:
+                raise NoReply("no answer within 60 s")
+            return await super().events(realm, kind, **query)
+
+    server = Silent(store, clocks)
+    async with open_memory_log(Memory()) as log:
+        inlet = Inlet(
+            Source("kc", "keycloak", "kc", KEYCLOAK), Intake(log, IngestCounts()), "source:kc", None, lambda: 0
+        )
+        counts = PullCounts()
+        pulled = Polling(pull(), server, inlet, counts, clocks.seconds)
+        waits = [await pulled.round() for _ in range(8)]
+        assert waits[0] < 12 < waits[1] < 25 < waits[2]
+        assert 54 <= waits[7] <= 66
+        assert asked == [4, 4, 2, 2, 2, 2, 2, 2]
+        assert counts.problems == {("kc", "", ""): "no answer within 60 s"}
+        assert counts.errors["kc", "", ""] == 8
+        server.answers = True
+        assert await pulled.round() < 6
+        assert counts.problems == {}
+
+
+@pytest.mark.parametrize("text", ["7", "{}x", '{"version": 2}', '{"streams": []}'])
+def test_a_place_of_somebody_else_is_refused(text: str) -> None:
+    with pytest.raises(StoreMismatch, match="the place of the source"):
+        read_place(text)
 
 
 # Over HTTP, by python-keycloak
