@@ -29,6 +29,8 @@ class Place(Struct):
     """How far all are, by realm and kind."""
 
     streams: dict[str, dict[str, Progress]] = field(default_factory=dict)
+    #: When the source was first polled, epoch milliseconds.
+    started: int | None = None
     version: int = 1
 
     def of(self, realm: str, kind: str) -> Progress:

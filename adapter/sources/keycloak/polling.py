@@ -78,6 +78,8 @@ class Polling:
         self._clock = clock
         self._interval = interval_of(settings.interval)
         self._place = read_place(inlet.place)
+        if self._place.started is None:
+            self._place.started = inlet.now()
         self._streams: dict[tuple[str, Kind], Stream] = {}
         self._looked_at: float | None = None
         self._failures = 0
@@ -287,7 +289,8 @@ class Stream:
             if isinstance(begin, datetime):
                 progress.begin = int(begin.timestamp() * 1000)
             else:
-                progress.begin = self._inlet.now() if begin == "now" else 0
+                # Of a realm that is made later nothing is left out.
+                progress.begin = (self._place.started or 0) if begin == "now" else 0
         since = 0
         if whole:
             since = (progress.until or 0) - self._overlap

@@ -32,7 +32,10 @@ class PullSettings(HttpSettings):
         "", description="Realm of the client; default: the one of `realms`, or `master` if there are none or several"
     )
     from_: Literal["beginning", "now"] | AwareDatetime = Field(
-        "beginning", alias="from", description="Where a realm begins that was never read: beginning, now, or a time"
+        "beginning",
+        alias="from",
+        description="Where a realm begins that was never read: beginning, now (when the source is first started), or "
+        "a time",
     )
     interval: _Interval = Field("5s", description="Pause between two polls: 5s, 2min or 1h")
     overlap: _Interval = Field(

@@ -283,6 +283,26 @@ async def test_a_realm_begins_where_the_settings_say(begin: str, expected: int) 
         assert log.head == expected
 
 
+async def test_of_a_realm_that_is_made_later_nothing_is_left_out() -> None:
+    clocks, store = Clocks(), EventStore()
+    store.commit(event(1, START - 60_000, 0))
+    async with open_memory_log(Memory()) as log:
+        reading = Reading(log, Direct(store, clocks), clocks, pull(realms=[], **{"from": "now"}))
+        await reading.poll()
+        store.configs["new"] = store.configs["acme"]
+        store.commit(event(2, START + 1, 0), realm="new")
+        for _ in range(6):
+            clocks.now += 60_000
+            await reading.poll()
+        assert log.head == 1
+        del store.configs["new"]
+        store.commit(event(3, clocks.now, 0))
+        clocks.now += 301_000
+        await reading.poll()
+        assert {key[1] for key in reading.counts.last} == {"acme"}
+        assert log.head == 2
+
+
 # Gaps
 
 
@@ -359,7 +379,7 @@ async def test_a_server_that_does_not_answer_is_asked_less_often_and_for_less() 
                 raise NoReply("no answer within 60 s")
             return await super().events(realm, kind, **query)
 
-    server = Silent(store, clocks)
+    server: Any = Silent(store, clocks)
     async with open_memory_log(Memory()) as log:
         inlet = Inlet(
             Source("kc", "keycloak", "kc", KEYCLOAK), Intake(log, IngestCounts()), "source:kc", None, lambda: 0
