@@ -86,15 +86,19 @@ async def examine(server: Server, realm: str) -> list[Finding]:
     except Refused as error:
         return [Finding(False, str(error))]
     findings = []
-    missing = {change.field: change for change in changes(config)}
-    for field, what in (
-        ("eventsEnabled", "user events are kept"),
-        ("adminEventsEnabled", "admin events are kept"),
-        ("adminEventsDetailsEnabled", "admin events have what was written (representation)"),
-        ("enabledEventTypes", f"{', '.join(TYPES)} are among the types that are kept"),
+    lacking = {change.field for change in changes(config)}
+    missing = ", ".join(one for one in TYPES if one not in (config.get("enabledEventTypes") or []))
+    for field, well, wrong in (
+        ("eventsEnabled", "user events are kept", "no user events are kept (eventsEnabled is off)"),
+        ("adminEventsEnabled", "admin events are kept", "no admin events are kept (adminEventsEnabled is off)"),
+        (
+            "adminEventsDetailsEnabled",
+            "admin events say what was written",
+            "admin events do not say what was written (adminEventsDetailsEnabled is off)",
+        ),
+        ("enabledEventTypes", f"{', '.join(TYPES)} are kept", f"{missing} are not among the types that are kept"),
     ):
-        told = f"not so: {what} ({missing[field]})" if field in missing else what
-        findings.append(Finding(field not in missing, f"realm {name}: {told}"))
+        findings.append(Finding(field not in lacking, f"realm {name}: {wrong if field in lacking else well}"))
     for kind, what in ((Kind.USER, "user events"), (Kind.ADMIN, "admin events")):
         kept = await expiration_of(server, config, realm, kind)
         if kept is None:

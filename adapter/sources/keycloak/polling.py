@@ -1,22 +1,12 @@
-"""Reads a Keycloak's stored events into the log, again and again.
-
-Events may become visible later than others with a later time: a transaction's events carry the time at which they were
-made. So each pass reads again what is not older than a transaction can be; what was taken then is left out, and what is
-left out by nobody is a duplicate to the log. Most passes look back for some seconds alone, and one a minute as far as
-is needed. Only that one moves the place.
-"""
+"""Polls a Keycloak: all streams of its realms, one after the other, with pauses that grow while it does not answer."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import partial
-from hashlib import blake2b
-from itertools import groupby
-from operator import attrgetter
 
 import structlog
 
@@ -25,22 +15,14 @@ from adapter.errors import NoReply, Refused
 from adapter.formats.text import harmless
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.quantities import interval_of
-from adapter.sources.intake import TooManyEvents
-from adapter.sources.keycloak.needs import expiration_of, stored_problem
-from adapter.sources.keycloak.passes import ascending, descending
-from adapter.sources.keycloak.place import Place, find_gap, read_place
-from adapter.sources.keycloak.server import Kind, LoginRefused, NoEpoch, Page, Row, Server, open_server
+from adapter.sources.keycloak.place import read_place
+from adapter.sources.keycloak.server import Kind, LoginRefused, Server, open_server
 from adapter.sources.keycloak.settings import PullSettings
+from adapter.sources.keycloak.stream import Stream
 from adapter.sources.protocol import Inlet, Pull, SourceContext
 
-#: Rows of a page: at first, and the least when answers do not come.
-PAGE, SMALLEST = 500, 20
-#: Seconds between two passes that look back as far as is needed, and between two looks at realms and their settings.
-WHOLE_EVERY, LOOK_EVERY = 60.0, 300.0
-#: Milliseconds that the other passes look back.
-SHORT = 15_000
-#: Milliseconds for which a gap is a warning.
-GAP_TOLD = 3 * 86_400_000
+#: Seconds between two looks which realms there are.
+LOOK_EVERY = 300.0
 #: The longest pause while the server does not answer, and the longest wait for a stream that is refused, seconds.
 LONGEST_PAUSE, LONGEST_WAIT = 60.0, 300.0
 
@@ -110,9 +92,8 @@ class Polling:
         self._say("", "", problem)
         if self._place.streams and self._place.written() != self._inlet.place:
             await self._inlet.take(b"[]", "application/json", self._place.written())
-        wait: float = max(self._interval, min(self._interval * 2**self._failures, LONGEST_PAUSE))
         # Not with all other pollers of this server.
-        return wait * random.uniform(0.9, 1.1)
+        return self._wait(self._failures, LONGEST_PAUSE) * random.uniform(0.9, 1.1)
 
     async def _look(self) -> None:
         """Look which realms there are."""
@@ -148,11 +129,15 @@ class Polling:
         except Refused as error:
             problem = str(error)
             stream.failures += 1
-            stream.due_at = self._clock() + min(self._interval * 2**stream.failures, LONGEST_WAIT)
+            stream.due_at = self._clock() + self._wait(stream.failures, LONGEST_WAIT)
             self._counts.errors[source, realm, kind] += 1
         finally:
             self._counts.gaps[source, realm, kind] = stream.gaps
         self._say(realm, kind, problem)
+
+    def _wait(self, failures: int, longest: float) -> float:
+        """Seconds until the next try: the interval, and twice as long for each failure."""
+        return max(self._interval, min(self._interval * 2.0 ** min(failures, 16), longest))
 
     def _say(self, realm: str, kind: str, problem: str | None) -> None:
         """Once for each problem, however often it is met."""
@@ -162,206 +147,3 @@ class Polling:
                 _log.info("source_pull_well_again", source=source, realm=harmless(realm), kind=kind)
             else:
                 _log.warning("source_pull_problem", source=source, problem=problem)
-
-
-class Stream:
-    """The user events or the admin events of a realm."""
-
-    def __init__(
-        self,
-        realm: str,
-        kind: Kind,
-        settings: PullSettings,
-        server: Server,
-        inlet: Inlet,
-        place: Place,
-        clock: Callable[[], float],
-    ) -> None:
-        self.realm = realm
-        self.kind = kind
-        #: When it is polled next, and how often it was refused since it was read.
-        self.due_at = 0.0
-        self.failures = 0
-        #: What is to be changed on the server so that events are kept there.
-        self.warning: str | None = None
-        #: Up to when, by our clock, the server's events are known to be in the log; epoch milliseconds.
-        self.read_until = 0
-        self._settings = settings
-        self._server = server
-        self._inlet = inlet
-        self._place = place
-        self._progress = place.of(realm, kind.value)
-        self._clock = clock
-        self._overlap = int(interval_of(settings.overlap) * 1000)
-        self._page = PAGE
-        #: Whether the server is 26.2 or newer; ``None``: not known yet.
-        self._takes_epoch: bool | None = None
-        #: Digest of the rows of each millisecond that was taken and is read again.
-        self._taken: dict[int, bytes] = {}
-        self._newest: int | None = None
-        self._whole_at: float | None = None
-        self._looked_at: float | None = None
-        self._expiration: int | None = None
-
-    @property
-    def gaps(self) -> int:
-        """How many gaps there ever were."""
-        return self._progress.gaps
-
-    def recent_gap(self, now: int) -> str | None:
-        """From and until when events may be missing, for people, for some days. ``now``: epoch milliseconds."""
-        gap = self._progress.gap
-        if gap is None or gap[1] < now - GAP_TOLD:
-            return None
-        return (
-            f"realm {harmless(self.realm)}: {self.kind}: the server removed events before they were read: those of "
-            f"{_shown(gap[0])} to {_shown(gap[1])} (UTC) may be missing"
-        )
-
-    def forget_version(self) -> None:
-        """Find out anew which version the server has, and what it keeps."""
-        self._takes_epoch = self._looked_at = None
-
-    async def poll(self) -> None:
-        """Read once what is new.
-
-        Raises:
-            NoReply, Refused: as `Server.events`.
-        """
-        begun = self._clock()
-        if self._looked_at is None or begun - self._looked_at >= LOOK_EVERY:
-            config = await self._server.config(self.realm)
-            self.warning = stored_problem(config, self.realm, self.kind, self._inlet.source.name)
-            self._expiration = await expiration_of(self._server, config, self.realm, self.kind)
-            self._looked_at = begun
-        whole = self._whole_at is None or begun - self._whole_at >= WHOLE_EVERY
-        await self._pass(whole=whole)
-        if whole:
-            self._whole_at = begun
-
-    async def _pass(self, *, whole: bool) -> None:
-        progress = self._progress
-        ours, began_at = self._inlet.now(), None
-        known, has_known, judged = progress.newest, False, not whole
-        newest: int | None = None
-        async for rows, now in self._rows(self._begin(whole=whole)):
-            if began_at is None:
-                began_at = now
-            if rows:
-                has_known = has_known or any(row.time == known for row in rows)
-                newest = max(newest or 0, rows[-1].time)
-                # A node whose clock is fast moves nothing beyond the time of the answer.
-                self._newest = max(self._newest or 0, min(newest, began_at))
-            if rows and whole and self._takes_epoch:
-                # From the oldest on, all up to here is read. What is committed from now on carries no time before the
-                # beginning of this pass, less the overlap.
-                reached = min(rows[-1].time, began_at)
-                if not judged and (known is None or reached >= known):
-                    self._judge(has_known, began_at)
-                    judged = True
-                if judged and reached > (progress.until or 0):
-                    progress.until, progress.newest = reached, rows[-1].time
-                    progress.polled = max(progress.polled or 0, reached)
-            await self._take(rows)
-        assert began_at is not None
-        if not judged:
-            self._judge(has_known, began_at)
-        if whole:
-            if newest is not None:
-                progress.until = max(progress.until or 0, min(newest, began_at))
-            progress.newest, progress.polled = newest, began_at
-        self.read_until = ours
-
-    def _judge(self, has_known: bool, now: int) -> None:
-        """Find out whether events were removed that were never read."""
-        gap = find_gap(
-            self._progress, has_newest=has_known, now=now, expiration=self._expiration, overlap=self._overlap
-        )
-        if gap is not None:
-            self._progress.gap = gap
-            self._progress.gaps += 1
-
-    def _begin(self, *, whole: bool) -> int:
-        """From when on this pass reads, epoch milliseconds."""
-        progress = self._progress
-        if progress.begin is None:
-            begin = self._settings.from_
-            if isinstance(begin, datetime):
-                progress.begin = int(begin.timestamp() * 1000)
-            else:
-                # Of a realm that is made later nothing is left out.
-                progress.begin = (self._place.started or 0) if begin == "now" else 0
-        since = 0
-        if whole:
-            since = (progress.until or 0) - self._overlap
-        elif self._newest is not None:
-            since = self._newest - SHORT
-        return max(since, progress.begin, 1)
-
-    async def _rows(self, since: int) -> AsyncIterator[tuple[Sequence[Row], int]]:
-        if self._takes_epoch is not False:
-            try:
-                async for found in ascending(self._fetch, since, self._page):
-                    self._takes_epoch = True
-                    yield found
-                return
-            except NoEpoch:
-                self._takes_epoch = False
-        async for found in descending(self._fetch, since, self._page):
-            yield found
-
-    async def _fetch(self, query: dict[str, str | int]) -> Page:
-        try:
-            page = await self._server.events(self.realm, self.kind, **query)
-        except NoReply:
-            self._page = max(self._page // 2, SMALLEST)
-            raise
-        self._page = min(self._page * 2, PAGE)
-        return page
-
-    async def _take(self, rows: Sequence[Row]) -> None:
-        """Store what was not taken before: all rows of a millisecond, if one of them is new."""
-        changed: list[list[Row]] = []
-        digests: dict[int, bytes] = {}
-        for moment, group in groupby(rows, attrgetter("time")):
-            # Equal ones stand together, whatever their order was.
-            same = sorted(group)
-            digest = blake2b(b"\n".join(row.raw for row in same), digest_size=16).digest()
-            if self._taken.get(moment) != digest:
-                changed.append(same)
-                digests[moment] = digest
-        if not changed:
-            return
-        await self._store(changed, self._place.written())
-        self._taken |= digests
-        # No pass will look back any further.
-        for moment in [one for one in self._taken if one < (self._newest or 0) - self._overlap - SHORT]:
-            del self._taken[moment]
-
-    async def _store(self, groups: list[list[Row]], place: str) -> None:
-        body = b"[" + b",".join(row.raw for group in groups for row in group) + b"]"
-        try:
-            await self._inlet.take(body, "application/json", place)
-        except TooManyEvents:
-            if len(groups) == 1 and len(groups[0]) == 1:
-                raise
-            first, second = _halves(groups)
-            # At the new place is who has both.
-            await self._store(first, self._inlet.place or Place().written())
-            await self._store(second, place)
-
-
-def _shown(milliseconds: int) -> str:
-    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _halves(groups: list[list[Row]]) -> tuple[list[list[Row]], list[list[Row]]]:
-    """Two parts; equal rows stay together, if there is a place between unequal ones."""
-    if len(groups) > 1:
-        middle = len(groups) // 2
-        return groups[:middle], groups[middle:]
-    (rows,) = groups
-    middle = len(rows) // 2
-    places = sorted(range(1, len(rows)), key=lambda at: abs(at - middle))
-    at = next((at for at in places if rows[at] != rows[at - 1]), middle)
-    return [rows[:at]], [rows[at:]]

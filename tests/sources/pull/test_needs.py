@@ -94,7 +94,7 @@ async def test_a_realm_is_prepared_by_the_command_after_it_was_shown(tmp_path: P
 
         checked = await asyncio.to_thread(idp_adapter, "check", "kc")
         assert checked.exit_code == 1
-        assert "MISSING  realm acme: not so: user events are kept" in checked.output
+        assert "MISSING  realm acme: no user events are kept (eventsEnabled is off)" in checked.output
         refused = await asyncio.to_thread(idp_adapter, "prepare", "kc", answer="n\n")
         assert "eventsEnabled: false becomes true" in refused.output
         assert store.configs["acme"]["eventsEnabled"] is False

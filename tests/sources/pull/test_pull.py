@@ -19,7 +19,7 @@ from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Store
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.sources.intake import Intake, Source
-from adapter.sources.keycloak import polling
+from adapter.sources.keycloak import stream
 from adapter.sources.keycloak.place import read_place
 from adapter.sources.keycloak.polling import Polling
 from adapter.sources.keycloak.server import Kind, NoEpoch, Page, Row, open_server
@@ -127,8 +127,8 @@ def counted(events: Any, *, without: str = "") -> Counter[str]:
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polling, "PAGE", 4)
-    monkeypatch.setattr(polling, "SMALLEST", 2)
+    monkeypatch.setattr(stream, "PAGE", 4)
+    monkeypatch.setattr(stream, "SMALLEST", 2)
 
 
 # Whatever is committed, and whenever
