@@ -159,7 +159,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("ids", [True, False])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(steps=STEPS, seed=st.integers(0, 3))
 def test_each_stored_event_is_in_the_log_exactly_once(ids: bool, steps: list[Any], seed: int) -> None:
     async def run() -> None:
