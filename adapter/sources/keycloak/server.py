@@ -152,11 +152,25 @@ class Server:
     async def _answered(
         self, request: Callable[..., Awaitable[httpx.Response]], path: str, **more: Any
     ) -> httpx.Response:
-        """The answer to a request of python-keycloak, whose errors are told as ours."""
+        """The answer to a request of python-keycloak, by one at a time."""
+        async with self._turn:
+            had_token = self._connection.token is not None
+            try:
+                return await self._answered_once(request, path, **more)
+            except LoginRefused:
+                # A token, or what renews it, may never be taken again, as after a restart: begin without.
+                self._connection.token = None
+                if not had_token:
+                    raise
+            return await self._answered_once(request, path, **more)
+
+    async def _answered_once(
+        self, request: Callable[..., Awaitable[httpx.Response]], path: str, **more: Any
+    ) -> httpx.Response:
+        """The same without a second try, errors told as ours."""
         library, settings = import_module("keycloak.exceptions"), self._settings
         try:
-            async with self._turn:
-                response = await request(path, **more)
+            response = await request(path, **more)
             if response.status_code != 401:
                 return response
             status, why = 401, "the server gave a token, and does not take it"
@@ -170,9 +184,8 @@ class Server:
             else:
                 why = "there is no such realm, or url is wrong" if status == 404 else "no token was given"
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            status, why = 0, f"the answer with a token cannot be read: {error!r}"
-        # A token, or what renews it, may never be taken again.
-        self._connection.token = None
+            # What it says may hold the answer.
+            status, why = 0, f"the answer with a token cannot be read ({type(error).__name__})"
         raise LoginRefused(
             f"{settings.url}: client {harmless(settings.client_id)} of the realm {harmless(settings.login_realm)}: "
             f"{why}{f' ({status})' if status else ''}"

@@ -81,6 +81,8 @@ class Keycloak:
         self.instead: dict[str, tuple[int, str]] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.secret = SECRET
+        #: Whether it gives a token to renew tokens with, which it takes never.
+        self.refreshes = False
         #: Its clock, epoch milliseconds; it sends no ``Date``.
         self.clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
@@ -88,6 +90,9 @@ class Keycloak:
         form = await request.post()
         if request.match_info["realm"] not in {*self.store.configs, "master"}:
             return web.json_response({"error": "Realm does not exist"}, status=404)
+        if form.get("grant_type") == "refresh_token":
+            # What python-keycloak does not take for a reason to log in again.
+            return web.json_response({"error": "invalid_grant", "error_description": "Stale token"}, status=400)
         if form.get("client_secret") != self.secret or form.get("grant_type") != "client_credentials":
             return web.json_response({"error": "unauthorized_client"}, status=401)
         self._asking += 1
@@ -98,7 +103,8 @@ class Keycloak:
         claims = base64.urlsafe_b64encode(json.dumps({"iat": self.clock() // 1000}).encode()).decode().rstrip("=")
         token = f"e30.{claims}.token-{self.tokens}"
         self.valid = {token}
-        return web.json_response({"access_token": token, "expires_in": 60, "token_type": "Bearer"})
+        more = {"refresh_token": "refresh"} if self.refreshes else {}
+        return web.json_response({"access_token": token, "expires_in": 60, "token_type": "Bearer", **more})
 
     async def admin(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.valid:

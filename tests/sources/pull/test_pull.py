@@ -451,9 +451,11 @@ async def test_user_and_admin_events_of_all_realms_are_read_with_one_token(store
         )
 
 
-async def test_a_token_that_expired_is_made_anew(store: EventStore) -> None:
+@pytest.mark.parametrize("refreshes", [False, True])
+async def test_a_token_that_expired_is_made_anew(store: EventStore, refreshes: bool) -> None:
     clocks = Clocks()
     async with serving(store) as keycloak, open_memory_log(Memory()) as log:
+        keycloak.refreshes = refreshes
         configured = pull(keycloak.url)
         async with open_server(configured, LOOPBACK, now=clocks.milliseconds) as server:
             reading = Reading(log, server, clocks, configured)
