@@ -194,8 +194,8 @@ def test_the_check_is_green_and_sees_rows_and_paths_under_also(
         "error: types.fraud.also.2.type: 'LOGUOT' is no type of the catalogue (did you mean LOGOUT?); add it to "
         "types.yaml",
         "error: types.fraud.also.2: no example reaches this row (type fraud)",
-        "error: types.fraud.also.2.when.lokced: finds nothing in any example: lokced; add an example that has it, or "
-        "mend the path [path-finds-nothing]",
+        "error: types.fraud.also.2.when.lokced: finds nothing in any example: lokced; did you mean locked? "
+        "[path-finds-nothing]",
     ]
     assert ("types", "fraud", "also", 1, "fields", "details.why") in [place for place, _ in lookups(changed.mapping)]
     assert any(place[:4] == ("types", "fraud", "also", 1) for place, _ in paths(changed.mapping))
