@@ -73,7 +73,7 @@ def draft(provider: str, samples: Samples, folder: Path) -> Draft:
     for event in events:
         redactor.redact(event)
     cleaned = replace(samples, events=events)
-    proposal = Proposal(provider, cleaned, redactions)
+    proposal = Proposal(provider, cleaned, redactions, load_catalogue([mappings_path()]).details)
     remarks = [*proposal.remarks()]
     examples, left = _examples(proposal, cleaned)
     if left:

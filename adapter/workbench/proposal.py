@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adapter.formats.text import counted
-from adapter.mapping.conversion import rfc3339
+from adapter.mapping.catalogue import Detail, Form
+from adapter.mapping.conversion import OF_TEXT, json_text, rfc3339
 from adapter.mapping.expressions import compile_value
 from adapter.mapping.language import Conversion, Redaction, value_paths
 from adapter.mapping.language import Mapping as MappingFile
@@ -52,6 +53,8 @@ _WORTH = (
 _NOISE = frozenset(
     ("level", "lvl", "severity", "caller", "func", "function", "file", "line", "thread", "pid", "hostname")
 )
+#: The conversion that may bring a value into the form of an agreed detail.
+_FORMS = {Form.COUNTRY: Conversion.COUNTRY, Form.LIST: Conversion.LIST}
 #: The beginning of a text of which the rest differs from event to event.
 _BEGINNING = "^([A-Za-z][A-Za-z _-]*[A-Za-z])"
 #: Times at which lines of logs begin, or that stand in brackets in them, and how they are written.
@@ -64,8 +67,10 @@ _IN_LINES = (
 class Proposal:
     """What is proposed, part by part."""
 
-    def __init__(self, provider: str, samples: Samples, redactions: Sequence[Redaction]) -> None:
-        """``samples``: without what is redacted.
+    def __init__(
+        self, provider: str, samples: Samples, redactions: Sequence[Redaction], agreed: Mapping[str, Detail]
+    ) -> None:
+        """``samples``: without what is redacted; ``agreed``: details with one meaning for all providers, by name.
 
         Raises:
             ValueError: nothing in them looks like a type.
@@ -83,7 +88,7 @@ class Proposal:
         if redactions:
             self.mapping["redact"] = [one.model_dump(by_alias=True, exclude_defaults=True) for one in redactions]
         fields = self._fields()
-        details, self._left_out = _details(self._columns, self._taken(), len(samples.events))
+        details, self._left_out = _details(self._columns, self._taken(), len(samples.events), agreed)
         self.mapping |= {"type": self._type, "identity": self._identity(), "fields": fields | details}
         if self._failing:
             self.mapping["failed"] = {str(self._path("outcome")): self._failing}
@@ -259,7 +264,9 @@ class Proposal:
             yield f"events are deduplicated by {identity['strong']}: check that no two can ever have the same"
 
 
-def _details(columns: Columns, taken: set[str], count: int) -> tuple[dict[str, Any], list[str]]:
+def _details(
+    columns: Columns, taken: set[str], count: int, agreed: Mapping[str, Detail]
+) -> tuple[dict[str, Any], list[str]]:
     """The details of a draft, and the paths that are none of them: what its name calls worth reading comes first, then
     what most events have; what is the same in all of many says nothing."""
 
@@ -280,8 +287,24 @@ def _details(columns: Columns, taken: set[str], count: int) -> tuple[dict[str, A
             if f"details.{name}" in details:
                 name = path.replace("\\.", "_").replace(".", "_")
             is_list = any(isinstance(one, list) for one in columns[path])
-            details[f"details.{name}"] = {"path": path, "as": "json"} if is_list else path
+            lookup: Any = {"path": path, "as": "json"} if is_list else path
+            if name in agreed and _misfits(agreed[name], columns[path]):
+                form = _FORMS.get(agreed[name].form)
+                if form is not None and not _misfits(agreed[name], columns[path], form):
+                    lookup = {"path": path, "as": form.value}
+                else:
+                    name = f"native_{name}"
+            details[f"details.{name}"] = lookup
     return details, [path for path in free if path not in chosen]
+
+
+def _misfits(detail: Detail, values: Sequence[Any], form: Conversion | None = None) -> bool:
+    """Whether one of the values is not of an agreed detail's form, after a conversion if there is one."""
+    texts = [text for one in values if (text := json_text(one)) is not None]
+    if form is not None:
+        converted = [OF_TEXT[form](text) for text in texts]
+        return any(one is None or detail.misfit(one) is not None for one in converted)
+    return any(detail.misfit(one) is not None for one in texts)
 
 
 def _is_noise(path: str) -> bool:

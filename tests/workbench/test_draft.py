@@ -40,7 +40,7 @@ def table_of(found: Draft) -> Any:
 def complaints(found: Draft, catalogue: Catalogue) -> list[str]:
     """What the check finds beside what only a person decides."""
     findings = check_table(load_table(found.file, catalogue), strict=False)
-    left = ("is not decided", "expects nothing yet")
+    left = ("is not decided", "expects nothing yet", "name an id of the provider under strong")
     return [str(one) for one in findings if not any(words in one.text for words in left)]
 
 
@@ -61,6 +61,19 @@ def test_a_name_is_read_by_its_words(tmp_path: Path) -> None:
     fields = table_of(proposed(of(*events), tmp_path))["fields"]
     assert "authDetails.userId" not in fields
     assert fields["details.factor"] == "factor"
+
+
+def test_an_agreed_detail_has_only_values_of_its_form(tmp_path: Path) -> None:
+    said = {"factor": "duo_push", "country": "Netherlands", "role": ["a", "b"], "city": "Utrecht", "mfa": True}
+    events = [{"kind": "in", "at": f"2026-05-04T08:00:0{n}Z", **said} for n in range(3)]
+    fields = table_of(proposed(of(*events), tmp_path))["fields"]
+    assert {name: found for name, found in fields.items() if name.startswith("details.")} == {
+        "details.native_factor": "factor",
+        "details.country": {"path": "country", "as": "country"},
+        "details.role": {"path": "role", "as": "list"},
+        "details.city": "city",
+        "details.mfa": "mfa",
+    }
 
 
 def test_who_acts_acts_again_and_is_there_most_often(tmp_path: Path) -> None:
