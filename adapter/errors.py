@@ -2,7 +2,7 @@
 
     AdapterError
     ├── ConfigError           the operator: a setting, a mapping file, a data folder
-    │   └── MappingError      the author of a mapping file; carries file and line
+    │   └── MappingError      the author of a mapping file; carries file, line, column and code
     ├── RequestError          the caller of the HTTP interface; carries the status
     ├── NoReply               nobody: whom we asked over HTTP did not answer; it is asked again
     ├── Refused               the operator of whom we asked: it answered, and did not give what was asked for
@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapter.finding_codes import Code
+
 
 class AdapterError(Exception):
     """Base of all errors raised on purpose."""
@@ -34,8 +36,9 @@ class ConfigError(AdapterError):
 class MappingError(ConfigError):
     """A mapping file cannot be used.
 
-    ``file`` and ``line`` (1-based, ``None`` if unknown) say where; they stand at the front of the text. ``others`` are
-    wrong in it, too, a line of the text each; ``each`` holds all of them.
+    ``file`` and ``line`` (1-based, ``None`` if unknown) say where; they stand at the front of the text. ``column``
+    (1-based, in characters) says where in the line, and ``code`` what kind of fault it is.
+    ``others`` are wrong in it, too, a line of the text each; ``each`` holds all of them.
     """
 
     def __init__(
@@ -44,11 +47,15 @@ class MappingError(ConfigError):
         *,
         file: Path | str | None = None,
         line: int | None = None,
+        column: int | None = None,
+        code: Code | None = None,
         others: Sequence[MappingError] = (),
     ) -> None:
         self.problem = problem
         self.file = file
         self.line = line
+        self.column = column
+        self.code = code
         where = "" if file is None else f"{file}:{line}: " if line else f"{file}: "
         self.each = (self, *others)
         super().__init__("\n".join([where + problem, *map(str, others)]))

@@ -6,6 +6,7 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 
 LEVELS = [
+    {"finding_codes"},
     {"subprocesses", "tasks", "errors", "globs", "known_secrets", "memory", "model", "quantities", "resources"}
     | {"section", "kinds", "timestamps"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},

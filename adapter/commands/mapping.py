@@ -21,7 +21,7 @@ from adapter.commands.saving import save
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
 from adapter.commands.timestamps import read_timestamp
 from adapter.commands.trying import Trying, changes_of
-from adapter.errors import AdapterError, ConfigError
+from adapter.errors import AdapterError, ConfigError, MappingError
 from adapter.formats.text import counted
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.shapes import merged_shapes
@@ -31,7 +31,7 @@ from adapter.settings import load_settings
 from adapter.workbench.accept import changes as example_changes
 from adapter.workbench.accept import write as write_accepted
 from adapter.workbench.apply import apply_records, records_of
-from adapter.workbench.check import check_table, check_types, is_built_in
+from adapter.workbench.check import Finding, check_table, check_types, findings_of, is_built_in
 from adapter.workbench.compare import table_changes
 from adapter.workbench.coverage import coverage as table_coverage
 from adapter.workbench.draft import draft, refuse_name
@@ -91,6 +91,10 @@ def check(
     """
     console = Console(stderr=False, highlight=False)
     failed = False
+
+    def tell(finding: Finding) -> None:
+        console.print(shown(str(finding)), style="red" if finding.error else "yellow", markup=False, soft_wrap=True)
+
     try:
         folders = table_folders(config)
         names = providers or sorted({*known_providers(folders), *_misnamed(folders)})
@@ -100,13 +104,18 @@ def check(
     for name in names:
         try:
             table = find_table(name, folders)
+        except MappingError as error:
+            for finding in findings_of(error):
+                tell(finding)
+            failed = True
+            continue
         except AdapterError as error:
             console.print(shown(str(error)), style="red", markup=False, soft_wrap=True)
             failed = True
             continue
         findings = check_table(table, strict=strict or is_built_in(table.document.file))
         for finding in findings:
-            console.print(shown(str(finding)), style="red" if finding.error else "yellow", markup=False, soft_wrap=True)
+            tell(finding)
         wrong = sum(finding.error for finding in findings)
         failed = failed or wrong > 0
         natives = {native for shape in merged_shapes(table.mapping).values() for native in shape.types}

@@ -70,8 +70,8 @@ async def _save(
                 say(f"  {harmless(line)}")
         found = await _put(client, path, body, {**query, "dry_run": "1"}, headers)
     for one in found["findings"]:
-        where = one["file"] if one["line"] is None else f"{one['file']}:{one['line']}"
-        say(harmless(f"{where}: {'error' if one['error'] else 'warning'}: {one['text']}"))
+        where = ":".join(str(one[part]) for part in ("file", "line", "column") if one.get(part) is not None)
+        say(harmless(f"{where}: {'error' if one['error'] else 'warning'}: {one['text']} [{one.get('code')}]"))
     for one in found["examples"]:
         say(one["example"])
         for line in one["lines"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter.docs.commands import commands_page
+from adapter.docs.findings import findings_page
 from adapter.docs.forwarders import forwarders_page
 from adapter.docs.language import language_page
 from adapter.docs.provider import provider_page, providers_page
@@ -29,6 +30,7 @@ def generated() -> dict[str, str]:
         "command-line.md": commands_page(),
         "event-types.md": types_page(load_catalogue(folders)),
         "mapping-language.md": language_page(),
+        "mapping-findings.md": findings_page(),
         "forwarders.md": forwarders_page(load_forwarders(), DEPTH),
     }
     tables = load_tables(folders)

@@ -7,12 +7,23 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, RootModel, ValidationError
 
+from adapter.finding_codes import Code
+
 #: Keys and numbers that lead to a part of a file.
 Place = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """Something that is wrong with a file."""
+
+    place: Place
+    text: str
+    code: Code
+
 
 #: What a value should be, where it is something else altogether.
 _KINDS = {
@@ -29,6 +40,9 @@ _KINDS = {
 }
 _UNKNOWN = "extra_forbidden"
 _MISSING = "missing"
+#: Of a value that should be one of a few words.
+_WORDS = ("literal_error", "enum")
+_CODES = {_UNKNOWN: Code.UNKNOWN_KEY, _MISSING: Code.MISSING_KEY}
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,12 @@ class _Complaint:
     wanted: tuple[str, ...] = ()
 
 
-def complaints(error: ValidationError, model: type[BaseModel], value: Any) -> Iterator[tuple[Place, str]]:
-    """The places at which a value does not fit its model, and what is wrong there."""
+def complaints(error: ValidationError, model: type[BaseModel], value: Any) -> Iterator[Problem]:
+    """Where a value does not fit its model."""
     found = _meant([(tuple(each["loc"]), each) for each in error.errors()], value, ())
     # A wrong word tells more than that the right one is not there.
     for one in sorted(found, key=lambda one: one.kind == _MISSING):
-        text = one.text
+        text, code = one.text, _CODES.get(one.kind, Code.WRONG_VALUE)
         if one.wanted:
             there = _at(value, one.place)
             text = "should be " + " or ".join(one.wanted)
@@ -53,9 +67,11 @@ def complaints(error: ValidationError, model: type[BaseModel], value: Any) -> It
                 text += ", and is empty"
             elif not isinstance(there, dict | list):
                 text += f", and is {there!r}"
+            # Where a word would do, another one is misspelt; nothing else is.
+            code = Code.WRONG_VALUE if one.kind in _WORDS and isinstance(there, str) else Code.WRONG_KIND
         elif one.kind == _UNKNOWN:
             text = "unknown key" + _hint(str(one.place[-1]), model, one.place[:-1])
-        yield one.place, text
+        yield Problem(one.place, text, code)
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
@@ -102,7 +118,8 @@ def _meant(errors: Sequence[tuple[tuple[Any, ...], Any]], value: Any, place: Pla
             found += min(fitting, key=lambda some: sum(_is_other_form(one, place) for one in some))
         else:
             wanted = dict.fromkeys(word for some in read for one in some for word in one.wanted)
-            found.append(_Complaint(place, "", "", tuple(wanted)))
+            kind = next((one.kind for some in read for one in some if one.kind in _WORDS), "")
+            found.append(_Complaint(place, kind, "", tuple(wanted)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""YAML documents that remember the line of everything in them, so that every complaint can name its place."""
+"""YAML documents that remember where everything in them stands, so that every complaint can name its place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adapter.errors import MappingError
-from adapter.mapping.complaints import complaints
+from adapter.finding_codes import Code
+from adapter.mapping.complaints import Problem, complaints
 from adapter.mapping.scalars import Loader, dump
 from adapter.mapping.yaml_faults import missing_blank, plain_words
 
@@ -50,7 +51,7 @@ class Spot:
 
 
 class Document:
-    """One parsed YAML file: its value, and the line on which each part of it stands."""
+    """One parsed YAML file: its value, and where each part of it stands."""
 
     def __init__(self, file: Path, text: str) -> None:
         self.file = file
@@ -61,10 +62,11 @@ class Document:
             # Of the parts that are there already: to read the text once more takes longer than this.
             self.value: Any = None if self._node is None else Loader("").construct_document(self._node)
         except yaml.YAMLError as error:
-            problem, line = plain_words(text, error)
-            raise MappingError(f"not valid YAML: {problem}", file=file, line=line) from error
+            problem, line, column = plain_words(text, error)
+            told = f"not valid YAML: {problem}"
+            raise MappingError(told, file=file, line=line, column=column, code=Code.YAML) from error
         except ValueError as error:
-            raise MappingError(f"not valid YAML: {error}", file=file) from error
+            raise MappingError(f"not valid YAML: {error}", file=file, code=Code.YAML) from error
 
     @classmethod
     def read(cls, file: Path, texts: Texts = NO_TEXTS) -> Document:
@@ -77,9 +79,9 @@ class Document:
         try:
             return cls(file, file.read_text(encoding="utf-8") if text is None else text)
         except OSError as error:
-            raise MappingError(f"cannot be read: {error.strerror}", file=file) from error
+            raise MappingError(f"cannot be read: {error.strerror}", file=file, code=Code.NOT_READABLE) from error
         except UnicodeDecodeError as error:
-            raise MappingError("is not UTF-8 text", file=file) from error
+            raise MappingError("is not UTF-8 text", file=file, code=Code.NOT_READABLE) from error
 
     @cached_property
     def _node(self) -> yaml.Node | None:
@@ -92,23 +94,28 @@ class Document:
 
     def line(self, place: Sequence[str | int]) -> int | None:
         """Line (from 1) of the part at ``place``, or of the nearest part around it."""
+        return self.position(place)[0]
+
+    def position(self, place: Sequence[str | int]) -> tuple[int, int] | tuple[None, None]:
+        """Line and column (both from 1, in characters) of the part at ``place``, or of the nearest part around it: of
+        its key, if it has one."""
         node = self._node
         if node is None:
-            return None
-        line: int = node.start_mark.line + 1
+            return None, None
+        mark = node.start_mark
         for step in place:
             found = None
             if isinstance(node, yaml.MappingNode):
                 for key, value in node.value:
                     if isinstance(key, yaml.ScalarNode) and key.value == str(step):
-                        line, found = key.start_mark.line + 1, value
+                        mark, found = key.start_mark, value
             elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
                 found = node.value[step]
-                line = found.start_mark.line + 1
+                mark = found.start_mark
             if found is None:
                 continue  # pydantic names union members in its places; they are not in the file
             node = found
-        return line
+        return mark.line + 1, mark.column + 1
 
     def spot(self, place: Sequence[str | int], key: str) -> Spot:
         """Where the value of a key stands, or would stand, in the object at ``place``.
@@ -153,24 +160,36 @@ class Document:
         found = self.text.find("\n", start + len("\n".join(lines)))
         return len(self.text) if found < 0 else found + 1
 
-    def error(self, problem: str, place: Sequence[str | int] = ()) -> MappingError:
-        """A complaint about the part at ``place``."""
-        name = ".".join(str(step) for step in place)
-        return MappingError(f"{name}: {problem}" if name else problem, file=self.file, line=self.line(place))
+    def error(self, problem: Problem) -> MappingError:
+        """A complaint about a part."""
+        return self.errors([problem])
 
-    def errors(self, problems: Iterable[tuple[Sequence[str | int], str]]) -> MappingError:
+    def errors(self, problems: Iterable[Problem]) -> MappingError:
         """Several complaints as one, in order of their lines."""
-        found = sorted((self.error(text, place) for place, text in problems), key=lambda one: one.line or 0)
-        return MappingError(found[0].problem, file=self.file, line=found[0].line, others=found[1:])
+        placed = [(self.position(one.place), one) for one in problems]
+        # In one line the order stays: a wrong word is told before that the right one is missing.
+        placed.sort(key=lambda one: one[0][0] or 0)
+        return self._error(*placed[0], others=[self._error(*one) for one in placed[1:]])
+
+    def _error(
+        self,
+        position: tuple[int, int] | tuple[None, None],
+        problem: Problem,
+        others: Sequence[MappingError] = (),
+    ) -> MappingError:
+        name = ".".join(map(str, problem.place))
+        text = f"{name}: {problem.text}" if name else problem.text
+        line, column = position
+        return MappingError(text, file=self.file, line=line, column=column, code=problem.code, others=others)
 
     def read_as(
         self,
         model: type[Model],
-        wrong: Iterable[tuple[Sequence[str | int], str]] = (),
+        wrong: Iterable[Problem] = (),
         *,
-        odd: Iterable[tuple[Sequence[str | int], str]] = (),
+        odd: Iterable[Problem] = (),
     ) -> Model:
-        """The file's value as a model. ``wrong``: places where something else is wrong with it; ``odd``: what would
+        """The file's value as a model. ``wrong``: what else is wrong with it; ``odd``: what would
         not keep it from being used, and is told with what does.
 
         Raises:
@@ -197,7 +216,7 @@ class Document:
         weight = known.get(id(node))
         if weight is not None:
             if weight == 0:
-                raise self._at(node, "an alias stands inside what it stands for")
+                raise self._at(node, "an alias stands inside what it stands for", Code.TOO_LARGE)
             return weight
         known[id(node)] = 0
         weight = 1
@@ -207,24 +226,26 @@ class Document:
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                     if key.value in seen:
                         problem = f"duplicate key '{key.value}': it stands in line {seen[key.value]}, too; keep one"
-                        raise self._at(key, problem)
+                        raise self._at(key, problem, Code.DUPLICATE_KEY)
                     seen[key.value] = key.start_mark.line + 1
                     if ":" in key.value and not key.style:
                         empty = isinstance(value, yaml.ScalarNode) and value.start_mark.index == value.end_mark.index
                         missing = missing_blank(key.value, empty=node.flow_style and empty)
                         if missing is not None:
-                            raise self._at(key, f"not valid YAML: {missing}")
+                            raise self._at(key, f"not valid YAML: {missing}", Code.YAML)
                 weight += 1 + self._weigh(value, known)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
                 weight += self._weigh(value, known)
         if weight > PARTS_LIMIT:
-            raise self._at(node, f"with its aliases written out it has more than {PARTS_LIMIT} parts")
+            problem = f"with its aliases written out it has more than {PARTS_LIMIT} parts"
+            raise self._at(node, problem, Code.TOO_LARGE)
         known[id(node)] = weight
         return weight
 
-    def _at(self, node: yaml.Node, problem: str) -> MappingError:
-        return MappingError(problem, file=self.file, line=node.start_mark.line + 1)
+    def _at(self, node: yaml.Node, problem: str, code: Code) -> MappingError:
+        mark = node.start_mark
+        return MappingError(problem, file=self.file, line=mark.line + 1, column=mark.column + 1, code=code)
 
 
 def _refuse_deep(file: Path, text: str) -> None:
@@ -236,6 +257,7 @@ def _refuse_deep(file: Path, text: str) -> None:
             if depth > DEPTH_LIMIT:
                 problem = f"is nested more than {DEPTH_LIMIT} deep"
                 mark = event.start_mark
-                raise MappingError(problem, file=file, line=mark.line + 1 if mark else None)
+                line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+                raise MappingError(problem, file=file, line=line, column=column, code=Code.TOO_LARGE)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1

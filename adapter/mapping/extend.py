@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adapter.mapping.complaints import Place, nearest
+from adapter.finding_codes import Code
+from adapter.mapping.complaints import Place, Problem, nearest
 from adapter.mapping.document import Document, Texts, is_there
 from adapter.mapping.language import check_name
 
@@ -28,14 +29,14 @@ def extended(document: Document, folders: Sequence[Path], texts: Texts) -> list[
         try:
             check_name(name)
         except ValueError as error:
-            raise below.error(str(error), ("extends",)) from None
+            raise below.error(Problem(("extends",), str(error), Code.WRONG_VALUE)) from None
         seen = {one.file.resolve() for one in (document, *bases)}
         files = [folder / name / "mapping.yaml" for folder in folders]
         there = [file for file in files if is_there(file, texts)]
         file = next((one for one in there if one.resolve() not in seen), None)
         if file is None:
             problem = f"{name!r} extends itself in a circle" if there else f"there is no table {name!r} to extend"
-            raise below.error(problem, ("extends",))
+            raise below.error(Problem(("extends",), problem, Code.UNKNOWN_TABLE))
         below = Document.read(file, texts)
         bases.append(below)
     # From the lowest one up, so that what one takes away stays away.
@@ -70,12 +71,12 @@ def _over(document: Document, own: Any, base: Any, place: Place) -> Any:
                 if value is None and name not in base[part]:
                     near = nearest(name, list(base[part]))
                     hint = "" if near is None else f"; did you mean {near}?"
-                    raise document.error(_IDLE + hint, (*place, part, name))
+                    raise document.error(Problem((*place, part, name), _IDLE + hint, Code.IDLE_NULL))
     if _are(list, own, base, "redact"):
         said, there = map(_parts, (own["redact"], base["redact"]))
         for number, one in enumerate(own["redact"]):
             if is_void(one) and one["in"] not in there:
-                raise document.error(_IDLE, (*place, "redact", number))
+                raise document.error(Problem((*place, "redact", number), _IDLE, Code.IDLE_NULL))
         kept = [one for one in base["redact"] if _parts([one]).isdisjoint(said)]
         merged["redact"] = [*(one for one in own["redact"] if not is_void(one)), *kept]
     return merged

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from adapter.finding_codes import Code
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
-from adapter.mapping.complaints import Place, nearest, nearest_name
+from adapter.mapping.complaints import Place, Problem, nearest, nearest_name
 from adapter.mapping.language import Condition, Lookup, Reading, RowWords
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Every, parse_steps
@@ -20,8 +21,6 @@ from adapter.model import Outcome
 #: The type that stands in a draft's row which nobody has decided yet.
 UNDECIDED = "DECIDE"
 
-Problem = tuple[Place, str]
-
 
 def wrong_reasons(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
     """Words that a table's value would give as reasons, and that are none of the catalogue's. The value need not fit
@@ -29,7 +28,7 @@ def wrong_reasons(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
     for place, part in (*_readings(value), *_rows(value)):
         for at, word in _given(part.get("reason"), (*place, "reason")):
             if word not in catalogue.reasons:
-                yield at, _no_reason(word, at, catalogue)
+                yield Problem(at, _no_reason(word, at, catalogue), Code.UNKNOWN_REASON)
 
 
 def wrong_types(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
@@ -39,13 +38,15 @@ def wrong_types(value: Any, catalogue: Catalogue) -> Iterator[Problem]:
         if not isinstance(named, str):
             continue
         if named == UNDECIDED:
-            yield place, "is not decided: say which type of the catalogue it is, or `ignore: true`"
+            text = "is not decided: say which type of the catalogue it is, or `ignore: true`"
+            yield Problem(place, text, Code.UNDECIDED)
             continue
         type = catalogue.canonical(named if "." in named else ACCESS + named)
         if catalogue.known(type) is None:
             near = nearest_name(type, catalogue.names)
             hint = "" if near is None else f" (did you mean {near.removeprefix(ACCESS)}?)"
-            yield (*place, "type"), f"{named!r} is no type of the catalogue{hint}; add it to types.yaml"
+            text = f"{named!r} is no type of the catalogue{hint}; add it to types.yaml"
+            yield Problem((*place, "type"), text, Code.UNKNOWN_TYPE)
 
 
 def refusals(mapping: MappingFile, catalogue: Catalogue) -> Iterator[Problem]:
@@ -56,35 +57,38 @@ def refusals(mapping: MappingFile, catalogue: Catalogue) -> Iterator[Problem]:
         own = readings[name]
         place: Place = ("shapes", name) if mapping.shapes else ()
         if shape.type is None:
-            yield place, "says nowhere where the native type stands (`type`)"
+            yield Problem(place, "says nowhere where the native type stands (`type`)", Code.MISSING_KEY)
         if shape.identity is None:
-            yield place, "has no `identity` (keys, or `none`)"
+            yield Problem(place, "has no `identity` (keys, or `none`)", Code.MISSING_KEY)
         elif shape.each is not None and shape.identity != "none":
             declared: Place = (*(place if own.identity is not None else ()), "identity")
             for key, problem in shared_keys(shape, shape.identity):
-                yield (*declared, key), problem
+                yield Problem((*declared, key), problem, Code.SHARED_KEY)
         if shape.actor is None:
             for at, condition in _conditions(own, place):
                 if _asks_for_actor(condition):
-                    yield at, _NO_ACTOR
+                    yield Problem(at, _NO_ACTOR, Code.MISSING_KEY)
     if mapping.shapes and mapping.actor is None and any(shape.actor is None for shape in merged.values()):
         for at, condition in _conditions(mapping, ()):
             if _asks_for_actor(condition):
-                yield at, _NO_ACTOR
+                yield Problem(at, _NO_ACTOR, Code.MISSING_KEY)
     for number, framing in enumerate(mapping.body):
         if framing.when is not None and mapping.actor is None and _asks_for_actor(framing.when):
-            yield ("body", number, "when"), _NO_ACTOR
+            yield Problem(("body", number, "when"), _NO_ACTOR, Code.MISSING_KEY)
         if framing.when is not None and _looks_into_lists(framing.when):
-            yield ("body", number, "when"), "an envelope is not known by the elements of its lists ([*])"
+            text = "an envelope is not known by the elements of its lists ([*])"
+            yield Problem(("body", number, "when"), text, Code.WRONG_VALUE)
     for at, lookup in _lookups(mapping, ()):
         if lookup.needs_arrival and "time" not in at[-2:]:
-            yield at, "a time without a year is for `time` alone, which takes the year from the arrival"
+            text = "a time without a year is for `time` alone, which takes the year from the arrival"
+            yield Problem(at, text, Code.WRONG_VALUE)
     for at, row in each_row(mapping):
         if row.type is None:
             continue
         type, outcome = type_of_row(row, catalogue), outcome_of_row(row, catalogue)
         if type.startswith(ACCESS) and (outcome is Outcome.FAILURE) != type.endswith(ERROR):
-            yield at, f"outcome {outcome} does not agree with the type {type}"
+            text = f"outcome {outcome} does not agree with the type {type}"
+            yield Problem(at, text, Code.OUTCOME_DISAGREES)
 
 
 _NO_ACTOR = "a condition on `actor` needs the table's `actor`: who did it, and whom it is about"

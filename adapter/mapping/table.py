@@ -12,9 +12,11 @@ from typing import Any
 import structlog
 
 from adapter.errors import MappingError
+from adapter.finding_codes import Code
 from adapter.mapping.body import EVENT_LIMIT, JSON, Record, Records, Splitter
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
+from adapter.mapping.complaints import Problem
 from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there
 from adapter.mapping.extend import extended
 from adapter.mapping.forwarders import AUTO, load_forwarders
@@ -214,7 +216,7 @@ def read_table(
     file = document.file
     if table.provider != file.parent.name and file.name == "mapping.yaml":
         problem = f"is {table.provider!r}, but the folder is {file.parent.name!r}; give both the same name"
-        raise document.error(problem, ("provider",))
+        raise document.error(Problem(("provider",), problem, Code.WRONG_FOLDER))
     return table
 
 

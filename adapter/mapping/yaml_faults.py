@@ -16,21 +16,25 @@ _TAB = re.compile(r" *\t[ \t]*[^\s#]")
 _CURLED = "\u201c\u201d\u201e\u2018\u2019"
 
 
-def plain_words(text: str, error: yaml.YAMLError) -> tuple[str, int | None]:
-    """What is wrong with a text, and what would be right; and the line (from 1), if it is known."""
+def plain_words(text: str, error: yaml.YAMLError) -> tuple[str, int | None, int | None]:
+    """What is wrong with a text, and what would be right; and line and column (from 1), if they are known."""
     lines = text.split("\n")
     if isinstance(error, yaml.reader.ReaderError):
-        line = text[: error.position].count("\n")
+        # The parser counts bytes.
+        before = text.encode()[: error.position].decode(errors="replace")
+        line = before.count("\n")
         odd = error.character
         code = ord(odd) if isinstance(odd, str) else odd
-        return _shown(f"the character U+{code:04X} may not stand in YAML; take it out", lines, line), line + 1
+        problem = f"the character U+{code:04X} may not stand in YAML; take it out"
+        return _shown(problem, lines, line), line + 1, len(before.rpartition("\n")[2]) + 1
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error), None
+        return str(error), None, None
     told = _told(lines, error)
     if told is None:
         mark = error.problem_mark
-        told = f"{error.problem} (column {mark.column + 1})", mark.line
-    return _shown(told[0], lines, told[1]), told[1] + 1
+        told = f"{error.problem} (column {mark.column + 1})", mark.line, mark.column
+    problem, line, column = told
+    return _shown(problem, lines, line), line + 1, column + 1
 
 
 def missing_blank(key: str, *, empty: bool) -> str | None:
@@ -50,8 +54,12 @@ def _shown(told: str, lines: list[str], at: int) -> str:
     return f"{told}; the line is: {written[:_SHOWN]}{'…' if len(written) > _SHOWN else ''}"
 
 
-def _told(lines: list[str], error: yaml.MarkedYAMLError) -> tuple[str, int] | None:
-    """What is wrong, and in which line (from 0)."""
+#: What is wrong, and in which line and column (from 0).
+_Told = tuple[str, int, int]
+
+
+def _told(lines: list[str], error: yaml.MarkedYAMLError) -> _Told | None:
+    """What is wrong, if it is a slip that is known."""
     problem, mark = error.problem or "", error.problem_mark
     assert mark is not None
     at, column = mark.line, mark.column
@@ -59,30 +67,36 @@ def _told(lines: list[str], error: yaml.MarkedYAMLError) -> tuple[str, int] | No
     here = line[column : column + 1]
     begun = error.context_mark
     if _TAB.match(line) and (here == "\t" or "tab character" in problem or not line[:column].strip()):
-        return "a tab indents this line; use blanks, as many as the lines beside it have", at
+        return "a tab indents this line; use blanks, as many as the lines beside it have", at, line.index("\t")
     match problem:
         case "found character that cannot start any token":
-            return f"a value may not begin with {here}; put it in quotes", at
+            return f"a value may not begin with {here}; put it in quotes", at, column
         case "found unexpected end of stream" if begun is not None:
             quote = lines[begun.line][begun.column]
-            return f"the quote {quote} at column {begun.column + 1} is never closed", begun.line
+            return f"the quote {quote} at column {begun.column + 1} is never closed", begun.line, begun.column
         case "found unknown escape character" | "did not find expected hexdecimal number":
-            return (
-                f"in double quotes a backslash begins an escape, and that at column {column} is none; put the text in "
-                "single quotes, in which a backslash is itself"
-            ), at
+            # What is no number is noticed behind the backslash and its letter.
+            column -= 2 if "number" in problem else 0
+            told = (
+                f"in double quotes a backslash begins an escape, and that at column {column + 1} is none; put the text "
+                "in single quotes, in which a backslash is itself"
+            )
+            return told, at, column
         case "found undefined alias" | "did not find expected alphabetic or numeric character":
-            sign = lines[at][begun.column if begun is not None else column]
+            column = begun.column if begun is not None else column
+            sign = lines[at][column]
             return (
                 f"what begins with {sign} stands for an anchor, and there is none; put a text that does in quotes",
                 at,
+                column,
             )
         case "but found another document":
-            return "a second document begins here (---); a file has one", at
+            return "a second document begins here (---); a file has one", at, column
         case "could not find expected ':'" if begun is not None:
-            return _no_key(lines, begun.line), begun.line
+            return _of_line(_no_key(lines, begun.line), lines, begun.line)
         case "did not find expected '-' indicator":
-            return _other_level(lines, at, "this line stands among the items of a list: begin it with `- `, or"), at
+            what = "this line stands among the items of a list: begin it with `- `, or"
+            return _of_line(_other_level(lines, at, what), lines, at)
         case "mapping values are not allowed in this context":
             return _second_colon(lines, at, column)
         case "did not find expected ',' or '}'" | "did not find expected ',' or ']'" if begun is not None:
@@ -90,8 +104,13 @@ def _told(lines: list[str], error: yaml.MarkedYAMLError) -> tuple[str, int] | No
         case "did not find expected key":
             return _no_place(lines, at, column)
     if problem.startswith("could not determine a constructor"):
-        return "what begins with ! is a tag, and there are none; put a text that does in quotes", at
+        return "what begins with ! is a tag, and there are none; put a text that does in quotes", at, column
     return None
+
+
+def _of_line(told: str, lines: list[str], at: int) -> _Told:
+    """What is wrong with a line as a whole stands where its text begins."""
+    return told, at, _indent(lines[at]) if at < len(lines) else 0
 
 
 def _no_key(lines: list[str], at: int) -> str:
@@ -102,60 +121,76 @@ def _no_key(lines: list[str], at: int) -> str:
     return "this line is no `key: value`"
 
 
-def _second_colon(lines: list[str], at: int, column: int) -> tuple[str, int]:
+def _second_colon(lines: list[str], at: int, column: int) -> _Told:
     before = lines[at][:column]
     if _KEY.match(before):
         value = lines[at].split(":", 1)[1].strip()
         if value[:1] in _CURLED:
-            return f"{value[0]} is no quote of YAML; write \" or '", at
-        return f"the value has a colon with a blank behind it (column {column + 1}); put the value in quotes", at
+            return f"{value[0]} is no quote of YAML; write \" or '", at, lines[at].index(value[0])
+        return (
+            f"the value has a colon with a blank behind it (column {column + 1}); put the value in quotes",
+            at,
+            column,
+        )
     above = _above(lines, at)
     if above is not None and not _KEY.match(lines[above]):
-        return _no_key(lines, above), above
+        return _of_line(_no_key(lines, above), lines, above)
     if above is not None and _indent(lines[above]) < _indent(lines[at]):
-        return _other_level(lines, at, "this line is indented below one that has its value already:"), at
-    return "a colon with a blank behind it stands where no key can be; put the text in quotes", at
+        what = "this line is indented below one that has its value already:"
+        return _of_line(_other_level(lines, at, what), lines, at)
+    return "a colon with a blank behind it stands where no key can be; put the text in quotes", at, column
 
 
-def _in_brackets(lines: list[str], at: int, column: int, begun: yaml.Mark) -> tuple[str, int]:
+def _in_brackets(lines: list[str], at: int, column: int, begun: yaml.Mark) -> _Told:
     opened = lines[begun.line][begun.column]
     line = lines[at] if at < len(lines) else ""
     here = line[column : column + 1]
     if here in ("{", "["):
-        return f"a text with {here} in it needs quotes (column {column + 1}), or a comma is missing before it", at
+        return (
+            f"a text with {here} in it needs quotes (column {column + 1}), or a comma is missing before it",
+            at,
+            column,
+        )
     if at > begun.line and _indent(line) <= _indent(lines[begun.line]):
-        return f"the {opened} at column {begun.column + 1} is never closed", begun.line
+        return f"the {opened} at column {begun.column + 1} is never closed", begun.line, begun.column
     if at > begun.line:
-        return f"a comma is missing before this line, or the {opened} in line {begun.line + 1} is never closed", at
+        told = f"a comma is missing before this line, or the {opened} in line {begun.line + 1} is never closed"
+        return _of_line(told, lines, at)
     if here == ":":
-        return f"there is a colon too many (column {column + 1}): put the text in quotes, or a comma before the key", at
+        return (
+            f"there is a colon too many (column {column + 1}): put the text in quotes, or a comma before the key",
+            at,
+            column,
+        )
     if here in ("}", "]"):
         right = "}" if opened == "{" else "]"
-        return f"the {opened} at column {begun.column + 1} is closed with {here}; write {right}", at
-    return f"a comma is missing before column {column + 1}, or the text before it needs other quotes", at
+        return f"the {opened} at column {begun.column + 1} is closed with {here}; write {right}", at, column
+    return f"a comma is missing before column {column + 1}, or the text before it needs other quotes", at, column
 
 
-def _no_place(lines: list[str], at: int, column: int) -> tuple[str, int]:
+def _no_place(lines: list[str], at: int, column: int) -> _Told:
     """Something stands where a key was to begin: behind a value that is whole, or at an indentation of its own."""
     line = lines[at] if at < len(lines) else ""
     before = line[:column].rstrip()
     if before:
         if line[column] in "}]":
-            return f"there is a {line[column]} too many (column {column + 1})", at
+            return f"there is a {line[column]} too many (column {column + 1})", at, column
         if before[-1] in "}]":
             opened = "{" if before[-1] == "}" else "["
-            return f"a value that begins with {opened} ends with {before[-1]}; put a text that does not in quotes", at
+            told = f"a value that begins with {opened} ends with {before[-1]}; put a text that does not in quotes"
+            return told, at, column
         if before[-1] in "\"'":
-            return (
+            told = (
                 f"text stands behind the closing quote (column {column + 1}); within '…' a ' is written twice, within "
                 '"…" a " needs a backslash'
-            ), at
+            )
+            return told, at, column
     above = _above(lines, at)
     if above is not None and _NO_BLANK_AFTER_DASH.match(lines[above]):
-        return "a blank is missing behind the -", above
+        return _of_line("a blank is missing behind the -", lines, above)
     if line.lstrip().startswith("- ") or line.strip() == "-":
-        return _other_level(lines, at, "this item of a list stands where none can be:"), at
-    return _other_level(lines, at, "this line is indented like none around it:"), at
+        return _of_line(_other_level(lines, at, "this item of a list stands where none can be:"), lines, at)
+    return _of_line(_other_level(lines, at, "this line is indented like none around it:"), lines, at)
 
 
 def _other_level(lines: list[str], at: int, what: str) -> str:

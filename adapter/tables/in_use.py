@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from adapter.errors import MappingError
+from adapter.finding_codes import Weight
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.table import Table, known_providers, load_table, load_tables, table_file
 from adapter.workbench.check import check_table, is_built_in
@@ -171,6 +172,6 @@ def _prove(table: Table) -> None:
     if wrong:
         more = [f"and {len(wrong) - _TOLD} more"] if len(wrong) > _TOLD else []
         raise MappingError("\n".join([*wrong[:_TOLD], *more]))
-    faulty = [str(finding) for finding in findings if finding.code is not None]
+    faulty = [str(finding) for finding in findings if finding.code.weight is Weight.FAULT]
     if faulty:
         _log.warning("table_has_faults", mapping=table.name, count=len(faulty), faults=faulty[:_TOLD])

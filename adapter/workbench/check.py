@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 
 from adapter.errors import MappingError
+from adapter.finding_codes import Code
 from adapter.mapping.body import JSON
 from adapter.mapping.catalogue import ERROR, Catalogue
 from adapter.mapping.compile import Result
-from adapter.mapping.complaints import Place
+from adapter.mapping.complaints import Place, Problem
 from adapter.mapping.document import NO_TEXTS, Document, Texts
 from adapter.mapping.exact import parse_json
 from adapter.mapping.expressions import compile_condition, compile_value
@@ -39,15 +40,15 @@ class Finding:
     #: An error makes the check fail; a warning does not.
     error: bool
     file: Path
+    #: Both from 1, the column in characters; ``None`` where it is about the file as a whole.
     line: int | None
+    column: int | None
     text: str
-    #: Names the kind of finding and stays the same, where it has a name.
-    code: str | None = None
+    code: Code
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else str(self.file)
-        named = f" [{self.code}]" if self.code else ""
-        return f"{where}: {'error' if self.error else 'warning'}: {self.text}{named}"
+        where = ":".join(str(one) for one in (self.file, self.line, self.column) if one is not None)
+        return f"{where}: {'error' if self.error else 'warning'}: {self.text} [{self.code}]"
 
 
 #: What an example reaches: a native type, the name of a further event of its record, and the unified type.
@@ -77,7 +78,10 @@ def check_document(
 
 def findings_of(error: MappingError) -> list[Finding]:
     """An error as findings."""
-    return [Finding(True, Path(str(one.file)), one.line, one.problem) for one in error.each]
+    return [
+        Finding(True, Path(str(one.file)), one.line, one.column, one.problem, one.code or Code.NOT_READABLE)
+        for one in error.each
+    ]
 
 
 def check_table(
@@ -90,9 +94,9 @@ def check_table(
     not in it. ``in_use``: what a table may run with is a warning, so that one that ran before goes on. ``texts`` stand
     for those of example files.
     """
-    unreachable = dict(_unreachable(table))
+    unreachable = {one.place: one for one in _unreachable(table)}
     findings = [*check_types(table.document, table.catalogue), *_unbound_tokens(table)]
-    findings += [_finding(table.document, place, problem) for place, problem in unreachable.items()]
+    findings += [_finding(table.document, one) for one in unreachable.values()]
     try:
         placed = list(read_examples(examples or table.folder, texts=texts))
     except MappingError as error:
@@ -100,7 +104,8 @@ def check_table(
     hits: set[_Hit] = set()
     about = [finding for one in placed for finding in _example(table, one, hits)]
     for overlooked in overlooked_examples(examples or table.folder):
-        about.append(Finding(False, overlooked, None, "is not read; examples stand in examples/*.yaml"))
+        text = "is not read; examples stand in examples/*.yaml"
+        about.append(Finding(False, overlooked, None, None, text, Code.NOT_READ))
     about.extend(_same_name(placed))
     about.extend(_against_schema(table, placed))
     findings.extend(_without_example(table, hits, strict=strict))
@@ -109,9 +114,10 @@ def check_table(
     findings.extend(_without_key(table, shown))
     for fault in faults(table, placed, shown):
         if isinstance(fault.place, Placed):
-            about.append(Finding(not in_use, fault.place.file, fault.place.line, fault.text, fault.code))
+            about.append(_about(fault.place, fault.text, fault.code, error=not in_use))
         elif _is_own(table, fault.place) and not any(fault.place[: len(one)] == one for one in unreachable):
-            findings.append(_finding(table.document, fault.place, fault.text, error=not in_use, code=fault.code))
+            problem = Problem(fault.place, fault.text, fault.code)
+            findings.append(_finding(table.document, problem, error=not in_use))
     findings.extend(_merging(table, placed))
     findings.extend(_coverage(table))
     return [*_in_order(findings), *about]
@@ -123,11 +129,11 @@ def _in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 def check_types(document: Document, catalogue: Catalogue) -> Iterator[Finding]:
     """Rows whose type is none of the catalogue's, or not decided yet."""
-    for place, problem in wrong_types(document.value, catalogue):
-        yield _finding(document, place, problem)
+    for problem in wrong_types(document.value, catalogue):
+        yield _finding(document, problem)
 
 
-def _unreachable(table: Table) -> Iterator[tuple[Place, str]]:
+def _unreachable(table: Table) -> Iterator[Problem]:
     """Rows and shapes that can never be reached: behind one without a condition, or with the condition of an earlier
     one."""
     several: dict[Place, list[tuple[Place, Condition | None]]] = {}
@@ -142,7 +148,7 @@ def _unreachable(table: Table) -> Iterator[tuple[Place, str]]:
                 if earlier is None or earlier == when:
                     has = "has no condition" if earlier is None else "has the same condition"
                     problem = f"can never be reached: {'.'.join(map(str, before))} before it {has}"
-                    yield place, problem
+                    yield Problem(place, problem, Code.UNREACHABLE)
                     break
 
 
@@ -153,7 +159,7 @@ def _unbound_tokens(table: Table) -> Iterator[Finding]:
             place = ("auth", number)
             if _is_own(table, place):
                 text = f"{UNBOUND}; if a claim holds the hash of the body, name it under body_hash"
-                yield _finding(table.document, (*place, "jwt"), text, error=False)
+                yield _finding(table.document, Problem((*place, "jwt"), text, Code.UNBOUND_TOKEN), error=False)
 
 
 def _example(table: Table, placed: Placed, hits: set[_Hit]) -> Iterator[Finding]:
@@ -161,7 +167,7 @@ def _example(table: Table, placed: Placed, hits: set[_Hit]) -> Iterator[Finding]
     try:
         found = outcome_of(table, example)
     except ValueError as error:
-        yield Finding(True, placed.file, placed.line, f"example {example.name!r}: {error}")
+        yield _about(placed, str(error), Code.EXAMPLE_NOT_TAKEN)
         return
     for event in found:
         told = event.get("source") or event.get("ignored") or {}
@@ -169,22 +175,22 @@ def _example(table: Table, placed: Placed, hits: set[_Hit]) -> Iterator[Finding]
         if native is not None:
             hits.add((native, told.get("also"), event.get("type", "")))
     if found and not example.expect:
-        text = f"example {example.name!r}: expects nothing yet; `mapping accept` writes what the table makes of it"
-        yield Finding(True, placed.file, placed.line, text)
+        text = "expects nothing yet; `mapping accept` writes what the table makes of it"
+        yield _about(placed, text, Code.EXAMPLE_EMPTY)
         return
     if len(found) != len(example.expect):
-        text = f"example {example.name!r}: expected {len(example.expect)} events, found {len(found)}"
-        yield Finding(True, placed.file, placed.line, text)
+        text = f"expected {len(example.expect)} events, found {len(found)}"
+        yield _about(placed, text, Code.EXAMPLE_DIFFERS)
         return
     for number, (expected, event) in enumerate(zip(example.expect, found, strict=True)):
-        where = f" (event {number + 1})" if len(found) > 1 else ""
+        which = f" (event {number + 1})" if len(found) > 1 else ""
         if expected.keys().isdisjoint(event):
             # Why it is no event says it all; what it lacks is everything.
             problems: Iterable[str] = [f"expected {_kind(expected)}, is {_kind(event)}"]
         else:
             problems = differences(expected, event)
         for problem in problems:
-            yield Finding(True, placed.file, placed.line, f"example {example.name!r}{where}: {problem}")
+            yield _about(placed, problem, Code.EXAMPLE_DIFFERS, which=which)
 
 
 def _kind(event: dict[str, Any]) -> str:
@@ -201,8 +207,8 @@ def _same_name(placed: Sequence[Placed]) -> Iterator[Finding]:
     for one in placed:
         other = first.setdefault(one.example.name, one)
         if other is not one:
-            text = f"example {one.example.name!r}: has the name of the one at {other.file}:{other.line}"
-            yield Finding(False, one.file, one.line, text)
+            text = f"has the name of the one at {other.file}:{other.line}"
+            yield _about(one, text, Code.DUPLICATE_NAME, error=False)
 
 
 def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
@@ -224,8 +230,7 @@ def _against_schema(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]
                 continue
             for error in sorted(validator.iter_errors(record.value), key=lambda error: error.json_path)[:1]:
                 problem = f"{error.json_path}: {error.message[:200]}"
-                text = f"example {one.example.name!r}: raw does not fit {file.name}: {problem}"
-                yield Finding(False, one.file, one.line, text)
+                yield _about(one, f"raw does not fit {file.name}: {problem}", Code.RAW_SCHEMA, error=False)
 
 
 def _without_example(table: Table, hits: set[_Hit], *, strict: bool) -> Iterator[Finding]:
@@ -237,7 +242,8 @@ def _without_example(table: Table, hits: set[_Hit], *, strict: bool) -> Iterator
         type = "" if row.type is None else type_of_row(row, table.catalogue)
         name = row.name if isinstance(row, AlsoRow) else None
         if hits.isdisjoint([(native, name, type), (native, name, type + ERROR)]) and _is_own(table, place):
-            yield _finding(table.document, place, f"no example reaches this row (type {native})", error=strict)
+            problem = Problem(place, f"no example reaches this row (type {native})", Code.NO_EXAMPLE)
+            yield _finding(table.document, problem, error=strict)
 
 
 def _is_own(table: Table, place: Place) -> bool:
@@ -264,11 +270,11 @@ def _redactions(table: Table, placed: Sequence[Placed], *, error: bool) -> Itera
     own = [number for number, one in enumerate(given) if not is_void(one)]
     for number, missing in unseen(table.mapping.redact, events):
         if number < len(own):
-            path, code = table.mapping.redact[number].in_, "redaction-finds-nothing"
+            path, code = table.mapping.redact[number].in_, Code.REDACTION_FINDS_NOTHING
             text = f"no example has {missing} in it, so nothing shows that it is found there"
             if jsonpath_text(path) is not None:
-                text, code = f"in: {jsonpath_text(path)}", "jsonpath"
-            yield _finding(table.document, ("redact", own[number]), text, error=error, code=code)
+                text, code = f"in: {jsonpath_text(path)}", Code.JSONPATH
+            yield _finding(table.document, Problem(("redact", own[number]), text, code), error=error)
 
 
 def _without_key(table: Table, shown: Shown) -> Iterator[Finding]:
@@ -285,7 +291,7 @@ def _without_key(table: Table, shown: Shown) -> Iterator[Finding]:
                 f"names no event{where} in any example ({told[0]}), so that one sent twice would be two; say where "
                 "its id stands, or `none` if it has no key"
             )
-            yield _finding(table.document, place, text, error=False)
+            yield _finding(table.document, Problem(place, text, Code.NO_KEY), error=False)
 
 
 def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
@@ -314,15 +320,15 @@ def _merging(table: Table, placed: Sequence[Placed]) -> Iterator[Finding]:
             timestamps.append(result.event["time"] % 1000)
         if timestamps and not any(timestamps):
             own = table.mapping.shapes.get(name)
-            place: list[str | int] = ["identity", "weak"]
+            place: Place = ("identity", "weak")
             if own is not None and own.identity is not None:
-                place = ["shapes", name, *place]
+                place = ("shapes", name, *place)
             text = (
                 "the times of all examples are whole seconds, and nothing else here tells two events apart: equal ones "
                 "of one second that come in separate requests would become one; name an id of the provider under "
                 "strong, or a field here that differs"
             )
-            yield _finding(table.document, place, text, error=False)
+            yield _finding(table.document, Problem(place, text, Code.MERGING_IDENTITY), error=False)
 
 
 #: What many events of one user have in common, and the time.
@@ -343,18 +349,24 @@ def _coverage(table: Table) -> Iterator[Finding]:
         if native in listed.unmapped:
             if native in rows or family is not None:
                 text = f"is said to have no row on purpose, but {family or 'a row of its own'} reads it"
-                yield _finding(table.document, ["catalogue", "unmapped", native], text)
+                yield _finding(table.document, Problem(("catalogue", "unmapped", native), text, Code.LISTED_UNMAPPED))
         elif native not in rows and family is None and not passes:
             text = f"the vendor's type {native} has no row, and is not listed under catalogue.unmapped"
-            yield _finding(table.document, ["catalogue", "types", number], text)
+            yield _finding(table.document, Problem(("catalogue", "types", number), text, Code.NOT_LISTED))
     for place in dict.fromkeys(place[: place.index("types") + 2] for place, _ in each_row(table.mapping)):
         if is_family(str(place[-1])) and place[-1] not in fallen and _is_own(table, place):
             text = "no type of catalogue.types falls to this family"
-            yield _finding(table.document, place, text, error=False)
+            yield _finding(table.document, Problem(place, text, Code.IDLE_FAMILY), error=False)
 
 
-def _finding(
-    document: Document, place: Sequence[str | int], text: str, *, error: bool = True, code: str | None = None
-) -> Finding:
-    name = ".".join(str(step) for step in place)
-    return Finding(error, document.file, document.line(place), f"{name}: {text}", code)
+def _finding(document: Document, problem: Problem, *, error: bool = True) -> Finding:
+    """What there is to say about a part of a table's file."""
+    name = ".".join(str(step) for step in problem.place)
+    line, column = document.position(problem.place)
+    return Finding(error, document.file, line, column, f"{name}: {problem.text}", problem.code)
+
+
+def _about(placed: Placed, text: str, code: Code, *, which: str = "", error: bool = True) -> Finding:
+    """What there is to say about an example, or about one of its events (``which``)."""
+    told = f"example {placed.example.name!r}{which}: {text}"
+    return Finding(error, placed.file, placed.line, placed.column, told, code)

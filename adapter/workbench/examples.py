@@ -60,6 +60,7 @@ class Placed:
     example: Example
     file: Path
     line: int | None
+    column: int | None
     #: Which of the file's examples, from 0.
     number: int
 
@@ -78,7 +79,8 @@ def read_examples(folder: Path, files: int | None = None, texts: Texts = NO_TEXT
         document = Document.read(file, texts)
         document.value = document.value or []
         for number, example in enumerate(document.read_as(_File).root):
-            yield Placed(example, file, document.line((number,)), number)
+            line, column = document.position((number,))
+            yield Placed(example, file, line, column, number)
 
 
 def overlooked_examples(folder: Path) -> Iterator[Path]:

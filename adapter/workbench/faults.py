@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from adapter.finding_codes import Code
 from adapter.mapping.catalogue import ACCESS
 from adapter.mapping.complaints import Place, nearest
 from adapter.mapping.refusals import each_row
@@ -34,8 +35,7 @@ class Fault:
     #: In the table's file, or the example that has it.
     place: Place | Placed
     text: str
-    #: Names the kind of fault, and stays the same.
-    code: str
+    code: Code
 
 
 def faults(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fault]:
@@ -48,7 +48,7 @@ def faults(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fau
     for one in placed:
         for place, what in leaks(table, one.example):
             text = f"{place} {what}; put a value there that says what it is, such as hidden-1"
-            yield Fault(one, f"example {one.example.name!r}: {text}", "secret-in-example")
+            yield Fault(one, text, Code.SECRET_IN_EXAMPLE)
 
 
 def _missed(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fault]:
@@ -62,7 +62,7 @@ def _missed(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fa
         path, inner = found
         text = jsonpath_text(path)
         if text is not None:
-            yield Fault(place, text, "jsonpath")
+            yield Fault(place, text, Code.JSONPATH)
         elif placed:
             where = path if inner is None else f"{inner} in the JSON of {path}"
             if there is None:
@@ -71,7 +71,7 @@ def _missed(table: Table, placed: Sequence[Placed], shown: Shown) -> Iterator[Fa
             near = near or (nearest(path, there) if inner is None else None)
             right = "add an example that has it, or mend the path" if near is None else f"did you mean {near}?"
             text = f"finds nothing in any example: {where}; {right}"
-            yield Fault(place, text, "path-finds-nothing")
+            yield Fault(place, text, Code.PATH_FINDS_NOTHING)
 
 
 def _paths_of(table: Table, placed: Sequence[Placed]) -> list[str]:
@@ -99,7 +99,7 @@ def _times(table: Table, shown: Shown) -> Iterator[Fault]:
             continue
         told.add(key)
         text = f"no example's time is read by {value_text(time)}, so every event would have that of its arrival"
-        yield Fault((*place, "fields", "time"), f"{text}; say how it is written (`as`)", "time-missed")
+        yield Fault((*place, "fields", "time"), f"{text}; say how it is written (`as`)", Code.TIME_MISSED)
 
 
 def _lookups(table: Table, shown: Shown) -> Iterator[Fault]:
@@ -112,14 +112,14 @@ def _lookups(table: Table, shown: Shown) -> Iterator[Fault]:
         wrong = shown.no_address.get(key)
         if wrong is not None:
             text = f"is no address in any example, but {wrong[:100]!r}; leave out `as: ip`, or mend the path"
-            yield Fault((*place, "as"), text, "no-address")
+            yield Fault((*place, "as"), text, Code.NO_ADDRESS)
         for value, one in shown.untranslated.get(key, {}).items():
             if value not in one.example.unknown:
                 text = (
                     f"lacks {value[:100]!r} (example {one.example.name!r}), which became the default "
                     f"{lookup.default!r}; add it, or name it under the example's `unknown`"
                 )
-                yield Fault((*place, "table"), text, "value-not-in-table")
+                yield Fault((*place, "table"), text, Code.VALUE_NOT_IN_TABLE)
 
 
 def _reasons(table: Table) -> Iterator[Fault]:
@@ -137,7 +137,7 @@ def _reasons(table: Table) -> Iterator[Fault]:
         if type.startswith(ACCESS) and not fails and not may_fail:
             word = "reason" if row.reason is not None else "error"
             text = f"is of failures, and {type} is none: name the failure ({row.type}_ERROR), or leave it out"
-            yield Fault((*place, word), text, "reason-on-success")
+            yield Fault((*place, word), text, Code.REASON_ON_SUCCESS)
 
 
 def _details(table: Table, shown: Shown) -> Iterator[Fault]:
@@ -149,10 +149,10 @@ def _details(table: Table, shown: Shown) -> Iterator[Fault]:
             right = None if agreed is None else agreed.misfit(text)
             if right is not None:
                 told.add((name, text))
-                yield Fault((*place, "details", name), _misfit(name, text, right), "detail-form")
+                yield Fault((*place, "details", name), _misfit(name, text, right), Code.DETAIL_FORM)
     for (name, text), (right, one) in shown.misfits.items():
         if (name, text) not in told:
-            yield Fault(one, f"example {one.example.name!r}: {_misfit(name, text, right)}", "detail-form")
+            yield Fault(one, _misfit(name, text, right), Code.DETAIL_FORM)
 
 
 def _misfit(name: str, text: str, right: str) -> str:

@@ -16,6 +16,7 @@ import orjson
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from adapter.errors import MappingError, RequestError
+from adapter.finding_codes import Code
 from adapter.mapping.body import JSON, NotReadable, Record, UnknownMedia
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
@@ -188,7 +189,9 @@ def accept(folders: Folders, provider: str) -> bytes:
         raise refused(f"{provider}: its mapping.yaml is gone")
     try:
         found = list(changes(load_table(file, load_catalogue(folders), folders)))
-    except (MappingError, ValueError) as error:
+    except MappingError as error:
+        raise _refused(error) from None
+    except ValueError as error:
         raise refused(str(error)) from None
     return _json(Acceptance(changes=[told_change(one) for one in found], seen=digest(found), written=False))
 
@@ -208,7 +211,8 @@ def compare(folders: Folders, trial: Trial) -> bytes:
             texts={**new.texts, **{file: text for file, text in unsaved.items() if file.name == TYPES}},
         )
     except MappingError as error:
-        raise RequestError(422, "Examples refused", str(error)) from None
+        found = FINDINGS.dump_python(findings_of(error), mode="json")
+        raise RequestError(422, "Examples refused", str(error), findings=found) from None
     return _json(compared)
 
 
@@ -222,12 +226,18 @@ def table_of(folders: Folders, texts: Texts) -> Table:
         catalogue = load_catalogue(folders, texts)
         return _table_of(folders, tuple(texts.items()), catalogue.digest)
     except MappingError as error:
-        raise refused(str(error)) from None
+        raise _refused(error) from None
 
 
 def refused(problem: str) -> RequestError:
     """The answer about a table that cannot be used."""
     return RequestError(422, "Table refused", problem)
+
+
+def _refused(error: MappingError) -> RequestError:
+    """The same about one whose text says where it is wrong."""
+    found = FINDINGS.dump_python(findings_of(error), mode="json")
+    return RequestError(422, "Table refused", str(error), findings=found)
 
 
 #: The answer of `findings`.
@@ -330,7 +340,7 @@ def _read_texts(folders: Folders, provider: str, unsaved: Unsaved) -> tuple[Tabl
     try:
         return load_table(file, load_catalogue(folders, texts), folders, texts), texts
     except MappingError as error:
-        raise refused(str(error)) from None
+        raise _refused(error) from None
 
 
 def _findings_of_texts(folders: Folders, provider: str, unsaved: Unsaved) -> list[Finding]:
@@ -351,7 +361,7 @@ def _findings_of_texts(folders: Folders, provider: str, unsaved: Unsaved) -> lis
 def _findings(folders: Folders, provider: str) -> list[Finding]:
     file = table_file(provider, folders)
     if file is None:
-        return [Finding(True, Path(provider) / "mapping.yaml", None, "is gone")]
+        return [Finding(True, Path(provider) / "mapping.yaml", None, None, "is gone", Code.NOT_READABLE)]
     try:
         return check_document(Document.read(file), load_catalogue(folders), folders)
     except MappingError as error:

@@ -192,8 +192,8 @@ def test_the_check_is_green_and_sees_rows_and_paths_under_also(
         "error: types.fraud.also.1.fields.details.why.path: finds nothing in any example: wy; add an example that has "
         "it, or mend the path [path-finds-nothing]",
         "error: types.fraud.also.2.type: 'LOGUOT' is no type of the catalogue (did you mean LOGOUT?); add it to "
-        "types.yaml",
-        "error: types.fraud.also.2: no example reaches this row (type fraud)",
+        "types.yaml [unknown-type]",
+        "error: types.fraud.also.2: no example reaches this row (type fraud) [no-example]",
         "error: types.fraud.also.2.when.lokced: finds nothing in any example: lokced; did you mean locked? "
         "[path-finds-nothing]",
     ]

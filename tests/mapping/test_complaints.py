@@ -134,7 +134,7 @@ def test_what_was_probably_meant_is_said_in_one_finding(make_table: Make, line: 
     ],
 )
 def test_the_type_that_was_probably_meant_is_said(catalogue: Catalogue, type: str, meant: str) -> None:
-    [(place, text)] = wrong_types({"types": {"a": {"type": type}}}, catalogue)
+    [(place, text, _)] = wrong_types({"types": {"a": {"type": type}}}, catalogue)
     assert place == ("types", "a", "type")
     assert text == f"{type!r} is no type of the catalogue (did you mean {meant}?); add it to types.yaml"
 

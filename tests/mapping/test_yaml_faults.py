@@ -62,6 +62,35 @@ def test_a_slip_is_told_at_its_line(text: str, line: int, words: str) -> None:
     assert words in message
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("types:\n  \ta: {type: LOGIN}\n", 2, 3),
+        ("title: Shop: accounts\n", 1, 12),
+        ("title: \u201cShop\u201d: x\n", 1, 8),
+        ("types:\n  a:{type: LOGIN}\n", 2, 3),
+        ('title: "Shop\ntype: kind\n', 1, 8),
+        ("auth: [bearer\ntype: kind\n", 1, 7),
+        ("a: {b: c,\n    d: e\n    f: g}\n", 3, 5),
+        ("auth: [a}\n", 1, 9),
+        ("body:\n  - a: 1\n    - b: 2\n", 3, 5),
+        ("a:\n  type: a\n  type: c\n", 3, 3),
+        ("find: %d\n", 1, 7),
+        ("x: [a, *any]\n", 1, 8),
+        ('find: "\\d"\n', 1, 8),
+        ('find: "\\xyz"\n', 1, 8),
+        ("\u00e9: \u00fc\nx: \u00e9\u00e9\x01b\n", 2, 6),
+        ("x: &x [*x]\n", 1, 4),
+        (f"x: {'[' * 200}\n", 1, 103),
+        ("x: 1\n---\ny: 2\n", 2, 1),
+    ],
+)
+def test_a_slip_has_a_column(text: str, line: int, column: int) -> None:
+    with pytest.raises(MappingError) as error:
+        Document(Path("m.yaml"), text)
+    assert (error.value.line, error.value.column) == (line, column)
+
+
 def test_the_line_is_shown_as_far_as_it_is_short() -> None:
     assert told("types:\n\ta: x\n").endswith(r"; the line is: \ta: x")
     assert told(f"title: a: {'b' * 1000}\n").endswith("b…")
@@ -81,4 +110,8 @@ def test_any_text_is_a_document_or_is_told_in_one_line(lines: list[str]) -> None
         Document(Path("m.yaml"), "\n".join(lines))
     except MappingError as error:
         assert "\n" not in str(error)
-        assert error.line is None or 1 <= error.line <= len(lines) + 1
+        assert error.code is not None
+        assert (error.line is None) == (error.column is None)
+        if error.line is not None and error.column is not None:
+            assert 1 <= error.line <= len(lines) + 1
+            assert 1 <= error.column <= len([*lines, ""][error.line - 1]) + 1

@@ -351,7 +351,7 @@ def test_check_says_which_field_of_which_example_differs(folder: Path) -> None:
     run("accept", str(file), "--yes")
     decide(file, **{"in": "LOGOUT", "bad": "LOGIN_ERROR"})
     output = run("check", str(file), code=1)
-    assert "samples.yaml:17: error: example 'in': type: expected 'access.LOGIN', is 'access.LOGOUT'" in output
+    assert "samples.yaml:17:3: error: example 'in': type: expected 'access.LOGIN', is 'access.LOGOUT'" in output
 
 
 def test_a_row_without_an_example_is_a_warning_for_users_and_an_error_when_strict(folder: Path) -> None:
@@ -392,8 +392,8 @@ def test_examples_of_one_name_are_warned_about(folder: Path) -> None:
     samples = file.parent / "examples/samples.yaml"
     (samples.parent / "again.yaml").write_text(samples.read_text().partition("- name: in")[0])
     said = run("check", "acme")
-    assert "samples.yaml:1: warning: example 'bad': has the name of the one at " in said
-    assert "mappings/acme/examples/again.yaml:1\n" in said
+    assert "samples.yaml:1:3: warning: example 'bad': has the name of the one at " in said
+    assert "mappings/acme/examples/again.yaml:1 [duplicate-name]\n" in said
 
 
 def test_a_table_of_a_wrong_name_is_named(folder: Path) -> None:
@@ -455,7 +455,7 @@ def test_an_identity_that_would_merge_events_of_one_second_is_warned_about(
     if raws:
         run("accept", str(file), "--yes")
     output = run("check", str(file))
-    assert (f"mapping.yaml:5: warning: {MERGE}" in output) == warned, output
+    assert (f"mapping.yaml:5:12: warning: {MERGE}" in output) == warned, output
 
 
 def test_a_native_type_that_several_shapes_share_is_counted_once(folder: Path) -> None:
