@@ -106,7 +106,8 @@ class Trials:
         if kind & ~LAST == DONE:
             return answer
         if kind & ~LAST == REFUSED:
-            raise RequestError(*orjson.loads(answer))
+            status, title, detail, extra = orjson.loads(answer)
+            raise RequestError(status, title, detail, **extra)
         _log.error("trial_failed", work=work.__qualname__, exception=answer.decode())
         raise TrialFailed(work.__qualname__)
 

@@ -33,17 +33,17 @@ ANSWER_SIZE = 16 * 1024 * 1024
 #: Bytes of a traceback, whose end says most; a text of the caller's may stand in it.
 TRACEBACK_SIZE = 64 * 1024
 
-#: What an answer is: the bytes that the function gave; status, title and detail of a refusal, as JSON; the traceback of
-#: an error that is ours.
+#: What an answer is: the bytes that the function gave; status, title, detail and members of a refusal, as JSON; the
+#: traceback of an error that is ours.
 DONE, REFUSED, FAILED = range(3)
 #: Added where it is the last answer of this process.
 LAST = 0x80
 LENGTH = 8
 
 
-def refusal(status: int, title: str, detail: str) -> bytes:
+def refusal(status: int, title: str, detail: str, **extra: object) -> bytes:
     """What is answered with `REFUSED`."""
-    return orjson.dumps([status, title, detail])
+    return orjson.dumps([status, title, detail, extra])
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def _answer(work: bytes) -> tuple[int, bytes]:
         answer: bytes = function(*arguments)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except RequestError as error:
-        return REFUSED, refusal(error.status, error.title, error.detail)
+        return REFUSED, refusal(error.status, error.title, error.detail, **error.extra)
     except MemoryError:
         return REFUSED, refusal(422, "Trial refused", f"it needs more than {MEMORY >> 20} MiB of memory")
     except Exception:

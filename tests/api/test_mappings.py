@@ -88,6 +88,9 @@ async def test_a_text_is_checked_with_the_providers_examples_before_it_is_put_in
     _, found = await post(service, "/mappings/acme/check", {"mapping": "provider: ["})
     assert [one["error"] for one in found["findings"]] == [True]
     assert "not valid YAML" in found["findings"][0]["text"]
+    assert [(one["line"], one["column"], one["code"]) for one in found["findings"]] == [(2, 1, "yaml")]
+    status, refused = await post(service, "/mappings/acme/apply", {"mapping": "provider: [", "raw": RAW})
+    assert (status, refused["findings"]) == (422, found["findings"])
     assert (folder / "acme" / "mapping.yaml").read_text() == MAPPING
 
 

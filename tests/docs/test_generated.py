@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from adapter.docs.__main__ import FOLDER, generated
 from adapter.docs.language import PARTS, words
+from adapter.finding_codes import Code
 from adapter.mapping import language
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_table
@@ -33,6 +34,10 @@ def test_every_part_of_the_language_is_on_its_page() -> None:
     parts = {model for model in own if model.__module__ == language.__name__ and model.model_fields}
     # What all rows have stands with `Row`.
     assert parts - {language.RowWords} == set(PARTS)
+
+
+def test_every_code_of_a_finding_is_on_its_page() -> None:
+    assert [code for code in Code if f"| `{code}` | {code.meaning} |" not in PAGES["mapping-findings.md"]] == []
 
 
 @pytest.mark.parametrize("model", PARTS, ids=lambda model: model.__name__)

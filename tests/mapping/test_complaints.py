@@ -174,3 +174,29 @@ def test_all_that_is_wrong_in_the_types_of_a_user_is_told(tmp_path: Path) -> Non
     assert (2, "types.A.knd: unknown key; did you mean kind?") in lines
     assert (4, "resons: unknown key; did you mean reasons?") in lines
     assert [line for line, _ in lines] == sorted(line or 0 for line, _ in lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "code"),
+    [
+        ("types: {a: {typ: LOGIN}}", 13, "unknown-key"),
+        ("types: {a: [{type: LOGIN, when: {x: 1}}, {}]}", 42, "wrong-value"),
+        ("actor: {id: a}", 1, "missing-key"),
+        ("auth: [{hmac: {header: a, digest: sha256}}]", 27, "wrong-kind"),
+        ("unknown: drop", 1, "wrong-value"),
+        ("unknown: 1", 1, "wrong-kind"),
+        ("fields: {time: {path: b, as: epooch}}", 26, "wrong-value"),
+        ("reason: {path: a, default: lockd}", 19, "unknown-reason"),
+        ("failed: {any: [{actor: human}]}", 1, "missing-key"),
+        ("types: {a: {type: LOGIN, outcome: failure}}", 9, "outcome-disagrees"),
+        ("each: list", 12, "shared-key"),
+        ("extends: nobody", 1, "unknown-table"),
+        ("title: again", 1, "duplicate-key"),
+        ("reason: [a}", 11, "yaml"),
+    ],
+)
+def test_a_mistake_has_a_column_and_a_code(make_table: Make, line: str, column: int, code: str) -> None:
+    with pytest.raises(MappingError) as error:
+        make_table(f"{TOP}{line}\n")
+    [first, *_] = error.value.each
+    assert (first.column, first.code) == (column, code), str(first)

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from adapter.finding_codes import Weight
+from adapter.finding_codes import Code, Weight
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.document import Document
 from adapter.resources import mappings_path
 from adapter.tables.in_use import load_proved
 from adapter.workbench.check import check_document, check_table
+from tests.docs.pages import TOP
 
 TABLE = """provider: acme
 title: Acme
@@ -146,6 +147,27 @@ def test_findings_about_a_table_are_in_order_of_its_lines(folder: Path, catalogu
     lines = [int(line.split(":")[1]) for line in found(folder, catalogue, table, RAW)]
     assert lines == sorted(lines)
     assert {8, 9, 10} <= {*lines}
+
+
+def test_a_finding_names_file_line_column_and_code(folder: Path, catalogue: Catalogue) -> None:
+    (folder / "acme/examples").joinpath("more.yaml").write_text("- {name: two, raw: {}}\n")
+    table = TABLE.replace("{type: LOGIN}", "[{type: LOGIN}, {type: LOGOUT}]")
+    findings = check_document(Document(folder / "acme/mapping.yaml", table), catalogue, [folder, mappings_path()])
+    assert [str(one).removeprefix(f"{folder}/acme/").partition(": ")[0] for one in findings] == [
+        "mapping.yaml:3:1",
+        "mapping.yaml:4:12",
+        "mapping.yaml:5:25",
+        "mapping.yaml:7:23",
+        "mapping.yaml:7:8",
+        "mapping.yaml:7:23",
+        "examples/more.yaml:1:3",
+    ]
+    assert str(findings[-1]).endswith(" [example-empty]")
+
+
+def test_every_code_is_given_to_a_finding() -> None:
+    sources = [file.read_text() for part in ("mapping", "workbench") for file in (TOP / "adapter" / part).glob("*.py")]
+    assert [code for code in Code if not any(f"Code.{code.name}" in source for source in sources)] == []
 
 
 FAMILIES = """
