@@ -307,7 +307,7 @@ def test_what_read_the_time_is_explained(make_table: Make) -> None:
         ("{path: at, as: '%Y-%b-%m-%d'}", "has the month twice"),
         ("{path: at, as: '%Y-%m-%d %'}", "there is no directive % in a format"),
         (f"{{path: at, as: '%Y-%m-%d{'x' * FORMAT_LENGTH}'}}", f"has {8 + FORMAT_LENGTH} characters"),
-        ("{path: at, as: rfc822}", "'rfc822' is no conversion; there are text, lower, upper"),
+        ("{path: at, as: rfc822}", "'rfc822' is no conversion; did you mean rfc2822?"),
         ("{path: at, as: [rfc2822, lower]}", "`as` may have several words where all of them are times"),
         ("{path: at, as: []}", "`as` may have several words where all of them are times"),
         ("{path: at, as: rfc3339, zone: Moon}", "'Moon' is no time zone of this system"),

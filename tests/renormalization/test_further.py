@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.log.memory import open_memory_log
-from adapter.log.protocol import Stored, new_entry
+from adapter.log.protocol import NewEntry, Stored
 from adapter.mapping.table import Table, load_table
 from adapter.model import uid_text
 from adapter.renormalization.comparing import look_at
@@ -182,7 +182,7 @@ async def test_a_further_event_that_was_lost_is_made_again_as_what_it_was(bench:
     async with open_memory_log() as other:
         hurt = Bench(bench.folder, other)
         hurt.tables.update(bench.tables)
-        await other.append([new_entry(without)])
+        await other.append([NewEntry(*without)])
         assert counts(await hurt.run()) == {"looked_at": 1, "recovered": 1}
         last = await hurt.last_event()
         assert (last["uid"], last["source"]["also"]) == (uid_text(lost.uid), "again")
