@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -20,7 +21,7 @@ def run(*arguments: str | Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-async def post(folder: Path, numbers: range) -> dict[str, object]:
+async def post(folder: Path, numbers: range) -> dict[str, Any]:
     async with opened(folder) as service:
         return await service.post([login(number) for number in numbers])
 
