@@ -211,8 +211,8 @@ class Feed:
                 filter, order=order, limit=limit, cursor=cursor, revisions=revisions, caller=who
             )
             hints = self._hints.of(filter.terms)
-            async with aclosing(self._stretches(page.positions)) as stretches:
-                entries, done = await anext(stretches)
+            async with aclosing(stretches(self._events, page.positions)) as read:
+                entries, done = await anext(read)
                 if chosen is not None:
                     removed = await self._removed(page.after(done), cursor, order)
                     return await self._formatted(request, chosen, entries, page.after(done), hints, removed)
@@ -224,7 +224,7 @@ class Feed:
                 async with self._streamed(request, "application/json") as stream:
                     await stream.write(begin)
                     while size < self._page_limit and done < len(page.positions):
-                        entries, done = await anext(stretches)
+                        entries, done = await anext(read)
                         events = _events(entries)
                         piece = b"".join([b",%s" % event for event in events])
                         await stream.write(piece)
@@ -346,19 +346,8 @@ class Feed:
     ) -> AsyncGenerator[list[Entry], None]:
         """All events that match, a stretch in memory at a time."""
         async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions, caller=who):
-            async for entries, _ in self._stretches(positions):
+            async for entries, _ in stretches(self._events, positions):
                 yield entries
-
-    async def _stretches(self, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:
-        """The entries at some positions, a stretch in memory at a time and at least one, each with the number of
-        positions that are done then."""
-        done = 0
-        while True:
-            entries = await self._events.fetch(positions[done:], size=STRETCH) if positions else []
-            done = len(positions) if not entries else positions.index(entries[-1].position, done) + 1
-            yield entries, done
-            if done == len(positions):
-                return
 
     def _streamed(
         self, request: web.Request, media: str, headers: Mapping[str, str] | None = None
@@ -377,6 +366,18 @@ class Feed:
             raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
         filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
         return Filter.parse(filters, self._catalogue()), order, revisions
+
+
+async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:
+    """The entries at some positions, a stretch in memory at a time and at least one, each with the number of positions
+    that are done then."""
+    done = 0
+    while True:
+        entries = await log.fetch(positions[done:], size=STRETCH) if positions else []
+        done = len(positions) if not entries else positions.index(entries[-1].position, done) + 1
+        yield entries, done
+        if done == len(positions):
+            return
 
 
 def _events(entries: Sequence[Entry]) -> list[bytes]:

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field, RootModel
 
+from adapter.api.feed import stretches
 from adapter.api.keycloak_callers import KeycloakCallers, Token, TokenRefusal
 from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
 from adapter.api.slots import Slots
@@ -32,8 +33,6 @@ from adapter.search.search import Search
 DEFAULT_MAX = 100
 #: Oldest first, all places up to the end of the answer are held in memory; no more than these.
 ASCENDING_LIMIT = 1_000_000
-#: Bytes of events that are in memory at once for one answer, one event aside.
-_STRETCH = 512 * 1024
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,15}", re.ASCII)
 
@@ -249,7 +248,7 @@ class KeycloakReads:
             async with sending as stream:
                 comma = b"["
                 while positions is not None:
-                    async for entries in self._entries(positions):
+                    async for entries, _ in stretches(self._log, positions):
                         for entry in entries:
                             if entry.event is not None:
                                 await stream.write(comma + write_representation(entry.event))
@@ -299,18 +298,8 @@ class KeycloakReads:
             if fits is None:
                 yield positions
                 continue
-            async for entries in self._entries(positions):
+            async for entries, _ in stretches(self._log, positions):
                 yield [entry.position for entry in entries if fits(entry)]
-
-    async def _entries(self, positions: Sequence[int]) -> AsyncIterator[list[Entry]]:
-        """The entries at some places, some in memory at a time."""
-        done = 0
-        while done < len(positions):
-            entries = await self._log.fetch(positions[done:], size=_STRETCH)
-            if not entries:
-                return
-            done = positions.index(entries[-1].position, done) + 1
-            yield entries
 
 
 def _given(query: Mapping[str, str], **names: str) -> dict[str, list[str]]:

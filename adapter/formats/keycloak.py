@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from adapter.formats.settings import FormatSettings
+from adapter.formats.unified import Unified
 from adapter.model import Entry
 
 ACCESS, ADMIN = "access.", "admin."
@@ -26,15 +27,8 @@ class Settings(FormatSettings):
     name: Literal["keycloak"] = "keycloak"
 
 
-class Keycloak:
+class Keycloak(Unified):
     """One representation a line."""
-
-    media_type = "application/x-ndjson"
-    record_media_type = "application/json"
-    ending = "ndjson"
-    header = footer = b""
-    record_end = b"\n"
-    one_line = True
 
     def write(self, entries: Sequence[Entry]) -> list[bytes]:
         return [write_representation(entry.event) for entry in entries if entry.event is not None]
