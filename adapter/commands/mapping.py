@@ -345,7 +345,7 @@ def new(
     ],
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder of the user's own tables; default: the first of [mappings] path, or mappings."),
+        typer.Option(help="Folder of the user's own tables; default: the first of mappings.path, or mappings."),
     ] = None,
     config: Config = None,
 ) -> None:

@@ -47,7 +47,7 @@ def keep(
     config: Config = None,
     data: Data = None,
 ) -> None:
-    """Say what the settings of [store] would remove from the log now, by source and type, and remove nothing.
+    """Say what the settings of `store` would remove from the log now, by source and type, and remove nothing.
 
     The settings are those of the running service; without one, those that are found here. So try new ones before the
     service has them: stop it, or use a backup.
