@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -241,25 +242,26 @@ class KeycloakReads:
     ) -> web.StreamResponse:
         filter, stretch = Filter.parse(wanted, self._catalogue()), _stretch(request.query)
         with self._slots.taken(who):
-            pages = aiter(self._places(filter, who, fits, stretch))
-            # The first page is asked for before the answer begins, so that what is wrong can still be said.
-            positions = await anext(pages, None)
-            sending = streamed(request, "application/json", reading_timeout=self._reading_timeout)
-            async with sending as stream:
-                comma = b"["
-                while positions is not None:
-                    async for entries, _ in stretches(self._log, positions):
-                        for entry in entries:
-                            if entry.event is not None:
-                                await stream.write(comma + write_representation(entry.event))
+            async with aclosing(self._places(filter, who, fits, stretch)) as pages:
+                # The first page is asked for before the answer begins, so that what is wrong can still be said.
+                positions = await anext(pages, None)
+                sending = streamed(request, "application/json", reading_timeout=self._reading_timeout)
+                async with sending as stream:
+                    await stream.write(b"[")
+                    comma = b""
+                    while positions is not None:
+                        async for entries, _ in stretches(self._log, positions):
+                            events = [write_representation(one.event) for one in entries if one.event is not None]
+                            if events:
+                                await stream.write(comma + b",".join(events))
                                 comma = b","
-                    positions = await anext(pages, None)
-                await stream.write(b"]" if comma == b"," else b"[]")
-            return stream.response
+                        positions = await anext(pages, None)
+                    await stream.write(b"]")
+                return stream.response
 
     async def _places(
         self, filter: Filter, who: str, fits: Callable[[Entry], bool] | None, stretch: _Stretch
-    ) -> AsyncIterator[Sequence[int]]:
+    ) -> AsyncGenerator[Sequence[int], None]:
         """The places of what is asked for, in its order, some at a time."""
         pages = self._matching(filter, who, fits)
         if stretch.ascending:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, quote, unquote_plus
 
+import orjson
 from aiohttp import web
 from pydantic import BaseModel
 from yarl import URL
@@ -83,8 +84,9 @@ class KeycloakCallers:
 
     async def _ask(self, token: str, realm: str, what: str) -> None:
         path = f"admin/realms/{quote(realm, safe='')}/{what}?max=1"
-        status, _, _ = await self._request("GET", path, {"Authorization": f"Bearer {token}"}, None)
-        if status == 200:
+        status, _, answer = await self._request("GET", path, {"Authorization": f"Bearer {token}"}, None)
+        # Something else than a Keycloak may answer 200 to everybody, with a page.
+        if status == 200 and _is_list(answer):
             return
         if status in (401, 403, 404):
             detail = f"Keycloak answers {status} to this token for {what} of this realm."
@@ -148,6 +150,13 @@ async def open_keycloak_callers(
         return
     async with open_client(outgoing, connections=8, timeout=10) as client:
         yield KeycloakCallers(client, URL(settings.url), time.monotonic)
+
+
+def _is_list(answer: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(answer), list)
+    except ValueError:
+        return False
 
 
 def _basic_secret(header: str) -> str:

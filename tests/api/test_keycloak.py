@@ -210,11 +210,12 @@ class Gatekeeper:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []
         self.status = 200
+        self.answer: Any = []
 
     async def read(self, request: web.Request) -> web.Response:
         self.asked.append((request.path_qs, request.headers.get("Authorization")))
         good = request.headers.get("Authorization") == "Bearer of-keycloak"
-        return web.json_response([], status=self.status if good else 401)
+        return web.json_response(self.answer, status=self.status if good else 401)
 
     async def token(self, request: web.Request) -> web.Response:
         form = await request.post()
@@ -253,6 +254,9 @@ async def test_who_may_read_in_keycloak_may_read_here(tmp_path: Path) -> None:
         gatekeeper.status = 403
         assert await status("of-keycloak", "admin-events") == 403
         gatekeeper.status = 500
+        assert await status("of-keycloak", "admin-events") == 503
+        # Something that is no Keycloak may say 200 to everybody.
+        gatekeeper.status, gatekeeper.answer = 200, {"page": "welcome"}
         assert await status("of-keycloak", "admin-events") == 503
         async with running.session.post(
             "/realms/acme/protocol/openid-connect/token", data={"grant_type": "password", "username": "anna"}

@@ -121,6 +121,24 @@ async def test_what_was_read_again_is_a_duplicate_when_it_comes_again(tmp_path: 
         assert log.head == 2
 
 
+@pytest.mark.parametrize("before", [TABLE, NO_KEYS])
+async def test_what_a_row_makes_besides_is_an_event_of_its_own_when_its_record_comes_again(
+    tmp_path: Path, before: str
+) -> None:
+    async with open_memory_log() as log:
+        service = Service(tmp_path, log, before)
+        first = await service.take(1)
+        service.use(TABLE + "  out: {type: LOGOUT, also: [{name: too, type: LOGIN}]}\n")
+        again = await service.take(1)
+        assert (again.accepted, again.uids) == (1, first.uids)
+        assert (await service.take(1)).duplicates == 1
+        events = [orjson.loads(entry.event) for entry in await log.read(0) if entry.event is not None]
+        assert sorted((one["type"], one["source"].get("also")) for one in events) == [
+            ("access.LOGIN", "too"), ("access.LOGOUT", None),
+        ]  # fmt: skip
+        assert [one["uid"] == first.uids[0] for one in events].count(True) == 1
+
+
 async def test_a_copy_of_an_event_stays_quarantined_and_the_job_says_why(tmp_path: Path) -> None:
     async with open_memory_log() as log:
         service = Service(tmp_path, log, NO_KEYS)

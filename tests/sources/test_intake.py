@@ -106,6 +106,17 @@ async def test_a_secret_of_the_service_is_not_stored(source: Source, body: bytes
         assert "[redacted]" in repr([await log.raw(entry.position) for entry in entries])
 
 
+async def test_nor_is_one_that_a_forwarder_put_beside_the_event(source: Source) -> None:
+    body = orjson.dumps({"log": event("a").decode(), "stream": f"<{SECRET}>", "time": "2026-01-14T09:04:57Z"})
+    async with open_memory_log() as log:
+        intake = Intake(log, IngestCounts(), secrets=KnownSecrets([SECRET]))
+        assert (await intake.take(source, body, "application/json", 1_700_000_000_000)).accepted == 1
+        raw = await log.raw(1)
+    assert raw is not None
+    assert b"<[redacted]>" in raw.envelope
+    assert raw.content == event("a")
+
+
 async def test_a_copy_with_a_secret_in_it_is_a_duplicate(source: Source) -> None:
     body = event("a")[:-1] + b',"note":"%b"}' % SECRET.encode()
     async with open_memory_log() as log:
