@@ -77,6 +77,21 @@ def secrets_of(part: object) -> Iterator[str]:
         yield from (secret for one in part for secret in secrets_of(one))
 
 
+def read_http_url(text: str, example: str) -> URL:
+    """An address of the settings, such as ``example``.
+
+    Raises:
+        ValueError: it is none; says what is right.
+    """
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ValueError(f"is not a URL; one looks like {example}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"must begin with https:// or http:// and name a host, such as {example}")
+    return url
+
+
 _Kind = TypeVar("_Kind", bound=Section)
 
 

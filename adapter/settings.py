@@ -30,13 +30,12 @@ from pydantic_settings import (
     SettingsError,
     TomlConfigSettingsSource,
 )
-from yarl import URL
 
 from adapter.errors import ConfigError
 from adapter.log.opening import check_url, file_of
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.quantities import bytes_of, is_size, seconds_of, share_of
-from adapter.section import Name, Section, keys, valid_token
+from adapter.section import Name, Section, keys, read_http_url, valid_token
 from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
 
@@ -272,10 +271,10 @@ class Mappings(Section):
     )
 
 
-def _http_address(text: str) -> str:
-    address = URL(text)
-    if address.scheme not in ("http", "https") or not address.host or address.query_string or address.user:
-        raise ValueError("should be an address, such as https://id.example or https://id.example/auth")
+def _keycloak_address(text: str) -> str:
+    url = read_http_url(text, "https://id.example")
+    if url.user is not None or url.query_string or url.fragment:
+        raise ValueError("must hold no user, query or fragment")
     return text
 
 
@@ -296,13 +295,13 @@ class Feed(Section):
     )
 
 
-class KeycloakReads(Section):
+class KeycloakApi(Section):
     """Reading events as a Keycloak gives them: ``/admin/realms/{realm}/events`` and ``…/admin-events``."""
 
-    url: Annotated[str, AfterValidator(_http_address)] | None = Field(
+    url: Annotated[str, AfterValidator(_keycloak_address)] | None = Field(
         None,
-        description="Address of a Keycloak whose users may read here what it lets them read there; it gives their "
-        "clients tokens, too. None: tokens of the adapter alone",
+        description="Address of a Keycloak, not of a proxy that leads here, whose users may read here what it lets "
+        "them read there; it gives their clients tokens, too. None: tokens of the adapter alone",
     )
     realms: dict[str, tuple[Name, ...]] = Field(
         default_factory=dict,
@@ -338,7 +337,7 @@ class Settings(BaseSettings):
     sinks: tuple[AnySinkSettings, ...] = ()
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
-    keycloak: KeycloakReads = KeycloakReads()
+    keycloak: KeycloakApi = KeycloakApi()
     log: Logging = Logging()
 
     @model_validator(mode="after")

@@ -22,8 +22,7 @@ from adapter.errors import NoReply, RequestError
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.problem import SECURITY_HEADERS
-from adapter.settings import KeycloakReads as KeycloakSettings
-from adapter.settings import Permission
+from adapter.settings import KeycloakApi, Permission
 
 #: For how long it is remembered that a token may read, seconds: as long as it may do so after it was revoked.
 REMEMBERED_FOR = 60.0
@@ -137,9 +136,7 @@ class KeycloakCallers:
 
 
 @asynccontextmanager
-async def open_keycloak_callers(
-    settings: KeycloakSettings, outgoing: OutgoingSettings
-) -> AsyncIterator[KeycloakCallers]:
+async def open_keycloak_callers(settings: KeycloakApi, outgoing: OutgoingSettings) -> AsyncIterator[KeycloakCallers]:
     """The callers that the settings let read.
 
     Raises:

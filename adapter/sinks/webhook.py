@@ -19,6 +19,7 @@ from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
 from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
+from adapter.section import read_http_url
 from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Promise, Stop, message_id
 from adapter.sinks.settings import OneOrMore, SinkSettings
 
@@ -46,12 +47,7 @@ class Settings(HttpSettings, SinkSettings):
     @field_validator("url")
     @classmethod
     def _url(cls, text: str) -> str:
-        try:
-            url = URL(text)
-        except ValueError:
-            raise ValueError("is not a URL; one looks like https://soc.example/hook") from None
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("must begin with https:// or http:// and name a host, such as https://soc.example/hook")
+        url = read_http_url(text, "https://soc.example/hook")
         if url.user is not None or url.password is not None:
             raise ValueError("must not hold a user or password: it is shown to people; sign with secret instead")
         return text

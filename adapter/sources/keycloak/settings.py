@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, field_validator, model_validator
-from yarl import URL
 
 from adapter.outgoing.settings import HttpSettings
 from adapter.quantities import interval_of
+from adapter.section import read_http_url
 
 
 def _is_interval(text: str) -> str:
@@ -48,12 +48,7 @@ class PullSettings(HttpSettings):
     @field_validator("url")
     @classmethod
     def _url(cls, text: str) -> str:
-        try:
-            url = URL(text)
-        except ValueError:
-            raise ValueError("is not a URL; one looks like https://id.example") from None
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("must begin with https:// or http:// and name a host, such as https://id.example")
+        url = read_http_url(text, "https://id.example")
         if url.user is not None or url.password is not None or url.query_string or url.fragment:
             raise ValueError("must hold no user, password, query or fragment; client_id and client_secret are fields")
         # The client joins paths to it, and would lose the last part without.
