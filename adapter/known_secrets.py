@@ -43,7 +43,7 @@ class KnownSecrets:
         self._search = re2.compile("|".join(runs).encode("latin-1"), options=_OPTIONS).search if runs else None
 
     def may_be_in(self, raw: bytes) -> bool:
-        """Whether it is worth looking closer: one search of a microsecond for 1 KB, however many secrets there are."""
+        """Whether it is worth looking closer: one search, which takes hardly longer for 20 secrets than for one."""
         search = self._search
         return search is not None and search(raw) is not None
 
