@@ -40,8 +40,8 @@ _READ_BUFFER = 64 * 1024
 #: Seconds between two looks at all connections.
 _LOOK_EVERY = 1.0
 
-#: Seconds in which the connections to be closed for new ones are not looked for again.
-_CHOOSE_EVERY = 0.1
+#: Seconds in which no connection to be closed for a new one is looked for again, where there was none.
+_LOOK_AGAIN = 0.1
 
 #: What a body's chunks may need beside the body itself, bytes; beyond, as much again as the body.
 _CHUNKING = 64 * 1024
@@ -83,7 +83,6 @@ class Connection(web.RequestHandler):
     """One connection."""
 
     __slots__ = (
-        "_answers",
         "_body_bytes",
         "_dropped",
         "_has_paused",
@@ -91,6 +90,7 @@ class Connection(web.RequestHandler):
         "_header_since",
         "_must_wait",
         "_stuck_since",
+        "answers",
     )
 
     _manager: Connections | None
@@ -103,8 +103,8 @@ class Connection(web.RequestHandler):
         self._header_bytes = 0
         #: Bytes that came of the body that is under way, its chunks' sizes and extensions included.
         self._body_bytes = 0
-        #: Answers that have begun.
-        self._answers = 0
+        #: Answers that have begun, in all.
+        self.answers = 0
         #: The body whose rest is read and dropped after the answer.
         self._dropped: StreamReader | None = None
         #: Since when the caller takes nothing of its answer; 0: it does.
@@ -243,7 +243,7 @@ class Connection(web.RequestHandler):
 
     def finish(self) -> None:
         """Close it as soon as the request that has begun in it is answered; at once if there is none."""
-        if self._request_count > self._answers:
+        if self._request_count > self.answers:
             if self._messages:
                 _, body = self._messages[0]
             elif self._current_request is not None:
@@ -266,7 +266,7 @@ class Connection(web.RequestHandler):
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        self._answers += 1
+        self.answers += 1
         resp.headers.setdefault(hdrs.SERVER, "")  # aiohttp would tell its own name
         if not request.content.is_eof():
             # The caller need not send the rest of a body that nobody reads.
@@ -320,9 +320,10 @@ class Connections(web.Server):
         self._half: dict[Connection, None] = {}
         #: Those that drop the rest of a body, the oldest first.
         self._dropping: dict[Connection, None] = {}
-        #: Those that may be closed for new ones, with when they were used, the longest unused first.
-        self._unused: deque[tuple[Connection, float]] = deque()
-        self._chosen = 0.0
+        #: All, in the order in which they are closed for new ones, and how often each was used when it got its place.
+        self._order: deque[tuple[Connection, int]] = deque()
+        #: Until when nobody is looked for, since all were being answered.
+        self._busy_until = 0.0
         self._watch = asyncio.create_task(self._look())
         #: Whether no new requests are taken.
         self.stopping = False
@@ -336,7 +337,7 @@ class Connections(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         if self.stopping:
-            handler.force_close()
+            self._close_new(handler)
         elif len(self._connections) > self._count:
             self._make_room(handler)
 
@@ -364,26 +365,35 @@ class Connections(web.Server):
     def _make_room(self, newest: web.RequestHandler) -> None:
         """Close the connection that has been unused for longest, if it is not being answered; else the newest."""
         now = self._loop.time()
-        if not self._unused and now - self._chosen >= _CHOOSE_EVERY:
-            self._chosen = now
-            found = [one for one in self if one is not newest and (one.is_waiting or one.is_receiving)]
-            # Those without a request go before those whose body is under way.
-            found.sort(key=lambda one: (one.is_receiving, one.used))
-            self._unused.extend((one, one.used) for one in found)
-        while self._unused:
-            connection, used = self._unused.popleft()
-            unanswered = connection.is_waiting or connection.is_receiving
-            if unanswered and connection.used == used and connection.transport is not None:
-                connection.force_close()
-                return
-        newest.force_close()
+        if now >= self._busy_until:
+            if not self._order:
+                # Those without a request go before those whose body is under way.
+                others = sorted(self, key=lambda one: (one.is_receiving, one.used))
+                self._order.extend((one, one.answers) for one in others if one is not newest)
+            # Who was used since comes to its turn again after all others.
+            for _ in range(2 * len(self._order)):
+                one, answers = self._order.popleft()
+                if one.transport is None:
+                    continue
+                if one.answers == answers and (one.is_waiting or one.is_receiving):
+                    one.force_close()
+                    if isinstance(newest, Connection):
+                        self._order.append((newest, newest.answers))
+                    return
+                self._order.append((one, one.answers))
+            self._busy_until = now + _LOOK_AGAIN
+        self._close_new(newest)
+
+    def _close_new(self, connection: web.RequestHandler) -> None:
+        # Not at once: its task, which begins after this, would find it lost and fail.
+        self._loop.call_soon(connection.force_close)
 
     async def _look(self) -> None:
         most = last = 0
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             self._look_at_all(self._loop.time())
-            self._unused.clear()
+            self._order.clear()
             count = len(self._connections)
             most = max(most, count)
             # Not while they still end, since then much of it is still held.

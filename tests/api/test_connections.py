@@ -279,6 +279,15 @@ async def test_beyond_the_limit_the_connection_unused_for_longest_gives_way(serv
             assert (await one.answer())[0] == 200
 
 
+async def test_in_a_burst_of_connections_the_newest_is_still_answered(tmp_path: Path) -> None:
+    async with opened(tmp_path, sources=SOURCES, server={"connections_limit": 3}) as small:
+        idle = [await call(small) for _ in range(50)]
+        for _ in range(10):
+            caller = await call(small, "GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert (await caller.answer())[0] == 200
+        assert [await one.closed() for one in idle] == [b""] * 50
+
+
 async def test_a_stop_answers_what_is_complete_in_time_and_waits_for_nothing_else(tmp_path: Path) -> None:
     callers: dict[str, Caller] = {}
     stopping = asyncio.Event()
