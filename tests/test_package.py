@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -23,11 +25,13 @@ def test_every_package_is_in_the_wheel() -> None:
     assert sorted(listed) == sorted([*found, "adapter._mappings", "adapter._schemas"])
 
 
-@pytest.mark.heavy
-def test_the_wheel_in_a_fresh_environment_serves(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel in it."""
+    folder = tmp_path_factory.mktemp("wheel")
     pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
-    wheels = tmp_path / "wheels"
-    source = tmp_path / "source"
+    wheels = folder / "wheels"
+    source = folder / "source"
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=TOP, capture_output=True, text=True
     )
@@ -39,12 +43,37 @@ def test_the_wheel_in_a_fresh_environment_serves(tmp_path: Path) -> None:
     subprocess.run([sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", wheels, source], check=True)
     [wheel] = wheels.glob("*.whl")
 
-    home = tmp_path / "environment"
+    home = folder / "environment"
     venv.create(home, with_pip=True)
     subprocess.run([home / "bin" / "python", *pip, "install", wheel], check=True)
+    return home
+
+
+def bare(**more: str) -> dict[str, str]:
+    """This environment without what is set for tests."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IDP_ADAPTER_")}
+    return {**inherited, "PYTHONPATH": "", **more}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def announced(data: Path) -> str:
+    """The address of the service with this data folder, once it serves."""
+    announcement = data / "service.json"
+    for _ in range(600):
+        if announcement.exists():
+            break
+        time.sleep(0.1)
+    return str(json.loads(announcement.read_text())["url"])
+
+
+@pytest.mark.heavy
+def test_the_wheel_in_a_fresh_environment_serves(home: Path, tmp_path: Path) -> None:
     command = home / "bin" / "idp-adapter"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("IDP_ADAPTER_")}
-    environment["PYTHONPATH"] = ""
+    environment = bare()
 
     checked = subprocess.run(
         [command, "mapping", "check"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
@@ -56,12 +85,7 @@ def test_the_wheel_in_a_fresh_environment_serves(tmp_path: Path) -> None:
         [command, "serve", "--port", "0", "--data", "data"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
     ) as process:
         try:
-            announcement = tmp_path / "data" / "service.json"
-            for _ in range(600):
-                if announcement.exists():
-                    break
-                time.sleep(0.1)
-            url = json.loads(announcement.read_text())["url"]
+            url = announced(tmp_path / "data")
             with urllib.request.urlopen(f"{url}/readyz", timeout=10) as response:
                 assert response.status == 200
             tokens = json.loads((tmp_path / "data" / "tokens.json").read_text())
@@ -75,6 +99,66 @@ def test_the_wheel_in_a_fresh_environment_serves(tmp_path: Path) -> None:
             with urllib.request.urlopen(request, timeout=30) as response:
                 [event] = json.loads(response.read())["events"]
             assert event["type"] == "access.LOGIN"
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+
+
+#: Makes the file system read-only but for two folders, takes all rights away, and runs the rest.
+CONFINED = """
+mount --make-rprivate /
+mount --bind "$1" "$1"
+mount -t tmpfs tmpfs "$2"
+mount -o remount,bind,ro /
+shift 2
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+"""
+
+
+def instructions(file: Path) -> list[tuple[str, str]]:
+    """The instructions of the last stage of a Dockerfile and their arguments."""
+    text = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", file.read_text(), flags=re.MULTILINE))
+    found = [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+    last = max(number for number, (word, *_) in enumerate(found) if word == "FROM")
+    return [(word, rest) for word, rest in found[last:]]
+
+
+@pytest.mark.heavy
+def test_what_the_image_says_serves_on_a_read_only_file_system(home: Path, tmp_path: Path) -> None:
+    """The image's variables, command and health check, without any right, as compose.yaml confines them."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    image = instructions(TOP / "docker" / "Dockerfile")
+    said = dict(image)
+    assert said["USER"].isdecimal(), "Kubernetes takes no name for 'not root'"
+    assert said["VOLUME"] == said["WORKDIR"] == "/data"
+    data, temporary = tmp_path / "data", tmp_path / "tmp"
+    data.mkdir()
+    temporary.mkdir()
+    port = free_port()
+    variables = dict(word.split("=", 1) for word in said["ENV"].split())
+    assert variables.pop("PATH").startswith("/opt/adapter/bin:")
+    environment = {
+        **bare(),
+        **{name: value.replace("/data", str(data)) for name, value in variables.items()},
+        "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
+        "TMPDIR": str(temporary),
+        "IDP_ADAPTER_SERVER__BEHIND_TLS": "true",
+        "IDP_ADAPTER_SERVER__PORT": str(port),
+    }
+    command = [*json.loads(said["ENTRYPOINT"]), *json.loads(said["CMD"])]
+    check = json.loads(said["HEALTHCHECK"].partition("CMD")[2].replace(said["EXPOSE"], str(port)))
+    confined = ["unshare", "--mount", "sh", "-euc", CONFINED, "sh", str(data), str(temporary)]
+    with subprocess.Popen([*confined, *command], cwd=data, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            announced(data)
+            checked = subprocess.run([*confined, *check], cwd=data, env=environment, check=False, timeout=60)
+            assert checked.returncode == 0
+            tokens = json.loads((data / "tokens.json").read_text())
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/events")
+            request.add_header("Authorization", f"Bearer {tokens['admin']}")
+            with urllib.request.urlopen(request, timeout=30) as response:
+                assert response.status == 200
         finally:
             process.terminate()
             assert process.wait(60) == 0
