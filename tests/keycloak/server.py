@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +83,19 @@ class Keycloak:
 
 
 @asynccontextmanager
-async def running(distribution: Distribution, folder: Path, **variables: str) -> AsyncIterator[Keycloak]:
-    """A server with an empty database and the realm of ``realm.json``, while the context lasts. ``variables``: further
-    ones of its environment, such as ``KC_SPI_EVENTS_STORE_PROVIDER``.
+async def running(
+    distribution: Distribution, folder: Path, realm: Path = _REALM_FILE, /, **variables: str
+) -> AsyncIterator[Keycloak]:
+    """A server with an empty database and a realm, while the context lasts. ``realm``: the file that is imported;
+    ``variables``: further ones of its environment, such as ``KC_SPI_EVENTS_STORE_PROVIDER``.
 
     Raises:
         NotAvailable: it cannot be had on this machine.
     """
     home = await asyncio.to_thread(unpacked, distribution, folder)
     java = await asyncio.to_thread(java_home, distribution.java)
-    imported = home / "data" / "import"
-    imported.mkdir(parents=True)
-    (imported / "acme.json").write_bytes(_REALM_FILE.read_bytes())
-    port, management = _free_ports()
+    name = _imported(home, realm)
+    port, management = free_ports(2)
     url = f"http://127.0.0.1:{port}"
     environment = {
         **os.environ,
@@ -111,11 +112,20 @@ async def running(distribution: Distribution, folder: Path, **variables: str) ->
     popen = _start(words, environment, home / "server.log")
     try:
         async with ClientSession(timeout=ClientTimeout(60)) as session:
-            await _answers(url, popen, home / "server.log", session)
+            await _answers(f"{url}/realms/{name}", popen, home / "server.log", session)
             yield Keycloak(home, java, url, session)
     finally:
         os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
+
+
+def _imported(home: Path, realm: Path) -> str:
+    """Have a realm imported at the start; its name."""
+    content = realm.read_bytes()
+    folder = home / "data" / "import"
+    folder.mkdir(parents=True)
+    (folder / "realm.json").write_bytes(content)
+    return str(json.loads(content)["realm"])
 
 
 def _start(words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -127,17 +137,18 @@ def _said(log: Path) -> str:
     return log.read_text()[-3000:]
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses."""
+    with ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
 
 
-async def _answers(url: str, popen: subprocess.Popen[bytes], log: Path, session: ClientSession) -> None:
+async def _answers(realm: str, popen: subprocess.Popen[bytes], log: Path, session: ClientSession) -> None:
     async with asyncio.timeout(DEADLINE):
         while True:
             assert popen.poll() is None, _said(log)
             try:
-                async with session.get(f"{url}/realms/{REALM}/.well-known/openid-configuration") as response:
+                async with session.get(f"{realm}/.well-known/openid-configuration") as response:
                     if response.status == 200:
                         return
             except (OSError, ClientError):
