@@ -11,7 +11,20 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.bench import batch, disk, file_sink, growth, memory, normalize, postgresql, renormalize, single, webhook_sink
+from tests.bench import (
+    backfill,
+    batch,
+    disk,
+    file_sink,
+    growth,
+    memory,
+    normalize,
+    postgresql,
+    relay,
+    renormalize,
+    single,
+    webhook_sink,
+)
 from tests.bench.processes import open_files_limit
 from tests.bench.result import CannotMeasure, Result, machine, table
 
@@ -22,10 +35,12 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "renormalize": renormalize.measure,
     "file": file_sink.measure,
     "webhook": webhook_sink.measure,
+    "relay": relay.measure,
     "disk": disk.measure,
     "memory": memory.measure,
     "growth": growth.measure,
     "postgresql": postgresql.measure,
+    "backfill": backfill.measure,
 }
 #: Takes half an hour: measured when it is named.
 _LONG = {"growth"}

@@ -103,11 +103,12 @@ async def running(
         "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx768m",
         "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
         "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD,
+        "KC_DB": "dev-mem",
         **variables,
     }
     words = [
         str(home / "bin" / "kc.sh"), "start-dev", "--import-realm", "--http-host=127.0.0.1", f"--http-port={port}",
-        f"--http-management-port={management}", "--db=dev-mem", "--log-level=INFO,org.keycloak.events:DEBUG",
+        f"--http-management-port={management}", "--log-level=INFO,org.keycloak.events:DEBUG",
     ]  # fmt: skip
     popen = _start(words, environment, home / "server.log")
     try:
