@@ -17,7 +17,7 @@ quarantined of the event's source.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
@@ -366,6 +366,23 @@ class Identities:
     def _put(self, key: bytes, known: Known) -> Known:
         self._known[key] = self.changed[key] = known
         return known
+
+
+def find_known(
+    identities: Identities, entries: Sequence[NewEntry], keys: Sequence[Keys], new: list[NewEntry], first: int
+) -> list[bytes | None]:
+    """What is known of the entries of one request that nobody stores: of each the uid of the stored event that it is a
+    copy of, or ``None``. ``new`` gets those that would be stored, the first of them at the position ``first``; stored
+    ones have smaller positions."""
+    found: list[bytes | None] = []
+    for entry, its_keys in zip(entries, keys, strict=True):
+        position = first + len(new)
+        new.append(entry)
+        known = identities.resolve(entry, its_keys, position)
+        if known.position != position:
+            new.pop()
+        found.append(known.uid if known.position < first else None)
+    return found
 
 
 @lru_cache(maxsize=256)

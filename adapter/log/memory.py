@@ -11,7 +11,7 @@ from itertools import islice
 
 from adapter.counts import Commits
 from adapter.errors import ClaimLost, NoteChanged, StoreError
-from adapter.log.identity import Former, Identities, Keys, Known, keys_of, keys_read
+from adapter.log.identity import Former, Identities, Keys, Known, find_known, keys_of, keys_read
 from adapter.log.protocol import (
     CLAIM_SECONDS,
     READ_SIZE,
@@ -307,6 +307,13 @@ class MemoryLog:
         return next(
             (number for number, arrival in enumerate(self._memory.arrivals) if arrival >= received_at), self.head
         )
+
+    async def known(self, entries: Sequence[NewEntry]) -> list[bytes | None]:
+        await _turn()
+        contents = _Contents(self._memory)
+        keys = keys_of(entries, Former(0), set(self._memory.watched))
+        identities = Identities(dict(self._memory.known), lambda key: None, contents)
+        return find_known(identities, entries, keys, contents.new, self.head + 1)
 
     async def removed(self, after: int, until: int) -> int:
         await _turn()

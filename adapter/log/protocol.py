@@ -379,6 +379,12 @@ class Log(Protocol):
         """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none. Of
         entries that were removed the arrival is known, to some thousand positions, as long as their identities."""
 
+    async def known(self, entries: Sequence[NewEntry]) -> list[bytes | None]:
+        """What `append` would say of the entries of one request, without storing anything: of each that is a copy of an
+        event the uid of that, of one that is removed and not forgotten, too; ``None`` of one that is new. All of them
+        are held in memory, and stored events that share a weak key with one are read: ask for some thousand at a
+        time."""
+
     async def removed(self, after: int, until: int) -> int:
         """How many entries with ``after < position <= until`` were removed; cheap, whatever the stretch's length."""
 

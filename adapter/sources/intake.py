@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 from adapter.counts import EXCERPT, IngestCounts
@@ -61,6 +61,14 @@ class IngestSummary(NamedTuple):
         if self.oversize:
             answer["oversize"] = self.oversize
         return answer
+
+
+class LookedUp(NamedTuple):
+    """What the log has of one record."""
+
+    #: Uid of its event: the one in the log, or the one that it would get.
+    uid: str
+    is_known: bool
 
 
 class Source:
@@ -220,19 +228,45 @@ class Intake:
             StoreUnavailable: nothing was stored; it may succeed later.
         """
         reading = _Reading(source, received_at, self._events_limit, self._random_uid, self._secrets)
-        records = reading.table.records(body, media, self._event_limit, source.unwrap)
-        if len(body) <= LONG:
-            with noting(reading.untranslated):
-                for record in records:
-                    if record.__class__ is Record:
-                        reading.add(record)
-        elif len(body) <= _LARGE:
+        if len(body) <= _LARGE:
+            await self._read(reading, body, media)
+            return await self._keep(reading, note)
+        async with self._large:
+            await self._read(reading, body, media)
+            return await self._keep(reading, note)
+
+    async def look_up(self, source: Source, body: bytes, media: str, received_at: int) -> list[LookedUp | None]:
+        """What the log has of a body's records, as if it were taken, without storing or counting anything: one for each
+        record, in order; ``None`` where the table ignores it. Of a record of several events its first one tells.
+
+        Raises:
+            NotReadable, UnknownMedia, TooManyEvents: as `take`.
+            StoreUnavailable: the log cannot be read now.
+        """
+        reading = _Reading(source, received_at, self._events_limit, self._random_uid, self._secrets)
+        async with self._large if len(body) > _LARGE else nullcontext():
+            await self._read(reading, body, media)
+            entries = [one for number, one in enumerate(reading.entries) if number not in reading.further]
+            known = iter(zip(entries, await self._log.known(entries), strict=True))
+        found: list[LookedUp | None] = []
+        for uid in reading.uids:
+            if uid is None:
+                found.append(None)
+                continue
+            entry, stored = next(known)
+            found.append(LookedUp(uid_text(stored or entry.uid), stored is not None))
+        return found
+
+    async def _read(self, reading: _Reading, body: bytes, media: str) -> None:
+        """Read a body; others have their turns while it is a long one."""
+        records = reading.table.records(body, media, self._event_limit, reading.source.unwrap)
+        if len(body) > LONG:
             await self._read_long(reading, iter(records))
-        else:
-            async with self._large:
-                await self._read_long(reading, iter(records))
-                return await self._keep(reading, note)
-        return await self._keep(reading, note)
+            return
+        with noting(reading.untranslated):
+            for record in records:
+                if record.__class__ is Record:
+                    reading.add(record)
 
     async def _read_long(self, reading: _Reading, records: Iterator[Record | Pause]) -> None:
         """Read a long body; others have their turns meanwhile."""

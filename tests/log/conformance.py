@@ -619,6 +619,32 @@ class LogConformance:
             await log.append([new_entry("a", "w")])
             assert await log.append([new_entry(weak="w")]) == [Receipt(strong_key("a"), None)]
 
+    async def test_what_is_known_is_told_as_if_it_were_appended_and_nothing_is_stored(self, place: Place) -> None:
+        async with place.open() as log:
+            strong, weak, both = new_entry("a"), new_entry(weak="w"), new_entry("b", "v")
+            twins = [new_entry(weak="t") for _ in range(2)]
+            unread = unread_entry(b"odd")
+            given = [strong, weak, both, *twins, unread]
+            assert await log.known(given) == [None] * 6
+            assert log.head == 0
+            receipts = await log.append(given)
+            uids = [one.uid for one in receipts]
+            assert await log.known(given) == uids
+            # A strong copy of the weak one, a weak copy of the strong one, and bytes that can be read by now.
+            assert await log.known([new_entry("c", "w"), new_entry(weak="v")]) == [weak.uid, both.uid]
+            assert await log.known([read_entry(b"odd", "read")]) == [unread.uid]
+            # Of three equal ones without ids in one request the log has two, and of one the first.
+            assert await log.known([new_entry(weak="t") for _ in range(3)]) == [*uids[3:5], None]
+            assert await log.known([new_entry(weak="t")]) == [uids[3]]
+            # A second copy of what is new is as new as the first.
+            assert await log.known([new_entry("n"), new_entry("n"), new_entry("a")]) == [None, None, strong.uid]
+            # Another session, another event.
+            here, there = (new_entry(weak="s", session=one) for one in ("here", "there"))
+            await log.append([here])
+            assert await log.known([there, here]) == [None, here.uid]
+            assert log.head == 7
+            assert await log.append([new_entry("c", "w")]) == [Receipt(weak.uid, None)]
+
     async def test_two_ids_with_equal_fields_are_two_events(self, place: Place) -> None:
         async with place.open() as log:
             assert await log.append([new_entry("a", "w"), new_entry("b", "w"), new_entry("c", "w")]) == [
@@ -1284,6 +1310,16 @@ class RetentionConformance:
             while await log.forget(1, 2**33):
                 pass
             assert (await log.append([read_entry(b"{", "c")]))[0].position == 2
+
+    async def test_what_was_removed_is_known_until_it_is_forgotten(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            entry = new_entry("a")
+            await log.append([entry, new_entry("b")])
+            await remove(log, until=1, others=1)
+            assert await log.known([entry]) == [entry.uid]
+            while await log.forget(1, 2**33):
+                pass
+            assert await log.known([entry]) == [None]
 
     async def test_what_is_left_is_not_forgotten(self, place: RetainingPlace) -> None:
         async with place.open() as log:

@@ -187,6 +187,19 @@ async def resolve(
     return Resolved(new, receipts, identities.changed, asking.before, asking.absent, copies, unwatched)
 
 
+async def find_known(
+    connection: Connection, compression: Compression, entries: Sequence[NewEntry], watched: set[str]
+) -> list[bytes | None]:
+    """The uids of the events that the log has of these, as `adapter.log.protocol.Log.known`. ``watched``: as for
+    `resolve`."""
+    request = Append(entries, None, keys_of(entries, Former(0), watched))
+    # No batch has this number: nothing is stored.
+    resolved = await resolve(connection, compression, -1, [request], [], watched)
+    (receipts,) = resolved.receipts
+    new = {one.uid for one in receipts if one.position is not None}
+    return [None if one.uid in new else one.uid for one in receipts]
+
+
 def _asked(keys: Iterable[Keys], again: Iterable[tuple[Revision, Standing, Keys]]) -> list[bytes]:
     """The keys to ask for, in order."""
     found = {key for its in keys for key in (its.strong, its.weak, its.content) if key is not None}

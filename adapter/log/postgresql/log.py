@@ -20,6 +20,7 @@ from adapter.log.postgresql.address import Address, read_address
 from adapter.log.postgresql.committing import Committing, open_committing
 from adapter.log.postgresql.connecting import Connection, Sessions, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error
+from adapter.log.postgresql.identities import find_known
 from adapter.log.postgresql.notes import read_note
 from adapter.log.postgresql.progress import read_dead_removed, read_held, read_next_due, read_progress
 from adapter.log.postgresql.reading import (
@@ -179,6 +180,12 @@ class PostgresqlLog:
         head = self.head
         found = await self._reading.ask(partial(find_position_at, received_at=received_at))
         return head if found is None else found
+
+    async def known(self, entries: Sequence[NewEntry]) -> list[bytes | None]:
+        watched = set(self._committing.watched)
+        return await self._reading.ask(
+            lambda connection: find_known(connection, self._compression, entries, watched)
+        )  # fmt: skip
 
     async def removed(self, after: int, until: int) -> int:
         return await self._reading.ask(partial(count_removed, after=after, until=min(until, self.head)))

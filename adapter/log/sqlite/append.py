@@ -41,6 +41,17 @@ class _Place:
     sources: dict[str, int] = field(default_factory=dict)
 
 
+def read_former(connection: sqlite3.Connection) -> Former:
+    """Which keys of an older version the log may have."""
+    (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
+    return Former(until)
+
+
+def read_watched(connection: sqlite3.Connection) -> set[str]:
+    """Names of the sources of which the log has something quarantined."""
+    return {name for (name,) in connection.execute(_WATCHED)}
+
+
 class Appender:
     """Appends through one connection; to be used by one thread at a time."""
 
@@ -53,11 +64,10 @@ class Appender:
         last, latest_after = connection.execute(later, (position,)).fetchone()
         (removed,) = connection.execute("SELECT coalesce(max(last), 0) FROM extent").fetchone()
         sources = dict(connection.execute("SELECT name, id FROM source"))
-        (until,) = connection.execute("SELECT until FROM former").fetchone() or (0,)
         #: Which keys of an older version the log may have.
-        self.former = Former(until)
+        self.former = read_former(connection)
         #: Names of the sources of which it has, or had since it was opened, something quarantined.
-        self.watched = {name for (name,) in connection.execute(_WATCHED)}
+        self.watched = read_watched(connection)
         #: As committed, and as it will be when the transaction that runs is.
         head = max(last, position, removed)
         self._place = self._next = _Place(head, max(latest, latest_after), position, sources)

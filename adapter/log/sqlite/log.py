@@ -44,6 +44,7 @@ from adapter.log.sqlite.asking import ask_dead_removed, ask_held, ask_next_due, 
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.history import find_latest, read_note, read_stored
+from adapter.log.sqlite.known import read_known
 from adapter.log.sqlite.messages import (
     Answer,
     Append,
@@ -189,6 +190,9 @@ class SqliteLog:
 
     async def position_at(self, received_at: int) -> int:
         return await self._read(find_position_at, received_at)
+
+    async def known(self, entries: Sequence[NewEntry]) -> list[bytes | None]:
+        return await self._read(read_known, entries)
 
     async def removed(self, after: int, until: int) -> int:
         return await self._read(count_removed, after, min(until, self.head))

@@ -10,10 +10,35 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from adapter.sources.keycloak.server import Page, Row
+from adapter.sources.keycloak.server import NoEpoch, Page, Row
 
 #: Asks for a page, with the parameters of the API.
 Fetch = Callable[[dict[str, str | int]], Awaitable[Page]]
+
+
+class Form:
+    """How a server is asked, which its version decides."""
+
+    def __init__(self) -> None:
+        #: Whether it takes milliseconds: it is 26.2 or newer; ``None``: not known yet.
+        self.takes_epoch: bool | None = None
+
+
+async def whole_milliseconds(
+    fetch: Fetch, since: int, size: int, form: Form
+) -> AsyncIterator[tuple[Sequence[Row], int]]:
+    """The rows from ``since`` (epoch milliseconds) on, each millisecond whole, and the server's clock with each page:
+    oldest first where the server takes milliseconds, else the newest page first, each page oldest first."""
+    if form.takes_epoch is not False:
+        try:
+            async for found in ascending(fetch, since, size):
+                form.takes_epoch = True
+                yield found
+            return
+        except NoEpoch:
+            form.takes_epoch = False
+    async for found in descending(fetch, since, size):
+        yield found
 
 
 async def ascending(fetch: Fetch, since: int, size: int) -> AsyncIterator[tuple[Sequence[Row], int]]:

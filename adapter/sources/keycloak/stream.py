@@ -8,7 +8,7 @@ is needed. Only that one moves the place.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import groupby
@@ -19,9 +19,9 @@ from adapter.formats.text import harmless
 from adapter.quantities import interval_of
 from adapter.sources.intake import TooManyEvents
 from adapter.sources.keycloak.needs import expiration_of, stored_problem
-from adapter.sources.keycloak.passes import ascending, descending
+from adapter.sources.keycloak.passes import Form, whole_milliseconds
 from adapter.sources.keycloak.place import Place, find_gap
-from adapter.sources.keycloak.server import Kind, NoEpoch, Page, Row, Server
+from adapter.sources.keycloak.server import Kind, Page, Row, Server
 from adapter.sources.keycloak.settings import PullSettings
 from adapter.sources.protocol import Inlet
 
@@ -65,8 +65,7 @@ class Stream:
         self._clock = clock
         self._overlap = int(interval_of(settings.overlap) * 1000)
         self._page = PAGE
-        #: Whether the server is 26.2 or newer; ``None``: not known yet.
-        self._takes_epoch: bool | None = None
+        self._form = Form()
         #: Digest of the rows of each millisecond that was taken and is read again.
         self._taken: dict[int, bytes] = {}
         self._newest: int | None = None
@@ -91,7 +90,7 @@ class Stream:
 
     def forget_version(self) -> None:
         """Find out anew which version the server has, and what it keeps."""
-        self._takes_epoch = self._looked_at = None
+        self._form.takes_epoch = self._looked_at = None
 
     async def poll(self) -> None:
         """Read once what is new.
@@ -115,7 +114,7 @@ class Stream:
         ours, began_at = self._inlet.now(), None
         known, has_known, judged = progress.newest, False, not whole
         newest: int | None = None
-        async for rows, now in self._rows(self._begin(whole=whole)):
+        async for rows, now in whole_milliseconds(self._fetch, self._begin(whole=whole), self._page, self._form):
             if began_at is None:
                 began_at = now
             if rows:
@@ -123,7 +122,7 @@ class Stream:
                 newest = max(newest or 0, rows[-1].time)
                 # A node whose clock is fast moves nothing beyond the time of the answer.
                 self._newest = max(self._newest or 0, min(newest, began_at))
-            if rows and whole and self._takes_epoch:
+            if rows and whole and self._form.takes_epoch:
                 # From the oldest on, all up to here is read. What is committed from now on carries no time before the
                 # beginning of this pass, less the overlap.
                 reached = min(rows[-1].time, began_at)
@@ -168,18 +167,6 @@ class Stream:
         elif self._newest is not None:
             since = self._newest - SHORT
         return max(since, progress.begin, 1)
-
-    async def _rows(self, since: int) -> AsyncIterator[tuple[Sequence[Row], int]]:
-        if self._takes_epoch is not False:
-            try:
-                async for found in ascending(self._fetch, since, self._page):
-                    self._takes_epoch = True
-                    yield found
-                return
-            except NoEpoch:
-                self._takes_epoch = False
-        async for found in descending(self._fetch, since, self._page):
-            yield found
 
     async def _fetch(self, query: dict[str, str | int]) -> Page:
         try:
