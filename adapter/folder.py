@@ -16,6 +16,8 @@ from adapter.tokens import Tokens, tokens_from_json
 _LOCK = "lock"
 _TOKENS = "tokens.json"
 _SERVICE = "service.json"
+#: The private key that signs statements.
+STATEMENT_KEY = "statement-key.json"
 
 
 @contextmanager
@@ -118,6 +120,27 @@ def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
         except OSError as error:
             raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
     return tokens
+
+
+def read_statement_key(folder: Path) -> dict[str, object] | None:
+    """The private key that signs statements, as a JWK; ``None``: none was made.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return _read(folder / STATEMENT_KEY) or None
+
+
+def write_statement_key(folder: Path, key: dict[str, object]) -> None:
+    """Store it for its owner's eyes only (mode 0600).
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        _write(folder / STATEMENT_KEY, key)
+    except OSError as error:
+        raise ConfigError(f"{folder / STATEMENT_KEY}: cannot be written: {error.strerror}") from None
 
 
 def _locked(descriptor: int) -> bool:

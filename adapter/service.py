@@ -49,6 +49,7 @@ from adapter.api.metrics import (
 )
 from adapter.api.operation import BodyReading
 from adapter.api.quarantine import QuarantinePages
+from adapter.api.reconciliation import ReconciliationPages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
@@ -69,6 +70,7 @@ from adapter.mapping.language import UNBOUND
 from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
+from adapter.reconciliation.opening import open_reconciliation
 from adapter.renormalization.readable import Readable, count_readable
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.renormalization.rereading import Rereader
@@ -254,6 +256,11 @@ async def open_service(
             its = [name for name, one in providers.items() if one == provider]
             return count_readable(log, rereader, its, time.time_ns() // 1_000_000)
 
+        comparing = open_reconciliation(
+            settings, configured, present, log, search, intake, lambda: tables.catalogue, known_secrets,
+            owner=owner, now=lambda: time.time_ns() // 1_000_000, states=sinks,
+        )  # fmt: skip
+        reconciliation = await stack.enter_async_context(comparing)
         callers = await stack.enter_async_context(open_keycloak_callers(settings.keycloak, settings.outgoing))
         keycloak = KeycloakReads(
             log, search, lambda: tables.catalogue, callers, settings.keycloak.realms,
@@ -283,6 +290,9 @@ async def open_service(
             *Authoring(tables, trials, saving, events_limit=events_limit).operations(),
             *comparisons.operations(),
             *(RetentionPages(retaining).operations() if retaining is not None else ()),
+            *ReconciliationPages(
+                reconciliation, present, lambda: tables.catalogue, reading_timeout=settings.feed.reading_timeout
+            ).operations(),
             *HealthPages(
                 log, lambda: [*_warnings(tables, neighbours, counts), *doubtful, *disk.warnings], lambda: disk.refusal
             ).operations(),

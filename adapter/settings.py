@@ -64,6 +64,8 @@ class Permission(StrEnum):
     WRITE_MAPPINGS = "write_mappings"
     #: Have stored raw events read again by the present tables.
     RENORMALIZE = "renormalize"
+    #: Have what a source's server has stored held against the log, and what is missing fetched.
+    RECONCILE = "reconcile"
 
 
 def is_loopback(host: str) -> bool:
@@ -310,6 +312,15 @@ class KeycloakApi(Section):
     )
 
 
+class StatementSettings(Section):
+    """Signed statements: whether the log has all that a server stored."""
+
+    key: SecretStr | None = Field(
+        None,
+        description="Private key that signs them, as a JWK of the curve Ed25519; default: made into the data folder",
+    )
+
+
 class Logging(Section):
     """The service's own log, on standard error."""
 
@@ -338,6 +349,7 @@ class Settings(BaseSettings):
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
     keycloak: KeycloakApi = KeycloakApi()
+    statements: StatementSettings = StatementSettings()
     log: Logging = Logging()
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ LEVELS = [
     {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},
     {"delivery", "search", "access", "hints"},
-    {"renormalization", "retention"},
+    {"reconciliation", "renormalization", "retention"},
     {"api"},
     {"service"},
     {"commands"},

@@ -11,6 +11,8 @@ import typer
 
 from adapter.commands.client import fail
 from adapter.commands.output import say
+from adapter.commands.reconcile import reconcile
+from adapter.commands.statements import statement_key, verify
 from adapter.errors import AdapterError, ConfigError, Refused
 from adapter.formats.text import harmless
 from adapter.settings import load_settings
@@ -74,6 +76,11 @@ def prepare(
                 say(f"realm {harmless(realm)}: changed")
 
     _run(name, config, preparing)
+
+
+app.command("reconcile")(reconcile)
+app.command("verify")(verify)
+app.command("statement-key")(statement_key)
 
 
 def _lines(realm: str, wanted: list[Change]) -> list[str]:

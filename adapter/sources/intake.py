@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -237,13 +238,14 @@ class Intake:
 
     async def look_up(self, source: Source, body: bytes, media: str, received_at: int) -> list[LookedUp | None]:
         """What the log has of a body's records, as if it were taken, without storing or counting anything: one for each
-        record, in order; ``None`` where the table ignores it. Of a record of several events its first one tells.
+        record, in order, however many there are; ``None`` where the table ignores it. Of a record of several events its
+        first one tells.
 
         Raises:
-            NotReadable, UnknownMedia, TooManyEvents: as `take`.
+            NotReadable, UnknownMedia: as `take`.
             StoreUnavailable: the log cannot be read now.
         """
-        reading = _Reading(source, received_at, self._events_limit, self._random_uid, self._secrets)
+        reading = _Reading(source, received_at, sys.maxsize, self._random_uid, self._secrets)
         async with self._large if len(body) > _LARGE else nullcontext():
             await self._read(reading, body, media)
             entries = [one for number, one in enumerate(reading.entries) if number not in reading.further]

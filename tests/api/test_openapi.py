@@ -98,6 +98,13 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("delete", "/mappings/{provider}", "/mappings/spare", {}, None),
     ("post", "/mappings/{provider}/diff", "/mappings/acme/diff", {"received_from": "-1h"}, {"mapping": MAPPING}),
     ("get", "/ingest/{source}", "/ingest/keycloak", {}, None),
+    ("get", "/statement-key", "/statement-key", {}, None),
+    ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "-2h"}),
+    ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": 5, "to": "4"}),
+    ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"since": 5}),
+    ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "soon"}),
+    ("post", "/sources/{name}/reconciliation", "/sources/acme/reconciliation", {}, {"from": "-2h"}),
+    ("post", "/sources/{name}/reconciliation", "/sources/nobody/reconciliation", {}, {"from": "-2h"}),
     *(
         row
         for top in ("", "/auth")

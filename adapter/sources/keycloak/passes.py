@@ -7,7 +7,7 @@ as many as the server has, which tells two events without ids from one that was 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from adapter.sources.keycloak.server import NoEpoch, Page, Row
@@ -26,7 +26,7 @@ class Form:
 
 async def whole_milliseconds(
     fetch: Fetch, since: int, size: int, form: Form
-) -> AsyncIterator[tuple[Sequence[Row], int]]:
+) -> AsyncGenerator[tuple[Sequence[Row], int]]:
     """The rows from ``since`` (epoch milliseconds) on, each millisecond whole, and the server's clock with each page:
     oldest first where the server takes milliseconds, else the newest page first, each page oldest first."""
     if form.takes_epoch is not False:
@@ -79,6 +79,19 @@ async def descending(fetch: Fetch, since: int, size: int) -> AsyncIterator[tuple
         yield found[::-1], page.now
         first += next(at for at, row in enumerate(rows) if row.time == last)
         until, most = last, size
+
+
+def halves(groups: list[list[Row]]) -> tuple[list[list[Row]], list[list[Row]]]:
+    """The rows of some milliseconds, each sorted, in two parts; equal ones stay together, if there is a place between
+    unequal ones."""
+    if len(groups) > 1:
+        middle = len(groups) // 2
+        return groups[:middle], groups[middle:]
+    (rows,) = groups
+    middle = len(rows) // 2
+    places = sorted(range(1, len(rows)), key=lambda at: abs(at - middle))
+    at = next((at for at in places if rows[at] != rows[at - 1]), middle)
+    return [rows[:at]], [rows[at:]]
 
 
 def _day_before(milliseconds: int) -> str:

@@ -43,6 +43,11 @@ class PullSettings(HttpSettings):
         description="How far back is read again for events that are committed late: the server's transaction timeout "
         "(300 s unless it is set otherwise) and the difference of its nodes' clocks",
     )
+    statements: bool = Field(
+        True,
+        description="Whether each hour is read again when it is over, what is missing fetched, and a signed statement "
+        "of it kept as an event",
+    )
     timeout: float = Field(60.0, gt=0, le=300.0, description="Seconds that one request may take")
 
     @field_validator("url")

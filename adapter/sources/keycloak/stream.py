@@ -19,7 +19,7 @@ from adapter.formats.text import harmless
 from adapter.quantities import interval_of
 from adapter.sources.intake import TooManyEvents
 from adapter.sources.keycloak.needs import expiration_of, stored_problem
-from adapter.sources.keycloak.passes import Form, whole_milliseconds
+from adapter.sources.keycloak.passes import Form, halves, whole_milliseconds
 from adapter.sources.keycloak.place import Place, find_gap
 from adapter.sources.keycloak.server import Kind, Page, Row, Server
 from adapter.sources.keycloak.settings import PullSettings
@@ -203,7 +203,7 @@ class Stream:
         except TooManyEvents:
             if len(groups) == 1 and len(groups[0]) == 1:
                 raise
-            first, second = _halves(groups)
+            first, second = halves(groups)
             # At the new place is who has both.
             await self._store(first, self._inlet.place or Place().written())
             await self._store(second, place)
@@ -211,15 +211,3 @@ class Stream:
 
 def _shown(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _halves(groups: list[list[Row]]) -> tuple[list[list[Row]], list[list[Row]]]:
-    """Two parts; equal rows stay together, if there is a place between unequal ones."""
-    if len(groups) > 1:
-        middle = len(groups) // 2
-        return groups[:middle], groups[middle:]
-    (rows,) = groups
-    middle = len(rows) // 2
-    places = sorted(range(1, len(rows)), key=lambda at: abs(at - middle))
-    at = next((at for at in places if rows[at] != rows[at - 1]), middle)
-    return [rows[:at]], [rows[at:]]

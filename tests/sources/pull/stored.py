@@ -79,6 +79,8 @@ class Keycloak:
         self.valid: set[str] = set()
         #: What is answered in the place of events: status and body.
         self.instead: dict[str, tuple[int, str]] = {}
+        #: Pages of more rows than that are not answered.
+        self.longest: int | None = None
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.secret = SECRET
         #: Whether it gives a token to renew tokens with, which it takes never.
@@ -125,6 +127,9 @@ class Keycloak:
             return web.json_response(self.store.configs[realm])
         if not path:
             return web.json_response({"realm": realm, "id": f"id-of-{realm}", "attributes": {}})
+        if self.longest is not None and int(request.query.get("max", 100)) > self.longest:
+            assert request.transport is not None
+            request.transport.close()
         page = self.store.read(realm, path, dict(request.query))
         if page is None:
             return web.json_response({"error": "invalid date"}, status=400)
