@@ -215,6 +215,8 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/quarantine/{uid}",
         "/renormalization",
         "/retention/preview",
+        "/sources/{name}/reconciliation",
+        "/statement-key",
         "/mappings/{provider}/examples",
         *(
             top + path

@@ -54,7 +54,7 @@ def reconcile(
         is_well = True
         with Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=Console(stderr=True, highlight=False),
             transient=True,
         ) as progress:

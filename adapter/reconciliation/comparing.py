@@ -161,7 +161,12 @@ class _Walk:
         if self._ids is not None:
             self._ids.clear()
         oldest, now = await self._oldest()
-        found.to = max(found.since, min(found.to, now - self._comparer.overlap))
+        found.to = min(found.to, now - self._comparer.overlap)
+        if found.to <= found.since:
+            seconds = self._comparer.overlap / 1000
+            raise Refused(
+                f"events of the last {seconds:g} s (overlap) may not be committed yet; ask for an earlier time"
+            )
         config = await self._server.config(found.realm)
         expiration = await expiration_of(self._server, config, found.realm, self._kind)
         if expiration and now - expiration > found.since:

@@ -16,6 +16,8 @@ from tests.opened import Opened, login, opened
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOGOUT = {"mapping": MAPPING.replace("LOGIN", "LOGOUT")}
+#: A server that does not answer.
+NOBODY = {"url": "http://127.0.0.1:1", "realms": ["acme"], "client_id": "poller", "client_secret": "none"}
 #: Operations whose answers have no JSON of ours: the text of metrics, and a hook's question.
 WITHOUT_MODEL = {("get", "/metrics"), ("get", "/openapi.json"), ("get", "/ingest/{source}")}
 
@@ -29,7 +31,11 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ope
     async with opened(
         tmp_path_factory.mktemp("data"),
         mappings={"path": [folder], "look_every": 0, "writable": True},
-        sources=[{"name": "keycloak", "provider": "keycloak"}, {"name": "acme", "provider": "acme"}],
+        sources=[
+            {"name": "keycloak", "provider": "keycloak"},
+            {"name": "acme", "provider": "acme"},
+            {"name": "pulled", "provider": "keycloak", "pull": NOBODY},
+        ],
     ) as service:
         await service.post([RAW, {"id": "2", "kind": "odd"}], "acme")
         yield service
@@ -101,7 +107,6 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/statement-key", "/statement-key", {}, None),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "-2h"}),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": 5, "to": "4"}),
-    ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"since": 5}),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "soon"}),
     ("post", "/sources/{name}/reconciliation", "/sources/acme/reconciliation", {}, {"from": "-2h"}),
     ("post", "/sources/{name}/reconciliation", "/sources/nobody/reconciliation", {}, {"from": "-2h"}),

@@ -98,6 +98,9 @@ async def test_what_may_not_be_committed_yet_is_not_judged(tmp_path: Path) -> No
         assert found.to == START + 70_000
         place.now += 2_000
         assert (await place.compare()).missing_count == 1
+        found = await place.compare(since=place.now - 330_000)
+        assert (found.result, found.on_server) == (Result.FAILED, 0)
+        assert "the last 330 s" in (found.problem or "")
 
 
 async def test_what_only_the_log_has_is_counted(tmp_path: Path) -> None:
