@@ -84,7 +84,7 @@ def told(found: Comparison) -> Iterator[str]:
         case Result.MISSING:
             word = f"MISSING {found.missing_count:,}"
         case Result.EXPIRED:
-            word = "EXPIRED, the server keeps nothing of that time any more"
+            word = "EXPIRED, the server does not keep all events of that time"
         case _:
             word = f"FAILED, {found.problem}"
     counts = f"{found.on_server:,} on the server, {found.in_log:,} of them in the log"

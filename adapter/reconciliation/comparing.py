@@ -25,7 +25,7 @@ from adapter.quantities import interval_of
 from adapter.reconciliation.comparison import NAMED, Comparison, MissingEvent, Result
 from adapter.search.search import Search
 from adapter.sources.intake import Intake, LookedUp, Source, TooManyEvents
-from adapter.sources.keycloak.needs import expiration_of
+from adapter.sources.keycloak.needs import expiration_of, stored_problem
 from adapter.sources.keycloak.passes import Form, halves, whole_milliseconds
 from adapter.sources.keycloak.server import Kind, LoginRefused, NoEpoch, Page, Row, Server, open_server
 from adapter.sources.keycloak.settings import PullSettings
@@ -171,6 +171,9 @@ class _Walk:
         expiration = await expiration_of(self._server, config, found.realm, self._kind)
         if expiration and now - expiration > found.since:
             found.kept_from = now - expiration
+        if stored_problem(config, found.realm, self._kind, found.source) is not None:
+            # What happens goes unseen.
+            found.kept_from = found.to
         self._realm_id = await self._id_of_realm(oldest)
         self.has_begun = True
         if self._realm_id is not None:

@@ -21,7 +21,7 @@ class Result(StrEnum):
     MISSING = "missing"
     #: Some were missing, and were fetched.
     REPAIRED = "repaired"
-    #: The server keeps nothing of the span any more.
+    #: The server does not keep the span: it removes what is as old, or stores no such events. Some may be left.
     EXPIRED = "expired"
     #: The server, or the log, did not answer.
     FAILED = "failed"
@@ -59,7 +59,7 @@ class Comparison(BaseModel):
     repaired: int = Field(0, description="How many were missing and have been fetched")
     kept_from: int | None = Field(
         None,
-        description="What happened before this time the server may have removed, so it is not known to be complete",
+        description="Of what happened before this time the server may keep nothing, so it is not known to be complete",
     )
     problem: str | None = Field(None, description="Why it failed")
 

@@ -142,6 +142,18 @@ async def test_events_that_somebody_deleted_are_not_said_to_be_complete(tmp_path
         assert (found.result, found.only_in_log) == (Result.EXPIRED, 3)
 
 
+async def test_a_realm_that_stores_nothing_is_not_said_to_be_complete(tmp_path: Path) -> None:
+    async with opened(tmp_path) as place:
+        place.store.configs["acme"]["adminEventsEnabled"] = False
+        found = await place.compare(kind=Kind.ADMIN)
+        assert (found.result, found.on_server) == (Result.EXPIRED, 0)
+        place.store.commit(ADMIN, kind="admin-events")
+        await place.push(ADMIN)
+        found = await place.compare(kind=Kind.ADMIN)
+        assert (found.result, found.on_server, found.kept_from) == (Result.EXPIRED, 1, START + HOUR)
+        assert (await place.compare()).result is Result.COMPLETE
+
+
 async def test_a_server_that_refuses_is_told(tmp_path: Path) -> None:
     async with opened(tmp_path) as place:
         place.keycloak.instead["events"] = 403, json.dumps({"error": "HTTP 403 Forbidden"})
