@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -22,6 +21,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from adapter.mapping.elements import Elements, TooMany
 from adapter.mapping.envelopes import DEPTH, Envelopes
@@ -34,7 +34,7 @@ from adapter.mapping.paths import Key, Step, follow, parse_path
 from adapter.mapping.recognition import OTHER_CASE, Recognition, Spelling
 from adapter.mapping.redact import Redactor
 from adapter.mapping.slices import Mark, Pause, Unbalanced, is_balanced, lines, list_elements, next_visible, objects
-from adapter.mapping.wrapping import Level, line_around, object_around
+from adapter.mapping.wrapping import Level, Surroundings
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -69,8 +69,7 @@ class UnknownMedia(ValueError):
     """Neither JSON nor a media type that the table declares; the message lists those that are."""
 
 
-@dataclass(slots=True)
-class Record:
+class Record(msgspec.Struct):
     """One event as it stands in a body."""
 
     #: Its bytes, exactly; redacted, its JSON without what the table names.
@@ -106,6 +105,7 @@ class Splitter:
             for key, paths in mapping.aliases.items()
         ]
         self._redactor = Redactor(mapping.redact, mapping.base64) if mapping.redact else None
+        self._surroundings = Surroundings(self._redactor)
         readings = (mapping, *mapping.shapes.values())
         self._elements = Elements(mapping) if any(one.each is not None for one in readings) else None
         self._mapping = mapping
@@ -281,6 +281,12 @@ class Splitter:
                 else:
                     yield from self._opened(raw, value, limit, depth)
 
+    def _parsed(self, raw: bytes, value: Any, limit: int, depth: int) -> Records:
+        """The records of a value that is not larger than one event may be."""
+        if value.__class__ is dict and self._is_plain(value) and len(raw) <= LONG:
+            return [self._checked(raw, value)]
+        return self._each([raw], limit, depth)
+
     def _opened(self, raw: bytes, value: Any, limit: int, depth: int = 0) -> Iterator[Record | Pause]:
         """The records of one value: the value itself, or what stands in it if it is an envelope, wherever that came;
         ``depth``: how many envelopes it was in."""
@@ -324,7 +330,7 @@ class Splitter:
                     record.forwarded_at = at
                 waiting.append(record)
                 if level is None and (told or self._is_known(record, sure)):
-                    level = object_around(wrap.forwarder, at, value, wrap.names, self._redactor)
+                    level = self._surroundings.of_object(wrap.forwarder, at, value, wrap.names)
                 if level is not None:
                     for one in waiting:
                         one.envelope = level.around(one.envelope)
@@ -349,8 +355,10 @@ class Splitter:
             except NotJson:
                 pass
             else:
-                slices = list_elements(text) if value.__class__ is list else iter([text])
-                yield from self._each(slices, limit, depth)
+                if value.__class__ is list:
+                    yield from self._each(list_elements(text), limit, depth)
+                else:
+                    yield from self._parsed(text, value, limit, depth)
                 return
         yield from self._text(text, self._texts.get(TEXT, _ANY_LINES), TEXT, limit, depth)
 
@@ -508,7 +516,7 @@ class Splitter:
                     # A line that is JSON and nothing else is kept as that; another form may read what is none.
                     if record.envelope:
                         if start:
-                            head = head or line_around(line[:start], at, self._redactor)
+                            head = head or self._surroundings.of_line(line[:start], at)
                             record.envelope = head.around(record.envelope)
                     elif (start or record.value is None) and record.media == JSON:
                         told = raw if record.raw == text else line[:start].encode() + record.raw
@@ -524,7 +532,7 @@ class Splitter:
             if again is None or again[2] != event:
                 # Without its secrets the line would be read otherwise: what was read is kept in its place.
                 event["@line"] = rest
-                head = line_around(line[:begin], at, self._redactor) if begin else None
+                head = self._surroundings.of_line(line[:begin], at) if begin else None
                 envelope = b"" if head is None else head.around(b"")
                 yield Record(write_json(event), event, forwarded_at=at, envelope=envelope)
                 return

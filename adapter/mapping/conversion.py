@@ -168,6 +168,8 @@ def _number(value: Any) -> int | float | None:
     if value.__class__ is Decimal:
         return float(value)
     if value.__class__ is str and 0 < len(value) <= 32:
+        if value[4:5] == "-":
+            return None  # a date, as most texts are; no number of this form is a plausible time
         try:
             return int(value) if value.isascii() and value.isdigit() else float(value)
         except ValueError:

@@ -6,7 +6,7 @@ becoming code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,29 +34,22 @@ def compile_condition(
 ) -> Callable[[dict[str, Any]], bool]:
     """A condition as a function of a raw object; ``actor``: the rule where it is not the table's own."""
     compiler = Expressions(mapping)
-    expression = compiler.condition(condition or Condition(), actor or mapping.actor)
-    compiled: Callable[[dict[str, Any]], bool] = eval(f"lambda r: (lambda g: {expression})(r.get)", compiler.names)
-    return compiled
-
-
-def compile_choice(
-    mapping: MappingFile, conditions: Sequence[tuple[Condition | None, ActorRule | None]]
-) -> Callable[[dict[str, Any]], int | None]:
-    """Which of some conditions, each with the rule of its actor, is the first that holds of a raw object."""
-    compiler = Expressions(mapping)
-    code = Code(["def choice(r):", "    g = r.get"])
-    for number, (condition, actor) in enumerate(conditions):
-        code.add(f"if {compiler.condition(condition or Condition(), actor or mapping.actor)}:")
-        code.add(f"    return {number}")
+    code = Code(["def holds(r):", "    g = r.get"])
+    code.add(f"return {compiler.condition(condition or Condition(), actor or mapping.actor)}")
     exec("\n".join(code.lines), compiler.names)  # noqa: S102 - see the module's text
-    chosen: Callable[[dict[str, Any]], int | None] = compiler.names["choice"]
-    return chosen
+    compiled: Callable[[dict[str, Any]], bool] = compiler.names["holds"]
+    return compiled
 
 
 def compile_value(mapping: MappingFile, value: Any) -> Callable[[dict[str, Any]], str | None]:
     """A value as a function of a raw object."""
-    compiled = Expressions(mapping).value_function(value)
-    return lambda raw: compiled(raw, raw.get)
+    compiler = Expressions(mapping)
+    code = Code(["def value(r):", "    g = r.get"])
+    compiler.value(code, value, "v")
+    code.add("return v")
+    exec("\n".join(code.lines), compiler.names)  # noqa: S102 - see the module's text
+    compiled: Callable[[dict[str, Any]], str | None] = compiler.names["value"]
+    return compiled
 
 
 @dataclass

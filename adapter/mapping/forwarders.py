@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
+from adapter.mapping.by_keys import ByKeys, needed_keys
 from adapter.mapping.conversion import epoch, rfc3339
 from adapter.mapping.document import Document
 from adapter.mapping.envelopes import DEPTH, HeldBy, Outline, paths_of
@@ -78,9 +79,10 @@ class Wrap:
         self.names = plain_keys(envelope.events)
         self.problem = envelope.problem
         self.held_by = HeldBy(self.names) if self.names else None
-        has = [] if envelope.when is None else envelope.when.has or []
-        #: A key that each such object has.
-        self.key = self.names[0] if self.names else _first_key(has[0])
+        #: Keys that each such object has.
+        self.needed = needed_keys(_NO_TABLE, envelope.when).union(self.names[:1])
+        #: One of them, by which such an object is known to be worth a look.
+        self.key = self.names[0] if self.names else min(self.needed)
         self.first = envelope.first
         self.sure = envelope.sure
         self._base64 = envelope.base64
@@ -116,7 +118,7 @@ class Wraps:
     """Some envelopes, in the order in which they are tried."""
 
     def __init__(self, wraps: Sequence[Wrap]) -> None:
-        self._wraps = tuple(wraps)
+        self._by_keys = ByKeys([(one.needed, one) for one in wraps])
         #: An object with none of these keys is none of them.
         self.keys = frozenset(one.key for one in wraps)
 
@@ -125,8 +127,8 @@ class Wraps:
         if self.keys.isdisjoint(value):
             return
         seen: set[tuple[str, ...]] = set()
-        for one in self._wraps:
-            if one.key not in value or one.names in seen:
+        for one in self._by_keys.of(value):
+            if one.names in seen:
                 continue
             held = one.holds(value)
             if held is not None:
@@ -226,13 +228,6 @@ def _bytes(numbers: list[Any]) -> bytes | None:
         return bytes(numbers)
     except (ValueError, TypeError):
         return None
-
-
-def _first_key(path: str) -> str:
-    step = parse_path(path)[0]
-    if not isinstance(step, Key):
-        raise ValueError(f"{path}: begins with no key")
-    return step.name
 
 
 #: Conditions of envelopes are no table's: the texts that mean that there is no value are the usual ones.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
+from adapter.mapping.by_keys import ByKeys, needed_keys
 from adapter.mapping.envelopes import paths_of
-from adapter.mapping.expressions import compile_choice, compile_value, entries
+from adapter.mapping.expressions import compile_condition, compile_value, entries
 from adapter.mapping.language import Identity, Shape, value_paths
 from adapter.mapping.language import Mapping as MappingFile
 from adapter.mapping.paths import Key, follow, parse_path, plain_keys
@@ -20,29 +22,61 @@ class Recognition:
     """The objects that one table knows."""
 
     def __init__(self, mapping: MappingFile) -> None:
+        #: An object with none of these keys is none of them.
+        self._keys = _first_keys(mapping)
         shapes = merged_shapes(mapping).values()
-        self._chosen = compile_choice(mapping, [(shape.when, shape.actor) for shape in shapes])
-        self._shapes = [
-            (
-                plain_keys(shape.each),
-                [parse_path(path) for path in shape.beside],
-                compile_value(mapping, shape.type),
-            )
-            for shape in shapes
-        ]
+        self._shapes = ByKeys([(needed_keys(mapping, shape.when), _Shape(mapping, shape)) for shape in shapes])
 
     def knows(self, value: dict[str, Any]) -> bool:
         """Whether the table reads an object itself, though perhaps no row fits its native type."""
-        chosen = self._chosen(value)
-        if chosen is None:
+        if self._keys is not None and self._keys.isdisjoint(value):
             return False
-        each, beside, native = self._shapes[chosen]
-        if each and each[0] in value:
-            value = {**value, each[0]: _first(value[each[0]], each[1:])}
-        if beside:
-            found = [entries(follow(value, path)) for path in beside]
-            value = {**value, **{key: one for inner in found for key, one in inner.items()}}
-        return native(value) is not None
+        for shape in self._shapes.of(value):
+            if shape.fits(value):
+                return shape.native(value) is not None
+        return False
+
+
+class _Shape:
+    """One shape of a table: whether an object has it, and the native type in such an object. Most tables are never
+    asked, so nothing is compiled before."""
+
+    def __init__(self, mapping: MappingFile, shape: Shape) -> None:
+        self._mapping = mapping
+        self._shape = shape
+
+    @cached_property
+    def fits(self) -> Callable[[dict[str, Any]], bool]:
+        return compile_condition(self._mapping, self._shape.when, self._shape.actor)
+
+    @cached_property
+    def native(self) -> Callable[[dict[str, Any]], str | None]:
+        each, beside = plain_keys(self._shape.each), [parse_path(path) for path in self._shape.beside]
+        native = compile_value(self._mapping, self._shape.type)
+        if not each and not beside:
+            return native
+
+        def inside(value: dict[str, Any]) -> str | None:
+            if each and each[0] in value:
+                value = {**value, each[0]: _first(value[each[0]], each[1:])}
+            if beside:
+                found = [entries(follow(value, path)) for path in beside]
+                value = {**value, **{key: one for inner in found for key, one in inner.items()}}
+            return native(value)
+
+        return inside
+
+
+def _first_keys(mapping: MappingFile) -> frozenset[str] | None:
+    """The keys of which one leads to the native type of each object of a table; ``None``: none need be there."""
+    shapes = merged_shapes(mapping).values()
+    if not all(value_paths(shape.type) for shape in shapes):
+        return None
+    paths = {path for shape in shapes for path in (*value_paths(shape.type), *shape.beside)}
+    sources = mapping.aliases.values()
+    paths.update(path for one in sources for path in ([one] if isinstance(one, str) else one))
+    steps = [parse_path(path)[0] for path in paths]
+    return frozenset(step.name for step in steps if isinstance(step, Key))
 
 
 class Spelling:

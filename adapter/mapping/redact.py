@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.keyvalue import parse_keyvalue, write_keyvalue
 from adapter.mapping.language import ANY, Redaction
 from adapter.mapping.paths import Key, Step, follow, parse_path, take
+from adapter.mapping.secret_names import Harmless
 
 #: Characters that one call of a pattern looks at.
 _WINDOW = 4096
@@ -182,6 +184,8 @@ class _Keys:
         self._anywhere = {key for key in lowered if ANY not in key}
         self._below = [tuple(key.rpartition(".")[::2]) for key in self._anywhere if "." in key]
         self._names = {*self._anywhere, *(last for _, last in self._below)}
+        #: Names that are secret nowhere.
+        self.harmless = Harmless(self._may_be_secret)
 
     def named_in(self, text: str) -> bool:
         """Whether a text has one of the names in quotes in it, in whatever place."""
@@ -191,6 +195,11 @@ class _Keys:
             or any(f'{end}"' in plain for end in self._ends)
             or any(f'"{begin}' in plain for begin in self._begins)
         )
+
+    def _may_be_secret(self, key: str) -> bool:
+        """Whether a key is secret somewhere."""
+        name = key.lower()
+        return name in self._names or name.endswith(self._ends) or name.startswith(self._begins)
 
     def secret(self, key: str, above: tuple[str, ...]) -> bool:
         name = key.lower()
@@ -204,22 +213,40 @@ class _Keys:
 
 def _cleaned(part: Any, keys: _Keys, above: tuple[str, ...]) -> Any:
     """The part without its secrets; the part itself if it has none."""
-    if part.__class__ is str:
-        return _cleaned_text(part, keys, above)
-    if part.__class__ is list:
+    kind = part.__class__
+    if kind is dict:
+        return _cleaned_object(part, keys, above)
+    if kind is str:
+        # Most texts begin as no JSON does.
+        return part if part[:1] in _PLAIN and (above or "=" not in part) else _cleaned_text(part, keys, above)
+    if kind is list:
         elements = [_cleaned(one, keys, above) for one in part]
         return part if all(a is b for a, b in zip(elements, part, strict=True)) else elements
-    if part.__class__ is not dict:
-        return part
-    entries = {}
-    changed = False
+    return part
+
+
+def _cleaned_object(part: dict[str, Any], keys: _Keys, above: tuple[str, ...]) -> dict[str, Any]:
+    is_harmless = keys.harmless.has(part)
+    changes = {}
     for key, value in part.items():
-        if value not in (None, "", REDACTED) and keys.secret(key, above):
-            entries[key], changed = REDACTED, True
-            continue
-        entries[key] = _cleaned(value, keys, (*above, key.lower()))
-        changed = changed or entries[key] is not value
-    return entries if changed else part
+        kind = value.__class__
+        if not is_harmless and value not in (None, "", REDACTED) and keys.secret(key, above):
+            changes[key] = REDACTED
+        elif kind is str:
+            # Below a key, only what may be JSON is looked into.
+            if value[:1] not in _PLAIN:
+                cleaned = _cleaned_text(value, keys, (*above, key.lower()))
+                if cleaned is not value:
+                    changes[key] = cleaned
+        elif kind is dict or kind is list:
+            cleaned = _cleaned(value, keys, (*above, key.lower()))
+            if cleaned is not value:
+                changes[key] = cleaned
+    return {**part, **changes} if changes else part
+
+
+#: Beginnings of texts that are no JSON which could hold a key, and without blanks before it; or of an empty one.
+_PLAIN = frozenset(("", *string.ascii_letters, *string.digits, "/", "-", "."))
 
 
 def _cleaned_text(part: str, keys: _Keys, above: tuple[str, ...]) -> Any:

@@ -7,8 +7,7 @@ whole; or the ``head`` of a line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import re2
@@ -16,7 +15,7 @@ import re2
 from adapter.known_secrets import REDACTED
 from adapter.mapping.exact import parse_json, write_json
 from adapter.mapping.redact import Redactor
-from adapter.mapping.secret_names import speaks_of_secret
+from adapter.mapping.secret_names import Harmless, speaks_of_secret
 from adapter.model import ENVELOPE_SIZE
 
 #: Bytes of members; the rest is for what stands around them.
@@ -37,13 +36,12 @@ _POWERS = frozenset(("UnsubscribeURL",))
 class Level:
     """One thing around events. Those that were in it together share what is kept of it."""
 
-    def __init__(self, told: dict[str, Any], members: dict[str, Any], redactor: Redactor | None) -> None:
-        """``told``: what is said of it; ``members``: all that stood in it beside the events; ``redactor``: of the
-        table that reads these."""
-        self._brief = write_json({**told, "cut": True})
-        written, is_cut = _members(members, redactor)
-        whole = b"%b,%b%b}" % (write_json(told)[:-1], written, b',"cut":true' if is_cut else b"")
-        self._whole = whole if len(members) else write_json(told)
+    def __init__(self, told: dict[str, Any], members: bytes = b"") -> None:
+        """``told``: what is said of it; ``members``: JSON that follows this in the same object."""
+        self._told = told
+        self._whole = write_json(told)
+        if members:
+            self._whole = b"%b,%b}" % (self._whole[:-1], members)
         self._alone = b"[%b]" % self._whole
 
     def around(self, envelope: bytes) -> bytes:
@@ -51,28 +49,73 @@ class Level:
         if not envelope:
             return self._alone
         room = ENVELOPE_SIZE - len(envelope) - 1
-        for one in (self._whole, self._brief):
-            if len(one) <= room:
-                return b"[%b,%b" % (one, envelope[1:])
-        return envelope
+        one = self._whole
+        if len(one) > room:
+            one = write_json({**self._told, "cut": True})
+        return b"[%b,%b" % (one, envelope[1:]) if len(one) <= room else envelope
 
 
-def object_around(
-    forwarder: str, time: int | None, value: dict[str, Any], names: Sequence[str], redactor: Redactor | None
-) -> Level:
-    """A forwarder's object, without the events at these keys."""
-    told: dict[str, Any] = {"forwarder": forwarder}
-    if time is not None:
-        told["time"] = time
-    return Level(told, _without(value, names), redactor)
+class Surroundings:
+    """What is kept of all that stands around the events of one table."""
 
+    def __init__(self, redactor: Redactor | None) -> None:
+        """``redactor``: the table's."""
+        self._redactor = redactor
+        self._harmless = Harmless(self._is_secret)
 
-def line_around(head: str, time: int | None, redactor: Redactor | None) -> Level:
-    """The line that an object stood in, with what stood before it."""
-    told: dict[str, Any] = {"head": _Fitting(redactor).text(head)}
-    if time is not None:
-        told["time"] = time
-    return Level(told, {}, redactor)
+    def of_object(self, forwarder: str, time: int | None, value: dict[str, Any], names: Sequence[str]) -> Level:
+        """A forwarder's object, without the events at these keys."""
+        told: dict[str, Any] = {"forwarder": forwarder}
+        if time is not None:
+            told["time"] = time
+        members = _without(value, names)
+        return Level(told, self._members(members)) if members else Level(told)
+
+    def of_line(self, head: str, time: int | None) -> Level:
+        """The line that an object stood in, with what stood before it."""
+        told: dict[str, Any] = {"head": _Fitting(self._redactor, self._is_secret).text(head)}
+        if time is not None:
+            told["time"] = time
+        return Level(told)
+
+    def _members(self, members: dict[str, Any]) -> bytes:
+        """Members as they are kept, and whether something of them is missing for want of room."""
+        try:
+            written = write_json(members)
+            if len(written) <= _ROOM and not _has_secret(written.decode()) and self._is_harmless(members, 0):
+                return b'"members":' + written
+        except (ValueError, RecursionError):
+            pass
+        fitting = _Fitting(self._redactor, self._is_secret)
+        return b'"members":%b%b' % (write_json(fitting.fit(members, 0)), b',"cut":true' if fitting.is_cut else b"")
+
+    def _is_harmless(self, value: Any, depth: int) -> bool:
+        """Whether nothing in an object or a list has a secret's name, and none of them is too deep to be looked
+        into."""
+        if depth == _DEPTH:
+            return False
+        if value.__class__ is dict:
+            if not self._harmless.has(value):
+                return False
+            value = value.values()
+        redactor = self._redactor
+        for one in value:
+            kind = one.__class__
+            if kind is str:
+                # Looking for names takes long; without one of these none stands before a value.
+                if (
+                    redactor is not None
+                    and ("=" in one or '"' in one or "'" in one)
+                    and redactor.redact_text(one) != one
+                ):
+                    return False
+            elif (kind is dict or kind is list) and not self._is_harmless(one, depth + 1):
+                return False
+        return True
+
+    def _is_secret(self, name: str) -> bool:
+        told = name[:_NAME]
+        return told in _POWERS or speaks_of_secret(told) or (self._redactor is not None and self._redactor.hides(name))
 
 
 def time_in(envelope: bytes) -> int | None:
@@ -85,58 +128,35 @@ def time_in(envelope: bytes) -> int | None:
 
 def _without(value: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """A copy without what stands at these keys, and without objects that held nothing else."""
-    first, *rest = names
-    others = {key: one for key, one in value.items() if key != first}
-    if rest and (inner := _without(value[first], rest)):
+    first = names[0]
+    others = {**value}
+    if len(names) > 1 and (inner := _without(value[first], names[1:])):
         others[first] = inner
+    else:
+        del others[first]
     return others
 
 
-def _members(members: dict[str, Any], redactor: Redactor | None) -> tuple[bytes, bool]:
-    """Members as they are kept, and whether something of them is missing for want of room."""
-    try:
-        written = write_json(members)
-        if len(written) <= _ROOM and _SECRET.search(written.decode()) is None and _is_harmless(members, redactor, 0):
-            return b'"members":' + written, False
-    except (ValueError, RecursionError):
-        pass
-    fitting = _Fitting(redactor)
-    return b'"members":' + write_json(fitting.fit(members, 0)), fitting.is_cut
-
-
-def _is_harmless(value: Any, redactor: Redactor | None, depth: int) -> bool:
-    """Whether nothing in an object or a list has a secret's name, and none of them is too deep to be looked into."""
-    if depth == _DEPTH:
-        return False
-    if isinstance(value, dict):
-        for key in value:
-            if _is_secret(key) or (redactor is not None and redactor.hides(key)):
-                return False
-        value = value.values()
-    for one in value:
-        if one.__class__ is str:
-            # Looking for names takes long; without one of these none stands before a value.
-            if redactor is not None and ("=" in one or '"' in one or "'" in one) and redactor.redact_text(one) != one:
-                return False
-        elif one.__class__ in (dict, list) and not _is_harmless(one, redactor, depth + 1):
-            return False
-    return True
-
-
-def _is_secret(name: str) -> bool:
-    return _told_secret(name if len(name) <= _NAME else name[:_NAME])
-
-
-@lru_cache(maxsize=1024)
-def _told_secret(name: str) -> bool:
-    return name in _POWERS or speaks_of_secret(name)
+def _has_secret(text: str) -> bool:
+    """Whether a text has a secret in it by its form. Most have nothing that one needs, and that is known at once."""
+    folded = text.casefold()
+    return (
+        "=" in folded
+        or "://" in folded
+        or "eyj" in folded
+        or "bearer" in folded
+        or "basic" in folded
+        or "splunk" in folded
+    ) and _SECRET.search(text) is not None
 
 
 class _Fitting:
     """Takes of members what has room, without secrets."""
 
-    def __init__(self, redactor: Redactor | None) -> None:
+    def __init__(self, redactor: Redactor | None, is_secret: Callable[[str], bool]) -> None:
+        """``is_secret``: whether what stands under a name is."""
         self._redactor = redactor
+        self._is_secret = is_secret
         self._room = _ROOM - 2
         self.is_cut = False
 
@@ -176,7 +196,7 @@ class _Fitting:
     def _hides(self, key: str, value: Any) -> bool:
         if value in (None, "", True, False):
             return False
-        return _is_secret(key) or (self._redactor is not None and self._redactor.hides(key))
+        return self._is_secret(key)
 
     def _has_room(self, size: int) -> bool:
         """Whether there is room for so many bytes more, which are then taken."""

@@ -14,7 +14,7 @@ from adapter.mapping.body import JSON, NDJSON, TEXT, Record
 from adapter.mapping.language import Redaction
 from adapter.mapping.redact import Redactor
 from adapter.mapping.table import Table
-from adapter.mapping.wrapping import Level, line_around, object_around, time_in
+from adapter.mapping.wrapping import Level, Surroundings, time_in
 from adapter.model import ENVELOPE_SIZE
 from tests.mapping.built_in import table
 from tests.mapping.forwarded import AT, WRAPPED
@@ -35,7 +35,9 @@ def envelope(record: Record) -> list[dict[str, Any]]:
 
 def kept(members: dict[str, Any], redactor: Redactor | None = None) -> dict[str, Any]:
     """The members of an object, as they are kept."""
-    (level,) = json.loads(object_around("vector", None, {**members, "message": "m"}, ["message"], redactor).around(b""))
+    (level,) = json.loads(
+        Surroundings(redactor).of_object("vector", None, {**members, "message": "m"}, ["message"]).around(b"")
+    )
     told: dict[str, Any] = level["members"]
     return told
 
@@ -139,7 +141,9 @@ def test_what_the_table_takes_out_of_an_event_is_not_kept_beside_it() -> None:
 
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:
-    (level,) = json.loads(object_around("docker", 1, {"log": "x", "a": "y" * 9000, "b": 1}, ["log"], None).around(b""))
+    (level,) = json.loads(
+        Surroundings(None).of_object("docker", 1, {"log": "x", "a": "y" * 9000, "b": 1}, ["log"]).around(b"")
+    )
     assert level == {"forwarder": "docker", "time": 1, "members": {"a": "y" * 512 + "…", "b": 1}, "cut": True}
     many = kept({str(number): "z" * 100 for number in range(1000)})
     assert 20 < len(many) < 40
@@ -147,7 +151,7 @@ def test_what_is_too_long_is_cut_and_says_so() -> None:
 
 def test_many_that_are_nested_keep_the_innermost_whole() -> None:
     def level(number: int) -> Level:
-        return object_around("plain", None, {"message": "m", "filling": str(number) * 500}, ["message"], None)
+        return Surroundings(None).of_object("plain", None, {"message": "m", "filling": str(number) * 500}, ["message"])
 
     told = b""
     for number in range(9):
@@ -177,8 +181,8 @@ _values = st.recursive(
 def test_whatever_stands_around_an_event_what_is_kept_is_json_on_one_line_in_bounds(members: dict[str, Any]) -> None:
     redactor = Redactor([Redaction.model_validate({"in": "token"})])
     for cleaning in (None, redactor):
-        told = object_around("fluent-bit", AT, {**members, "log": "l"}, ["log"], cleaning).around(b"")
-        again = line_around("".join(members)[:4096], None, cleaning).around(told)
+        told = Surroundings(cleaning).of_object("fluent-bit", AT, {**members, "log": "l"}, ["log"]).around(b"")
+        again = Surroundings(cleaning).of_line("".join(members)[:4096], None).around(told)
         for one in (told, again):
             assert len(one) <= ENVELOPE_SIZE and b"\n" not in one
             assert json.loads(one)[-1]["forwarder"] == "fluent-bit"
@@ -189,6 +193,6 @@ def test_however_deep_it_is_it_is_kept_to_a_depth(depth: int) -> None:
     deep: Any = "x"
     for _ in range(depth):
         deep = [deep]
-    told = object_around("plain", None, {"message": "m", "deep": deep}, ["message"], None).around(b"")
+    told = Surroundings(None).of_object("plain", None, {"message": "m", "deep": deep}, ["message"]).around(b"")
     assert b'"cut":true' in told or depth == 5
     assert len(told) < ENVELOPE_SIZE
