@@ -149,6 +149,7 @@ class Catalogue:
         self.reason_classes: Mapping[str, str] = file.reason_classes
         #: The agreed details, by their names; events may have others.
         self.details: Mapping[str, Detail] = file.details
+        self._admin_types: dict[tuple[str, str], EventType] = {}
         self._canonical = {_full(alias): _full(name) for alias, name in file.aliases.items()}
         self._reason_of_code = {
             code: name for name, reason in file.reasons.items() for code in (reason.error, *reason.codes)
@@ -157,6 +158,12 @@ class Catalogue:
         for name, reason in file.reasons.items():
             for code in reason.codes:
                 self._reason_of_code[code] = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Catalogue) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -214,14 +221,17 @@ class Catalogue:
         thing, verb = self.admin.resources.get(resource), self.admin.operations.get(operation)
         if thing is None or verb is None:
             return None
-        kind, outcome = (Kind.READ, Outcome.UNKNOWN) if operation == "READ" else (Kind.ACTION, Outcome.SUCCESS)
-        return EventType(
-            group="admin",
-            kind=kind,
-            outcome=outcome,
-            meaning=f"An administrator {verb} {thing}",
-            sentence=f"{{username}} {verb} {thing} ({{path}})",
-        )
+        found = self._admin_types.get((resource, operation))
+        if found is None:
+            kind, outcome = (Kind.READ, Outcome.UNKNOWN) if operation == "READ" else (Kind.ACTION, Outcome.SUCCESS)
+            found = self._admin_types[resource, operation] = EventType(
+                group="admin",
+                kind=kind,
+                outcome=outcome,
+                meaning=f"An administrator {verb} {thing}",
+                sentence=f"{{username}} {verb} {thing} ({{path}})",
+            )
+        return found
 
 
 def load_catalogue(folders: Sequence[Path], texts: Texts = NO_TEXTS) -> Catalogue:

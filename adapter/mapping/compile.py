@@ -71,7 +71,8 @@ class _Compiler:
         self._expressions = Expressions(mapping, trace)
         self._note = self._expressions.note
         self._decisions = Decisions(catalogue, self._expressions)
-        self._functions: list[str] = []
+        #: The source of each shape's function, by its name.
+        self._functions: dict[str, str] = {}
         self._shapes = merged_shapes(mapping)
         #: The parameter for the name of a further event, where rows have `also`; a table without pays nothing for it.
         self._part = ", part" if any(map(_makes_several, self._shapes.values())) else ""
@@ -103,9 +104,13 @@ class _Compiler:
             self._note(main, f"trace.tried(trace.shapes, {name!r}, taken=False)")
         else:
             main.add(f"return None, None, None, None, 0, {self._no_shape()!r}")
-        source = "\n\n".join([*self._functions, "\n".join(main.lines)]) + "\n"
         names = dict(self._expressions.names)
-        exec(compile(source, f"<table {self._mapping.provider}>", "exec"), names)  # noqa: S102 - see `expressions`
+        file = f"<table {self._mapping.provider}>"
+        for name, lines in self._functions.items():
+            names[name] = _when_called(name, lines, names, file)
+        reading = "\n".join(main.lines)
+        exec(compile(reading, file, "exec"), names)  # noqa: S102 - see `expressions`
+        source = "\n\n".join([*self._functions.values(), reading]) + "\n"
         return Compiled(names["read"], source, self._further() if self._part else None)
 
     def _further(self) -> Further:
@@ -114,7 +119,7 @@ class _Compiler:
         def further(native: str) -> tuple[str, ...]:
             found: tuple[str, ...] = ()
             for rows, families in self._deciding:
-                choice = rows.get(native)
+                choice = rows[native]
                 if choice is None and families is not None:
                     choice = families(native)
                 if choice is not None and choice.__class__ is not Decision and choice in names:
@@ -142,7 +147,7 @@ class _Compiler:
         rows = self._expressions.constant("ROWS", decisions)
         if _makes_several(shape):
             self._deciding.append((decisions, families))
-        code.add(f"row = {rows}.get(n)")
+        code.add(f"row = {rows}[n]")
         code.add("if row.__class__ is not DECISION:")
         self._expressions.names["DECISION"] = Decision
         if families is not None:
@@ -170,7 +175,7 @@ class _Compiler:
             self._note(code, f"    trace.fields['outcome'] = {told!r}")
         self._fields(code, shape)
         code.add(f"return e, n, {_KEYS}, None")
-        self._functions.append("\n".join(code.lines))
+        self._functions[function] = "\n".join(code.lines)
         return function
 
     def _choose_part(self, code: Code) -> None:
@@ -310,6 +315,17 @@ class _Compiler:
 
     def _no_shape(self) -> str:
         return "no shape of the table fits; there are " + ", ".join(self._mapping.shapes)
+
+
+def _when_called(name: str, source: str, names: dict[str, Any], file: str) -> Callable[..., Any]:
+    """Stands for a function among the names until it is called first; it is compiled then. Most shapes of most tables
+    never see an event, and to compile all takes half the time of reading the tables."""
+
+    def first(*arguments: Any) -> Any:
+        exec(compile(source, file, "exec"), names)  # noqa: S102 - see `expressions`
+        return names[name](*arguments)
+
+    return first
 
 
 def _makes_several(shape: Shape) -> bool:

@@ -37,6 +37,21 @@ def is_there(file: Path, texts: Texts) -> bool:
     return texts[file] is not None if file in texts else file.is_file()
 
 
+def read_text(file: Path, texts: Texts = NO_TEXTS) -> str:
+    """What a file holds, or the text that stands for it.
+
+    Raises:
+        MappingError: it cannot be read, or is not UTF-8.
+    """
+    text = texts.get(file)
+    try:
+        return file.read_text(encoding="utf-8") if text is None else text
+    except OSError as error:
+        raise MappingError(f"cannot be read: {error.strerror}", file=file, code=Code.NOT_READABLE) from error
+    except UnicodeDecodeError as error:
+        raise MappingError("is not UTF-8 text", file=file, code=Code.NOT_READABLE) from error
+
+
 @dataclass(frozen=True)
 class Spot:
     """Where in a text a value stands: what to replace, and what to write before the value."""
@@ -75,13 +90,7 @@ class Document:
         Raises:
             MappingError: it cannot be read, is not UTF-8, or is not YAML.
         """
-        text = texts.get(file)
-        try:
-            return cls(file, file.read_text(encoding="utf-8") if text is None else text)
-        except OSError as error:
-            raise MappingError(f"cannot be read: {error.strerror}", file=file, code=Code.NOT_READABLE) from error
-        except UnicodeDecodeError as error:
-            raise MappingError("is not UTF-8 text", file=file, code=Code.NOT_READABLE) from error
+        return cls(file, read_text(file, texts))
 
     @cached_property
     def _node(self) -> yaml.Node | None:

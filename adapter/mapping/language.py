@@ -67,6 +67,8 @@ def _is_line_pattern(text: str) -> str:
 def _is_time_format(text: str) -> str:
     if "%" not in text:
         known = [one.value for one in Conversion]
+        if text in known:
+            raise ValueError(f"{text!r} is a conversion")  # never told: whatever takes a format takes these, too
         if (near := nearest(text, known)) is not None:
             raise ValueError(f"{text!r} is no conversion; did you mean {near}?")
         told = ", ".join(known)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from threading import RLock
 from typing import Any, NamedTuple
 
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
@@ -78,6 +81,25 @@ def _knows(table: Mapping[str, str]) -> Callable[[str], bool]:
     return lambda value: value in table or (bool(families) and families.of(value) is not None)
 
 
+class _WhenAsked(dict[str, Any]):
+    """What is made of a native type, or of a family, when it is asked for first; ``None`` where there is nothing, which
+    is not kept. A table may have a thousand rows, of which most never see an event."""
+
+    def __init__(self, make: Callable[[str], Any], turn: AbstractContextManager[object]) -> None:
+        super().__init__()
+        self._make = make
+        self._turn = turn
+
+    def __missing__(self, key: str) -> Any:
+        with self._turn:
+            if key in self:
+                return self[key]
+            made = self._make(key)
+            if made is not None:
+                self[key] = made
+            return made
+
+
 class Decisions:
     """Makes decisions of one table's rows."""
 
@@ -88,21 +110,28 @@ class Decisions:
         self.further: dict[Any, tuple[str, ...]] = {}
         #: Of the function of a reason: the paths that it looks at, the values there, and which of these are translated.
         self._causes: dict[Any, list[tuple[str, Any, Callable[[str], bool]]]] = {}
+        #: Held while something is made: all of it has its names in one place.
+        self._making = RLock()
         self._write_failure()
 
     def of(self, shape: Shape) -> dict[str, Any]:
         """Native type: its decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide. Such
-        a function may give `Several`, too."""
-        types = {native: rows for native, rows in shape.types.items() if not is_family(native)}
-        compiled: dict[str, Any] = {}
-        for native, rows in types.items():
-            compiled[native] = self._row_choice(native, rows, shape, failing=False)
-        suffix = shape.error_suffix
-        if suffix is not None:
-            for native, rows in types.items():
-                if native + suffix not in types and not native.endswith(suffix):
-                    compiled[native + suffix] = self._row_choice(native, rows, shape, failing=True)
-        return compiled
+        a function may give `Several`, too. ``None`` for a type that no row names."""
+        types, suffix = shape.types, shape.error_suffix
+
+        def make(native: str) -> Any:
+            if is_family(native):
+                return None
+            if native in types:
+                return self._row_choice(native, types[native], shape, failing=False)
+            if suffix is None or not native.endswith(suffix):
+                return None
+            base = native.removesuffix(suffix)
+            if base not in types or is_family(base) or base.endswith(suffix):
+                return None
+            return self._row_choice(base, types[base], shape, failing=True)
+
+        return _WhenAsked(make, self._making)
 
     def of_families(self, shape: Shape) -> Callable[[str], Any] | None:
         """The same for a native type that no row names, by its family; it gives ``None`` where there is no family.
@@ -110,12 +139,8 @@ class Decisions:
         families, suffix = Families(shape.types), shape.error_suffix
         if not families:
             return None
-        rows = {native: rows for native, rows in shape.types.items() if is_family(native)}
-        done = {native: self._row_choice(native, one, shape, failing=False) for native, one in rows.items()}
-        failed = (
-            {native: self._row_choice(native, one, shape, failing=True) for native, one in rows.items()}
-            if suffix is not None
-            else {}
+        done, failed = (
+            _WhenAsked(partial(self._of_family, shape, failing=failing), self._making) for failing in (False, True)
         )
 
         def decide(native: str) -> Any:
@@ -125,6 +150,9 @@ class Decisions:
             return failed[family] if suffix is not None and native.endswith(suffix) else done[family]
 
         return decide
+
+    def _of_family(self, shape: Shape, family: str, *, failing: bool) -> Any:
+        return self._row_choice(family, shape.types[family], shape, failing=failing)
 
     def _row_choice(self, native: str, rows: Rows, shape: Shape, *, failing: bool) -> Any:
         """A decision, or a function ``(raw, raw.get) -> decision | None`` where conditions decide."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from adapter.mapping.body import EVENT_LIMIT, JSON, Record, Records, Splitter
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.compile import Result, compile_mapping
 from adapter.mapping.complaints import Problem
-from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there
+from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there, read_text
 from adapter.mapping.extend import extended
 from adapter.mapping.forwarders import AUTO, load_forwarders
 from adapter.mapping.language import Mapping as MappingFile
@@ -25,6 +25,7 @@ from adapter.mapping.language import Shape
 from adapter.mapping.refusals import refusals, wrong_reasons, wrong_types
 from adapter.mapping.shapes import merged_shapes
 from adapter.mapping.trace import Trace
+from adapter.resources import mappings_path
 
 _log = structlog.get_logger("adapter.mapping")
 
@@ -197,7 +198,17 @@ def load_table(file: Path, catalogue: Catalogue, folders: Sequence[Path] = (), t
     Raises:
         MappingError: it cannot be used; the message names file, line and what is wrong.
     """
-    return read_table(Document.read(file, texts), catalogue, folders, texts)
+    text = read_text(file, texts)
+    if file.parent.parent == mappings_path() and file not in texts:
+        return _built_in(file, text, catalogue)
+    return read_table(Document(file, text), catalogue, folders, texts)
+
+
+@lru_cache(maxsize=32)
+def _built_in(file: Path, text: str, catalogue: Catalogue) -> Table:
+    """A table that comes with the adapter, and extends no other one: whoever loads it again (to reload, for the log's
+    dictionary) gets the same one. Those of users change, and would stay in memory."""
+    return read_table(Document(file, text), catalogue)
 
 
 def read_table(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 from uuid import UUID
@@ -11,10 +12,11 @@ import pytest
 from adapter.event import Event
 from adapter.known_secrets import REDACTED
 from adapter.mapping.body import JSON, Record
-from adapter.mapping.catalogue import ACCESS, ERROR
+from adapter.mapping.catalogue import ACCESS, ERROR, load_catalogue
 from adapter.mapping.compile import Result
 from adapter.mapping.language import UNBOUND
-from adapter.resources import schemas_path
+from adapter.mapping.table import load_table
+from adapter.resources import mappings_path, schemas_path
 from adapter.workbench.check import check_table
 from adapter.workbench.coverage import coverage, families_of, rows_of
 from adapter.workbench.examples import RECEIVED_AT
@@ -32,6 +34,20 @@ from tests.mapping.pages import (
     ONEWELCOME_NUMBERS,
     ONEWELCOME_UNKNOWN,
 )
+
+
+def test_a_built_in_table_is_made_once_for_the_same_catalogue(tmp_path: Path) -> None:
+    file = mappings_path() / "duo" / "mapping.yaml"
+    made = load_table(file, load_catalogue([mappings_path()]))
+    assert load_table(file, load_catalogue([mappings_path()])) is made
+    (tmp_path / "types.yaml").write_text("groups: {more: More}\n")
+    other = load_table(file, load_catalogue([tmp_path, mappings_path()]))
+    assert other.version != made.version
+    text = file.read_text().replace("title: ", "title: Our ", 1)
+    tried = load_table(file, load_catalogue([mappings_path()]), (), {file: text})
+    assert tried.mapping.title.startswith("Our ")
+    assert load_table(file, load_catalogue([mappings_path()])) is made
+
 
 EVENTS = [(case, event) for case in cases() for event in case.events]
 
