@@ -25,6 +25,9 @@ def pytest_sessionstart() -> None:
     # A worker of pytest-xdist has a width in its environment, as if it had a terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
+    # Tests start hundreds of processes. Without files of compiled modules each would compile all that it imports, which
+    # takes as long again as importing it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Whoever runs the tests in the background may have them ignore it, and what they start would ignore it, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -82,36 +82,40 @@ class Surroundings:
         """Members as they are kept, and whether something of them is missing for want of room."""
         try:
             written = write_json(members)
-            if len(written) <= _ROOM and not _has_secret(written.decode()) and self._is_harmless(members, 0):
+            if len(written) <= _ROOM and self._is_harmless(members, written.decode()):
                 return b'"members":' + written
         except (ValueError, RecursionError):
             pass
         fitting = _Fitting(self._redactor, self._is_secret)
         return b'"members":%b%b' % (write_json(fitting.fit(members, 0)), b',"cut":true' if fitting.is_cut else b"")
 
-    def _is_harmless(self, value: Any, depth: int) -> bool:
-        """Whether nothing in an object or a list has a secret's name, and none of them is too deep to be looked
-        into."""
-        if depth == _DEPTH:
+    def _is_harmless(self, members: dict[str, Any], written: str) -> bool:
+        """Whether nothing in an object looks like a secret or has a secret's name, and nothing is too deep to be looked
+        into. ``written``: the same as JSON."""
+        if _has_secret(written):
             return False
-        if value.__class__ is dict:
-            if not self._harmless.has(value):
-                return False
-            value = value.values()
+        # Without one of these no text has a name in it with a value behind; a backslash stands before quotes.
         redactor = self._redactor
-        for one in value:
-            kind = one.__class__
-            if kind is str:
-                # Looking for names takes long; without one of these none stands before a value.
-                if (
-                    redactor is not None
-                    and ("=" in one or '"' in one or "'" in one)
-                    and redactor.redact_text(one) != one
-                ):
-                    return False
-            elif (kind is dict or kind is list) and not self._is_harmless(one, depth + 1):
-                return False
-        return True
+        if redactor is not None and not ("=" in written or "\\" in written or "'" in written):
+            redactor = None
+        names: list[str] = []
+        level: list[Any] = [members]
+        for _ in range(_DEPTH):
+            below: list[Any] = []
+            for one in level:
+                if one.__class__ is dict:
+                    names += one
+                    one = one.values()
+                for value in one:
+                    kind = value.__class__
+                    if kind is dict or kind is list:
+                        below.append(value)
+                    elif redactor is not None and kind is str and redactor.redact_text(value) != value:
+                        return False
+            if not below:
+                return self._harmless.has(names)
+            level = below
+        return False
 
     def _is_secret(self, name: str) -> bool:
         told = name[:_NAME]
