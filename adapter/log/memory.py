@@ -28,6 +28,7 @@ from adapter.log.protocol import (
     Receipt,
     Removal,
     Removed,
+    Replacement,
     Revision,
     Settlement,
     Share,
@@ -358,6 +359,29 @@ class MemoryLog:
             if int.from_bytes(key[:4], "big") <= seconds:
                 del known[key]
         return False
+
+    async def replace(self, replacements: Sequence[Replacement], note: Note | None = None) -> list[int]:
+        memory = self._memory
+        self._check_note(note)
+        positions = []
+        for one in sorted(replacements):
+            before = memory.entries[one.position - 1]
+            if before is None:
+                continue
+            changed = before._replace(
+                type=one.type, native_type=one.native_type, problem=one.problem, event=one.event
+            )  # fmt: skip
+            memory.entries[one.position - 1] = changed
+            if one.raw is not None and (raw := memory.raws.get(one.position)) is not None:
+                memory.raws[one.position] = Raw(one.raw, raw.media, one.envelope)
+            positions.append(one.position)
+        self._keep_note(note)
+        await _turn()
+        return positions
+
+    async def wipe(self) -> bool:
+        await _turn()
+        return True
 
     async def shares(self, after: int, until: int) -> list[Share]:
         await _turn()

@@ -22,6 +22,11 @@ def piece_of(raw: bytes, media: str, envelope: bytes) -> tuple[bytes, str]:
     return (b"%b\n%b" % (envelope, raw), media + _ENVELOPED) if envelope else (raw, media)
 
 
+def piece_like(media: str, raw: bytes, envelope: bytes) -> bytes:
+    """A raw event as it lies in a run of this media type."""
+    return b"%b\n%b" % (envelope, raw) if media.endswith(_ENVELOPED) else raw
+
+
 def pieces_of(entries: Sequence[NewEntry]) -> tuple[list[bytes], list[str]]:
     """The same of new entries."""
     raws, media = [entry.raw for entry in entries], [entry.media for entry in entries]

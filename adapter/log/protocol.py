@@ -226,6 +226,20 @@ class Removed(NamedTuple):
     entries: int
 
 
+class Replacement(NamedTuple):
+    """What an entry holds from now on. Position, uid, source, arrival and keys stay."""
+
+    position: int
+    type: str | None
+    native_type: str | None
+    problem: str | None
+    #: JSON bytes; ``None`` for an entry without an event, which stays one.
+    event: bytes | None
+    #: What the provider sent, and what that came in; ``None`` where it is not kept with this entry. Media types stay.
+    raw: bytes | None
+    envelope: bytes = b""
+
+
 class Share(NamedTuple):
     """Entries of a stretch of the log that have source and type in common."""
 
@@ -452,6 +466,28 @@ class Retention(Protocol):
         """What the log takes now."""
 
 
+class Replacing(Protocol):
+    """Taking a secret out of what is stored: the one exception to 'entries never change'."""
+
+    async def replace(self, replacements: Sequence[Replacement], note: Note | None = None) -> list[int]:
+        """Store what some entries hold from now on, and keep a note with it: all or none. Their positions, ascending;
+        those that were removed meanwhile are left out. When this returns, it is on disk and every later read sees it.
+
+        Raises:
+            NoteChanged: a note of that version, or of another, is there already; nothing was stored.
+            StoreUnanswered: all of it was stored, or nothing. To store the same again is right, the note aside.
+            StoreUnavailable: nothing of it was stored; it may succeed later.
+        """
+
+    async def wipe(self) -> bool:
+        """See that what was replaced lies nowhere in the log's own files any more, as far as the engine can; ``False``
+        if somebody who reads is in the way now: then it is asked for again.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+
+
 class Progress(Protocol):
     """How far those are who read the log and are to remember it."""
 
@@ -563,7 +599,7 @@ class Events(Protocol):
         """The uid of an entry, also of one that was removed, as long as it is known; otherwise ``None``."""
 
 
-class Store(Log, Summaries, Progress, Notes, Claims, Condition, Protocol):
+class Store(Log, Summaries, Replacing, Progress, Notes, Claims, Condition, Protocol):
     """What every engine does. Opened by `adapter.log.opening.open_store`."""
 
     @property

@@ -27,6 +27,7 @@ from adapter.log.protocol import (
     Receipt,
     Removal,
     Removed,
+    Replacement,
     RetainingStore,
     Revision,
     Settlement,
@@ -1469,3 +1470,82 @@ class RetentionConformance:
 
             await asyncio.gather(append(), remove(log, until=450))
             assert [entry.position for entry in await read_all(log)] == list(range(451, 601))
+
+
+class ReplacingConformance:
+    """What every log must do from which a secret is taken out. Mixed into the class that has its ``place``."""
+
+    async def test_an_entry_holds_something_else_and_stays_what_it_was(self, place: Place) -> None:
+        wrapped = new_entry("strong-3", envelope=b'[{"token":"hunter2!"}]')
+        quarantined = new_entry("strong-2", type=None, event=None, problem="hunter2! is no date", media="text/plain")
+        entries = [new_entry("strong-1"), quarantined, wrapped, new_entry("last")]
+        async with place.open() as log:
+            await log.append(entries)
+            before = await log.read_stored(0)
+            changed = [
+                Replacement(2, None, "in", "[redacted] is no date", None, b"plain"),
+                Replacement(3, "access.LOGIN", "in", None, b'{"type":"access.LOGIN"}', b'{"a":1}', b"[{}]"),
+            ]
+            assert await log.replace(changed) == [2, 3]
+        async with place.open() as log:
+            after = await log.read_stored(0)
+            assert after[1].entry == before[1].entry._replace(native_type="in", problem="[redacted] is no date")
+            assert (after[1].raw, after[1].media) == (b"plain", before[1].media)
+            assert after[2].entry == before[2].entry._replace(
+                type="access.LOGIN", native_type="in", event=b'{"type":"access.LOGIN"}'
+            )
+            assert await log.raw(3) == Raw(b'{"a":1}', wrapped.media, b"[{}]")
+            # Its neighbours, which lie with it, and the keys by which it is known.
+            assert [after[0], after[3]] == [before[0], before[3]]
+            assert [one.position for one in await log.append(entries)] == [None] * 4
+            assert log.head == 4
+
+    async def test_many_entries_hold_something_else_whatever_lies_between(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(f"strong-{number}") for number in range(100)])
+            changed = [Replacement(at, "t", "n", None, b"%d" % at, b"raw %d" % at) for at in range(100, 0, -3)]
+            assert await log.replace(changed) == sorted(one.position for one in changed)
+            held = {one.position: one for one in changed}
+            for stored in await log.read_stored(0):
+                one = held.get(stored.entry.position)
+                assert (one is not None) == (stored.entry.native_type == "n")
+                assert one is None or (stored.entry.event, stored.raw) == (one.event, one.raw)
+
+    async def test_a_later_entry_has_no_bytes_of_its_own_and_gets_none(self, place: Place) -> None:
+        async with place.open() as log:
+            [receipt] = await log.append([new_entry("strong-1")])
+            await log.revise([Revision(1, 1, "in", "access.LOGIN", b'{"secret":1}')])
+            assert await log.replace([Replacement(2, "access.LOGIN", "in", None, b'{"secret":0}', None)]) == [2]
+            [first, later] = await log.read_stored(0)
+            assert (first.raw is not None, later.raw, later.entry.event) == (True, None, b'{"secret":0}')
+            assert (later.entry.uid, later.entry.revision) == (receipt.uid, 1)
+
+    async def test_what_was_removed_meanwhile_is_left_out(self, place: RetainingPlace) -> None:
+        async with place.open() as log:
+            await log.append([new_entry(), new_entry(), new_entry()])
+            await log.remove(Removal(0, 1, (), 1, 3))
+            await log.remove_raw(0, 3)
+            changed = [Replacement(at, "t", "n", None, b"{}", b"back") for at in (1, 2)]
+            assert await log.replace(changed) == [2]
+            assert [(one.entry.position, one.raw) for one in await log.read_stored(0)] == [(2, None), (3, None)]
+
+    async def test_it_is_stored_with_a_note_or_not_at_all(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry()])
+            before = await log.read(0)
+            changed = [Replacement(1, "t", "n", None, b"{}", b"{}")]
+            with pytest.raises(NoteChanged):
+                await log.replace(changed, Note("job", "x", 2))
+            assert await log.read(0) == before
+            await log.replace(changed, Note("job", "x", 1))
+            assert await log.noted("job") == Note("job", "x", 1)
+            assert [one.event for one in await log.read(0)] == [b"{}"]
+
+    async def test_nothing_is_left_to_wipe_while_nobody_reads(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry()])
+            async with asyncio.timeout(10):
+                while not await log.wipe():  # noqa: ASYNC110 - somebody else may read now
+                    await asyncio.sleep(0.01)
+            await log.append([new_entry()])
+            assert log.head == 2

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from adapter.log.memory import Memory, MemoryLog, open_memory_log
-from tests.log.conformance import RetentionConformance, SharedLogConformance
+from tests.log.conformance import ReplacingConformance, RetentionConformance, SharedLogConformance
 
 
 class MemoryPlace:
@@ -23,5 +23,5 @@ def place() -> MemoryPlace:
     return MemoryPlace()
 
 
-class TestMemoryLog(SharedLogConformance, RetentionConformance):
+class TestMemoryLog(SharedLogConformance, RetentionConformance, ReplacingConformance):
     pass

@@ -39,6 +39,7 @@ from adapter.log.postgresql.removing import (
     remove,
     remove_raw,
 )
+from adapter.log.postgresql.replacing import replace
 from adapter.log.postgresql.schema import Opened, check_server, open_schema
 from adapter.log.postgresql.summaries import count_arrivals, read_quarantine
 from adapter.log.postgresql.watching import Watching, open_watching
@@ -66,6 +67,7 @@ from adapter.log.protocol import (
     Receipt,
     Removal,
     Removed,
+    Replacement,
     Revision,
     Settlement,
     Share,
@@ -198,6 +200,16 @@ class PostgresqlLog:
 
     async def forget(self, until: int, seconds: int) -> bool:
         return await self._removing.ask(partial(self._forgetting.forget, until=until, seconds=seconds))
+
+    async def replace(self, replacements: Sequence[Replacement], note: Note | None = None) -> list[int]:
+        question = partial(
+            replace, compression=self._compression, replacements=sorted(replacements), note=_checked(note)
+        )  # fmt: skip
+        return await self._removing.ask(question)
+
+    async def wipe(self) -> bool:
+        """The database's old rows, and its write-ahead log, are its operator's (docs/secure.md)."""
+        return True
 
     async def shares(self, after: int, until: int) -> list[Share]:
         found: dict[tuple[str, str | None], Share] = {}

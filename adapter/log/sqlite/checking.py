@@ -55,7 +55,8 @@ class Checking:
         self._path = path
         self._writing = writing
         self._damage = damage
-        self._files = Files(path, writing.files)
+        #: Those on the disk, as they are compared here.
+        self.files = Files(path, writing.files)
         self._beginnings = Beginnings(path)
         #: Up to where this pass came.
         self._position = 0
@@ -64,7 +65,7 @@ class Checking:
         """Check stretch by stretch until something is damaged, or cancelled."""
         while self._damage.problem is None:
             await asyncio.sleep(WAIT)
-            problem = self._files.problem()
+            problem = self.files.problem()
             if problem is not None:
                 self._damage.meet(problem)
                 return

@@ -29,16 +29,21 @@ from adapter.log.sqlite.messages import (
     Refused,
     Remove,
     RemoveRaw,
+    Replace,
+    Replaced,
     Revise,
     Revised,
     Settle,
     TakeClaim,
     TryWrite,
+    Wipe,
+    Wiped,
     Work,
 )
 from adapter.log.sqlite.notes import keep_note, take_claim
 from adapter.log.sqlite.progress import begin, settle
 from adapter.log.sqlite.removing import Remover
+from adapter.log.sqlite.replacing import replace, wipe
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
 
 
@@ -120,6 +125,11 @@ class Committer:
         answers = [self._answer(work, receipts) if type(work) is Append else self._do(work) for work in works]
         self._connection.execute("COMMIT")
         self._appender.commit()
+        if any(type(work) is Wipe for work in works):
+            # Outside of a transaction, and after all that this one wrote.
+            with self._files.cutting_wal():
+                is_wiped = Wiped(wipe(self._connection))
+            answers = [is_wiped if type(work) is Wipe else one for work, one in zip(works, answers, strict=True)]
         return answers
 
     def _answer(self, request: Append, receipts: Iterator[list[Receipt]]) -> Answer:
@@ -152,6 +162,11 @@ class Committer:
                 return Gone(self._remover.remove_raw(after, until))
             case Forget(until, seconds):
                 return Forgotten(self._remover.forget(until, seconds))
+            case Replace(replacements, note):
+                replaced = replace(self._connection, self._compression, replacements)
+                if note is not None:
+                    keep_note(self._connection, note)
+                return Replaced(replaced)
             case TryWrite():
                 # Rewrites the first page with what it has: as durable as any other write, and needs no table.
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -7,6 +7,8 @@ answers for what was stored looks whether the files are still there. That costs 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from adapter.log.sqlite.schema import APPLICATION
@@ -29,9 +31,19 @@ class Files:
     def __init__(self, path: Path, identity: Identity | None = None) -> None:
         """``identity``: what they were before; otherwise they are taken as they are now."""
         self._names = [f"{path}{end}" for end in _ENDS]
-        #: None of them becomes smaller while it is open, but for the last, which has no size of its own.
+        #: None of them becomes smaller while it is open, but for the last, which has no size of its own, and for the
+        #: WAL while it is cut off on purpose.
         self._sizes = [0, 0]
+        self._is_cut = False
         self.identity = identity if identity is not None else [_identity(name) for name in self._names]
+
+    @contextmanager
+    def cutting_wal(self) -> Iterator[None]:
+        """The WAL is cut off meanwhile. If that ends with an error, nobody knows when it will be: then it may become
+        smaller at any time from then on."""
+        self._is_cut = True
+        yield
+        self._sizes[1], self._is_cut = 0, False
 
     def problem(self) -> str | None:
         """What is wrong with one of the files, with its name; ``None`` if they are those that were opened."""
@@ -47,7 +59,7 @@ class Files:
             if (found.st_dev, found.st_ino) != known:
                 return f"{name}: another file stands in the place of the one that is open"
             if number < 2:
-                if found.st_size < sizes[number]:
+                if found.st_size < sizes[number] and not (number == 1 and self._is_cut):
                     return f"{name}: truncated from {sizes[number]} to {found.st_size} bytes while it was open"
                 sizes[number] = found.st_size
         return None

@@ -33,6 +33,7 @@ from adapter.log.protocol import (
     Receipt,
     Removal,
     Removed,
+    Replacement,
     Revision,
     Settlement,
     Share,
@@ -43,6 +44,7 @@ from adapter.log.sqlite.arrivals import count_arrivals
 from adapter.log.sqlite.asking import ask_dead_removed, ask_held, ask_next_due, ask_progress
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
+from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.history import find_latest, read_note, read_stored
 from adapter.log.sqlite.known import read_known
 from adapter.log.sqlite.messages import (
@@ -59,11 +61,15 @@ from adapter.log.sqlite.messages import (
     Options,
     Remove,
     RemoveRaw,
+    Replace,
+    Replaced,
     Revise,
     Revised,
     Settle,
     TakeClaim,
     TryWrite,
+    Wipe,
+    Wiped,
 )
 from adapter.log.sqlite.quarantine import read_quarantine
 from adapter.log.sqlite.reading import (
@@ -106,11 +112,19 @@ class SqliteLog:
     """`adapter.log.protocol.Store` on SQLite; made by `open_sqlite_log`."""
 
     def __init__(
-        self, path: Path, writing: Writing, reader: Reader, progress: aiosqlite.Connection, damage: Damage
+        self,
+        path: Path,
+        writing: Writing,
+        reader: Reader,
+        progress: aiosqlite.Connection,
+        damage: Damage,
+        files: Files,
     ) -> None:
+        """``files``: those on the disk, as the check in the background compares them."""
         self._path = path
         self._writing = writing
         self._damage = damage
+        self._files = files
         #: A trial of the store that is not answered yet: no second one is made meanwhile.
         self._trial: asyncio.Future[Answer] | None = None
         self._reader = reader
@@ -211,6 +225,17 @@ class SqliteLog:
         answer = await self._writing.call(Forget(until, seconds))
         assert type(answer) is Forgotten
         return answer.more
+
+    async def replace(self, replacements: Sequence[Replacement], note: Note | None = None) -> list[int]:
+        answer = await self._writing.call(Replace(sorted(replacements), note))
+        assert type(answer) is Replaced
+        return answer.positions
+
+    async def wipe(self) -> bool:
+        with self._files.cutting_wal():
+            answer = await self._writing.call(Wipe())
+        assert type(answer) is Wiped
+        return answer.done
 
     async def shares(self, after: int, until: int) -> list[Share]:
         return await self._ask(asyncio.to_thread(count_shares, self._path, after, min(until, self.head)))
@@ -336,7 +361,7 @@ async def open_sqlite_log(
     async with open_writing(options, damage, commit_timeout) as writing:
         with closing(Checking(path, writing, damage)) as checking, open_reader(path, cache=READ_CACHE) as reader:
             async with asking as progress:
-                log = SqliteLog(path, writing, reader, progress, damage)
+                log = SqliteLog(path, writing, reader, progress, damage, checking.files)
                 try:
                     async with in_background(checking.run(), "checking"):
                         yield log

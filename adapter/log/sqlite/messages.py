@@ -25,7 +25,17 @@ from adapter.errors import (
     StoreUnanswered,
     StoreUnavailable,
 )
-from adapter.log.protocol import NewEntry, Note, ReaderState, Receipt, Removal, Removed, Revision, Settlement
+from adapter.log.protocol import (
+    NewEntry,
+    Note,
+    ReaderState,
+    Receipt,
+    Removal,
+    Removed,
+    Replacement,
+    Revision,
+    Settlement,
+)
 from adapter.log.sqlite.files import Identity
 
 #: Longest message, bytes.
@@ -126,12 +136,23 @@ class Forget(msgspec.Struct, array_like=True, tag=True):
     seconds: int
 
 
+class Replace(msgspec.Struct, array_like=True, tag=True):
+    """Store what some entries hold from now on, and keep a note with it; answered with `Replaced`."""
+
+    replacements: list[Replacement]
+    note: Note | None
+
+
+class Wipe(msgspec.Struct, array_like=True, tag=True):
+    """Leave nothing in the WAL; answered with `Wiped`."""
+
+
 class TryWrite(msgspec.Struct, array_like=True, tag=True):
     """Write something durably that changes nothing; answered with `Done`."""
 
 
 #: What a transaction is made of.
-Work = Append | Revise | Settle | Begin | Keep | TakeClaim | Remove | RemoveRaw | Forget | TryWrite
+Work = Append | Revise | Settle | Begin | Keep | TakeClaim | Remove | RemoveRaw | Forget | Replace | Wipe | TryWrite
 #: What the service says.
 Told = Work | Part | AppendParts | DropParts
 
@@ -145,6 +166,8 @@ def weigh(work: Work) -> int:
         return weigh_entries(work.entries)
     if type(work) is Revise:
         return max(sum([len(one.event) for one in work.revisions]), ROW_WEIGHT * len(work.revisions))
+    if type(work) is Replace:
+        return max(sum([len(one.event or b"") + len(one.raw or b"") for one in work.replacements]), ROW_WEIGHT)
     return ROW_WEIGHT * len(work.settlement.hold) if type(work) is Settle else 0
 
 
@@ -199,6 +222,18 @@ class Forgotten(msgspec.Struct, array_like=True, tag=True):
     more: bool
 
 
+class Replaced(msgspec.Struct, array_like=True, tag=True):
+    """Positions of the entries that were there."""
+
+    positions: list[int]
+
+
+class Wiped(msgspec.Struct, array_like=True, tag=True):
+    """Whether nobody was in the way."""
+
+    done: bool
+
+
 class Done(msgspec.Struct, array_like=True, tag=True):
     """It is on disk."""
 
@@ -231,7 +266,7 @@ _ERRORS = {
     )
 }
 
-Answer = Appended | Revised | Begun | Claimed | Gone | Forgotten | Done | Refused
+Answer = Appended | Revised | Begun | Claimed | Gone | Forgotten | Replaced | Wiped | Done | Refused
 
 
 class Committed(msgspec.Struct, array_like=True):

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from adapter.log.postgresql.log import PostgresqlLog, open_postgresql_log
-from tests.log.conformance import RetentionConformance, SharedLogConformance
+from tests.log.conformance import ReplacingConformance, RetentionConformance, SharedLogConformance
 
 
 class PostgresqlPlace:
@@ -23,5 +23,5 @@ def place(database_url: str) -> PostgresqlPlace:
     return PostgresqlPlace(database_url)
 
 
-class TestPostgresqlLog(SharedLogConformance, RetentionConformance):
+class TestPostgresqlLog(SharedLogConformance, RetentionConformance, ReplacingConformance):
     pass

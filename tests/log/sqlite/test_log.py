@@ -21,7 +21,7 @@ import pytest
 from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
 from adapter.log.protocol import Settlement
 from adapter.log.sqlite.log import SqliteLog, find_position, open_reader, open_sqlite_log, read_entries
-from tests.log.conformance import LogConformance, RetentionConformance, read_all
+from tests.log.conformance import LogConformance, ReplacingConformance, RetentionConformance, read_all
 from tests.log.entries import new_entry, quarantined_entry, strong_key
 
 
@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> SqlitePlace:
     return SqlitePlace(tmp_path)
 
 
-class TestSqliteLog(LogConformance, RetentionConformance):
+class TestSqliteLog(LogConformance, RetentionConformance, ReplacingConformance):
     pass
 
 
