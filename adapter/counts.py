@@ -111,6 +111,10 @@ class SampledCounts:
         """Some of those that were counted under a source and a name, the oldest first."""
         return tuple(self._samples.get((source, name), ()))
 
+    def forget_samples(self) -> None:
+        """Keep none of those there are."""
+        self._samples.clear()
+
 
 class IngestCounts:
     """What became of native events; the plain counters are by source. All only ever grow."""

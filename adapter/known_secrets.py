@@ -26,16 +26,18 @@ class KnownSecrets:
     """Finds them in what is sent, as they are, in base64, and escaped once or more often as JSON, URL or HTML does it
     with what is neither letter nor digit."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), *, shortest: int = SHORTEST) -> None:
+        """``shortest``: characters that one of them has at least."""
+        self._shortest = shortest
         self._known: dict[str, Any] = {}
         self._search: Any = None
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
-        """Look for these, too, from now on. Those of less than `SHORTEST` characters are left out."""
+        """Look for these, too, from now on. Those that are too short are left out."""
         for secret in secrets:
             text = secret.removeprefix(_PREFIX)
-            if len(text) >= SHORTEST and text not in self._known:
+            if len(text) >= self._shortest and text not in self._known:
                 forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
                 self._known[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)
         runs = sorted({_longest_run(one) for text in self._known for one in (text, *_in_base64(text.encode()))})

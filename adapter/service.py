@@ -53,6 +53,7 @@ from adapter.api.reconciliation import ReconciliationPages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
+from adapter.api.scrub import ScrubPages
 from adapter.api.slots import Slots
 from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
@@ -71,6 +72,7 @@ from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.ownership import Ownership, open_ownership
 from adapter.reconciliation.opening import open_reconciliation
+from adapter.renormalization.job import NOTE as RENORMALIZATION
 from adapter.renormalization.readable import Readable, count_readable
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.renormalization.rereading import Rereader
@@ -80,6 +82,8 @@ from adapter.retention.policy import Policy
 from adapter.retention.pruning import open_pruning
 from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
+from adapter.scrub.cleaning import Cleaner
+from adapter.scrub.scrubbing import open_scrubbing
 from adapter.search.search import open_search
 from adapter.search.sqlite.lost import refuse_lost_log
 from adapter.section import secrets_of
@@ -236,6 +240,11 @@ async def open_service(
         providers = {name: source.provider for name, source in present.items()}
         again = open_renormalization(log, present, tables, lambda: tables.catalogue, owner=owner, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
+        sink_names = [one.name for one in settings.sinks]
+        scrubs = open_scrubbing(
+            log, sink_names, search.rebuild, [RENORMALIZATION], counts.ignored.forget_samples, owner=owner
+        )
+        scrubbing = await stack.enter_async_context(scrubs)
         readings = [
             lambda: read_counts(counts),
             lambda: read_pulls(counts.pulls, time.time()),
@@ -284,6 +293,9 @@ async def open_service(
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
+            *ScrubPages(
+                scrubbing, lambda given, redact: Cleaner([known_secrets, given], present, tables, redact=redact)
+            ).operations(),
             *mappings.operations(),
             *saving.operations(),
             *ExamplePages(tables, trials, log, lookup, questions, providers).operations(),

@@ -66,6 +66,8 @@ class Permission(StrEnum):
     RENORMALIZE = "renormalize"
     #: Have what a source's server has stored held against the log, and what is missing fetched.
     RECONCILE = "reconcile"
+    #: Have a secret taken out of what is stored.
+    SCRUB = "scrub"
 
 
 def is_loopback(host: str) -> bool:

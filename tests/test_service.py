@@ -217,6 +217,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/retention/preview",
         "/sources/{name}/reconciliation",
         "/statement-key",
+        "/scrub",
         "/mappings/{provider}/examples",
         *(
             top + path

@@ -22,6 +22,7 @@ from adapter.commands.columns import Column, fitted
 from adapter.commands.options import Config, Data
 from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
+from adapter.commands.scrub import scrub
 from adapter.commands.timestamps import read_timestamp
 from adapter.filter import PARAMETERS
 from adapter.formats.settings import DEFAULT, format_names
@@ -247,6 +248,7 @@ def quarantine(
 
 
 app.command()(renormalize)
+app.command()(scrub)
 
 
 async def _copy(chunks: Any, file: BinaryIO) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapter.log.protocol import Note, Notes
+from adapter.kept import Kept
+from adapter.log.protocol import Notes
 from adapter.renormalization.step import Findings, Step
 
 #: Under which name the log keeps how far the job is.
@@ -63,48 +63,8 @@ class Job(Findings):
         return self.with_step(step).model_copy(update={"position": position, "problem": None})
 
 
-class KeptJob:
+class KeptJob(Kept[Job]):
     """The job as the log keeps it: in a note, of which each version takes the place of the one before."""
 
     def __init__(self, notes: Notes) -> None:
-        self._notes = notes
-        self._version = 0
-
-    async def read(self) -> Job | None:
-        """The job as it is kept; ``None`` if there never was one.
-
-        Raises:
-            ValidationError: it cannot be read.
-        """
-        note = await self._notes.noted(NOTE)
-        if note is None:
-            return None
-        self._version = note.version
-        return Job.model_validate_json(note.text)
-
-    def next(self, job: Job) -> Note:
-        """The job as the note that follows the kept one; `take` says that it was stored."""
-        return Note(NOTE, job.model_dump_json(), self._version + 1)
-
-    def take(self, note: Note) -> None:
-        """This one is kept now."""
-        self._version = note.version
-
-    async def keep(self, job: Job) -> None:
-        """Keep the job.
-
-        Raises:
-            NoteChanged: somebody else has kept one since this was read.
-            StoreError: as `adapter.log.protocol.Notes.keep`.
-        """
-        note = self.next(job)
-        keeping = asyncio.ensure_future(self._notes.keep(note))
-        try:
-            await asyncio.shield(keeping)
-        except asyncio.CancelledError:
-            # What was handed over is stored, whoever breaks off: the next one has to follow it.
-            await asyncio.wait([keeping])
-            if keeping.exception() is None:
-                self.take(note)
-            raise
-        self.take(note)
+        super().__init__(notes, NOTE, Job)

@@ -77,6 +77,13 @@ class Index(Protocol):
     async def prune(self) -> bool:
         """Have what was removed from the log removed from here, too; whether it was within some time."""
 
+    async def rebuild(self, reason: str) -> None:
+        """Throw it away, and have it built again.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+
     async def size(self) -> int:
         """Bytes that it takes on the disk, without what is free in its files."""
 

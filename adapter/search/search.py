@@ -86,6 +86,14 @@ class Search:
         """Have what was removed from the log removed from here, too; whether it was within some time."""
         return await self._index.prune()
 
+    async def rebuild(self, reason: str) -> None:
+        """Throw the search away, and have it built again.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+        await self._index.rebuild(reason)
+
     async def size(self) -> int:
         """Bytes that the search takes on the disk, without what is free in its files."""
         return await self._index.size()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
 
 from adapter.log.postgresql.connecting import Sessions
 from adapter.log.postgresql.watching import Watching
@@ -10,6 +13,8 @@ from adapter.ownership import Ownership
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, Found, Question
 from adapter.search.postgresql.query import Memory, answer
+
+_log = structlog.get_logger(__name__)
 
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
@@ -21,11 +26,19 @@ AND (relname = 'search' OR relname LIKE 'search\\_%')
 class PostgresqlIndex:
     """`adapter.search.index.Index` of a database."""
 
-    def __init__(self, sessions: Sessions, watching: Watching, owned: Ownership[Filling] | None) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        watching: Watching,
+        owned: Ownership[Filling] | None,
+        drop: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``drop`` leaves nothing of the search."""
         self._sessions = sessions
         self._watching = watching
         self._owned = owned
         self._memory = Memory()
+        self._drop = drop
 
     @property
     def _filling(self) -> Filling | None:
@@ -62,6 +75,14 @@ class PostgresqlIndex:
     async def prune(self) -> bool:
         # Whoever fills it prunes it.
         return True if self._filling is None else await self._filling.prune()
+
+    async def rebuild(self, reason: str) -> None:
+        _log.warning("search_rebuild", reason=reason)
+        await self._drop()
+        self._watching.forget()
+        # Of another service it ends by itself, as its tables are gone.
+        if self._filling is not None:
+            self._filling.begin_again()
 
     async def size(self) -> int:
         size: int = await self._sessions.ask(lambda connection: connection.fetchval(_SIZE))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 
 from adapter.errors import AdapterError
 from adapter.log.postgresql.address import Address, read_address
 from adapter.log.postgresql.connecting import Sessions, connect
-from adapter.log.postgresql.failures import FAILURES, opening_error
+from adapter.log.postgresql.failures import FAILURES, opening_error, store_error
 from adapter.log.postgresql.watching import open_watching
 from adapter.log.protocol import Claim, Store
 from adapter.ownership import Ownership, open_ownership
 from adapter.search.filling import Filling, open_filling
 from adapter.search.index import Index
 from adapter.search.postgresql.index import PostgresqlIndex
-from adapter.search.postgresql.schema import VERSION, channel_of, open_tables
+from adapter.search.postgresql.schema import VERSION, channel_of, drop_tables, open_tables
 
 #: Who fills the search has this claim.
 CLAIM = "search"
@@ -62,7 +63,7 @@ async def open_index(url: str, log: Store, log_url: str, owner: str, readers: in
         watching = await stack.enter_async_context(opening)
         sessions = Sessions(address, readers, _TIMEOUT, _SETTINGS)
         stack.push_async_callback(sessions.close)
-        yield PostgresqlIndex(sessions, watching, owned)
+        yield PostgresqlIndex(sessions, watching, owned, partial(_drop, address))
 
 
 class _Comparing:
@@ -83,6 +84,23 @@ class _Comparing:
             self._known = 0
         else:
             self._known = filling.position
+
+
+async def _drop(address: Address) -> None:
+    """Leave nothing of the search.
+
+    Raises:
+        StoreError: not now.
+    """
+    try:
+        connection = await connect(address)
+        try:
+            await drop_tables(connection)
+            await open_tables(connection)
+        finally:
+            connection.terminate()
+    except FAILURES as error:
+        raise store_error(address.name, error) from None
 
 
 async def _open_tables(address: Address) -> tuple[int, int]:

@@ -48,6 +48,9 @@ class SqliteIndex:
     async def prune(self) -> bool:
         return await self._filling.prune()
 
+    async def rebuild(self, reason: str) -> None:
+        self._filling.throw_away(self._filling.generation, reason)
+
     async def size(self) -> int:
         return await asyncio.to_thread(used_bytes, self._path)
 

@@ -1,0 +1,107 @@
+"""Scrub over HTTP: take a secret out of what is stored, see how far that is, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import orjson
+from aiohttp import web
+from pydantic import Field, SecretStr, ValidationError
+
+from adapter.api.operation import Answer, Body, Operation, caller, json_answer, request_body
+from adapter.errors import RequestError
+from adapter.known_secrets import KnownSecrets
+from adapter.scrub.cleaning import Cleaner
+from adapter.scrub.job import Job, Question, State
+from adapter.scrub.scrubbing import Scrubbing
+from adapter.settings import Permission
+
+#: Characters of a text that is given: of shorter ones too much would be changed that is none of them.
+SHORTEST, LONGEST = 8, 10_000
+#: Texts of one request.
+TEXTS = 100
+
+_Text = Annotated[SecretStr, Field(min_length=SHORTEST, max_length=LONGEST)]
+
+
+class ScrubQuestion(Question):
+    """What is to be taken out of which entries, beside the secrets that the service knows itself; nothing of it need be
+    said."""
+
+    texts: tuple[_Text, ...] = Field(
+        (),
+        max_length=TEXTS,
+        description=f"Secrets, each of {SHORTEST} to {LONGEST} characters. They are not kept, and never told",
+    )
+
+
+class ScrubPages:
+    """Starts, shows and cancels the one job there may be."""
+
+    def __init__(self, scrubbing: Scrubbing, make_cleaner: Callable[[KnownSecrets, bool], Cleaner]) -> None:
+        """``make_cleaner``: of the texts that are given, and of whether what tables redact goes, too."""
+        self._scrubbing = scrubbing
+        self._make_cleaner = make_cleaner
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                "POST", "/scrub", self.start,
+                "Take secrets out of what is stored; without dry_run: false it only shows which entries hold one",
+                {202: Answer("It is under way.", model=Job)}, Permission.SCRUB,
+                body=Body(model=ScrubQuestion, required=False),
+            ),
+            Operation(
+                "GET", "/scrub", self.show, "How far a scrub is, or how the last one ended",
+                {200: Answer("The job.", model=Job)}, Permission.SCRUB,
+            ),
+            Operation(
+                "DELETE", "/scrub", self.cancel, "Cancel the scrub; what it changed stays changed",
+                {200: Answer("The job, cancelled.", model=Job)}, Permission.SCRUB,
+            ),
+        ]  # fmt: skip
+
+    async def start(self, request: web.Request) -> web.Response:
+        asked = _question(await request_body(request))
+        texts = [one.get_secret_value() for one in asked.texts]
+        cleaner = self._make_cleaner(KnownSecrets(texts, shortest=SHORTEST), asked.redact)
+        question = Question(**asked.model_dump(exclude={"texts"}))
+        job = await self._scrubbing.start(question, cleaner, texts=len(texts), by=caller(request))
+        return json_answer(job.model_dump_json().encode(), status=202)
+
+    async def show(self, request: web.Request) -> web.Response:
+        return _told(await self._scrubbing.look())
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        return _told(await self._scrubbing.stop(State.CANCELLED))
+
+
+def _question(body: bytes) -> ScrubQuestion:
+    """What is asked.
+
+    Raises:
+        RequestError: 400, it says what is wrong, and nothing of the texts.
+    """
+    try:
+        given = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict):
+        raise RequestError(400, "Bad request", "send a JSON object, or no body at all")
+    try:
+        return ScrubQuestion.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = list(ScrubQuestion.model_fields)
+            detail = f"{place} is not known; known are {', '.join(known)}"
+            raise RequestError(400, "Unknown parameter", detail, parameter=place, allowed=known) from None
+        raise RequestError(400, "Bad parameter", f"{place}: {first['msg']}", parameter=place) from None
+
+
+def _told(job: Job | None) -> web.Response:
+    if job is None:
+        raise RequestError(404, "Not found", "There was no scrub yet; POST /scrub starts one.")
+    return json_answer(job.model_dump_json().encode())
