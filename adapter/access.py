@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from adapter.errors import ConfigError
+from adapter.oidc import Issuers
+from adapter.principal import Principal
 from adapter.settings import Permission
+
+__all__ = ["ADMIN", "Access", "Principal", "bearer_token"]
 
 #: The administrator's name; may do everything.
 ADMIN = "admin"
-
-
-@dataclass(slots=True, frozen=True)
-class Principal:
-    """Somebody who has a token."""
-
-    name: str
-    permissions: frozenset[Permission]
 
 
 class Access:
@@ -31,21 +26,37 @@ class Access:
         ConfigError: two principals have the same token.
     """
 
-    def __init__(self, principals: Iterable[tuple[str, Principal]]) -> None:
+    def __init__(self, principals: Iterable[tuple[str, Principal]], issuers: Issuers | None = None) -> None:
+        """``issuers``: who else makes tokens that are taken."""
+        self._issuers = issuers
         self._principals: dict[bytes, Principal] = {}
         for token, principal in principals:
             other = self._principals.setdefault(_digest(token), principal)
             if other is not principal:
                 raise ConfigError(f"keys: {principal.name} has the same token as {other.name}; give each its own")
 
-    def principal(self, token: str) -> Principal | None:
-        """Whose token this is; ``None`` if nobody's."""
+    async def learn(self, token: str) -> None:
+        """Find out whose token this is, if it is one of the issuers'. `principal` and `may` know it then.
+
+        Raises:
+            RequestError: 503, that cannot be told now.
+        """
+        if self._issuers is not None and token.count(".") == 2 and self.key(token) is None:
+            await self._issuers.learn(token)
+
+    def key(self, token: str) -> Principal | None:
+        """Whose token of ours this is; ``None`` if it is none of ours."""
         return self._principals.get(_digest(token))
 
+    def principal(self, token: str) -> Principal | None:
+        """Whose token this is; ``None`` if nobody's. Of an issuer's, `learn` was asked before."""
+        found = self.key(token)
+        return found if found is not None or self._issuers is None else self._issuers.principal(token)
+
     def may(self, token: str, permission: Permission) -> bool:
-        """Whether the principal of this token, if it has one, has the permission."""
+        """Whether the principal of this token, if it has one, has the permission, for all realms."""
         principal = self.principal(token)
-        return principal is not None and permission in principal.permissions
+        return principal is not None and permission in principal.permissions and principal.realms is None
 
 
 def bearer_token(authorization: str | None) -> str | None:

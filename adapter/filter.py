@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -410,3 +410,10 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
 
 def _has_words(found: set[str], question: tuple[Word, ...]) -> bool:
     return all(any(word.startswith(text) for word in found) if prefix else text in found for text, prefix in question)
+
+
+def bound_to(filter: Filter, realms: Sequence[str] | None) -> Filter:
+    """The same of events of some realms alone, by names or ids; ``None``: of all."""
+    if realms is None:
+        return filter
+    return replace(filter, terms=(*filter.terms, Term("realm", False, tuple(sorted(set(realms))))))

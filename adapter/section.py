@@ -92,6 +92,19 @@ def read_http_url(text: str, example: str) -> URL:
     return url
 
 
+def read_keys_url(text: str) -> URL:
+    """An address of public keys: what comes from there decides who is let in, so it comes by https, or from this
+    machine.
+
+    Raises:
+        ValueError: it is none; says what is right.
+    """
+    url = read_http_url(text, "https://id.example/realms/acme/protocol/openid-connect/certs")
+    if url.scheme != "https" and url.host not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("must begin with https://; http:// is for this machine alone (localhost)")
+    return url
+
+
 _Kind = TypeVar("_Kind", bound=Section)
 
 

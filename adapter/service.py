@@ -70,6 +70,7 @@ from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.language import UNBOUND
 from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
+from adapter.oidc import open_issuers
 from adapter.ownership import Ownership, open_ownership
 from adapter.reconciliation.opening import open_reconciliation
 from adapter.renormalization.job import NOTE as RENORMALIZATION
@@ -180,7 +181,8 @@ async def open_service(
         generated = await tokens(admin=not is_admin_set, sources=())
         admin_token = _admin_token(settings, generated)
         known_secrets = KnownSecrets([*secrets_of(settings), admin_token])
-        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)])
+        issuers = await stack.enter_async_context(open_issuers(settings.oidc, settings.outgoing))
+        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)], issuers)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
@@ -218,7 +220,9 @@ async def open_service(
             log, counts, events_limit=server.events_limit, event_limit=server.event_limit, secrets=known_secrets
         )
         present = {one.name: Source(one.name, one.provider, one.key, tables, unwrap=one.unwrap) for one in configured}
-        receiving = AuthenticatedSources(lambda token: access.may(token, Permission.INGEST))
+        receiving = AuthenticatedSources(
+            lambda token: access.may(token, Permission.INGEST), access.learn if settings.oidc else None
+        )
 
         async def make_token(key: str) -> str:
             made = (await tokens(admin=False, sources=[key])).sources[key]

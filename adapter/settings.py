@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -35,7 +36,7 @@ from adapter.errors import ConfigError
 from adapter.log.opening import check_url, file_of
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.quantities import bytes_of, is_size, seconds_of, share_of
-from adapter.section import Name, Section, keys, read_http_url, valid_token
+from adapter.section import Name, Section, keys, read_http_url, read_keys_url, valid_token
 from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
 
@@ -323,6 +324,82 @@ class StatementSettings(Section):
     )
 
 
+def _keys_address(text: str) -> str:
+    read_keys_url(text)
+    return text
+
+
+#: What roles of Keycloak's own names let their holders do.
+ROLES = {
+    "view-events": frozenset({Permission.READ}),
+    "manage-events": frozenset(
+        {Permission.READ, Permission.RAW, Permission.METRICS, Permission.MAPPINGS, Permission.RENORMALIZE}
+    ),
+    "publish-events": frozenset({Permission.INGEST}),
+}
+
+
+#: Algorithms of signatures by a private key (RFC 7518, 3.1; RFC 8037).
+PublicAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]  # fmt: skip
+
+
+class OidcIssuer(Section):
+    """A Keycloak realm whose access tokens are taken, beside the keys."""
+
+    issuer: Annotated[str, AfterValidator(_keycloak_address)] = Field(
+        description="What stands in its tokens as `iss`, exactly: https://id.example/realms/acme"
+    )
+    audience: str = Field(
+        min_length=1,
+        description="The client that stands for the adapter: tokens must name it in `aud`; its roles count",
+    )
+    jwks: Annotated[str, AfterValidator(_keys_address)] | None = Field(
+        None, description="Address of its public keys. None: `/protocol/openid-connect/certs` below the issuer"
+    )
+    algorithms: tuple[PublicAlgorithm, ...] = Field(
+        ("RS256", "PS256", "ES256", "EdDSA"), min_length=1, description="Algorithms of signatures that are taken"
+    )
+    roles: dict[str, frozenset[Permission]] = Field(
+        default_factory=lambda: dict(ROLES), description="Role: what its holder may do, in the words of `keys`"
+    )
+    realm_roles: bool = Field(
+        False, description="Whether roles of the realm count, too, and not only those of the client `audience`"
+    )
+    realms: tuple[str, ...] = Field(
+        (),
+        description="Names or ids of the realms whose events its tokens see; none: the realm of the issuer. `*`: all, "
+        "and what is about no realm, such as posting, tables and metrics",
+    )
+    tolerance: float = Field(
+        60, ge=0, le=3600, description="Seconds that clocks may differ, for `exp`, `nbf` and `iat`"
+    )
+
+    @model_validator(mode="after")
+    def _keys_come_safely(self) -> Self:
+        try:
+            read_keys_url(self.keys_at)
+        except ValueError as error:
+            raise ValueError(f"{self.keys_at}, from where its keys are fetched, {error}; name it: jwks") from None
+        return self
+
+    @property
+    def realm(self) -> str:
+        """Name of its realm."""
+        return unquote(self.issuer.rstrip("/").rpartition("/")[2])
+
+    @property
+    def seen_realms(self) -> tuple[str, ...] | None:
+        """The realms whose events its tokens see; ``None``: all."""
+        return None if "*" in self.realms else self.realms or (self.realm,)
+
+    @property
+    def keys_at(self) -> str:
+        """Where its public keys are."""
+        return self.jwks or f"{self.issuer.rstrip('/')}/protocol/openid-connect/certs"
+
+
 class Logging(Section):
     """The service's own log, on standard error."""
 
@@ -352,6 +429,7 @@ class Settings(BaseSettings):
     feed: Feed = Feed()
     keycloak: KeycloakApi = KeycloakApi()
     statements: StatementSettings = StatementSettings()
+    oidc: tuple[OidcIssuer, ...] = ()
     log: Logging = Logging()
 
     @model_validator(mode="after")
@@ -367,6 +445,7 @@ class Settings(BaseSettings):
         _unique("keys", [key.name for key in self.keys], "name")
         _unique("sources", [source.name for source in self.sources], "name")
         _unique("sources", [source.key for source in self.sources], "key")
+        _unique("oidc", [one.issuer for one in self.oidc], "issuer")
         _unique("sinks", [sink.name for sink in self.sinks], "name")
         return self
 

@@ -15,6 +15,8 @@ LEVELS = [
     {"workbench", "ownership", "neighbours", "tokens", "kept"},
     {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},
+    {"principal"},
+    {"oidc"},
     {"delivery", "search", "access", "hints"},
     {"reconciliation", "renormalization", "retention", "scrub"},
     {"api"},

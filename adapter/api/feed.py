@@ -18,12 +18,12 @@ from pydantic import BaseModel, Field
 
 from adapter.api.headers import HINTS, NEXT, REMOVED
 from adapter.api.lookup import Lookup
-from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, caller
+from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, caller, realms_of_caller
 from adapter.api.slots import Slots
 from adapter.api.stream import Stream, sent_json, streamed
 from adapter.errors import RequestError
 from adapter.event import Event
-from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
+from adapter.filter import NAMES, PARAMETERS, TIMES, Filter, bound_to
 from adapter.formats.protocol import Format
 from adapter.formats.settings import DEFAULT, format_names, make_format, read_format_settings
 from adapter.hints import Hints
@@ -185,18 +185,19 @@ class Feed:
                 "GET", "/events", self.find, "Events, by filter",
                 {200: Answer(f"A page; in a format the events alone, and next in the header {NEXT}.",
                              model=EventPage, others=media)},
-                Permission.READ, [*page, page_form],
+                Permission.READ, [*page, page_form], by_realm=True,
             ),
             Operation(
                 "GET", "/events/export", self.export, "All events that a filter matches, as a file",
                 {200: Answer("The file; cut off in the middle of a chunk if it fails on the way.", media)},
-                Permission.READ, [*filters, _ORDER, _REVISIONS, form],
+                Permission.READ, [*filters, _ORDER, _REVISIONS, form], by_realm=True,
             ),
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
                 [UID, Parameter("raw", "1: also what the provider sent; needs the permission raw",
                                  {"type": "string", "enum": ["0", "1"]})],
+                by_realm=True,
             ),
         ]  # fmt: skip
 
@@ -270,16 +271,16 @@ class Feed:
         if with_raw:
             authorize(request, Permission.RAW)
         with self._questions.taken(caller(request)):
-            event = await self._event(request.match_info["uid"], with_raw, caller(request))
+            event = await self._event(request, with_raw)
             return await sent_json(request, event, reading_timeout=self._reading_timeout)
 
-    async def _event(self, name: str, with_raw: bool, caller: str) -> bytes:
+    async def _event(self, request: web.Request, with_raw: bool) -> bytes:
         """One event, as JSON.
 
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
-        entry = await self._lookup.find(name, caller)
+        entry = await self._lookup.find(request.match_info["uid"], caller(request), realms_of_caller(request))
         if entry is None:
             raise RequestError(
                 404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
@@ -365,7 +366,7 @@ class Feed:
         if revisions and order != "log":
             raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
         filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
-        return Filter.parse(filters, self._catalogue()), order, revisions
+        return bound_to(Filter.parse(filters, self._catalogue()), realms_of_caller(request)), order, revisions
 
 
 async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:

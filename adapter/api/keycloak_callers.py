@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from yarl import URL
 
 from adapter.access import Access, bearer_token
-from adapter.api.operation import ACCESS, authorize, json_answer, request_body
+from adapter.api.operation import ACCESS, authorize, json_answer, refuse_bound, request_body
 from adapter.errors import NoReply, RequestError
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
@@ -69,8 +69,13 @@ class KeycloakCallers:
         presented = request.headers.getall("Authorization", ())
         token = bearer_token(presented[0]) if len(presented) == 1 else None
         access: Access = request.app[ACCESS]
-        if token is None or self._client is None or access.principal(token) is not None:
-            return authorize(request, Permission.READ).name
+        if token is not None and self._client is None:
+            await access.learn(token)
+        if token is None or self._client is None or access.key(token) is not None:
+            principal = authorize(request, Permission.READ)
+            if principal.realms is not None and realm not in principal.realms:
+                refuse_bound(request, principal)
+            return principal.name
         name = hashlib.sha256("\0".join((token, realm, what)).encode("utf-8", "surrogateescape")).digest()
         until = self._may.get(name)
         if until is None or until < self._now():

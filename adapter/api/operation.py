@@ -23,7 +23,7 @@ from adapter.sources.request_body import read_body
 _log = structlog.get_logger("adapter.api")
 
 ACCESS = web.AppKey("access", Access)
-_CALLER = web.RequestKey("caller", str)
+_CALLER = web.RequestKey("caller", Principal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,9 @@ class Operation:
     bare: bool = False
     #: Everybody may, without a token; or the handler checks its callers itself.
     public: bool = False
+    #: The handler shows nothing but events of the caller's realms, where he has only those. Callers who are bound to
+    #: realms get 403 from all others.
+    by_realm: bool = False
     #: Parameters that are not declared are ignored.
     other_parameters: bool = False
 
@@ -122,6 +125,17 @@ async def request_body(request: web.Request, limit: int | None = None) -> bytes:
     reading = request.app[BODY_READING]
     limit = reading.limit if limit is None else min(limit, reading.limit)
     return await read_body(request, _share.get(), limit=limit, timeout=reading.timeout)
+
+
+async def learn_caller(request: web.Request) -> None:
+    """Find out who calls, where somebody else has made his token: before `authorize`.
+
+    Raises:
+        RequestError: 503, that cannot be told now.
+    """
+    presented = request.headers.getall("Authorization", ())
+    if len(presented) == 1 and (token := bearer_token(presented[0])) is not None:
+        await request.app[ACCESS].learn(token)
 
 
 def authorize(request: web.Request, permission: Permission | None) -> Principal:
@@ -157,7 +171,28 @@ def authorize(request: web.Request, permission: Permission | None) -> Principal:
 
 def caller(request: web.Request) -> str:
     """The name of the principal whose token the request carries; the operation has checked it."""
-    return request[_CALLER]
+    return request[_CALLER].name
+
+
+def realms_of_caller(request: web.Request) -> tuple[str, ...] | None:
+    """Names and ids of the realms to which the caller is bound; ``None``: he is not."""
+    return request[_CALLER].realms
+
+
+def refuse_bound(request: web.Request, principal: Principal) -> None:
+    """
+    Raises:
+        RequestError: 403, the caller is bound to realms, and this is about all of them.
+    """
+    if principal.realms is not None:
+        _refused(request, 403, f"{principal.name} is bound to realms")
+        raise RequestError(
+            403,
+            "Forbidden",
+            f"This token is for the events of {', '.join(principal.realms)} alone, and this is about all realms; "
+            'realms = ["*"] of its issuer in the settings of the adapter would allow it.',
+            realms=list(principal.realms),
+        )
 
 
 def _refused(request: web.Request, status: int, why: str) -> None:
@@ -182,9 +217,13 @@ def _checked(operation: Operation) -> Handler:
 
     @functools.wraps(handler)
     async def checking(request: web.Request) -> web.StreamResponse:
-        principal = None if operation.public else authorize(request, permission)
-        if principal is not None:
-            request[_CALLER] = principal.name
+        principal = None
+        if not operation.public:
+            await learn_caller(request)
+            principal = authorize(request, permission)
+            if not operation.by_realm and permission is not None:
+                refuse_bound(request, principal)
+            request[_CALLER] = principal
         for name in request.query:
             parameter = in_query.get(name)
             if parameter is None and operation.other_parameters:

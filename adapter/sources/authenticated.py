@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapter.mapping.table import Table
-from adapter.sources.authentication import Authenticator, Decoys, MayIngest
+from adapter.sources.authentication import Authenticator, Decoys, Learn, MayIngest
 from adapter.sources.intake import Source
 from adapter.sources.public_keys import PublicKeys
 from adapter.sources.sns import Subscriptions
@@ -39,17 +39,19 @@ class AuthenticatedSource:
             self._among.renew()
         return self._authenticator
 
-    def _renew(self, decoys: Decoys, may_ingest: MayIngest) -> None:
+    def _renew(self, decoys: Decoys, may_ingest: MayIngest, learn: Learn | None) -> None:
         self._table = None if self.source is None else self.source.table
         credentials = () if self._table is None else self._table.mapping.auth
-        self._authenticator = Authenticator(credentials, self._tokens, may_ingest, decoys, self._public)
+        self._authenticator = Authenticator(credentials, self._tokens, may_ingest, decoys, self._public, learn)
 
 
 class AuthenticatedSources:
     """The sources to which events are posted, by their names."""
 
-    def __init__(self, may_ingest: MayIngest) -> None:
+    def __init__(self, may_ingest: MayIngest, learn: Learn | None = None) -> None:
+        """``learn`` finds out about a token that ``may_ingest`` is asked about then, if somebody else made it."""
         self._may_ingest = may_ingest
+        self._learn = learn
         self._sources: dict[str, AuthenticatedSource] = {}
         self._nobody = AuthenticatedSource(self, None, ())
         self.renew()
@@ -82,4 +84,4 @@ class AuthenticatedSources:
         credentials = [credential for source in sources for credential in source.table.mapping.auth]
         decoys = Decoys(credentials, most_tokens)
         for authenticated in (*self._sources.values(), self._nobody):
-            authenticated._renew(decoys, self._may_ingest)
+            authenticated._renew(decoys, self._may_ingest, self._learn)

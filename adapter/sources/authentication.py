@@ -18,11 +18,12 @@ import base64
 import binascii
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from adapter.errors import RequestError
 from adapter.mapping.language import Credential, HeaderCredential, Hmac, HmacCredential, Jwt, JwtCredential
 from adapter.sources.public_keys import PublicKeys
 from adapter.sources.signed_token import (
@@ -38,6 +39,8 @@ from adapter.sources.signed_token import (
 
 #: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
 MayIngest = Callable[[str], bool]
+#: Finds out before whose a bearer token is that somebody else made; raises `RequestError` (503) if that cannot be told.
+Learn = Callable[[str], Awaitable[None]]
 
 _Rule = TypeVar("_Rule", Hmac, Jwt)
 
@@ -121,7 +124,9 @@ class Authenticator:
         may_ingest: MayIngest,
         decoys: Decoys,
         public: PublicKeys | None = None,
+        learn: Learn | None = None,
     ) -> None:
+        self._learn = learn
         self._bearer = "bearer" in credentials
         self._basic = "basic" in credentials
         #: Some send their secret as the whole of this header, without a scheme.
@@ -134,8 +139,9 @@ class Authenticator:
         self._signatures = [credential.hmac for credential in credentials if isinstance(credential, HmacCredential)]
         self._jwts = [credential.jwt for credential in credentials if isinstance(credential, JwtCredential)]
         self._public = public
-        #: Whether the keys of its tokens may have to be fetched before they are judged.
-        self.seeks_keys = public is not None and bool(self._jwts)
+        self._has_public = public is not None and bool(self._jwts)
+        #: Whether keys may have to be fetched before tokens are judged.
+        self.seeks_keys = self._has_public or learn is not None
         self._foreign_signatures = [rule for rule in decoys.signatures if rule not in self._signatures]
         self._foreign_jwts = [rule for rule in decoys.jwts if rule not in self._jwts]
         self._tokens = [token.encode() for token in tokens]
@@ -152,13 +158,28 @@ class Authenticator:
         return await self.verify(self.judge(headers, now), headers, body, now)
 
     async def seek_keys(self, headers: Headers) -> None:
-        """Fetch the keys of the signed tokens in these headers that are not known yet, if that may be done now."""
+        """Fetch the keys of the signed tokens in these headers that are not known yet, if that may be done now.
+
+        Raises:
+            RequestError: 503, they cannot be fetched.
+        """
+        if self._learn is not None and (bearer := _token_in(headers, "Authorization")):
+            await self._learn(bearer)
+        if not self._has_public:
+            return
         assert self._public is not None
         for rule in self._jwts:
             value = _token_in(headers, rule.header)
             token = None if value is None else read_token(value)
             if token is not None and token.algorithm in rule.algorithms:
                 await self._public.seek(token)
+                if self._public.lacks(token):
+                    raise RequestError(
+                        503,
+                        "Public keys are missing",
+                        "The keys that verify this token cannot be fetched now; send the request again later.",
+                        headers={"Retry-After": "30"},
+                    )
 
     def judge(self, headers: Headers, now: float) -> Judgement:
         """What the headers alone tell. ``now``: arrival, epoch seconds."""

@@ -41,6 +41,9 @@ _log = structlog.get_logger("adapter.sources")
 class PublicKeys:
     """Keys that verify tokens."""
 
+    #: Why they could not be fetched when that was tried last; ``None``: they could.
+    problem: str | None = None
+
     def __init__(self, keys: Sequence[Key] = ()) -> None:
         self._keys = keys
 
@@ -56,6 +59,10 @@ class PublicKeys:
 
     async def seek(self, token: SignedToken) -> None:
         """Do what can be done to have the key of a token."""
+
+    def lacks(self, token: SignedToken) -> bool:
+        """Whether nobody can say if a token is right, since the keys cannot be fetched now."""
+        return self.problem is not None and not token.is_shared and not self.fitting(token)
 
 
 class FetchedKeys(PublicKeys):
@@ -96,7 +103,9 @@ class FetchedKeys(PublicKeys):
                 if reply.status != 200:
                     raise ValueError(f"the answer has status {reply.status}")
                 self._keys = read_keys(reply.body)
+                self.problem = None
             except (NoReply, ValueError) as error:
+                self.problem = str(error)
                 _log.warning("public_keys_not_fetched", source=self._source, url=str(self._url), problem=str(error))
 
     async def keep_fresh(self) -> None:

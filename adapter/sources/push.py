@@ -7,11 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from yarl import URL
 
 from adapter.mapping.forwarders import AUTO
 from adapter.outgoing.client import open_client
-from adapter.section import valid_token
+from adapter.section import read_keys_url, valid_token
 from adapter.sources import sns
 from adapter.sources.keycloak.settings import PullSettings
 from adapter.sources.protocol import Opened, Pull, SourceContext
@@ -25,9 +24,10 @@ def _one_or_several(value: Any) -> Any:
 
 
 def _is_place(text: str) -> str:
-    scheme, found, _ = text.partition("://")
-    if not text or (found and (scheme != "https" or URL(text).host is None)):
+    if not text:
         raise ValueError("must be a file, or an https:// address")
+    if "://" in text:
+        read_keys_url(text)
     return text
 
 
