@@ -126,8 +126,8 @@ def _principal(settings: OidcIssuer, claims: Claims) -> Principal:
     if settings.realm_roles:
         roles |= set(_roles(claims.get("realm_access")))
     permissions: set[Permission] = set()
-    for role in roles & settings.roles.keys():
-        permissions |= settings.roles[role]
+    for role in roles & settings.permissions.keys():
+        permissions |= settings.permissions[role]
     said = next(
         (one for name in ("preferred_username", "azp", "sub") if isinstance(one := claims.get(name), str) and one), "?"
     )

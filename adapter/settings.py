@@ -362,7 +362,9 @@ class OidcIssuer(Section):
         ("RS256", "PS256", "ES256", "EdDSA"), min_length=1, description="Algorithms of signatures that are taken"
     )
     roles: dict[str, frozenset[Permission]] = Field(
-        default_factory=lambda: dict(ROLES), description="Role: what its holder may do, in the words of `keys`"
+        default_factory=dict,
+        description="Role: what its holder may do, in the words of `keys`; none: `view-events` read; `manage-events` "
+        "read, raw, metrics, mappings and renormalize; `publish-events` ingest",
     )
     realm_roles: bool = Field(
         False, description="Whether roles of the realm count, too, and not only those of the client `audience`"
@@ -388,6 +390,11 @@ class OidcIssuer(Section):
     def realm(self) -> str:
         """Name of its realm."""
         return unquote(self.issuer.rstrip("/").rpartition("/")[2])
+
+    @property
+    def permissions(self) -> Mapping[str, frozenset[Permission]]:
+        """What the holders of roles may do."""
+        return self.roles or ROLES
 
     @property
     def seen_realms(self) -> tuple[str, ...] | None:

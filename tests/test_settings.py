@@ -123,7 +123,7 @@ def test_an_unknown_key_is_named_with_the_known_ones() -> None:
     text = complaint('[[sources]]\nname = "a"\nprovider = "keycloak"\ntocken = "x"\n')
     assert text == (
         "adapter.toml: sources[1].tocken: there is no such key; there are name, kind, provider, key, unwrap, token, "
-        "token_file, public_keys, sns_topics, pull"
+        "token_file, public_keys, issuer, audience, sns_topics, pull"
     )
 
 

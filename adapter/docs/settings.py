@@ -51,7 +51,7 @@ right. Settings are read at the start; a change needs a restart.
 """
 
 #: Repeatable sections: what stands above their tables.
-_SEVERAL = {"keys", "sources", "sinks"}
+_SEVERAL = {"keys", "oidc", "sources", "sinks"}
 #: Of these, those that have kinds with settings of their own.
 _OF_KINDS = {"sources", "sinks"}
 

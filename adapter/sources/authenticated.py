@@ -9,6 +9,7 @@ from adapter.mapping.table import Table
 from adapter.sources.authentication import Authenticator, Decoys, Learn, MayIngest
 from adapter.sources.intake import Source
 from adapter.sources.public_keys import PublicKeys
+from adapter.sources.signed_token import Meant
 from adapter.sources.sns import Subscriptions
 
 
@@ -22,7 +23,9 @@ class AuthenticatedSource:
         tokens: Sequence[str],
         public: PublicKeys | None = None,
         subscriptions: Subscriptions | None = None,
+        meant: Meant | None = None,
     ) -> None:
+        self._meant = meant
         self.source = source
         #: To what it may be subscribed.
         self.subscriptions = subscriptions or Subscriptions()
@@ -42,7 +45,9 @@ class AuthenticatedSource:
     def _renew(self, decoys: Decoys, may_ingest: MayIngest, learn: Learn | None) -> None:
         self._table = None if self.source is None else self.source.table
         credentials = () if self._table is None else self._table.mapping.auth
-        self._authenticator = Authenticator(credentials, self._tokens, may_ingest, decoys, self._public, learn)
+        self._authenticator = Authenticator(
+            credentials, self._tokens, may_ingest, decoys, self._public, learn, self._meant
+        )
 
 
 class AuthenticatedSources:
@@ -66,10 +71,11 @@ class AuthenticatedSources:
         tokens: Sequence[str],
         public: PublicKeys | None = None,
         subscriptions: Subscriptions | None = None,
+        meant: Meant | None = None,
     ) -> None:
         """Take what is posted to a source from now on; ``public``: what verifies the tokens that its sender signs with
-        a private key; ``subscriptions``: to what its address may be subscribed."""
-        self._sources[source.name] = AuthenticatedSource(self, source, tokens, public, subscriptions)
+        a private key; ``subscriptions``: to what its address may be subscribed; ``meant``: who makes its tokens."""
+        self._sources[source.name] = AuthenticatedSource(self, source, tokens, public, subscriptions, meant)
         self.renew()
 
     def remove(self, source: Source) -> None:

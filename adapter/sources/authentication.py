@@ -29,6 +29,7 @@ from adapter.sources.public_keys import PublicKeys
 from adapter.sources.signed_token import (
     TRIED,
     HashedBody,
+    Meant,
     decoy_key,
     hashed_body,
     is_meant,
@@ -125,7 +126,9 @@ class Authenticator:
         decoys: Decoys,
         public: PublicKeys | None = None,
         learn: Learn | None = None,
+        meant: Meant | None = None,
     ) -> None:
+        self._meant = meant or Meant()
         self._learn = learn
         self._bearer = "bearer" in credentials
         self._basic = "basic" in credentials
@@ -252,7 +255,7 @@ class Authenticator:
             claims = public_claims(rule, token, self._public.fitting(token))
         if claims is None:
             return "not signed with a key of the source"
-        if not is_meant(rule, claims, now):
+        if not is_meant(rule, claims, now, self._meant):
             return "a token of the source that is not valid now, or has another audience or issuer"
         if rule.body_hash is None:
             return None

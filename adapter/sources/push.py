@@ -16,6 +16,7 @@ from adapter.sources.keycloak.settings import PullSettings
 from adapter.sources.protocol import Opened, Pull, SourceContext
 from adapter.sources.public_keys import open_public_keys
 from adapter.sources.settings import SourceSettings
+from adapter.sources.signed_token import Meant
 from adapter.sources.sns import Subscriptions, check_topic
 
 
@@ -46,6 +47,14 @@ class Settings(SourceSettings):
         description="What verifies tokens that its sender signs with a private key: a file with public keys, as PEM or "
         "JWKS, or the https:// address of a JWKS",
     )
+    issuer: Annotated[tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
+        (),
+        description="Who may have made tokens that its sender signs: their `iss` is one of these; none: as the table "
+        "says, or whoever has one of the keys",
+    )
+    audience: str | None = Field(
+        None, description="For whom such tokens have to be made: their `aud` names it; none: as the table says"
+    )
     sns_topics: tuple[Annotated[str, AfterValidator(check_topic)], ...] = Field(
         (),
         description="ARNs of the topics of Amazon SNS to which its address may be subscribed: such a subscription is "
@@ -75,7 +84,7 @@ async def open_source(settings: Settings, context: SourceContext) -> AsyncIterat
         if settings.sns_topics:
             client = open_client(context.outgoing, connections=1, timeout=sns.TIMEOUT)
             subscriptions = Subscriptions(settings.sns_topics, await stack.enter_async_context(client))
-        context.receiving.add(context.source, tokens, public, subscriptions)
+        context.receiving.add(context.source, tokens, public, subscriptions, Meant(settings.issuer, settings.audience))
         try:
             yield Opened(tokens, generated=not settings.token, pull=_pull(settings.pull, context))
         finally:

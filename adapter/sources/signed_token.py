@@ -142,11 +142,20 @@ def decoy_key(algorithm: Algorithm) -> Key:
             return RSAKey.import_key({"kty": "RSA", "n": modulus.decode(), "e": "AQAB"})
 
 
-def is_meant(rule: Jwt, claims: Claims, now: float) -> bool:
+class Meant(NamedTuple):
+    """Who has to have made the tokens of one source, and for whom, beside what its table says."""
+
+    issuers: Sequence[str] = ()
+    audience: str | None = None
+
+
+def is_meant(rule: Jwt, claims: Claims, now: float, also: Meant = Meant()) -> bool:  # noqa: B008 - it never changes
     """Whether a verified token is made by whom, and for whom, the rule says, and valid at ``now``, epoch seconds."""
     return (
         _names(claims.get("iss"), rule.issuer, several=False)
         and _names(claims.get("aud"), rule.audience, several=True)
+        and _names(claims.get("iss"), list(also.issuers) or None, several=False)
+        and _names(claims.get("aud"), also.audience, several=True)
         and _is_valid(claims, now, rule.tolerance)
     )
 
