@@ -27,11 +27,15 @@ def make_app(word: str | None = None) -> typer.Typer:
         ),
     )
     app.callback()(_options)
-    needs_all = word not in {*GROUPS, "serve", "--version"}
+    needs_all = word not in {*GROUPS, "serve", "status", "--version"}
     if needs_all or word == "serve":
         from adapter.commands.serve import serve
 
         app.command()(serve)
+    if needs_all or word == "status":
+        from adapter.commands.status import status
+
+        app.command()(status)
     for group in GROUPS:
         if needs_all or word == group:
             app.add_typer(import_module(f"adapter.commands.{group}").app, name=group)

@@ -23,6 +23,9 @@ PATH_LENGTH = 200
 SAMPLES = 3
 EXCERPT = 300
 
+#: Reasons that are told apart, and addresses that are kept, of what is refused of a source.
+REASONS, ADDRESSES = 20, 3
+
 OTHER = "other"
 
 #: Stands for a source that there is not.
@@ -116,6 +119,44 @@ class SampledCounts:
         self._samples.clear()
 
 
+class Tally(NamedTuple):
+    """What became of what a source sent."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    ignored: int = 0
+    #: Requests, where all else is records.
+    refused: int = 0
+
+    @property
+    def received(self) -> int:
+        """Records that came in, whatever became of them."""
+        return self.accepted + self.duplicates + self.quarantined + self.ignored
+
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(*(one - before for one, before in zip(self, other, strict=True)))
+
+
+class RefusalCounts:
+    """Why requests to one source were refused. Bounded, since everybody may send them."""
+
+    def __init__(self) -> None:
+        #: By reason; the reasons are ours and hold nothing of the request.
+        self.reasons: Counter[str] = Counter()
+        #: Of the last one, epoch milliseconds.
+        self.last_at = 0
+        #: Some of the addresses that they came from, the latest last.
+        self.addresses: deque[str] = deque(maxlen=ADDRESSES)
+
+    def add(self, reason: str, address: str | None, now: int) -> None:
+        """Count one. ``now``: epoch milliseconds."""
+        self.reasons[reason if reason in self.reasons or len(self.reasons) < REASONS else OTHER] += 1
+        self.last_at = now
+        if address is not None and address not in self.addresses:
+            self.addresses.append(address)
+
+
 class IngestCounts:
     """What became of native events; the plain counters are by source. All only ever grow."""
 
@@ -133,6 +174,21 @@ class IngestCounts:
         #: Values that a table has no word for, so that an event has a default, or no reason for its failure.
         self.untranslated = ValueCounts()
         self.pulls = PullCounts()
+        #: When records came of each source for the last time, epoch milliseconds, and the own time of the last one of
+        #: them, epoch seconds (0: it is not known).
+        self.heard: dict[str, tuple[int, int]] = {}
+        #: By source: what was refused because of the sender.
+        self.refusals: dict[str, RefusalCounts] = {}
+
+    def tallies(self) -> dict[str, Tally]:
+        """The counts by source alone."""
+        counted: list[dict[str, int]] = [dict(self.accepted), dict(self.duplicates), {}, {}, {}]
+        for place, named in ((2, self.quarantined.by_source_and_name()), (3, self.ignored.by_source_and_name())):
+            for (source, _), number in named.items():
+                counted[place][source] = counted[place].get(source, 0) + number
+        counted[4] = {source: one.reasons.total() for source, one in self.refusals.items()}
+        names = {name for one in counted for name in one}
+        return {name: Tally(*(one.get(name, 0) for one in counted)) for name in names}
 
 
 class PullCounts:
@@ -148,6 +204,8 @@ class PullCounts:
         self.errors: Counter[tuple[str, str, str]] = Counter()
         #: How often events were removed before they were read, ever.
         self.gaps: dict[tuple[str, str, str], int] = {}
+        #: From and until when events may be missing by the last one of these, epoch milliseconds.
+        self.last_gaps: dict[tuple[str, str, str], tuple[int, int]] = {}
 
     def say(self, source: str, realm: str, kind: str, problem: str | None) -> bool:
         """What is wrong with it now; whether that is news."""
@@ -160,7 +218,7 @@ class PullCounts:
     def forget(self, source: str, realm: str | None = None) -> None:
         """A source, or a realm of it, is not read here any more. What went wrong with the source itself stays."""
         kept: dict[tuple[str, str, str], Any]
-        for kept in (self.last, self.problems, self.gaps):
+        for kept in (self.last, self.problems, self.gaps, self.last_gaps):
             for key in [one for one in kept if one[0] == source and one[1] and realm in (None, one[1])]:
                 del kept[key]
 

@@ -46,6 +46,7 @@ from adapter.api.metrics import (
     read_renormalization,
     read_retention,
     read_sinks,
+    read_sources,
 )
 from adapter.api.operation import BodyReading
 from adapter.api.quarantine import QuarantinePages
@@ -55,6 +56,7 @@ from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
 from adapter.api.slots import Slots
+from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
@@ -91,12 +93,14 @@ from adapter.section import secrets_of
 from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
+from adapter.source_state.watching import WatchedSource, Watching, open_watching
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.authentication import unbound
 from adapter.sources.budget import Budget
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
 from adapter.sources.opening import OpenSource, configured_sources, open_sources
+from adapter.sources.settings import silence_of
 from adapter.tables.in_use import Tables
 from adapter.tables.saved import FolderFiles, finish_saving
 from adapter.tables.shared import SharedFiles, followed
@@ -219,6 +223,11 @@ async def open_service(
         intake = Intake(
             log, counts, events_limit=server.events_limit, event_limit=server.event_limit, secrets=known_secrets
         )
+        to_watch = [WatchedSource(one.name, one.provider, one.key, silence_of(one.silence)) for one in configured]
+        watching = Watching(log, counts, to_watch, now=_now)
+        if sinks:
+            # Who only has a look at what is stored would hear nobody.
+            await stack.enter_async_context(open_watching(watching))
         present = {one.name: Source(one.name, one.provider, one.key, tables, unwrap=one.unwrap) for one in configured}
         receiving = AuthenticatedSources(
             lambda token: access.may(token, Permission.INGEST), access.learn if settings.oidc else None
@@ -231,7 +240,7 @@ async def open_service(
 
         opening_sources = open_sources(
             configured, present, receiving, intake, log, settings.outgoing,
-            owner=owner, make_token=make_token, now=lambda: time.time_ns() // 1_000_000, pulls=sinks,
+            owner=owner, make_token=make_token, now=_now, pulls=sinks,
             pull_counts=counts.pulls,
         )  # fmt: skip
         sources = await stack.enter_async_context(opening_sources)
@@ -252,6 +261,7 @@ async def open_service(
         readings = [
             lambda: read_counts(counts),
             lambda: read_pulls(counts.pulls, time.time()),
+            lambda: read_sources(watching),
             lambda: read_log(log, search),
             lambda: read_disk(disk),
             *([partial(read_retention, retaining.counts)] if retaining is not None else ()),
@@ -267,7 +277,7 @@ async def open_service(
 
         def readable(provider: str) -> Awaitable[Readable]:
             its = [name for name, one in providers.items() if one == provider]
-            return count_readable(log, rereader, its, time.time_ns() // 1_000_000)
+            return count_readable(log, rereader, its, _now())
 
         comparing = open_reconciliation(
             settings, configured, present, log, search, intake, lambda: tables.catalogue, known_secrets,
@@ -289,6 +299,10 @@ async def open_service(
             lambda entry: log.append([entry]), writable=settings.mappings.writable,
         )  # fmt: skip
         neighbours: Neighbours | None = None
+
+        def warnings() -> list[str]:
+            return [*_warnings(tables, neighbours), *doubtful, *disk.warnings]
+
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
             ingest_operation(receive),
@@ -310,7 +324,10 @@ async def open_service(
                 reconciliation, present, lambda: tables.catalogue, reading_timeout=settings.feed.reading_timeout
             ).operations(),
             *HealthPages(
-                log, lambda: [*_warnings(tables, neighbours, counts), *doubtful, *disk.warnings], lambda: disk.refusal
+                log, lambda: [*warnings(), *_pull_warnings(counts), *watching.warnings()], lambda: disk.refusal
+            ).operations(),
+            *StatusPages(
+                log, watching, counts.pulls, settings.sinks, deliveries, warnings, lambda: disk.refusal, now=_now
             ).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
@@ -361,14 +378,22 @@ async def _reload(tables: Tables, changed: Sequence[str]) -> None:
     await tables.reload(None if TYPES in changed else changed, force=True)
 
 
-def _warnings(tables: Tables, neighbours: Neighbours | None, counts: IngestCounts) -> list[str]:
+def _now() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:
     """What somebody should look at although events are taken."""
     refused = [
         f"mappings: {provider}: its files were refused as they are now; GET /mappings/{provider} says why"
         for provider in sorted(tables.refused)
     ]
-    pulled = [f"sources: {source}: {problem}" for (source, _, _), problem in sorted(counts.pulls.problems.items())]
-    return [*refused, *pulled, *(neighbours.warnings() if neighbours is not None else [])]
+    return [*refused, *(neighbours.warnings() if neighbours is not None else [])]
+
+
+def _pull_warnings(counts: IngestCounts) -> list[str]:
+    return [f"sources: {source}: {problem}" for (source, _, _), problem in sorted(counts.pulls.problems.items())]
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ LEVELS = [
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"normalize", "system_events"},
-    {"workbench", "ownership", "neighbours", "tokens", "kept"},
+    {"workbench", "ownership", "neighbours", "tokens", "kept", "source_state"},
     {"tables", "sources", "folder"},
     {"filter", "settings", "schemas"},
     {"principal"},

@@ -218,6 +218,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/sources/{name}/reconciliation",
         "/statement-key",
         "/scrub",
+        "/status",
         "/mappings/{provider}/examples",
         *(
             top + path

@@ -122,8 +122,8 @@ def test_a_wrong_value_in_the_environment_is_named_by_its_variable(monkeypatch: 
 def test_an_unknown_key_is_named_with_the_known_ones() -> None:
     text = complaint('[[sources]]\nname = "a"\nprovider = "keycloak"\ntocken = "x"\n')
     assert text == (
-        "adapter.toml: sources[1].tocken: there is no such key; there are name, kind, provider, key, unwrap, token, "
-        "token_file, public_keys, issuer, audience, sns_topics, pull"
+        "adapter.toml: sources[1].tocken: there is no such key; there are name, kind, provider, key, unwrap, silence, "
+        "token, token_file, public_keys, issuer, audience, sns_topics, pull"
     )
 
 

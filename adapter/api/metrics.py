@@ -25,6 +25,7 @@ from adapter.retention.disk import Disk, Room
 from adapter.retention.retaining import RetentionCounts
 from adapter.search.search import Search
 from adapter.settings import Permission
+from adapter.source_state.watching import Watching
 from adapter.tables.in_use import Tables
 from adapter.workbench.compare import Verdict
 
@@ -129,6 +130,21 @@ def read_pulls(counts: PullCounts, now: float) -> Iterator[Metric]:
         for (source, realm, kind), count in counted.items():
             family.add_metric([source, harmless(realm), kind], count)
     yield from (last, lag, errors, gaps)
+
+
+def read_sources(watching: Watching) -> Iterator[Metric]:
+    """When each source was heard last, and which of them is silent or refused."""
+    last = GaugeMetricFamily(
+        "idp_adapter_source_last_timestamp_seconds", "When something came of it last, epoch seconds", labels=["source"]
+    )
+    silent = GaugeMetricFamily("idp_adapter_source_silent", "1 if it is silent", labels=["source"])
+    refused = GaugeMetricFamily("idp_adapter_source_refused", "1 if its requests are refused", labels=["source"])
+    for source, condition in watching.conditions().items():
+        if condition.heard_at is not None:
+            last.add_metric([source], condition.heard_at / 1000)
+        silent.add_metric([source], condition.silent)
+        refused.add_metric([source], condition.refused)
+    yield from (last, silent, refused)
 
 
 def read_log(log: Store, search: Search) -> Iterator[Metric]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from adapter.formats.text import harmless
 
 #: Characters between two columns.
 _GAP = 2
@@ -52,6 +57,16 @@ def fitted(columns: Sequence[Column], width: int) -> Table:
     for cells in zip(*(one.cells for one in shown), strict=True):
         table.add_row(*(_cut(cell, one, wide) for cell, one, wide in zip(cells, shown, widths, strict=True)))
     return table
+
+
+def make_console() -> Console:
+    """Where tables are written. In a pipe nothing is cut: what reads it does not care how wide a terminal would be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
+
+
+def plain(text: str | None, style: str = "") -> Text:
+    """Foreign text as a cell."""
+    return Text(harmless(text or ""), style=style)
 
 
 def _all(widths: Sequence[int]) -> int:

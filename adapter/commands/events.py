@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,13 +11,12 @@ from urllib.parse import quote
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
-from adapter.commands.columns import Column, fitted
+from adapter.commands.columns import Column, fitted, make_console, plain
 from adapter.commands.options import Config, Data
 from adapter.commands.output import Output, shown, write_json
 from adapter.commands.renormalize import renormalize
@@ -26,7 +24,7 @@ from adapter.commands.scrub import scrub
 from adapter.commands.timestamps import read_timestamp
 from adapter.filter import PARAMETERS
 from adapter.formats.settings import DEFAULT, format_names
-from adapter.formats.text import harmless, laid_out
+from adapter.formats.text import laid_out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -113,7 +111,7 @@ def list_events(
     if json:
         write_json(map(orjson.dumps, events))
         return
-    console = _console()
+    console = make_console()
     if not events:
         console.print(
             "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True
@@ -238,7 +236,7 @@ def quarantine(
     if json:
         write_json(map(orjson.dumps, found["groups"]))
         return
-    console = _console()
+    console = make_console()
     if not found["groups"]:
         console.print("Nothing is quarantined.")
         return
@@ -301,12 +299,12 @@ def _table(events: list[dict[str, Any]], width: int) -> Table:
     who = [event.get("authDetails", {}) for event in events]
     cells: dict[str, list[Text]] = {
         "time": [Text(_local(event["time"])) for event in events],
-        "type": [_plain(event["type"]) for event in events],
+        "type": [plain(event["type"]) for event in events],
         "outcome": [_outcome(event, width) for event in events],
-        "user": [_plain(one.get("username") or one.get("userId")) for one in who],
-        "client": [_plain(one.get("clientId")) for one in who],
-        "address": [_plain(one.get("ipAddress")) for one in who],
-        "source": [_plain(event["source"]["name"]) for event in events],
+        "user": [plain(one.get("username") or one.get("userId")) for one in who],
+        "client": [plain(one.get("clientId")) for one in who],
+        "address": [plain(one.get("ipAddress")) for one in who],
+        "source": [plain(event["source"]["name"]) for event in events],
     }
     columns = [
         Column("time", cells["time"], 32, 19),
@@ -324,7 +322,7 @@ def _outcome(event: dict[str, Any], width: int) -> Text:
     """With the reason of a failure; where there is little room, the reason says both."""
     outcome, reason = event["outcome"], event.get("reason")
     said = outcome if not reason else f"{outcome}: {reason}" if width >= _WIDE else reason
-    return _plain(said, _COLOURS.get(outcome, ""))
+    return plain(said, _COLOURS.get(outcome, ""))
 
 
 def _groups(groups: list[dict[str, Any]], raw: bool, width: int) -> Table:
@@ -332,25 +330,16 @@ def _groups(groups: list[dict[str, Any]], raw: bool, width: int) -> Table:
     native, problem = (16, 24) if width >= 120 else (9, 9) if raw else (13, 18)
     columns = [
         Column("count", [Text(str(group["count"])) for group in groups], 20, 20, right=True),
-        Column("source", [_plain(group["source"]) for group in groups], 64, 8, spare=1),
-        Column("native type", [_plain(group["nativeType"]) for group in groups], 64, native),
-        Column("problem", [_plain(group["problem"]) for group in groups], 300, problem, wrapped=True),
+        Column("source", [plain(group["source"]) for group in groups], 64, 8, spare=1),
+        Column("native type", [plain(group["nativeType"]) for group in groups], 64, native),
+        Column("problem", [plain(group["problem"]) for group in groups], 300, problem, wrapped=True),
         Column("first", [Text(_local(group["firstAt"])) for group in groups], 32, 19, spare=3),
         Column("last", [Text(_local(group["lastAt"])) for group in groups], 32, 19, spare=2),
         Column("uid of the last", [Text(one.get("uid", "")) for one in last], 36, 36),
     ]
     if raw:
-        columns.append(Column("begins", [_plain(one.get("raw")) for one in last], 300, problem, wrapped=True))
+        columns.append(Column("begins", [plain(one.get("raw")) for one in last], 300, problem, wrapped=True))
     return fitted(columns, width)
-
-
-def _console() -> Console:
-    # In a pipe nothing is cut: what reads it does not care how wide a terminal would be.
-    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
-
-
-def _plain(text: str | None, style: str = "") -> Text:
-    return Text(harmless(text or ""), style=style)
 
 
 def _local(time: int) -> str:

@@ -26,6 +26,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def lasting(seconds: float) -> str:
+    """A time for people, in its largest fitting unit: ``45 s``, ``90 min``, ``36 h``, ``12 d``."""
+    for size, unit, most in ((1, "s", 120), (60, "min", 120), (3600, "h", 72)):
+        if seconds < size * most:
+            return f"{max(0, int(seconds)) // size} {unit}"
+    return f"{int(seconds) // 86_400} d"
+
+
 def laid_out(text: str) -> str:
     """JSON with a part a line, each word of it as it was: numbers of any length, keys that stand twice."""
     parts: list[str] = []

@@ -222,8 +222,8 @@ class Authenticator:
         for signature in self._signatures:
             if signature.header in headers:
                 presented = _presented(signature, headers, now, counts=True)
-                if presented is None:
-                    refusal = f"its {signature.header} is malformed, presented more than once, or not recent"
+                if isinstance(presented, str):
+                    refusal = f"its {signature.header} {presented}"
                 else:
                     signatures.append(presented)
         if refusal is None and (proven or signatures):
@@ -283,7 +283,7 @@ class Authenticator:
         signatures that only other sources know are to be computed."""
         self._try_decoys(headers, of_authorization=False)
         found = (_presented(rule, headers, now, counts=False) for rule in self._foreign_signatures)
-        return [one for one in found if one is not None]
+        return [one for one in found if isinstance(one, Signature)]
 
     async def verify(self, judgement: Judgement, headers: Headers, body: bytes, now: float) -> str | None:
         """Why a request that was judged so, with these headers at this time, and has this body (as it was sent), does
@@ -358,11 +358,11 @@ def _is_bare_authorization(credential: Credential) -> bool:
     return isinstance(credential, HeaderCredential) and credential.header.lower() == "authorization"
 
 
-def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Signature | None:
-    """The signature that the headers present for ``rule``; ``None`` if it cannot be right, whatever the body is."""
+def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Signature | str:
+    """The signature that the headers present for ``rule``; why it cannot be right, whatever the body is."""
     value = _only(headers, rule.header)
     if value is None:
-        return None
+        return "is presented more than once"
     presented = [one.strip() for one in value.split(",")[:_SIGNATURES]]
     parts = [one.partition("=")[::2] for one in presented]
     if rule.part is not None:
@@ -375,8 +375,10 @@ def _presented(rule: Hmac, headers: Headers, now: float, *, counts: bool) -> Sig
             timestamp = _only(headers, rule.timestamp.header)
         else:
             timestamp = next((text for name, text in parts if name == rule.timestamp.part), None)
-        if timestamp is None or not _is_recent(timestamp, now, rule.timestamp.tolerance):
-            return None
+        if timestamp is None:
+            return "comes without its timestamp"
+        if not _is_recent(timestamp, now, rule.timestamp.tolerance):
+            return f"is not recent: its time and the clock here differ by more than {rule.timestamp.tolerance:g} s"
         stamp = timestamp
     given = [one.encode("utf-8", "surrogateescape") for one in presented]
     if rule.signs == "{body}":

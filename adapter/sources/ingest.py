@@ -11,7 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from adapter.counts import EXCERPT, NO_SOURCE, IngestCounts
+from adapter.counts import EXCERPT, NO_SOURCE, IngestCounts, RefusalCounts
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
 from adapter.problem import answer
@@ -73,24 +73,31 @@ def ingest_handler(
                 await authenticator.seek_keys(headers)
             judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
-                return refused(source, answer(_REFUSED), judgement.refusal)
+                return refused(request, source, answer(_REFUSED), judgement.refusal, judgement.refusal)
             check()
             with budget.share(source.name if judgement.proven and source is not None else None) as share:
                 body = await read_body(request, share, limit=limits.sent, timeout=limits.timeout)
                 refusal = await authenticator.verify(judgement, headers, body, now) if judgement.signatures else None
                 if source is None or refusal is not None:
-                    return refused(source, answer(_REFUSED), refusal or "there is no such source")
+                    why = refusal or "there is no such source"
+                    return refused(request, source, answer(_REFUSED), why, why)
                 if not judgement.proven:
                     share.prove(source.name)
                 return await take(request, source, addressed.subscriptions, body, now, share)
         except Exception as error:
-            why = str(error) if isinstance(error, RequestError | web.HTTPException) else None
-            return refused(addressed.source, answer(error), why)
+            known = str(error) if isinstance(error, RequestError | web.HTTPException) else None
+            reason = error.title if isinstance(error, RequestError) else "Bad request"
+            return refused(request, addressed.source, answer(error), known, reason)
 
-    def refused(source: Source | None, response: web.Response, why: str | None) -> web.Response:
-        """What senders are refused, the operator wants to know: above all that a secret does not fit any more."""
+    def refused(
+        request: web.Request, source: Source | None, response: web.Response, why: str | None, reason: str
+    ) -> web.Response:
+        """What senders are refused, the operator wants to know: above all that a secret does not fit any more.
+        ``reason`` is one of few, and holds nothing of the request."""
         name = NO_SOURCE if source is None else source.name
         counts.refused[name, response.status] += 1
+        if source is not None and response.status < 500:
+            counts.refusals.setdefault(name, RefusalCounts()).add(reason, request.remote, int(clock() * 1000))
         if why is not None:
             _log.warning("request_refused", source=name, status=response.status, why=why)
         return response

@@ -323,6 +323,8 @@ class Intake:
             self._counts.ignored.add(source.name, what, count, sample=(reading.received_at, excerpt))
         ignored = len(uids) - len(entries)
         counts, name = self._counts, source.name
+        if uids:
+            counts.heard[name] = reading.received_at, entries[-1].seconds if entries else 0
         if accepted:
             counts.accepted[name] += accepted
         if duplicates:

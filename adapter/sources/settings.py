@@ -6,6 +6,7 @@ A kind is a file of this folder. It holds ``Settings`` (a `SourceSettings` with 
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator, model_validator
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, Field, SerializeAsAny, WrapValidator, model
 import adapter.sources
 from adapter.kinds import Kinds
 from adapter.mapping.forwarders import AUTO, forwarder_names
+from adapter.quantities import interval_of, seconds_of
 from adapter.section import Name, Section, read_kind
 
 #: The kind of a source that says none.
@@ -25,6 +27,34 @@ def _is_unwrap(name: str) -> str:
     if name not in (known := forwarder_names()):
         raise ValueError(f"{name!r} is no forwarder; there are {', '.join(known)}")
     return name
+
+
+#: How long a source may be silent, where that is no time.
+USUAL, NEVER = "usual", "never"
+
+
+def silence_of(text: str) -> float | None:
+    """The seconds of `SourceSettings.silence`; ``None``: by its own habits; infinite: it is never told.
+
+    Raises:
+        ValueError: it is none; says what is right.
+    """
+    if text in (USUAL, NEVER):
+        return None if text == USUAL else inf
+    for read in (interval_of, seconds_of):
+        try:
+            seconds = read(text)
+        except ValueError:
+            continue
+        if seconds < 60:
+            raise ValueError(f"{text!r} is too short: 1min is the least")
+        return seconds
+    raise ValueError(f"{text!r} is neither {USUAL} nor {NEVER} nor a time such as 15min, 1h or 2d")
+
+
+def _is_silence(text: str) -> str:
+    silence_of(text)
+    return text
 
 
 class SourceSettings(Section):
@@ -43,6 +73,12 @@ class SourceSettings(Section):
         AUTO,
         description="Which envelopes of forwarders are opened (docs/forwarders.md): `auto`, all that are recognized; "
         "`none`; or the name of one, which then is what all its events come in",
+    )
+
+    silence: Annotated[str, AfterValidator(_is_silence)] = Field(
+        USUAL,
+        description="After which time without anything from it the source counts as silent (docs/operate.md): 15min, "
+        "1h, 2d; `usual`: by what came in the same hours of the last three weeks; `never`",
     )
 
     @model_validator(mode="before")

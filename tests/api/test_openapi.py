@@ -65,6 +65,7 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/readyz", "/readyz", {}, None),
     ("get", "/metrics", "/metrics", {}, None),
     ("get", "/openapi.json", "/openapi.json", {}, None),
+    ("get", "/status", "/status", {}, None),
     ("post", "/ingest/{source}", "/ingest/keycloak", {}, [login(1), {"type": "odd"}]),
     ("post", "/ingest/{source}", "/ingest/nobody", {}, []),
     ("get", "/events", "/events", {"limit": "1"}, None),

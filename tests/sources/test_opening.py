@@ -94,7 +94,7 @@ def test_an_unknown_kind_is_refused_and_the_known_ones_named(kind: Any) -> None:
 
 
 def test_a_kind_has_settings_of_its_own() -> None:
-    with pytest.raises(ValidationError, match="there are name, kind, provider, key, unwrap, path, size"):
+    with pytest.raises(ValidationError, match="there are name, kind, provider, key, unwrap, silence, path, size"):
         read_source_settings({"name": "kc", "provider": "keycloak", "kind": "lines", "path": "x", "token": "secret"})
 
 

@@ -133,6 +133,8 @@ class Polling:
             self._counts.errors[source, realm, kind] += 1
         finally:
             self._counts.gaps[source, realm, kind] = stream.gaps
+            if stream.last_gap is not None:
+                self._counts.last_gaps[source, realm, kind] = stream.last_gap
         self._say(realm, kind, problem)
 
     def _wait(self, failures: int, longest: float) -> float:

@@ -78,6 +78,11 @@ class Stream:
         """How many gaps there ever were."""
         return self._progress.gaps
 
+    @property
+    def last_gap(self) -> tuple[int, int] | None:
+        """From and until when events may be missing by the last one, epoch milliseconds."""
+        return self._progress.gap
+
     def recent_gap(self, now: int) -> str | None:
         """From and until when events may be missing, for people, for some days. ``now``: epoch milliseconds."""
         gap = self._progress.gap

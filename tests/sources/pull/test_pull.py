@@ -18,6 +18,7 @@ from adapter.errors import NoReply, StoreMismatch
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Store
 from adapter.outgoing.settings import OutgoingSettings
+from adapter.source_state.watching import WatchedSource, Watching
 from adapter.sources.intake import Intake, Source
 from adapter.sources.keycloak import stream
 from adapter.sources.keycloak.place import read_place
@@ -354,7 +355,20 @@ async def test_events_that_somebody_deletes_are_a_gap() -> None:
         store.rows.clear()
         await reading.poll()
         assert sum(reading.counts.gaps.values()) == 1
-        # It is told for some days, also after a restart.
+        # An event tells of it once, whoever watches.
+        reading.ingested.pulls = reading.counts
+        for _ in range(2):
+            await Watching(
+                log, reading.ingested, [WatchedSource("kc", "keycloak", "kc", None)], now=lambda: START
+            ).look()
+        last = (await log.read(0))[-1]
+        assert (last.source, last.type, log.head) == ("adapter", "system.SOURCE-GAP", 2)
+        details = json.loads(last.event or b"")["details"]
+        assert details == {
+            "source": "kc", "realm": "acme", "kind": "events",
+            "from": "2023-11-14T22:13:20Z", "to": "2023-11-14T22:14:30Z",
+        }  # fmt: skip
+        # It is a warning for some days, also after a restart.
         reading.restart()
         for days, told in ((0, True), (1, True), (4, False)):
             clocks.now = START + days * 86_400_000 + 200_000

@@ -1,0 +1,180 @@
+"""How it stands with every source and every sink, and what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from aiohttp import web
+
+from adapter import __version__
+from adapter.api.advice import sink_advice, source_advice
+from adapter.api.operation import Answer, Operation, json_answer
+from adapter.api.status_answer import Counted, PulledStream, RefusedRequests, SinkStatus, SourceStatus, Status, Todo
+from adapter.counts import PullCounts, Tally
+from adapter.delivery.loop import Delivery, reader_name
+from adapter.log.protocol import Store
+from adapter.ownership import Ownership
+from adapter.settings import Permission
+from adapter.sinks.settings import SinkSettings
+from adapter.source_state.judging import is_refused
+from adapter.source_state.state import SourceState
+from adapter.source_state.watching import WatchedSource, Watching
+
+
+class StatusPages:
+    """Answers how it stands."""
+
+    def __init__(
+        self,
+        log: Store,
+        watching: Watching,
+        pulls: PullCounts,
+        sinks: Sequence[SinkSettings],
+        deliveries: Mapping[str, Ownership[Delivery]],
+        warnings: Callable[[], Sequence[str]],
+        refusal: Callable[[], str | None],
+        *,
+        now: Callable[[], int],
+    ) -> None:
+        """``warnings``: what else somebody should look at; ``refusal``: why no events are taken; ``now`` gives epoch
+        milliseconds."""
+        self._log = log
+        self._watching = watching
+        self._pulls = pulls
+        self._sinks = sinks
+        self._deliveries = deliveries
+        self._warnings = warnings
+        self._refusal = refusal
+        self._now = now
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                "GET",
+                "/status",
+                self.show,
+                "How it stands with each source and sink, and what is to be done",
+                {200: Answer("The sources, the sinks, and what is to be done.", model=Status)},
+                Permission.READ,
+            )
+        ]
+
+    async def show(self, request: web.Request) -> web.Response:
+        status = await self.status()
+        return json_answer(status.model_dump_json().encode())
+
+    async def status(self) -> Status:
+        """How it stands now.
+
+        Raises:
+            StoreError: the log does not answer.
+        """
+        now, states = self._now(), await self._watching.present()
+        problem = self._log.damaged or self._refusal()
+        sources = [self._source(one, states.get(one.key), now) for one in self._watching.sources]
+        sinks = [await self._sink(one, now) for one in self._sinks]
+        todo = [
+            *([Todo(about="", problem=problem, advice="see docs/operate.md")] if problem else []),
+            *(Todo(about="", problem=one, advice="") for one in self._warnings()),
+            *(
+                Todo(about=one.name, problem=what, advice=how)
+                for one in sources
+                for what, how in source_advice(one, now)
+            ),
+            *(Todo(about=one.name, problem=what, advice=how) for one in sinks for what, how in sink_advice(one, now)),
+        ]
+        return Status(
+            version=__version__, now=now, problem=problem, head=self._log.head, sources=sources, sinks=sinks, todo=todo
+        )
+
+    def _source(self, source: WatchedSource, state: SourceState | None, now: int) -> SourceStatus:
+        known = state or SourceState(now)
+        refusing, refused = known.refusing, None
+        if refusing is not None:
+            refused = RefusedRequests(
+                count=refusing.count,
+                firstAt=refusing.first_at,
+                lastAt=refusing.last_at,
+                reasons=refusing.reasons,
+                addresses=refusing.addresses,
+            )
+        if is_refused(known, now, told=False):
+            said = "refused"
+        elif known.silent_since is not None:
+            said = "silent"
+        else:
+            said = "new" if known.heard_at is None else "ok"
+        return SourceStatus(
+            name=source.name,
+            provider=source.provider,
+            state=said,
+            lastAt=known.heard_at,
+            lastEventTime=known.event_at,
+            silentSince=known.silent_since,
+            tenMinutes=known.lately(now, 10).received,
+            hour=_counted(known.lately(now, 60)),
+            since=None if state is None else state.added_at,
+            total=_counted(known.total),
+            refused=refused,
+            pulls=self._streams(source.name, now),
+        )
+
+    def _streams(self, source: str, now: int) -> list[PulledStream]:
+        pulls = self._pulls
+        keys = {key for kept in (pulls.last, pulls.problems, pulls.gaps) for key in kept if key[0] == source}
+        streams = []
+        for key in sorted(keys):
+            read_at, until = pulls.last.get(key, (None, None))
+            streams.append(
+                PulledStream(
+                    realm=key[1],
+                    kind=key[2],
+                    readAt=None if read_at is None else int(read_at * 1000),
+                    lag=None if until is None else max(0.0, now / 1000 - until),
+                    errors=pulls.errors[key],
+                    gaps=pulls.gaps.get(key, 0),
+                    problem=pulls.problems.get(key),
+                )
+            )
+        return streams
+
+    async def _sink(self, sink: SinkSettings, now: int) -> SinkStatus:
+        reader, owned = reader_name(sink.name), self._deliveries.get(sink.name)
+        delivery = None if owned is None else owned.present
+        shot = None if delivery is None else delivery.snapshot()
+        if shot is not None:
+            cursor, held, dead = shot.cursor, shot.counts.held, shot.counts.dead
+        else:
+            progress = await self._log.progress(reader)
+            found = (0, 0, 0) if progress is None else (progress.cursor, progress.held, progress.dead)
+            cursor, held, dead = found
+        left = await self._log.read(cursor, limit=1)
+        return SinkStatus(
+            name=sink.name,
+            kind=sink.kind,
+            state=str(shot.state) if shot is not None else "off" if owned is None else "elsewhere",
+            since=None if shot is None else shot.since,
+            lag=max(0, self._log.head - cursor),
+            behind=max(0.0, (now - left[0].received_at) / 1000) if left else 0.0,
+            held=held,
+            dead=dead,
+            nextTry=await self._log.next_due(reader) if held else None,
+            answer=None if shot is None else shot.answer,
+        )
+
+
+def _advice(sources: Sequence[SourceStatus], sinks: Sequence[SinkStatus], now: int) -> Iterator[tuple[str, str, str]]:
+    for source in sources:
+        yield from ((source.name, what, how) for what, how in source_advice(source, now))
+    for sink in sinks:
+        yield from ((sink.name, what, how) for what, how in sink_advice(sink, now))
+
+
+def _counted(tally: Tally) -> Counted:
+    return Counted(
+        accepted=tally.accepted,
+        duplicates=tally.duplicates,
+        quarantined=tally.quarantined,
+        ignored=tally.ignored,
+        refused=tally.refused,
+    )
