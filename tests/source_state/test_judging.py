@@ -143,14 +143,13 @@ def test_a_warning_ends_soon_after_requests_are_accepted_again() -> None:
     assert not is_refused(watched.state, watched.now)
 
 
-@given(st.lists(st.tuples(st.text(max_size=5), st.integers(1, 9)), min_size=1, max_size=200))
-def test_whatever_is_refused_what_is_kept_of_it_is_bounded(refused: list[tuple[str, int]]) -> None:
+def test_whatever_is_refused_what_is_kept_of_it_is_bounded() -> None:
     watched = Watched(inf)
-    for number, (reason, count) in enumerate(refused):
-        watched.look(News(Tally(refused=count), None, None, {reason: count}, watched.now, (f"192.0.2.{number}",)))
+    for number in range(500):
+        watched.look(News(Tally(refused=2), None, None, {str(number): 2}, watched.now, (f"192.0.2.{number}",)))
     state = watched.state.refusing
     assert state is not None
-    assert state.count == sum(state.reasons.values()) == sum(count for _, count in refused)
+    assert state.count == sum(state.reasons.values()) == 1000
     assert len(state.reasons) <= REASONS + 1
     assert len(state.addresses) <= ADDRESSES
 

@@ -56,6 +56,8 @@ async def system_events(service: Opened) -> list[dict[str, Any]]:
 async def test_a_silent_and_refused_source_is_seen_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later = Later(monkeypatch)
     async with opened(tmp_path, sources=SOURCES, keys=KEYS) as service:
+        assert (await service.get("/status", token="nobody"))[0] == 401
+        assert (await service.get("/status", token="scraper-token"))[0] == 403
         await service.post([{"type": "odd"}, login(1)], "kc")
         found = await status(service)
         kc, okta = found["sources"]
@@ -105,12 +107,6 @@ async def test_a_silent_and_refused_source_is_seen_everywhere(tmp_path: Path, mo
 
         await until(is_back)
         assert (await system_events(service))[-1]["details"]["after"] == "silence"
-
-
-async def test_status_is_for_who_may_read(tmp_path: Path) -> None:
-    async with opened(tmp_path, sources=SOURCES, keys=KEYS) as service:
-        assert (await service.get("/status", token="nobody"))[0] == 401
-        assert (await service.get("/status", token="scraper-token"))[0] == 403
 
 
 @pytest.mark.parametrize("silence", ["1h", "15min", "2d", "usual", "never"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from typing import Any
 
@@ -63,8 +64,8 @@ async def told(log: Store) -> list[str]:
 async def pass_time(clock: Clock, minutes: int, *services: Service) -> None:
     for _ in range(6 * minutes):
         clock.now += 10_000
-        for one in services:
-            await one.look()
+        # At the same time: of each two that write the note, one has to begin anew.
+        await asyncio.gather(*(one.look() for one in services))
 
 
 async def test_of_two_services_one_tells_and_each_hears_the_others_sources(clock: Clock) -> None:
