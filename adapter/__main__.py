@@ -14,6 +14,9 @@ from adapter import __version__
 #: Groups of commands, each the module of its name in `adapter.commands`.
 GROUPS = ("events", "mapping", "log", "sources", "store")
 
+#: Single commands, each the function of its name in the module of its name.
+COMMANDS = ("serve", "reload", "status")
+
 
 def make_app(word: str | None = None) -> typer.Typer:
     """The command; with the first ``word`` of a call only what that needs: to import all takes a second or two."""
@@ -27,15 +30,10 @@ def make_app(word: str | None = None) -> typer.Typer:
         ),
     )
     app.callback()(_options)
-    needs_all = word not in {*GROUPS, "serve", "status", "--version"}
-    if needs_all or word == "serve":
-        from adapter.commands.serve import serve
-
-        app.command()(serve)
-    if needs_all or word == "status":
-        from adapter.commands.status import status
-
-        app.command()(status)
+    needs_all = word not in {*GROUPS, *COMMANDS, "--version"}
+    for command in COMMANDS:
+        if needs_all or word == command:
+            app.command()(getattr(import_module(f"adapter.commands.{command}"), command))
     for group in GROUPS:
         if needs_all or word == group:
             app.add_typer(import_module(f"adapter.commands.{group}").app, name=group)

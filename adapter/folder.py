@@ -21,8 +21,9 @@ STATEMENT_KEY = "statement-key.json"
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
     """Make the folder if it is not there, and hold it for this process alone; a killed holder holds nothing.
+    ``patience``: seconds to wait for a holder that is about to end.
 
     Raises:
         ConfigError: it cannot be used, or another process holds it; says which.
@@ -34,11 +35,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be used as data folder: {error.strerror}; name another one") from None
     try:
-        if not _locked(descriptor):
+        if not _locked(descriptor, patience):
             holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
             url = service_url(folder)
             where = f"process {holder}, listening on {url}" if url else f"process {holder}"
-            raise ConfigError(f"{folder}: is in use by another idp-adapter ({where}); stop it, or use another folder")
+            raise ConfigError(
+                f"{folder}: is in use by another idp-adapter ({where}); stop it, take its place (serve --take-over), "
+                "or use another folder"
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         (folder / _SERVICE).unlink(missing_ok=True)  # left behind by one that was killed
@@ -143,16 +147,18 @@ def write_statement_key(folder: Path, key: dict[str, object]) -> None:
         raise ConfigError(f"{folder / STATEMENT_KEY}: cannot be written: {error.strerror}") from None
 
 
-def _locked(descriptor: int) -> bool:
-    """Take the lock; a second time after a moment, since `in_use` holds it for an instant."""
-    for wait in (0.0, 0.05):
-        time.sleep(wait)
+def _locked(descriptor: int, patience: float) -> bool:
+    """Take the lock; tried again for a moment at least, since `in_use` holds it for an instant."""
+    deadline = time.monotonic() + max(patience, 0.05)
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            continue
-        return True
-    return False
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _read(file: Path) -> dict[str, object]:

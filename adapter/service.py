@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,12 +60,12 @@ from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
-from adapter.errors import ConfigError
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
 from adapter.known_secrets import KnownSecrets
-from adapter.log.opening import file_of, file_url, open_store
+from adapter.listening import BACKLOG, Ending, Listening, listen
+from adapter.log.opening import file_of, open_store
 from adapter.log.protocol import Claim, Notes, RetainingStore, Store
 from adapter.log.transfer import refuse_unfinished
 from adapter.mapping.catalogue import Catalogue
@@ -74,6 +74,8 @@ from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.oidc import open_issuers
 from adapter.ownership import Ownership, open_ownership
+from adapter.prepared import SAVED, Prepared, prepare
+from adapter.prepared import log_url as where_log_lies
 from adapter.reconciliation.opening import open_reconciliation
 from adapter.renormalization.job import NOTE as RENORMALIZATION
 from adapter.renormalization.readable import Readable, count_readable
@@ -81,14 +83,12 @@ from adapter.renormalization.renormalizing import open_renormalization
 from adapter.renormalization.rereading import Rereader
 from adapter.resources import mappings_path
 from adapter.retention.disk import Disk, open_disk
-from adapter.retention.policy import Policy
 from adapter.retention.pruning import open_pruning
 from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
 from adapter.scrub.cleaning import Cleaner
 from adapter.scrub.scrubbing import open_scrubbing
 from adapter.search.search import open_search
-from adapter.search.sqlite.lost import refuse_lost_log
 from adapter.section import secrets_of
 from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
@@ -99,12 +99,12 @@ from adapter.sources.authentication import unbound
 from adapter.sources.budget import Budget
 from adapter.sources.ingest import BodyLimits, challenge_handler, ingest_handler
 from adapter.sources.intake import Intake, Source
-from adapter.sources.opening import OpenSource, configured_sources, open_sources
+from adapter.sources.opening import OpenSource, open_sources
 from adapter.sources.settings import silence_of
 from adapter.tables.in_use import Tables
 from adapter.tables.saved import FolderFiles, finish_saving
 from adapter.tables.shared import SharedFiles, followed
-from adapter.tables.watch import open_tables
+from adapter.tables.watch import watched
 from adapter.tokens import Tokens, make_shared_tokens
 from adapter.trials.pool import Trials
 from adapter.workbench.dictionary import make_dictionary
@@ -112,8 +112,9 @@ from adapter.workbench.unsaved import TYPES
 
 _log = structlog.get_logger("adapter.service")
 
-#: Folder of the data folder that holds the tables which are saved into a shared log.
-SAVED = "saved-mappings"
+#: How long requests and receivers get to answer where another service goes on, and how long that one waits for the data
+#: folder, seconds. Whoever connects waits meanwhile.
+HANDING_OVER, FOLLOWING = 1.0, 10.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -128,16 +129,41 @@ class Service:
     #: Whether the administrator's token was generated, and may be shown.
     admin_generated: bool
     sources: Sequence[OpenSource]
-    tables: Tables
+    #: What another one like it can be opened with.
+    prepared: Prepared
+    listening: Listening
+    #: How it ends.
+    ending: Ending
+
+    @property
+    def tables(self) -> Tables:
+        return self.prepared.tables
+
+    def hand_over(self) -> list[socket.socket]:
+        """Let another service go on where this one ends, within a moment. Returns where the connections without a
+        request will be when it has ended."""
+        self.ending.is_handing_over = True
+        self.ending.patience = min(self.ending.patience, HANDING_OVER)
+        return self.ending.connections
 
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, *, port: int | None = None, sinks: bool = True, new_log: bool = False
+    settings: Settings,
+    *,
+    port: int | None = None,
+    sinks: bool = True,
+    new_log: bool = False,
+    prepared: Prepared | None = None,
+    listening: Listening | None = None,
+    connections: Iterable[socket.socket] = (),
 ) -> AsyncIterator[Service]:
     """The service while the context lasts. ``port`` stands in for the one of the settings (0: any that is free);
     without ``sinks`` nothing is sent out or fetched, and a renormalization that was broken off is not gone on with.
     ``new_log`` begins a new log also where one has been lost.
+
+    Where it takes the place of another one, ``prepared`` is what was made of these settings, ``listening`` and
+    ``connections`` are the sockets of that one. The former stay open at the end, and so do its own where it hands over.
 
     Raises:
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
@@ -145,25 +171,16 @@ async def open_service(
     """
     folder = settings.data.folder
     async with AsyncExitStack() as stack:
-        stack.enter_context(lock_folder(folder))
-        folders = [*settings.mappings.path, mappings_path()]
-        for place in settings.mappings.path:
-            if not place.is_dir():
-                raise ConfigError(f"mappings.path: {place}: there is no such folder")
-        stored_at = settings.store.url
-        log_url = file_url(folder / "log.sqlite") if stored_at is None else stored_at.get_secret_value()
+        stack.enter_context(lock_folder(folder, patience=0.0 if prepared is None else FOLLOWING))
+        log_url = where_log_lies(settings)
         log_file, search_file = file_of(log_url), folder / "search.sqlite"
-        if log_file is not None and not new_log:
-            refuse_lost_log(log_file, search_file)
-        policy = Policy.of(settings.store)
-        if log_file is None and policy.size is not None:
-            raise ConfigError("store.keep: a size is for a log in a file; in PostgreSQL events are kept by time")
         if (finished := finish_saving(folder)) is not None:
             _log.info("saving_finished", provider=finished)
         timeout = settings.data.commit_timeout
         shared: SharedFiles | None = None
         if log_file is None:
             # Before the tables: some of them lie in it.
+            folders = [*settings.mappings.path, mappings_path()]
             opening = open_store(
                 log_url, dictionary=lambda: make_dictionary(load_tables(folders).values()), commit_timeout=timeout
             )
@@ -171,15 +188,18 @@ async def open_service(
             await refuse_unfinished(log)
             shared = SharedFiles(log, folder / SAVED)
             await shared.refresh()
-            folders.insert(0, shared.into)
-        tables = await stack.enter_async_context(open_tables(folders, every=settings.mappings.look_every))
-        configured = configured_sources(settings.sources, tables)
+        if prepared is None:
+            prepared = prepare(settings, new_log=new_log)
+        tables, policy, configured = prepared.tables, prepared.policy, prepared.sources
+        known = await prepared.refresh(force=True)  # what another service has saved meanwhile is meant
+        await stack.enter_async_context(watched(tables, known, every=settings.mappings.look_every))
         if shared is not None:
             await stack.enter_async_context(followed(shared, partial(_reload, tables)))
         else:
             opening = open_store(log_url, dictionary=lambda: make_dictionary(tables.values()), commit_timeout=timeout)
             log = await stack.enter_async_context(opening)
             await refuse_unfinished(log)
+        ending = Ending(settings.server.drain)
         is_admin_set = settings.auth.admin_token is not None
         tokens = partial(_make_tokens, log if log_file is None else None, folder)
         generated = await tokens(admin=not is_admin_set, sources=())
@@ -200,12 +220,12 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner)
+        delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner, ending)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
-        watched, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
-        disk = Disk(watched, settings.store.low_disk, full)
+        lies_on, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
+        disk = Disk(lies_on, settings.store.low_disk, full)
         await stack.enter_async_context(open_disk(disk, log))
         retaining: Retaining | None = None
         if isinstance(log, RetainingStore):
@@ -281,7 +301,7 @@ async def open_service(
 
         comparing = open_reconciliation(
             settings, configured, present, log, search, intake, lambda: tables.catalogue, known_secrets,
-            owner=owner, now=lambda: time.time_ns() // 1_000_000, states=sinks,
+            owner=owner, now=_now, states=sinks,
         )  # fmt: skip
         reconciliation = await stack.enter_async_context(comparing)
         callers = await stack.enter_async_context(open_keycloak_callers(settings.keycloak, settings.outgoing))
@@ -333,23 +353,31 @@ async def open_service(
             *keycloak.operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
-        host = server.host
-        connections = ConnectionLimits(
+        limits_of_connections = ConnectionLimits(
             server.connections_limit, server.header_timeout, server.keepalive_timeout, settings.feed.reading_timeout
         )
         shortcuts = ingest_shortcuts(receive, present)
-        runner = Runner(app, connections, drain=server.drain, shortcuts=shortcuts)
-        bound = await _listen(stack, runner, host, server.port if port is None else port)
+        runner = Runner(app, limits_of_connections, ending=ending, shortcuts=shortcuts)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        if listening is None:
+            listening = own = listen(server.host, server.port if port is None else port)
+            stack.callback(lambda: None if ending.is_handing_over else own.close())
+        for listener in listening.copies():
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
         # Before requests get time to finish: no stop waits for a trial.
         stack.push_async_callback(trials.close)
-        url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        url = listening.url
         stack.enter_context(announced(folder, url))
         if log_file is None:
             announcing = open_neighbours(log, owner, url, lambda: {one: table.version for one, table in tables.items()})
             neighbours = await stack.enter_async_context(announcing)
+        await runner.adopt(connections)  # nothing can fail after this
         _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
-        yield Service(url, folder, log_file is None, admin_token, not is_admin_set, sources, tables)
-        _log.info("stopping", head=log.head)
+        yield Service(
+            url, folder, log_file is None, admin_token, not is_admin_set, sources, prepared, listening, ending
+        )
+        _log.info("handing_over" if ending.is_handing_over else "stopping", head=log.head)
 
 
 async def _make_tokens(shared: Notes | None, folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
@@ -398,7 +426,7 @@ def _pull_warnings(counts: IngestCounts) -> list[str]:
 
 @asynccontextmanager
 async def _open_deliveries(
-    settings: Settings, log: Store, catalogue: Catalogue, hints: Hints, owner: str
+    settings: Settings, log: Store, catalogue: Catalogue, hints: Hints, owner: str, ending: Ending
 ) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
     """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
     up no other."""
@@ -414,7 +442,7 @@ async def _open_deliveries(
         for one, selection in zip(settings.sinks, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
             sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
-            deliver = partial(_deliver, one, sink, log, selection, patience=settings.server.drain)
+            deliver = partial(_deliver, one, sink, log, selection, ending=ending)
             opened = open_ownership(log, reader_name(one.name), owner, deliver)
             deliveries[one.name] = await stack.enter_async_context(opened)
         yield deliveries
@@ -425,26 +453,6 @@ async def _open_deliveries(
 
 
 def _deliver(
-    settings: SinkSettings, sink: Sink, log: Store, selection: Selection, claim: Claim, *, patience: float
+    settings: SinkSettings, sink: Sink, log: Store, selection: Selection, claim: Claim, *, ending: Ending
 ) -> AbstractAsyncContextManager[Delivery]:
-    return open_delivery(settings, sink, log, selection, token=claim.token, patience=patience)
-
-
-async def _listen(stack: AsyncExitStack, runner: Runner, host: str, port: int) -> int:
-    """Listen, and return the port.
-
-    Raises:
-        ConfigError: it cannot listen there.
-    """
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, backlog=1024)
-    try:
-        await site.start()
-    except (OSError, socket.gaierror) as error:
-        raise ConfigError(
-            f"server: cannot listen on {host}, port {port}: {error.strerror or error}; choose another --port "
-            "(make run PORT=…)"
-        ) from None
-    bound: int = runner.addresses[0][1]
-    return bound
+    return open_delivery(settings, sink, log, selection, token=claim.token, patience=lambda: ending.patience)

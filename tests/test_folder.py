@@ -17,7 +17,7 @@ def test_a_second_holder_is_told_who_holds_the_folder(tmp_path: Path) -> None:
             pass
         assert str(caught.value) == (
             f"{tmp_path}: is in use by another idp-adapter (process {os.getpid()}, listening on "
-            "http://127.0.0.1:8282); stop it, or use another folder"
+            "http://127.0.0.1:8282); stop it, take its place (serve --take-over), or use another folder"
         )
 
 

@@ -7,7 +7,18 @@ TOP = Path(__file__).parent.parent
 
 LEVELS = [
     {"finding_codes"},
-    {"subprocesses", "tasks", "errors", "globs", "known_secrets", "memory", "model", "quantities", "resources"}
+    {
+        "subprocesses",
+        "tasks",
+        "notify",
+        "errors",
+        "globs",
+        "known_secrets",
+        "memory",
+        "model",
+        "quantities",
+        "resources",
+    }
     | {"section", "kinds", "timestamps"},
     {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
@@ -17,10 +28,11 @@ LEVELS = [
     {"filter", "settings", "schemas"},
     {"principal"},
     {"oidc"},
-    {"delivery", "search", "access", "hints"},
+    {"delivery", "search", "access", "hints", "listening"},
     {"reconciliation", "renormalization", "retention", "scrub"},
-    {"api"},
+    {"api", "prepared", "handover"},
     {"service"},
+    {"running"},
     {"commands"},
     {"__main__"},
     {"docs"},

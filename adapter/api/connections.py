@@ -3,14 +3,19 @@
 aiohttp reads requests and answers them. What it has no bounds for is added here: the time and size of a request's
 header, the number of connections, the time in which a caller takes none of his answer, and one time for all of them
 together at a stop. How long a body may take is told where it is read.
+
+Where another service goes on (`Ending.is_handing_over`), connections without a request are not closed at the stop but
+kept for it: so no request is lost that a caller sends on one in that moment.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import socket
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +24,7 @@ from typing import Any
 import structlog
 from aiohttp import StreamReader, hdrs, web
 
+from adapter.listening import Ending
 from adapter.memory import return_free_pages, return_small_blocks
 from adapter.problem import Handler, problem
 
@@ -54,6 +60,9 @@ _OTHER_DESCRIPTORS = 256
 
 #: Seconds for which the rest of a body that was refused is read and dropped, so that the caller sees the answer.
 _LINGER = 5.0
+
+#: Seconds until it is looked again whether an answer is on its way.
+_FLUSH = 0.005
 
 #: Seconds for a cancelled request to come to its end at a stop.
 _END = 1.0
@@ -235,11 +244,22 @@ class Connection(web.RequestHandler):
         elif self._stuck_since and now - self._stuck_since >= limits.answer and self.transport is not None:
             self.transport.abort()
 
-    def refuse(self, status: int, title: str, detail: str) -> None:
+    def refuse(self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer half a header, and close."""
         if self.transport is not None:
-            self.transport.write(_raw(problem(status, title, detail)))
+            self.transport.write(_raw(problem(status, title, detail, headers=headers)))
         self.force_close()
+
+    def cut_off(self) -> None:
+        """Close it at a stop, though its request is not answered. Where the answer has not begun, that is said."""
+        request = self._current_request
+        has_begun = request is None or request.writer.output_size > 0
+        if self._task_handler is not None:
+            self._task_handler.cancel()
+        if self._header_bytes or not has_begun:
+            self.refuse(503, "Stopping", "the service stops; send the request again", {"Retry-After": "1"})
+        else:
+            self.force_close()
 
     def finish(self) -> None:
         """Close it as soon as the request that has begun in it is answered; at once if there is none."""
@@ -260,7 +280,21 @@ class Connection(web.RequestHandler):
             self.close()
         elif self.is_waiting and self._header_bytes:  # comes here again when the header is complete
             pass
+        elif self._dropped is None and self._manager is not None and self._manager.ending.is_handing_over:
+            self._hand_over(self._manager.ending)
         else:  # idle, or dropping the rest of a body
+            self.force_close()
+
+    def _hand_over(self, ending: Ending) -> None:
+        """Leave its socket to the service that goes on, and close what this one has of it."""
+        if self.transport is None or self.transport.is_closing():
+            self.force_close()
+        elif self.transport.get_write_buffer_size():  # the end of the answer before
+            self._loop.call_later(_FLUSH, self.finish)
+        else:
+            # Only this process's descriptor is closed then, not the connection.
+            descriptor = os.dup(self.transport.get_extra_info("socket").fileno())
+            ending.connections.append(socket.socket(fileno=descriptor))
             self.force_close()
 
     def finish_response(
@@ -268,6 +302,8 @@ class Connection(web.RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         self.answers += 1
         resp.headers.setdefault(hdrs.SERVER, "")  # aiohttp would tell its own name
+        if self._manager is not None and self._manager.stopping:
+            resp.force_close()  # said in its header, so that the caller sends nothing more
         if not request.content.is_eof():
             # The caller need not send the rest of a body that nobody reads.
             resp.force_close()
@@ -295,7 +331,12 @@ class Connections(web.Server):
     """All connections."""
 
     def __init__(
-        self, server: web.Server, limits: ConnectionLimits, shortcuts: Mapping[str, Handler], **options: Any
+        self,
+        server: web.Server,
+        limits: ConnectionLimits,
+        ending: Ending,
+        shortcuts: Mapping[str, Handler],
+        **options: Any,
     ) -> None:
         """Takes the requests to ``server``'s handler, or posts to one of the paths of ``shortcuts`` to that of the
         path; ``options`` are those of each connection."""
@@ -315,6 +356,7 @@ class Connections(web.Server):
         )
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._limits = limits
+        self.ending = ending
         self._count = min(limits.count, descriptors - min(_OTHER_DESCRIPTORS, descriptors // 2))
         #: Those with half a header, the oldest first.
         self._half: dict[Connection, None] = {}
@@ -336,8 +378,8 @@ class Connections(web.Server):
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if self.stopping:
-            self._close_new(handler)
+        if self.stopping and isinstance(handler, Connection):
+            self._loop.call_soon(handler.finish)  # not at once, as in `_close_new`
         elif len(self._connections) > self._count:
             self._make_room(handler)
 
@@ -416,9 +458,7 @@ class Connections(web.Server):
         self._watch.cancel()
         if await self._ended(timeout):
             for connection in self:
-                if connection._task_handler is not None:
-                    connection._task_handler.cancel()
-                connection.force_close()
+                connection.cut_off()
             await self._ended(_END)
         self._connections.clear()
 
@@ -435,17 +475,32 @@ class Runner(web.AppRunner):
     """Runs an application on such connections."""
 
     def __init__(
-        self, app: web.Application, limits: ConnectionLimits, *, drain: float, shortcuts: Mapping[str, Handler]
+        self, app: web.Application, limits: ConnectionLimits, *, ending: Ending, shortcuts: Mapping[str, Handler]
     ) -> None:
-        """``drain``: seconds for requests to be answered at a stop, all of them together; ``shortcuts``: handlers of
-        posts by their paths, which go past the application's router: it costs a tenth of receiving an event."""
+        """``ending``: its patience is for all requests together; ``shortcuts``: handlers of posts by their paths, which
+        go past the application's router: it costs a tenth of receiving an event."""
         # Bodies arrive as they were sent: signatures are made over these bytes, and unpacking has a limit of its own.
-        super().__init__(app, access_log=None, auto_decompress=False, shutdown_timeout=drain, handle_signals=False)
+        super().__init__(app, access_log=None, auto_decompress=False, handle_signals=False)
         self._limits = limits
+        self._ending = ending
         self._shortcuts = shortcuts
 
+    async def adopt(self, connections: Iterable[socket.socket]) -> None:
+        """Go on with connections that another service has kept."""
+        assert self.server is not None
+        loop = asyncio.get_running_loop()
+        for one in connections:
+            try:
+                await loop.connect_accepted_socket(self.server, one)
+            except OSError:  # its caller has left
+                one.close()
+
+    async def cleanup(self) -> None:
+        self._shutdown_timeout = self._ending.patience
+        await super().cleanup()
+
     async def _make_server(self) -> web.Server:
-        return Connections(await super()._make_server(), self._limits, self._shortcuts, **self._kwargs)
+        return Connections(await super()._make_server(), self._limits, self._ending, self._shortcuts, **self._kwargs)
 
 
 def _add(unfinished: dict[Connection, None], connection: Connection) -> None:

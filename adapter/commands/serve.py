@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,8 @@ from adapter.commands.options import Config
 from adapter.errors import AdapterError
 from adapter.logs import configure_logs
 from adapter.memory import return_large_blocks
-from adapter.service import Service, open_service
+from adapter.running import Running
+from adapter.service import Service
 from adapter.settings import Settings, load_settings
 from adapter.sources.authentication import said
 from adapter.sources.opening import OpenSource
@@ -45,11 +47,20 @@ def serve(
         bool,
         typer.Option("--new-log", help="Begin a new log also where one was lost. The events of that one are gone."),
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the place of the service that runs on the data folder, whose port stays open meanwhile. If this "
+            "one cannot start, that one goes on. If none runs, start as usual.",
+        ),
+    ] = False,
 ) -> None:
     """Receive, keep and hand on events until Ctrl-C, and say where to post and with which token.
 
     Without any settings it listens on 127.0.0.1:8282, keeps its data in the folder adapter-data, and takes the events
-    of every provider. Exit code 0 after Ctrl-C or SIGTERM, 1 if it cannot start.
+    of every provider. Exit code 0 after Ctrl-C or SIGTERM, or when another one has taken its place; 1 if it cannot
+    start. SIGHUP does what idp-adapter reload does.
 
     For example: idp-adapter serve --port 8300 --data /var/lib/adapter --examples
     """
@@ -60,15 +71,16 @@ def serve(
         flags.setdefault("server", {})["port"] = port
     if data is not None:
         flags["data"] = {"folder": data}
+    read = partial(load_settings, config, flags)
     try:
-        settings = load_settings(config, flags)
+        settings = read()
         configure_logs(settings.log.level, settings.log.format)
         raise_descriptor_limit()
         return_large_blocks()
         # While a long event is read in a thread, requests wait for up to so many seconds whenever it is their turn.
         sys.setswitchinterval(0.001)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, examples, new_log))
+            runner.run(_serve(settings, read, examples=examples, new_log=new_log, take_over=take_over))
     except AdapterError as error:
         fail(str(error))
 
@@ -84,19 +96,34 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings, examples: bool, new_log: bool) -> None:
+async def _serve(
+    settings: Settings, read: Callable[[], Settings], *, examples: bool, new_log: bool, take_over: bool
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    gc.disable()  # all that is made at the start stays
-    async with open_service(settings, new_log=new_log) as service:
-        collect_seldom()
-        loop.add_signal_handler(signal.SIGHUP, _hangup(service, stop))
+    is_first = True
+
+    async def opened(service: Service) -> None:
+        nonlocal is_first
+        if not is_first:
+            logging = service.prepared.settings.log
+            configure_logs(logging.level, logging.format)
+            return
+        is_first = False
+        if gc.isenabled():  # it has taken another one's place
+            gc.freeze()
+        else:
+            collect_seldom()
+        loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
         if examples:
             await _post_examples(service)
         _say_what_next(service)
-        await stop.wait()
+
+    running = Running(read, stop, opened, collect_seldom)
+    gc.disable()  # all that is made at the start stays
+    await running.run(settings, new_log=new_log, take_over=take_over)
 
 
 def collect_seldom() -> None:
@@ -108,16 +135,20 @@ def collect_seldom() -> None:
     gc.enable()
 
 
-def _hangup(service: Service, stop: asyncio.Event) -> Callable[[], None]:
-    """What SIGHUP does: all tables are read again. If it came because the terminal is gone, the service ends."""
+def _hangup(running: Running, stop: asyncio.Event) -> Callable[[], None]:
+    """What SIGHUP does: settings and tables are read again. If it came because the terminal is gone, the service
+    ends."""
     on_terminal = os.isatty(0)
     reloads: set[asyncio.Task[None]] = set()
+
+    async def told(problem: AdapterError | None) -> None:
+        pass  # it stands in the log
 
     def hang_up() -> None:
         if on_terminal and not os.isatty(0):
             stop.set()
             return
-        task = asyncio.create_task(service.tables.reload())
+        task = asyncio.create_task(running.reload(told))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 

@@ -107,9 +107,10 @@ class Delivery:
         )
 
     @asynccontextmanager
-    async def run(self, patience: float) -> AsyncIterator[None]:
+    async def run(self, patience: Callable[[], float]) -> AsyncIterator[None]:
         """Read and send; at the end send nothing more, wait up to ``patience`` seconds for answers, and settle what is
         known then. Left with `ClaimLost` it waits for nothing."""
+        is_lost = False
         settling = self._start(self._settle)
         fetcher = self._fetcher
         jobs = [fetcher.read_on, fetcher.ripen, fetcher.take_up, fetcher.watch_removed]
@@ -118,17 +119,18 @@ class Delivery:
         try:
             yield
         except ClaimLost:
-            patience = 0
+            is_lost = True
             raise
         finally:
-            await self._sender.close(patience)
+            seconds = 0.0 if is_lost else patience()
+            await self._sender.close(seconds)
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             # The settler ends by itself, so that a settlement is never left half known.
             self._settler.end()
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(patience, STORE_WAIT)):
+                async with asyncio.timeout(max(seconds, STORE_WAIT)):
                     await settling
 
     def _start(self, job: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -163,12 +165,12 @@ async def open_delivery(
     selection: Selection,
     *,
     token: int = 0,
-    patience: float = 10.0,
+    patience: Callable[[], float] = lambda: 10.0,
     probe: float = PROBE,
     clock: Callable[[], float] = time.time,
     random_source: Callable[[], float] = random.random,
 ) -> AsyncIterator[Delivery]:
-    """Deliver to a sink while the context lasts; at its end wait up to ``patience`` seconds for answers.
+    """Deliver to a sink while the context lasts; at its end wait for answers as many seconds as ``patience`` gives.
 
     ``token`` is that of the claim of `reader_name`, under which all progress is stored; 0 where it was never claimed.
     ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,

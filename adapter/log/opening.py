@@ -1,19 +1,20 @@
 """Where a log lies, and the engine that opens it there.
 
 The address of a log is a URL. Its scheme names the engine: a folder beside this file, with an ``opening.py`` that holds
-``open_store`` as here, an ``events.py`` that holds ``open_events``, and a ``whole.py`` that holds ``open_whole``.
+``open_store`` and ``check_store`` as here, an ``events.py`` that holds ``open_events``, and a ``whole.py`` that holds
+``open_whole``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote, unquote
 
-from adapter.errors import ConfigError
+from adapter.errors import ConfigError, StoreMismatch
 from adapter.log.protocol import Events, Store
 from adapter.log.transfer import NewLog, Whole
 
@@ -69,6 +70,33 @@ def open_store(
         url, dictionary=dictionary, commit_timeout=commit_timeout
     )
     return opened
+
+
+async def check_store(url: str) -> None:
+    """See that a log which a service has open now can be opened as it is by the service that follows; a log that is not
+    there can be.
+
+    Raises:
+        ConfigError: this is no address of a log.
+        StoreMismatch: what lies there is not a log, or of a newer version; or it is of an older one, and the service
+            that has it open could not go on with it once it is taken to this one.
+        StoreUnavailable: it cannot be read now.
+        StoreError: it is damaged.
+    """
+    checking: Awaitable[None] = _engine(url).check_store(url)
+    await checking
+
+
+def refuse_older(where: str, version: int, latest: int) -> None:
+    """
+    Raises:
+        StoreMismatch: a log of this version would have to be changed first.
+    """
+    if version < latest:
+        raise StoreMismatch(
+            f"{where}: version {version} of the log, and this program would have to change it to version {latest}, "
+            "which the one that runs does not know: it could not go on if this one fails; stop it, then start this one"
+        )
 
 
 def open_whole(url: str) -> AbstractAsyncContextManager[Whole]:

@@ -22,22 +22,14 @@ Mark = tuple[str, int, int, int]
 
 
 @asynccontextmanager
-async def open_tables(folders: Sequence[Path], *, every: float) -> AsyncIterator[Tables]:
-    """The tables of these folders, kept up with their files while the context lasts.
-
-    ``every``: seconds between two looks; 0 for none.
-
-    Raises:
-        MappingError: a table cannot be used.
-    """
-    # Looked at before they are read, so that nothing changes unseen in between.
-    known = look(folders)
-    tables = Tables(folders)
+async def watched(tables: Tables, known: Mapping[str, frozenset[Mark]], *, every: float) -> AsyncIterator[None]:
+    """Keep tables up with their files while the context lasts. ``known``: the files as `look` found them before the
+    tables were read, so that nothing changes unseen in between; ``every``: seconds between two looks; 0 for none."""
     if not every:
-        yield tables
+        yield
         return
     async with in_background(_watch(tables, known, every), "tables"):
-        yield tables
+        yield
 
 
 async def _watch(tables: Tables, known: Mapping[str, frozenset[Mark]], every: float) -> None:

@@ -115,7 +115,9 @@ async def delivering(
 ) -> AsyncIterator[Delivery]:
     settings = SinkSettings.model_validate({"name": name, "kind": "told", "from": begin, "retry": retry})
     selection = Selection(Filter.from_settings(filter or {}, CATALOGUE), revisions=revisions)
-    opened = open_delivery(settings, sink, log, selection, token=token, patience=patience, probe=probe, clock=clock)
+    opened = open_delivery(
+        settings, sink, log, selection, token=token, patience=lambda: patience, probe=probe, clock=clock
+    )
     async with opened as delivery:
         yield delivery
     check_law(delivery)

@@ -109,10 +109,17 @@ async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def start_command(*words: str, stdin: int = subprocess.DEVNULL) -> asyncio.subprocess.Process:
-    """``idp-adapter`` with these words, as it begins to run."""
+async def start_command(
+    *words: str, stdin: int = subprocess.DEVNULL, variables: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """``idp-adapter`` with these words and variables of the environment, as it begins to run."""
     return await asyncio.create_subprocess_exec(
-        *COMMAND, *words, env=_environment({}), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *COMMAND,
+        *words,
+        env={**_environment({}), **(variables or {})},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -133,18 +140,21 @@ async def serving(
     folder: Path,
     *,
     settings: Mapping[str, Any] | None = None,
-    port: int = 0,
+    port: int | None = 0,
     around: Sequence[str] = (),
     arguments: Sequence[str] = (),
     limits: Callable[[], None] | None = None,
+    passed: Sequence[int] = (),
 ) -> AsyncIterator[Process]:
     """A service with its data in ``folder``, which answers when the context begins and is gone when it ends.
 
     ``settings`` are variables of the environment without their prefix, values that are no text as JSON
     (``None``: not set); ``around`` is
-    a command in front (strace); ``limits`` is called in the process before it begins.
+    a command in front (strace); ``limits`` is called in the process before it begins. ``port``: ``None``: as in the
+    settings. ``passed``: descriptors that it gets.
     """
-    popen = _start(folder, [*around, *COMMAND, "serve", "--port", str(port), *arguments], settings or {}, limits)
+    where = [] if port is None else ["--port", str(port)]
+    popen = _start(folder, [*around, *COMMAND, "serve", *where, *arguments], settings or {}, limits, passed)
     try:
         url = await _announced(folder, popen)
         headers = {"Authorization": f"Bearer {ADMIN}"}
@@ -157,7 +167,11 @@ async def serving(
 
 
 def _start(
-    folder: Path, words: Sequence[str], settings: Mapping[str, Any], limits: Callable[[], None] | None
+    folder: Path,
+    words: Sequence[str],
+    settings: Mapping[str, Any],
+    limits: Callable[[], None] | None,
+    passed: Sequence[int],
 ) -> subprocess.Popen[bytes]:
     (folder / "service.json").unlink(missing_ok=True)  # a killed one could not take it with it
     with (
@@ -171,6 +185,7 @@ def _start(
             stdout=out,
             stderr=err,
             preexec_fn=limits,
+            pass_fds=passed,
         )
 
 

@@ -13,7 +13,7 @@ from adapter.errors import MappingError
 from adapter.mapping.document import DEPTH_LIMIT, Document
 from adapter.model import Outcome
 from adapter.tables.in_use import Tables
-from adapter.tables.watch import look, open_tables
+from adapter.tables.watch import look, watched
 from adapter.workbench.check import check_table
 from tests.mapping.acme import MAPPING, RAW, TYPES, write_example, write_table
 
@@ -220,7 +220,8 @@ async def test_a_table_whose_types_left_the_catalogue_keeps_the_one_it_has(folde
 
 
 async def test_what_changes_on_disk_is_taken_up_without_a_word(folder: Path) -> None:
-    async with open_tables([folder], every=0.01) as tables:
+    known, tables = look([folder]), Tables([folder])
+    async with watched(tables, known, every=0.01):
         write_table(folder, MAPPING.replace("LOGIN", "LOGOUT"))
         await until(lambda: "acme" in tables.refused)
         write_example(folder, "access.LOGOUT")
@@ -233,7 +234,8 @@ async def test_what_changes_on_disk_is_taken_up_without_a_word(folder: Path) -> 
 
 
 async def test_without_looks_only_a_request_takes_up_what_changed(folder: Path) -> None:
-    async with open_tables([folder], every=0) as tables:
+    known, tables = look([folder]), Tables([folder])
+    async with watched(tables, known, every=0):
         write_table(folder, "nothing")
         assert len(asyncio.all_tasks()) == 1
         await tables.reload()

@@ -204,6 +204,18 @@ async def check_schema(connection: Connection, address: Address) -> None:
         )
 
 
+async def read_version(connection: Connection, address: Address) -> int | None:
+    """Version of the tables; ``None`` if there are none.
+
+    Raises:
+        StoreMismatch: they are of a newer version.
+    """
+    try:
+        return await _check_version(connection, address)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+
+
 async def _check_version(connection: Connection, address: Address) -> int:
     version: int = await connection.fetchval("SELECT version FROM about")
     if version > VERSION:

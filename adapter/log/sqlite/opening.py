@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from adapter.log.opening import path_of
+from adapter.log.opening import path_of, refuse_older
 from adapter.log.protocol import Store
 from adapter.log.sqlite.log import open_sqlite_log
+from adapter.log.sqlite.schema import VERSION, read_version
 
 
 @asynccontextmanager
@@ -17,3 +18,10 @@ async def open_store(url: str, *, dictionary: Callable[[], bytes], commit_timeou
     made = b"" if path.exists() else dictionary()
     async with open_sqlite_log(path, dictionary=made, commit_timeout=commit_timeout) as log:
         yield log
+
+
+async def check_store(url: str) -> None:
+    """As `adapter.log.opening.check_store`."""
+    path = path_of(url)
+    if path.exists():
+        refuse_older(str(path), read_version(path), VERSION)

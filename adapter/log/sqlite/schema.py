@@ -18,6 +18,7 @@ event, without costing the others anything. ``note`` has texts that parts of the
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -216,8 +217,7 @@ def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sq
                 connection.execute("INSERT INTO dictionary VALUES (?)", (dictionary,))
                 connection.execute(f"PRAGMA application_id = {APPLICATION}")
                 connection.execute(f"PRAGMA user_version = {VERSION}")
-            check_version(path, connection)
-            for version in range(_pragma(connection, "user_version"), VERSION):
+            for version in range(check_version(path, connection), VERSION):
                 _run(connection, STEPS[version])
                 connection.execute(f"PRAGMA user_version = {version + 1}")
             connection.execute("COMMIT")
@@ -229,8 +229,23 @@ def connect_writing(path: Path, *, dictionary: bytes, busy_timeout: float) -> sq
     return connection
 
 
-def check_version(path: Path, connection: sqlite3.Connection) -> None:
-    """See that the file is a log that this program can read.
+def read_version(path: Path) -> int:
+    """Version of a log that is there.
+
+    Raises:
+        StoreMismatch: the file is not a log, or of a newer version.
+        StoreUnavailable: it cannot be read now.
+        StoreError: it is damaged.
+    """
+    try:
+        with closing(sqlite3.connect(reading_uri(path), uri=True)) as connection:
+            return check_version(path, connection)
+    except sqlite3.Error as error:
+        raise _opening_error(path, error) from error
+
+
+def check_version(path: Path, connection: sqlite3.Connection) -> int:
+    """See that the file is a log that this program can read; its version.
 
     Raises:
         StoreMismatch: it is not.
@@ -243,6 +258,7 @@ def check_version(path: Path, connection: sqlite3.Connection) -> None:
             f"{path}: version {version} of the log, but this program knows versions up to {VERSION};"
             " run the newer program that wrote it, or name another data folder"
         )
+    return version
 
 
 def reading_uri(path: Path) -> str:

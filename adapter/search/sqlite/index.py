@@ -90,7 +90,9 @@ class SqliteIndex:
         return reader.answer(question, seconds=seconds)
 
     def close(self) -> None:
-        """Close what asks."""
-        self._threads.shutdown(wait=True)
+        """Close what asks. Nobody waits for an answer any more."""
+        for connection in list(self._connections):
+            connection.interrupt()
+        self._threads.shutdown(wait=True, cancel_futures=True)
         for connection in self._connections:
             connection.close()
