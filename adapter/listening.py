@@ -16,7 +16,7 @@ from adapter.settings import Server, is_loopback
 BACKLOG = 1024
 
 #: The first descriptor that is passed: sd_listen_fds(3).
-_FIRST_PASSED = 3
+FIRST_PASSED = 3
 
 
 @dataclass(slots=True)
@@ -88,9 +88,10 @@ def listen(host: str, port: int) -> Listening:
     return Listening(sockets, (host, port))
 
 
-def passed_sockets(server: Server) -> Listening | None:
+def passed_sockets(server: Server, *, first: int = FIRST_PASSED) -> Listening | None:
     """The sockets that whoever started this process has opened for it, as systemd does for a socket unit
-    (sd_listen_fds(3)); ``None`` if there are none. What says so is taken out of the environment.
+    (sd_listen_fds(3)); ``None`` if there are none. What says so is taken out of the environment. ``first``: the
+    descriptor with which they begin.
 
     Raises:
         ConfigError: what was passed is no TCP socket that listens, or other machines reach it and `Server.behind_tls`
@@ -100,25 +101,44 @@ def passed_sockets(server: Server) -> Listening | None:
     os.environ.pop("LISTEN_FDNAMES", None)
     if given != str(os.getpid()) or not count.isdecimal() or count == "0":
         return None
-    sockets = []
-    for number in range(_FIRST_PASSED, _FIRST_PASSED + int(count)):
-        try:
-            one = socket.socket(fileno=number)
-            is_listening = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        except OSError as error:
-            raise ConfigError(f"LISTEN_FDS: descriptor {number} is no socket: {error.strerror}") from None
-        if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type != socket.SOCK_STREAM or not is_listening:
-            raise ConfigError(
-                f"LISTEN_FDS: descriptor {number} is no TCP socket that listens; in the socket unit, give a port as "
-                "ListenStream, and leave Accept=no"
-            )
-        host = one.getsockname()[0]
-        if not server.behind_tls and not is_loopback(host):
-            raise ConfigError(
-                f"LISTEN_FDS: the socket on {host} can be reached by other machines, and tokens would travel in plain "
-                "text; put TLS in front and set behind_tls = true, or listen on 127.0.0.1"
-            )
-        one.set_inheritable(False)
-        one.setblocking(False)
-        sockets.append(one)
-    return Listening(sockets, None)
+    listening = Listening([_passed(number) for number in range(first, first + int(count))], None)
+    try:
+        for one in listening.sockets:
+            _check(one, server)
+    except ConfigError:
+        listening.close()
+        raise
+    return listening
+
+
+def _passed(descriptor: int) -> socket.socket:
+    """
+    Raises:
+        ConfigError: it is no socket.
+    """
+    try:
+        one = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is no socket: {error.strerror}") from None
+    one.set_inheritable(False)
+    one.setblocking(False)
+    return one
+
+
+def _check(one: socket.socket, server: Server) -> None:
+    """
+    Raises:
+        ConfigError: it is not to be listened on.
+    """
+    is_listening = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if one.family not in (socket.AF_INET, socket.AF_INET6) or one.type != socket.SOCK_STREAM or not is_listening:
+        raise ConfigError(
+            f"LISTEN_FDS: descriptor {one.fileno()} is no TCP socket that listens; in the socket unit, give a port as "
+            "ListenStream, and leave Accept=no"
+        )
+    host = one.getsockname()[0]
+    if not server.behind_tls and not is_loopback(host):
+        raise ConfigError(
+            f"LISTEN_FDS: the socket on {host} can be reached by other machines, and tokens would travel in plain "
+            "text; put TLS in front and set behind_tls = true, or listen on 127.0.0.1"
+        )

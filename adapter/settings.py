@@ -269,7 +269,7 @@ class Mappings(Section):
         1,
         ge=0,
         le=3600,
-        description="Seconds between two looks for changed files; 0: they are taken up at a reload and on request alone",
+        description="Seconds between two looks for changed files; 0: they are taken up at a reload or on request",
     )
     trial_timeout: float = Field(
         10, gt=0, le=600, description="Seconds that a table which is tried over HTTP may take, before it is broken off"

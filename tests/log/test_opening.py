@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from adapter.errors import ConfigError
-from adapter.log.opening import check_url, file_of, file_url, open_events, open_store
+from adapter.errors import ConfigError, StoreMismatch
+from adapter.log.opening import check_store, check_url, file_of, file_url, open_events, open_store
 from tests.log.entries import new_entry, strong_key
 
 
@@ -47,3 +49,19 @@ def test_what_is_no_address_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
         check_url(url)
     assert "hunter2" not in str(refused.value)
+
+
+async def test_a_log_is_taken_over_as_it_is_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite"
+    url = file_url(path)
+    await check_store(url)  # one that is not there can be made
+    assert not path.exists()
+    async with open_store(url, dictionary=bytes, commit_timeout=10):
+        await check_store(url)
+    with closing(sqlite3.connect(path)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for other, problem in ((version - 1, "stop it, then start this one"), (version + 1, "run the newer program")):
+            connection.execute(f"PRAGMA user_version = {other}")
+            with pytest.raises(StoreMismatch, match=problem):
+                await check_store(url)
+            assert connection.execute("PRAGMA user_version").fetchone() == (other,)

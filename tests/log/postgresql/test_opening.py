@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from adapter.errors import ConfigError, StoreMismatch
+from adapter.log.opening import check_store
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import connect
 from adapter.log.postgresql.log import open_postgresql_log
@@ -35,6 +36,18 @@ async def test_tables_of_a_newer_program_are_refused(database_url: str) -> None:
     with pytest.raises(StoreMismatch, match=f"version {VERSION + 1}"):
         async with open_postgresql_log(database_url):
             pass
+
+
+async def test_tables_are_taken_over_as_they_are_or_not_at_all(database_url: str) -> None:
+    await check_store(database_url)  # those that are not there can be made
+    async with open_postgresql_log(database_url):
+        await check_store(database_url)
+    connection = await asyncpg.connect(database_url)
+    for other, problem in ((VERSION - 1, "stop it, then start this one"), (VERSION + 1, "run the newer program")):
+        await connection.execute(f"UPDATE idp_adapter.about SET version = {other}")
+        with pytest.raises(StoreMismatch, match=problem):
+            await check_store(database_url)
+    await connection.close()
 
 
 async def test_tables_of_another_program_are_left_alone(database_url: str) -> None:
