@@ -23,7 +23,7 @@ ENOUGH = 5_000
 #: Waits before the filler is started again, seconds: the first, and the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 #: How long a filler may take to end when its input does, seconds: then it is killed, and a batch is filled in again.
-ENDING = 0.5
+ENDING = 0.2
 #: How long is waited for the search to be pruned, seconds.
 PRUNING = 60.0
 #: How often a long filling reports, seconds.
