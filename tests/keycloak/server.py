@@ -1,4 +1,4 @@
-"""A real Keycloak on a loopback port, with a realm that is full of settings."""
+"""A real Keycloak on a loopback port, with realms that are full of settings."""
 
 from __future__ import annotations
 
@@ -8,47 +8,120 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout
 
 from tests.keycloak.distribution import Distribution, java_home, unpacked
 
 ADMIN, PASSWORD = "admin", "admins-password"
+#: The realm that a server begins with.
 REALM = "acme"
 #: Seconds until a server answers, on a busy machine.
 DEADLINE = 400.0
 _REALM_FILE = Path(__file__).with_name("realm.json")
 
 
-class Keycloak:
-    """A server that answers."""
+class Server:
+    """A server's process, whose database is a file, so that it can be started anew."""
 
-    def __init__(self, home: Path, java: Path, url: str, session: ClientSession) -> None:
+    def __init__(self, distribution: Distribution, home: Path, java: Path, variables: dict[str, str]) -> None:
+        """``home``: the unpacked server's folder; ``variables``: further ones of its environment."""
+        self.distribution = distribution
         self.home = home
-        self.url = url
-        self.session = session
-        self._java = java
-        self._config = home / "kcadm.config"
+        self.java = java
+        #: What it writes, from its first start on.
+        self.log = home / "server.log"
+        self.port, management = _free_ports()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            **os.environ,
+            "JAVA_HOME": str(java),
+            "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx768m",
+            "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD,
+            **variables,
+        }
+        self._words = [
+            str(home / "bin" / "kc.sh"), "start-dev", "--import-realm", "--http-host=127.0.0.1",
+            f"--http-port={self.port}", f"--http-management-port={management}", "--db=dev-file",
+            "--log-level=INFO,org.keycloak.events:DEBUG",
+        ]  # fmt: skip
+        self._popen: subprocess.Popen[bytes] | None = None
 
-    async def login(self, username: str, password: str, *, realm: str = REALM, client: str = "app") -> tuple[int, Any]:
+    def start(self) -> None:
+        """Start it, and wait until it answers.
+
+        Raises:
+            AssertionError: it does not.
+        """
+        with self.log.open("ab") as file:
+            popen = subprocess.Popen(
+                self._words, env=self._environment, stdout=file, stderr=file, start_new_session=True
+            )
+        self._popen = popen
+        deadline = time.monotonic() + DEADLINE
+        while not self._answers():
+            assert popen.poll() is None and time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End it as an administrator would: what it has committed is on the disk."""
+        assert self._popen is not None
+        os.killpg(self._popen.pid, signal.SIGTERM)
+        self._popen.wait(DEADLINE)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._popen is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/realms/{REALM}/.well-known/openid-configuration", timeout=60):
+                return True
+        except OSError:
+            return False
+
+
+class Keycloak:
+    """A realm of a server, and who asks it."""
+
+    def __init__(self, server: Server, session: ClientSession, realm: str = REALM) -> None:
+        self.server = server
+        self.home = server.home
+        self.url = server.url
+        self.session = session
+        self.realm = realm
+
+    async def login(
+        self, username: str, password: str, *, realm: str | None = None, client: str = "app"
+    ) -> tuple[int, Any]:
         """Log in by the direct grant: status and answer."""
         form = {"grant_type": "password", "client_id": client, "username": username, "password": password}
         if client == "app":
             form |= {"client_secret": "app-secret", "scope": "openid"}
         return await self.token(form, realm=realm)
 
-    async def token(self, form: dict[str, str], *, realm: str = REALM) -> tuple[int, Any]:
+    async def token(self, form: dict[str, str], *, realm: str | None = None) -> tuple[int, Any]:
         """Ask the token endpoint: status and answer."""
-        url = f"{self.url}/realms/{realm}/protocol/openid-connect/token"
+        url = f"{self.url}/realms/{realm or self.realm}/protocol/openid-connect/token"
         async with self.session.post(url, data=form) as response:
             return response.status, await response.json()
 
-    async def admin(self, method: str, path: str, json: Any = None, *, realm: str = REALM) -> Any:
-        """Ask the Admin REST API as the administrator: the answer, ``None`` where it has no JSON.
+    async def admin(self, method: str, path: str, json: Any = None, *, realm: str | None = None) -> Any:
+        """Ask the Admin REST API below the realm, or another one, as the administrator, as `ask_as_admin`."""
+        return await self.ask_as_admin(method, f"/admin/realms/{realm or self.realm}{path}", json)
+
+    async def ask_as_admin(self, method: str, path: str, json: Any = None) -> Any:
+        """Ask the server as the administrator: the answer, ``None`` where it has no JSON.
 
         Raises:
             AssertionError: it refuses.
@@ -56,10 +129,41 @@ class Keycloak:
         status, answer = await self.login(ADMIN, PASSWORD, realm="master", client="admin-cli")
         assert status == 200, answer
         headers = {"Authorization": f"Bearer {answer['access_token']}"}
-        address = f"{self.url}/admin/realms/{realm}{path}"
-        async with self.session.request(method, address, json=json, headers=headers) as response:
+        async with self.session.request(method, f"{self.url}{path}", json=json, headers=headers) as response:
             assert response.status < 300, (method, path, response.status, await response.text())
             return await response.json() if response.content_type == "application/json" else None
+
+    async def new_realm(self, name: str, **changed: Any) -> Keycloak:
+        """Make one more realm of ``realm.json`` that only its name and what is ``changed`` tell from the first one."""
+        settings = json.loads(_REALM_FILE.read_text().replace(REALM, name).replace(REALM.title(), name.title()))
+        await self.ask_as_admin("POST", "/admin/realms", {**settings, **changed})
+        return Keycloak(self.server, self.session, name)
+
+    async def keep_events(self) -> None:
+        """Have the realm store all that the page says, as ``sources prepare`` does."""
+        config = await self.admin("GET", "/events/config")
+        types = {*config["enabledEventTypes"], "REFRESH_TOKEN", "INTROSPECT_TOKEN", "USER_INFO_REQUEST"}
+        kept = dict.fromkeys(("eventsEnabled", "adminEventsEnabled", "adminEventsDetailsEnabled"), True)
+        await self.admin("PUT", "/events/config", {**config, **kept, "enabledEventTypes": sorted(types)})
+
+    async def send_events(self, url: str, secret: str, *, plainly: bool = False) -> None:
+        """Have Phase Two's listener send the realm's events to a source: by webhook, or in Keycloak's own form, which
+        one source can get."""
+        config = await self.admin("GET", "/events/config")
+        listener = "ext-event-http" if plainly else "ext-event-webhook"
+        if plainly:
+            setting = json.dumps({"targetUri": url, "sharedSecret": secret})
+            attributes = (await self.admin("GET", ""))["attributes"]
+            await self.admin("PUT", "", {"attributes": {**attributes, "_providerConfig.ext-event-http.0": setting}})
+        else:
+            webhook = {"enabled": True, "url": url, "secret": secret, "eventTypes": ["*"]}
+            await self.ask_as_admin("POST", f"/realms/{self.realm}/webhooks", webhook)
+        listeners = sorted({*config["eventsListeners"], listener})
+        await self.admin("PUT", "/events/config", {**config, "eventsListeners": listeners})
+
+    async def stored(self) -> list[dict[str, Any]]:
+        """What the realm has, user and admin events."""
+        return [one for path in ("/events", "/admin-events") for one in await self.admin("GET", f"{path}?max=10000")]
 
     async def shell(self, script: str) -> str:
         """Run lines of a shell that has ``kcadm.sh``, as an administrator would; what they wrote.
@@ -69,7 +173,7 @@ class Keycloak:
         """
         environment = {
             **os.environ,
-            "JAVA_HOME": str(self._java),
+            "JAVA_HOME": str(self.server.java),
             "PATH": f"{self.home / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.home),
         }
@@ -82,76 +186,45 @@ class Keycloak:
         return written.decode()
 
 
-@asynccontextmanager
-async def running(
-    distribution: Distribution, folder: Path, realm: Path = _REALM_FILE, /, **variables: str
-) -> AsyncIterator[Keycloak]:
-    """A server with an empty database and a realm, while the context lasts. ``realm``: the file that is imported;
-    ``variables``: further ones of its environment, such as ``KC_SPI_EVENTS_STORE_PROVIDER``.
+@contextmanager
+def started(distribution: Distribution, folder: Path, **variables: str) -> Iterator[Server]:
+    """A server with an empty database and the realm of ``realm.json``, while the context lasts. ``variables``: further
+    ones of its environment, such as ``KC_SPI_EVENTS_STORE_PROVIDER``.
 
     Raises:
         NotAvailable: it cannot be had on this machine.
     """
-    home = await asyncio.to_thread(unpacked, distribution, folder)
-    java = await asyncio.to_thread(java_home, distribution.java)
-    name = _imported(home, realm)
-    port, management = free_ports(2)
-    url = f"http://127.0.0.1:{port}"
-    environment = {
-        **os.environ,
-        "JAVA_HOME": str(java),
-        "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx768m",
-        "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
-        "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD,
-        "KC_DB": "dev-mem",
-        **variables,
-    }
-    words = [
-        str(home / "bin" / "kc.sh"), "start-dev", "--import-realm", "--http-host=127.0.0.1", f"--http-port={port}",
-        f"--http-management-port={management}", "--log-level=INFO,org.keycloak.events:DEBUG",
-    ]  # fmt: skip
-    popen = _start(words, environment, home / "server.log")
+    home = unpacked(distribution, folder)
+    server = Server(distribution, home, java_home(distribution.java), variables)
+    imported = home / "data" / "import"
+    imported.mkdir(parents=True)
+    (imported / "acme.json").write_bytes(_REALM_FILE.read_bytes())
     try:
-        async with ClientSession(timeout=ClientTimeout(60)) as session:
-            await _answers(f"{url}/realms/{name}", popen, home / "server.log", session)
-            yield Keycloak(home, java, url, session)
+        server.start()
+        yield server
     finally:
-        os.killpg(popen.pid, signal.SIGKILL)
-        popen.wait()
+        server.kill()
 
 
-def _imported(home: Path, realm: Path) -> str:
-    """Have a realm imported at the start; its name."""
-    content = realm.read_bytes()
-    folder = home / "data" / "import"
-    folder.mkdir(parents=True)
-    (folder / "realm.json").write_bytes(content)
-    return str(json.loads(content)["realm"])
+@asynccontextmanager
+async def asked(server: Server, realm: str = REALM) -> AsyncIterator[Keycloak]:
+    """A realm of a server that runs."""
+    async with ClientSession(timeout=ClientTimeout(60)) as session:
+        yield Keycloak(server, session, realm)
 
 
-def _start(words: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as file:
-        return subprocess.Popen(words, env=environment, stdout=file, stderr=file, start_new_session=True)
+@asynccontextmanager
+async def running(distribution: Distribution, folder: Path, **variables: str) -> AsyncIterator[Keycloak]:
+    """A server of one's own, as `started`."""
+    starting = started(distribution, folder, **variables)
+    server = await asyncio.to_thread(starting.__enter__)
+    try:
+        async with asked(server) as keycloak:
+            yield keycloak
+    finally:
+        await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
-def _said(log: Path) -> str:
-    return log.read_text()[-3000:]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses."""
-    with ExitStack() as stack:
-        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
-
-
-async def _answers(realm: str, popen: subprocess.Popen[bytes], log: Path, session: ClientSession) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            assert popen.poll() is None, _said(log)
-            try:
-                async with session.get(f"{realm}/.well-known/openid-configuration") as response:
-                    if response.status == 200:
-                        return
-            except (OSError, ClientError):
-                pass
-            await asyncio.sleep(0.2)
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]

@@ -15,17 +15,23 @@ from adapter.sources.keycloak.needs import examine
 from adapter.sources.keycloak.server import open_server
 from adapter.sources.keycloak.settings import PullSettings
 from tests.e2e.process import Process, command, serving, until
-from tests.keycloak.distribution import NEWEST, PUSHING, WITHOUT_IDS, Distribution, NotAvailable
-from tests.keycloak.server import REALM, Keycloak, running
+from tests.keycloak.distribution import NEWEST, PUSHING, WITHOUT_IDS
+from tests.keycloak.server import Keycloak, Server, asked
 
-pytestmark = [pytest.mark.keycloak, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.parametrize(
+        "server", [PUSHING, NEWEST, WITHOUT_IDS], indirect=True, scope="session", ids=lambda one: one.version
+    ),
+]
+
+REALM = "pulled"
 
 TOKEN = "QkstEpSEJCN9XGl-cnyBoVo7TTiiO6cC"
 ALLOW = {"allow": ["127.0.0.0/8"]}
 
 
 class Pulled(NamedTuple):
-    distribution: Distribution
     keycloak: Keycloak
     folder: Path
 
@@ -53,27 +59,14 @@ class Pulled(NamedTuple):
         )
         return str(path)
 
-    async def stored(self) -> list[dict[str, Any]]:
-        """What the server has, user and admin events."""
-        return [
-            one
-            for path in ("/events", "/admin-events")
-            for one in await self.keycloak.admin("GET", f"{path}?max=10000")
-        ]
 
-
-@pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=[PUSHING, NEWEST, WITHOUT_IDS], ids=lambda one: one.version
-)
-async def pulled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pulled]:
-    """A Keycloak whose realm was prepared by the command."""
-    folder = tmp_path_factory.mktemp("keycloak")
-    variables = {"KC_SPI_EVENTS_STORE_PROVIDER": "jpa"} if request.param.listener else {}
-    try:
-        async with running(request.param, folder, **variables) as keycloak:
-            yield Pulled(request.param, keycloak, folder)
-    except NotAvailable as error:
-        pytest.skip(str(error))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pulled(server: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pulled]:
+    """A realm that keeps nothing until the command has prepared it."""
+    async with asked(server) as first:
+        keycloak = await first.new_realm(REALM)
+        yield Pulled(keycloak, tmp_path_factory.mktemp("pull"))
+        await keycloak.admin("DELETE", "")
 
 
 async def native(adapter: Process) -> list[dict[str, Any]]:
@@ -97,7 +90,7 @@ async def equal(adapter: Process, pulled: Pulled, *without: str) -> None:
     """Wait until the log has what the server has, each as often. The poller's own logins are among it, at any time."""
 
     async def is_equal() -> bool:
-        return told(await native(adapter), *without) == told(await pulled.stored(), *without)
+        return told(await native(adapter), *without) == told(await pulled.keycloak.stored(), *without)
 
     await until(is_equal)
 
@@ -125,7 +118,7 @@ async def complete(adapter: Process, pulled: Pulled) -> None:
     """Wait until the log has as many events as the server."""
 
     async def has_all() -> bool:
-        return len(await adapter.events()) >= len(await pulled.stored())
+        return len(await adapter.events()) >= len(await pulled.keycloak.stored())
 
     await until(has_all)
 
@@ -182,7 +175,7 @@ async def test_pushed_events_are_the_ones_that_are_pulled(pulled: Pulled) -> Non
     async with serving(pulled.folder / "beside", settings=pulled.settings()) as adapter:
         for _ in range(6):
             await keycloak.login("alice", "alice-pw")
-        stored = await pulled.stored()
+        stored = await pulled.keycloak.stored()
         ids = [{"id": f"00000000-0000-4000-8000-{number:012x}", **one} for number, one in enumerate(stored)]
         await adapter.post(ids[::2], "kc")
         await equal(adapter, pulled, "id")
