@@ -29,7 +29,7 @@ class Place(Struct):
     """How far all are, by realm and kind."""
 
     streams: dict[str, dict[str, Progress]] = field(default_factory=dict)
-    #: When the source was first polled, epoch milliseconds.
+    #: When the source was first polled, by our clock, epoch milliseconds.
     started: int | None = None
     version: int = 1
 

@@ -79,9 +79,10 @@ class Server:
         self._settings = settings
         self._now = now
         self._turn = asyncio.Lock()
-        #: The token by which the server's clock was seen, and by how much that is ahead of ours, milliseconds.
+        #: By how much the server's clock is ahead of ours, as its answers tell it: to a second, in milliseconds.
+        self.ahead = 0
+        #: The token by which that was seen.
         self._token: Any = None
-        self._ahead = 0
 
     async def events(self, realm: str, kind: Kind, **query: str | int) -> Page:
         """One page of stored events. ``query``: the parameters of the API.
@@ -100,7 +101,7 @@ class Server:
             rows = [Row(_time.decode(row).time, bytes(row)) for row in found]
         except MsgspecError as error:
             raise Refused(f"realm {harmless(realm)}: {kind}: the answer is no list of events: {error}") from None
-        return Page(rows, self._clock(response))
+        return Page(rows, self._now() + self.ahead)
 
     async def config(self, realm: str) -> dict[str, Any]:
         """What a realm stores: the answer of ``events/config``.
@@ -172,6 +173,7 @@ class Server:
         try:
             response = await request(path, **more)
             if response.status_code != 401:
+                self._see_clock(response)
                 return response
             status, why = 401, "the server gave a token, and does not take it"
         except library.KeycloakConnectionError as error:
@@ -216,15 +218,15 @@ class Server:
             )
         raise Refused(f"{where}: the server answers {status}{_said(response)}")
 
-    def _clock(self, response: httpx.Response) -> int:
-        """The server's clock. Most Keycloaks send no ``Date``, and all say in a token when they made it."""
+    def _see_clock(self, response: httpx.Response) -> None:
+        """Most Keycloaks send no ``Date``, and all say in a token when they made it."""
         token = self._connection.token
         if token is not self._token:
             self._token = token
-            self._ahead = _issued_at(token, self._now()) - self._now()
+            self.ahead = _issued_at(token, self._now()) - self._now()
         with suppress(ValueError, OverflowError, TypeError):
-            return int(email.utils.parsedate_to_datetime(response.headers.get("date")).timestamp() * 1000)
-        return self._now() + self._ahead
+            date = email.utils.parsedate_to_datetime(response.headers.get("date"))
+            self.ahead = int(date.timestamp() * 1000) - self._now()
 
 
 @asynccontextmanager

@@ -164,8 +164,8 @@ class Stream:
             if isinstance(begin, datetime):
                 progress.begin = int(begin.timestamp() * 1000)
             else:
-                # Of a realm that is made later nothing is left out.
-                progress.begin = (self._place.started or 0) if begin == "now" else 0
+                # Of a realm that is made later nothing is left out. Events have the server's time.
+                progress.begin = (self._place.started or 0) + self._server.ahead if begin == "now" else 0
         since = 0
         if whole:
             since = (progress.until or 0) - self._overlap

@@ -61,6 +61,8 @@ class Direct:
     def __init__(self, store: EventStore, clocks: Clocks) -> None:
         self.store = store
         self.clocks = clocks
+        #: By how much the store's clock is ahead of the adapter's, milliseconds.
+        self.ahead = 0
         #: Committed one after the other, each before a page is read.
         self.between: list[list[dict[str, Any]]] = []
 
@@ -70,7 +72,7 @@ class Direct:
         found = self.store.read(realm, kind.value, dict(query))
         if found is None:
             raise NoEpoch
-        return Page([Row(one["time"], json.dumps(one).encode()) for one in found], self.clocks.now)
+        return Page([Row(one["time"], json.dumps(one).encode()) for one in found], self.clocks.now + self.ahead)
 
     async def config(self, realm: str) -> dict[str, Any]:
         return self.store.configs[realm]
@@ -282,6 +284,21 @@ async def test_a_realm_begins_where_the_settings_say(begin: str, expected: int) 
         store.commit(event(3, START + 1, 0))
         await reading.poll()
         assert log.head == expected
+
+
+@pytest.mark.parametrize("ahead", [300_000, -300_000])
+async def test_now_is_by_the_clock_of_the_server(ahead: int) -> None:
+    clocks, store = Clocks(), EventStore()
+    server = Direct(store, clocks)
+    server.ahead = ahead
+    store.commit(event(1, START + ahead - 2000, 0))
+    async with open_memory_log(Memory()) as log:
+        reading = Reading(log, server, clocks, pull(**{"from": "now"}))
+        await reading.poll()
+        store.commit(event(2, START + ahead + 1000, 0))
+        clocks.now += 70_000
+        await reading.poll()
+        assert log.head == 1
 
 
 async def test_of_a_realm_that_is_made_later_nothing_is_left_out() -> None:
