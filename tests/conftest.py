@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
@@ -31,6 +34,21 @@ def pytest_sessionstart() -> None:
     # Whoever runs the tests in the background may have them ignore it, and what they start would ignore it, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """One process runs the tests of a file, and those of all files that need one Keycloak: it starts once."""
+
+    _server = re.compile(r"tests/keycloak/.*[\[-](\d+\.\d+\.\d+)[\]-]")
+
+    def _split_scope(self, nodeid: str) -> str:
+        found = self._server.match(nodeid)
+        return found[1] if found else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -21,7 +21,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The one server for all tests, Phase Two's listener in it. A test that wants others, too, names them, this one
     first: ``@pytest.mark.parametrize("server", [PUSHING, …], indirect=True, scope="session")``."""
     distribution: Distribution = request.param
-    variables = {"KC_SPI_EVENTS_STORE_PROVIDER": "jpa"} if distribution.listener else {}
+    # What has expired is deleted every few seconds, not every 15 minutes.
+    variables = {"KC_SPI_SCHEDULED_INTERVAL": "5"}
+    if distribution.listener:
+        variables["KC_SPI_EVENTS_STORE_PROVIDER"] = "jpa"
     try:
         with started(distribution, tmp_path_factory.mktemp("keycloak"), **variables) as server:
             yield server
