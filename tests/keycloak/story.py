@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from tests.e2e.process import until
 from tests.keycloak.browser import Browser, browser, one_time_code
 from tests.keycloak.mailbox import Mailbox
 from tests.keycloak.server import Keycloak
@@ -138,6 +139,13 @@ async def accounts(keycloak: Keycloak) -> AsyncIterator[str]:
     yield "lockout"
     for _ in range(3):
         await keycloak.login("zoe", "wrong")
+    zoe = await _id(keycloak, "users", username="zoe")
+
+    async def locked_out() -> bool:
+        # Only after the answer.
+        return bool((await keycloak.admin("GET", f"/attack-detection/brute-force/users/{zoe}"))["disabled"])
+
+    await until(locked_out)
     yield "login while locked out"
     await keycloak.login("zoe", "zoe-2nd")
 

@@ -152,13 +152,17 @@ def facts(event: Mapping[str, Any], names: Mapping[str, str], details: Iterable[
 
 def rows(step: str, distribution: Distribution) -> list[dict[str, Any]]:
     """The table's events of a step."""
-    version = tuple(map(int, distribution.version.split(".")[:2]))
+    version = _version(distribution.version)
     return [
-        {name: value for name, value in row.items() if name not in ("times", "since")}
+        {name: value for name, value in row.items() if name not in ("times", "since", "before")}
         for row in TABLE[step]
-        if version >= tuple(map(int, str(row.get("since", "0.0")).split(".")))
+        if _version(row.get("since", "0")) <= version < _version(row.get("before", "99"))
         for _ in range(row.get("times", 1))
     ]
+
+
+def _version(text: Any) -> tuple[int, ...]:
+    return tuple(map(int, str(text).split(".")))
 
 
 def in_order(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,12 +11,13 @@ _ROW = re.compile(r"^\| (?P<steps>[^|]+) \| (?P<events>`(?:access|admin)\.[^|]+)
 
 
 def told(step: str) -> str:
-    """The events of a step as the page writes them."""
+    """The events of a step, by the newest server, as the page writes them."""
     return ", ".join(
         f"`{row['type']}`"
         + (f" ({row['reason']})" if "reason" in row else "")
         + (f" {row['times']} times" if "times" in row else "")
         for row in TABLE[step]
+        if "before" not in row
     )
 
 
