@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,18 @@ _REALM_FILE = Path(__file__).with_name("realm.json")
 class Server:
     """A server's process, whose database is a file, so that it can be started anew."""
 
-    def __init__(self, distribution: Distribution, home: Path, java: Path, variables: dict[str, str]) -> None:
-        """``home``: the unpacked server's folder; ``variables``: further ones of its environment."""
+    def __init__(
+        self, distribution: Distribution, home: Path, java: Path, realm: str, variables: dict[str, str]
+    ) -> None:
+        """``home``: the unpacked server's folder; ``realm``: the one that it begins with; ``variables``: further ones
+        of its environment."""
         self.distribution = distribution
         self.home = home
         self.java = java
         #: What it writes, from its first start on.
         self.log = home / "server.log"
-        self.port, management = _free_ports()
+        self.realm = realm
+        self.port, management = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
             **os.environ,
@@ -45,11 +49,12 @@ class Server:
             "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx768m",
             "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
             "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD,
+            "KC_DB": "dev-file",
             **variables,
         }
         self._words = [
             str(home / "bin" / "kc.sh"), "start-dev", "--import-realm", "--http-host=127.0.0.1",
-            f"--http-port={self.port}", f"--http-management-port={management}", "--db=dev-file",
+            f"--http-port={self.port}", f"--http-management-port={management}",
             "--log-level=INFO,org.keycloak.events:DEBUG",
         ]  # fmt: skip
         self._popen: subprocess.Popen[bytes] | None = None
@@ -85,7 +90,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/realms/{REALM}/.well-known/openid-configuration", timeout=60):
+            with urllib.request.urlopen(f"{self.url}/realms/{self.realm}/.well-known/openid-configuration", timeout=60):
                 return True
         except OSError:
             return False
@@ -189,18 +194,21 @@ class Keycloak:
 
 
 @contextmanager
-def started(distribution: Distribution, folder: Path, **variables: str) -> Iterator[Server]:
-    """A server with an empty database and the realm of ``realm.json``, while the context lasts. ``variables``: further
-    ones of its environment, such as ``KC_SPI_EVENTS_STORE_PROVIDER``.
+def started(
+    distribution: Distribution, folder: Path, realm: Path = _REALM_FILE, /, **variables: str
+) -> Iterator[Server]:
+    """A server with an empty database and a realm, while the context lasts. ``realm``: the file that is imported;
+    ``variables``: further ones of its environment, such as ``KC_SPI_EVENTS_STORE_PROVIDER``.
 
     Raises:
         NotAvailable: it cannot be had on this machine.
     """
     home = unpacked(distribution, folder)
-    server = Server(distribution, home, java_home(distribution.java), variables)
+    content = realm.read_bytes()
+    server = Server(distribution, home, java_home(distribution.java), json.loads(content)["realm"], variables)
     imported = home / "data" / "import"
     imported.mkdir(parents=True)
-    (imported / "acme.json").write_bytes(_REALM_FILE.read_bytes())
+    (imported / "realm.json").write_bytes(content)
     try:
         server.start()
         yield server
@@ -209,16 +217,18 @@ def started(distribution: Distribution, folder: Path, **variables: str) -> Itera
 
 
 @asynccontextmanager
-async def asked(server: Server, realm: str = REALM) -> AsyncIterator[Keycloak]:
-    """A realm of a server that runs."""
+async def asked(server: Server) -> AsyncIterator[Keycloak]:
+    """The realm that a server began with."""
     async with ClientSession(timeout=ClientTimeout(60)) as session:
-        yield Keycloak(server, session, realm)
+        yield Keycloak(server, session, server.realm)
 
 
 @asynccontextmanager
-async def running(distribution: Distribution, folder: Path, **variables: str) -> AsyncIterator[Keycloak]:
+async def running(
+    distribution: Distribution, folder: Path, realm: Path = _REALM_FILE, /, **variables: str
+) -> AsyncIterator[Keycloak]:
     """A server of one's own, as `started`."""
-    starting = started(distribution, folder, **variables)
+    starting = started(distribution, folder, realm, **variables)
     server = await asyncio.to_thread(starting.__enter__)
     try:
         async with asked(server) as keycloak:
@@ -227,6 +237,7 @@ async def running(distribution: Distribution, folder: Path, **variables: str) ->
         await asyncio.to_thread(starting.__exit__, None, None, None)
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses."""
+    with ExitStack() as stack:
+        return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]

@@ -126,10 +126,10 @@ async def test_one_command_shows_a_login_in_the_feed_and_at_the_receiver(stand: 
 
 
 async def test_what_is_pulled_beside_the_webhook_is_the_same_event(stand: Stand) -> None:
-    await stand.keycloak.login("anna", "annas-password", realm="demo", client="shop")
+    await stand.keycloak.login("anna", "annas-password", client="shop")
 
     async def has_read() -> bool:
-        stored = await stand.keycloak.admin("GET", "/events?max=1000", realm="demo")
+        stored = await stand.keycloak.admin("GET", "/events?max=1000")
         events = await stand.adapter.events(realm="demo", type="access.*")
         last = await stand.adapter.metric("pull_last_timestamp_seconds", kind="events", realm="demo", source="keycloak")
         return len(stored) == len(events) and last * 1000 > max(one["time"] for one in stored)
@@ -177,8 +177,8 @@ async def page() -> AsyncIterator[Page]:
 async def test_the_admin_console_shows_events_of_every_provider_and_cannot_clear_them(
     stand: Stand, proxy: str, page: Page
 ) -> None:
-    await stand.keycloak.login("anna", "annas-password", realm="demo", client="shop")
-    await stand.keycloak.admin("POST", "/groups", {"name": "testers"}, realm="demo")
+    await stand.keycloak.login("anna", "annas-password", client="shop")
+    await stand.keycloak.admin("POST", "/groups", {"name": "testers"})
     event = {
         "frontegg_id": "1b4e28ba-2fa1-4d2e-883f-000000000001",
         "eventType": "login.email_sent",

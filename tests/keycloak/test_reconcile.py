@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.process import Process, serving, start_command, until
-from tests.keycloak.distribution import PUSHING, NotAvailable
-from tests.keycloak.server import REALM, Keycloak, running
+from tests.keycloak.server import Keycloak
 
-pytestmark = [pytest.mark.keycloak]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-KEPT = {"eventsEnabled": True, "adminEventsEnabled": True, "adminEventsDetailsEnabled": True}
+REALM = "reconciled"
 
 
 def settings(folder: Path, keycloak: Keycloak) -> str:
@@ -51,21 +50,14 @@ async def moment() -> int:
     return now
 
 
-async def test_what_a_keycloak_has_and_the_log_has_not_is_named_and_fetched(tmp_path: Path) -> None:
-    try:
-        async with running(PUSHING, tmp_path, KC_SPI_EVENTS_STORE_PROVIDER="jpa") as keycloak:
-            await compared(tmp_path, keycloak)
-    except NotAvailable as error:
-        pytest.skip(str(error))
-
-
-async def compared(folder: Path, keycloak: Keycloak) -> None:
-    await keycloak.admin("PUT", "/events/config", {**await keycloak.admin("GET", "/events/config"), **KEPT})
+async def test_what_a_keycloak_has_and_the_log_has_not_is_named_and_fetched(keycloak: Keycloak, tmp_path: Path) -> None:
+    realm = await keycloak.new_realm(REALM)
+    await realm.keep_events()
     for password in ("alice-pw", "wrong"):
-        await keycloak.login("alice", password)
-    await keycloak.admin("POST", "/users", {"username": "first", "enabled": True})
+        await realm.login("alice", password)
+    await realm.admin("POST", "/users", {"username": "first", "enabled": True})
     begin, middle = 1, await moment()
-    config, data = settings(folder, keycloak), folder / "data"
+    config, data = settings(tmp_path, realm), tmp_path / "data"
 
     async def reconcile(since: int, to: int, *words: str) -> tuple[int, dict[str, Any]]:
         span = ("--from", str(since), "--to", str(to), "--json")
@@ -83,19 +75,17 @@ async def compared(folder: Path, keycloak: Keycloak) -> None:
         code, found = await reconcile(begin, middle)
         assert code == 0, found
         for kind, one in found.items():
-            server = await stored(keycloak, kind, begin, middle)
+            server = await stored(realm, kind, begin, middle)
             assert (one["result"], one["on_server"], one["in_log"]) == ("complete", len(server), len(server))
             assert one["on_server"] >= 1
 
         # It polls no more; of what happens now, the login and the user are pushed, and the rest is lost on its way.
-        await keycloak.login("alice", "alice-pw")
-        await keycloak.login("zoe", "wrong")
+        await realm.login("alice", "alice-pw")
+        await realm.login("zoe", "wrong")
         for name in ("second", "third"):
-            await keycloak.admin("POST", "/users", {"username": name, "enabled": True})
+            await realm.admin("POST", "/users", {"username": name, "enabled": True})
         end = await moment()
-        rows = [
-            one for kind in ("events", "admin-events") for one in (await stored(keycloak, kind, middle, end)).values()
-        ]
+        rows = [one for kind in ("events", "admin-events") for one in (await stored(realm, kind, middle, end)).values()]
         pushed = [one for one in rows if one.get("type") == "LOGIN" or "second" in one.get("representation", "")]
         assert len(pushed) == 2
         await adapter.post(pushed, "kc")
@@ -103,7 +93,7 @@ async def compared(folder: Path, keycloak: Keycloak) -> None:
         code, found = await reconcile(middle, end)
         assert code == 1
         for kind, one in found.items():
-            lacking = {id: row for id, row in (await stored(keycloak, kind, middle, end)).items() if id not in known}
+            lacking = {id: row for id, row in (await stored(realm, kind, middle, end)).items() if id not in known}
             assert one["result"] == "missing"
             assert {missing["id"]: missing["time"] for missing in one["missing"]} == {
                 id: row["time"] for id, row in lacking.items()

@@ -13,14 +13,15 @@ import pytest_asyncio
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from tests.keycloak.distribution import PUSHING, NotAvailable
-from tests.keycloak.server import REALM, Keycloak, running
+from tests.keycloak.server import Keycloak
 from tests.opened import Opened, login, opened
 
-pytestmark = [pytest.mark.keycloak, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+REALM = "tokens"
 
 #: As the realm's `frontendUrl` says.
-ISSUER = f"http://id.acme.test/realms/{REALM}"
+ISSUER = f"http://id.{REALM}.test/realms/{REALM}"
 CLIENT = "idp-adapter"
 
 
@@ -33,25 +34,22 @@ class Connected(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connected(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Connected]:
+async def connected(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Connected]:
     """A realm with a client for the adapter, its roles, and an imported key; and a service that knows both."""
-    folder = tmp_path_factory.mktemp("tokens")
-    try:
-        async with running(PUSHING, folder) as keycloak:
-            await _make_client(keycloak)
-            certs = f"{keycloak.url}/realms/{REALM}/protocol/openid-connect/certs"
-            key = RSAKey.generate_key(2048)
-            key_id = await _import_key(keycloak, key, certs)
-            source = {"name": "signed", "provider": "keycloak", "public_keys": certs, "issuer": ISSUER}
-            settings: dict[str, Any] = {
-                "oidc": [{"issuer": ISSUER, "audience": CLIENT, "jwks": certs}],
-                "sources": [source, {"name": "keycloak", "provider": "keycloak"}],
-                "outgoing": {"allow": ["127.0.0.0/8"]},
-            }
-            async with opened(folder / "data", **settings) as service:
-                yield Connected(keycloak, service, key, key_id)
-    except NotAvailable as error:
-        pytest.skip(str(error))
+    realm = await keycloak.new_realm(REALM)
+    await _make_client(realm)
+    certs = f"{realm.url}/realms/{REALM}/protocol/openid-connect/certs"
+    key = RSAKey.generate_key(2048)
+    key_id = await _import_key(realm, key, certs)
+    source = {"name": "signed", "provider": "keycloak", "public_keys": certs, "issuer": ISSUER}
+    settings: dict[str, Any] = {
+        "oidc": [{"issuer": ISSUER, "audience": CLIENT, "jwks": certs}],
+        "sources": [source, {"name": "keycloak", "provider": "keycloak"}],
+        "outgoing": {"allow": ["127.0.0.0/8"]},
+    }
+    async with opened(tmp_path_factory.mktemp("tokens"), **settings) as service:
+        yield Connected(realm, service, key, key_id)
+    await realm.admin("DELETE", "")
 
 
 async def _make_client(keycloak: Keycloak) -> None:
