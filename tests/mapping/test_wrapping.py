@@ -106,6 +106,16 @@ def test_events_of_one_list_share_what_they_came_in() -> None:
     assert envelope(found[99]) == [{"forwarder": "azure", "members": {"tenant": "t"}}]
 
 
+@pytest.mark.parametrize("name", ["password", "client_secret", "UnsubscribeURL"])
+def test_a_secret_is_hidden_by_its_name_alone_at_any_depth(name: str) -> None:
+    for _ in range(2):
+        assert kept({"host": "h", name: "abc"}) == {"host": "h", name: "[redacted]"}
+        assert kept({"a": [{"b": {name: "abc"}}]}) == {"a": [{"b": {name: "[redacted]"}}]}
+    cleaning = Redactor([Redaction.model_validate({"in": "details", "keys": ["colour"]})])
+    assert kept({"a": {"colour": "red"}}) == {"a": {"colour": "red"}}
+    assert kept({"a": {"colour": "red"}}, cleaning) == {"a": {"colour": "[redacted]"}}
+
+
 def test_secrets_are_hidden_by_their_names_and_by_their_form() -> None:
     token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9mLWl0"
     hidden = {
