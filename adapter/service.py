@@ -26,6 +26,7 @@ from adapter.api.arrivals import ArrivalCounts
 from adapter.api.authoring import Authoring
 from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
+from adapter.api.counting import CountPages
 from adapter.api.examples import ExamplePages
 from adapter.api.feed import Feed
 from adapter.api.health import HealthPages
@@ -327,6 +328,7 @@ async def open_service(
         operations = [
             ingest_operation(receive),
             challenge_operation(challenge_handler(receiving)),
+            *CountPages(log, search, lambda: tables.catalogue, hints, questions).operations(),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),

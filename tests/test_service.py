@@ -195,6 +195,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/ingest/{source}",
         "/events",
         "/events/{uid}",
+        "/events/counts",
         "/events/export",
         "/healthz",
         "/readyz",

@@ -30,7 +30,7 @@ from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
-from adapter.search.cursor import Order, read_log_cursor
+from adapter.search.cursor import END, Order, read_log_cursor
 from adapter.search.search import Page, Search
 from adapter.settings import Feed as FeedSettings
 from adapter.settings import Permission
@@ -173,7 +173,10 @@ class Feed:
             *filters,
             _ORDER,
             Parameter("limit", "Events in a page", limit),
-            Parameter("cursor", "The place after the page before: its next"),
+            Parameter(
+                "cursor",
+                f"The place after the page before: its next. With order=log also {END}: behind all that is there now",
+            ),
             _REVISIONS,
         ]
         formats = {"type": "string", "enum": list(self._formats)}
@@ -254,7 +257,7 @@ class Feed:
 
     async def _removed(self, following: str | None, cursor: str | None, order: Order) -> int:
         """How many entries between the cursor of a page and that of the following one were removed from the log."""
-        if order != "log" or cursor is None or following is None:
+        if order != "log" or cursor is None or cursor == END or following is None:
             return 0
         return await self._events.removed(read_log_cursor(cursor).position, read_log_cursor(following).position)
 
@@ -329,7 +332,7 @@ class Feed:
         name = request.query.get("format")
         if name is not None:
             if name not in self._formats:
-                raise _refused("format", name, "one of " + ", ".join(self._formats))
+                raise refused("format", name, "one of " + ", ".join(self._formats))
             return self._formats[name]
         accepted = [_media_type(one) for one in ",".join(request.headers.getall("Accept", ())).split(",")]
         media = [_media_type(one.media_type) for one in self._formats.values()]
@@ -364,9 +367,18 @@ class Feed:
         order = _order(request.query.get("order", "time"))
         revisions = read_switch(request, "revisions")
         if revisions and order != "log":
-            raise _refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
-        filters = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
-        return bound_to(Filter.parse(filters, self._catalogue()), realms_of_caller(request)), order, revisions
+            raise refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
+        return read_filter(request, self._catalogue()), order, revisions
+
+
+def read_filter(request: web.Request, catalogue: Catalogue) -> Filter:
+    """The filter of a question. All that one caller may not read is to be left out here, for all that is answered.
+
+    Raises:
+        RequestError: 400, a parameter is wrong.
+    """
+    given = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
+    return bound_to(Filter.parse(given, catalogue), realms_of_caller(request))
 
 
 async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:
@@ -431,7 +443,7 @@ def _order(text: str) -> Order:
         case "time" | "log":
             return text
         case _:
-            raise _refused("order", text, "time or log")
+            raise refused("order", text, "time or log")
 
 
 def read_limit(text: str | None) -> int:
@@ -443,7 +455,7 @@ def read_limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
     if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIMIT):
-        raise _refused("limit", text, f"a whole number from 1 to {LIMIT}")
+        raise refused("limit", text, f"a whole number from 1 to {LIMIT}")
     return int(text)
 
 
@@ -455,11 +467,12 @@ def read_switch(request: web.Request, name: str) -> bool:
     """
     value = request.query.get(name, "0")
     if value not in ("0", "1"):
-        raise _refused(name, value, "0 or 1")
+        raise refused(name, value, "0 or 1")
     return value == "1"
 
 
-def _refused(parameter: str, value: str, right: str) -> RequestError:
+def refused(parameter: str, value: str, right: str) -> RequestError:
+    """A parameter's value is not right; ``right`` says what is."""
     return RequestError(
         400, "Bad parameter", f"{parameter}={value!r} is not right; it must be {right}", parameter=parameter
     )

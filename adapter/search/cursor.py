@@ -29,6 +29,8 @@ class LogCursor(NamedTuple):
 
 #: Before everything.
 BEGINNING = LogCursor(0)
+#: Behind everything that there is when it is asked for, with ``order=log``.
+END = "end"
 _LATEST = (1 << 63) - 1
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+from typing import Literal, NamedTuple, Protocol, get_args
 
 from adapter.filter import Filter
 from adapter.search.cursor import LogCursor, TimeCursor
@@ -30,6 +31,43 @@ class ByLog(NamedTuple):
 
 
 Question = ByTime | ByLog
+
+
+#: What a search has of each event, so that it can count by it.
+Kept = Literal["type", "outcome", "reason", "provider", "source", "realm", "ip"]
+#: By what events are counted: user and client are known by fingerprints here, and read in the log.
+By = Literal[Kept, "user", "client"]
+NAMES: tuple[By, ...] = (*get_args(Kept), "user", "client")
+
+
+class ByValue(NamedTuple):
+    """How many events have each value, of those that match, each in its latest revision up to ``snapshot``."""
+
+    filter: Filter
+    by: Kept
+    snapshot: int
+    #: Different values that are counted at most.
+    values: int
+
+
+class Tally(NamedTuple):
+    """The answer to `ByValue`."""
+
+    #: A value may come several times; ``None``: events that have none. A type is the one that the event has; a realm
+    #: its name, or the id where it has no name.
+    counts: Sequence[tuple[str | None, int]]
+    #: No event at all is older, or newer, epoch milliseconds; ``None`` if there is none.
+    earliest: int | None
+    latest: int | None
+
+
+class Uncounted(Enum):
+    """Why there is no answer to `ByValue`."""
+
+    #: The search does not have the values of some events: there are more realms than it tells apart.
+    UNTOLD = auto()
+    #: There are more different values than the question allows.
+    TOO_MANY = auto()
 
 
 class Hit(NamedTuple):
@@ -72,6 +110,12 @@ class Index(Protocol):
             Behind: it is not filled so far any more.
             TimeoutError: it took longer than ``timeout`` seconds.
             StoreUnavailable: it cannot be read now.
+        """
+
+    async def count(self, question: ByValue, head: int, *, timeout: float) -> Tally | Uncounted:
+        """How many there are of each value among the entries up to ``head`` at least, without a bound but the time.
+
+        Raises: as `ask`.
         """
 
     async def prune(self) -> bool:

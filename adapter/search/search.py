@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from adapter.errors import RequestError, StoreUnavailable
 from adapter.filter import Filter
 from adapter.log.protocol import Log, Store
 from adapter.search.cursor import (
     BEGINNING,
+    END,
     LogCursor,
     Order,
     TimeCursor,
@@ -21,9 +24,11 @@ from adapter.search.cursor import (
     read_time_cursor,
     write_cursor,
 )
-from adapter.search.index import Behind, ByLog, ByTime, Found, Index, Question
+from adapter.search.index import Behind, ByLog, ByTime, ByValue, Found, Index, Question, Tally, Uncounted
 from adapter.search.opening import open_index, search_url
 from adapter.search.turns import Turns
+
+Result = TypeVar("Result")
 
 #: How long a question may run, seconds; and how many run at the same time, each of another caller.
 TIMEOUT, READERS = 10.0, 3
@@ -71,6 +76,11 @@ class Search:
     def position(self) -> int:
         """Up to which entry of the log events are found without waiting."""
         return self._index.position
+
+    @property
+    def head(self) -> int:
+        """The log's head."""
+        return self._log.head
 
     @property
     def rebuilt(self) -> str | None:
@@ -131,7 +141,8 @@ class Search:
 
         ``order="time"``: newest first by event time, each event once in its latest revision; pages joined give each
         event once while new ones arrive. ``order="log"``: ascending by position, each event in its first entry, with
-        ``revisions`` in every one. ``caller``: whose turn it waits for, however long if it is ``patient``.
+        ``revisions`` in every one; from the cursor `END`, what comes later. ``caller``: whose turn it waits for,
+        however long if it is ``patient``.
 
         Raises:
             RequestError: 400, the cursor is bad; 503, the question took too long, or did not come to its turn, or the
@@ -149,7 +160,7 @@ class Search:
             return Page(
                 [row.position for row in found[:limit]], None if place is None else write_cursor(place), cursors
             )
-        after = BEGINNING if cursor is None else read_log_cursor(cursor)
+        after = BEGINNING if cursor is None else LogCursor(head) if cursor == END else read_log_cursor(cursor)
         found = await self._ask(caller, wait, head, ByLog(filter, limit, after, head, revisions))
         places = [LogCursor(row.position) for row in found]
         reached = None if found.reached is None else LogCursor(found.reached.position)
@@ -173,23 +184,45 @@ class Search:
                 return
             cursor = page.next
 
+    async def tally(self, question: ByValue, *, caller: str = "", timeout: float) -> Tally | Uncounted:
+        """How many events there are of each value, complete up to the question's snapshot.
+
+        Raises:
+            TimeoutError: it took longer than ``timeout`` seconds, its turn aside.
+            RequestError: 503, it did not come to its turn, or the database is being built.
+            StoreUnavailable: the search database cannot be read now.
+        """
+        head = question.snapshot
+        if not head:
+            return Tally((), None, None)
+        return await self._in_turn(
+            caller, self.timeout, head, lambda: self._index.count(question, head, timeout=timeout)
+        )
+
     async def _ask(self, caller: str, wait: float | None, head: int, question: Question) -> Found:
         if not head:
             return Found()
+        return await self._in_turn(caller, wait, head, lambda: self._answer(question, head))
+
+    async def _in_turn(
+        self, caller: str, wait: float | None, head: int, work: Callable[[], Awaitable[Result]]
+    ) -> Result:
+        """Ask when it is the caller's turn, which comes within so many seconds; again, if the search is built anew."""
         for _ in range(_TRIES):
             await self.wait(head)
-            try:
-                async with self._turns.of(caller, timeout=wait):
-                    return await self._answer(question, head)
-            except TimeoutError:
-                raise RequestError(
-                    503,
-                    "Search is busy",
-                    f"{self.timeout:g} s have passed while other questions, first of all of this key, were answered",
-                    headers={"Retry-After": "5"},
-                ) from None
-            except Behind:
-                pass  # it is filled again
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(self._turns.of(caller, timeout=wait))
+                except TimeoutError:
+                    raise RequestError(
+                        503,
+                        "Search is busy",
+                        f"{self.timeout:g} s have passed while other questions, first of all of this key, were "
+                        "answered",
+                        headers={"Retry-After": "5"},
+                    ) from None
+                with suppress(Behind):  # it is filled again
+                    return await work()
         raise StoreUnavailable("the search is thrown away again and again; its log says why")
 
     async def _answer(self, question: Question, head: int) -> Found:

@@ -13,6 +13,9 @@ from adapter.search_fields import SYSTEM, SearchFields, search_fields
 
 Table = Literal["kind", "origin"]
 
+#: What an origin tells; a kind tells type, outcome and reason.
+ORIGIN = ("source", "provider", "realm")
+
 #: Of so many filters it is remembered what they mean.
 _REMEMBERED = 16
 
@@ -40,7 +43,7 @@ class KnownSymbols:
         self._names: tuple[str, ...] = ("type", "outcome", "reason", "reason_class")
         self._find: Callable[[Filter], Wanted | None] = self._kinds
         if table == "origin":
-            self._names, self._find = ("source", "provider", "realm"), self._origins
+            self._names, self._find = ORIGIN, self._origins
         self._known: dict[int, Symbol] = {}
         #: What some filters mean; depends on their terms of these names alone.
         self._meant: dict[tuple[object, ...], Wanted | None] = {}
@@ -53,6 +56,10 @@ class KnownSymbols:
             self._known[number] = symbol
             self.last, self.least = max(self.last, number), min(self.least, number)
             self._meant.clear()
+
+    def symbol(self, number: int) -> Symbol:
+        """What a number stands for."""
+        return self._known[number]
 
     def wanted(self, filter: Filter) -> Wanted | None:
         """What a filter asks for, found or remembered; ``None``: no event there is can be meant."""
@@ -93,6 +100,20 @@ class KnownSymbols:
             else:
                 left_out.append(id)
         return Wanted(tuple(sure), tuple(general), tuple(left_out)) if sure or general else None
+
+
+def value_of(symbol: Symbol, name: str) -> str | None:
+    """What a kind or an origin tells under a name: a realm by its name, or by its id where it has none."""
+    match name:
+        case "type" | "source":
+            return symbol[0]
+        case "outcome" | "provider":
+            return symbol[1]
+        case "reason":
+            return symbol[2]
+        case "realm":
+            return symbol[3] or symbol[2]
+    raise AssertionError(name)
 
 
 def named_types(filter: Filter) -> list[str] | None:

@@ -72,6 +72,8 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/events", "/events", {"from": "-1h", "type": "nobody-knows", "order": "log"}, None),
     ("get", "/events", "/events", {"from": "soon"}, None),
     ("get", "/events/export", "/events/export", {"format": "csv"}, None),
+    ("get", "/events/counts", "/events/counts", {"by": "user", "type": "nobody-knows"}, None),
+    ("get", "/events/counts", "/events/counts", {}, None),
     ("get", "/events/{uid}", "/events/1", {"raw": "1"}, None),
     ("get", "/events/{uid}", "/events/nothing", {}, None),
     ("get", "/quarantine", "/quarantine", {"raw": "1"}, None),

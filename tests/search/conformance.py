@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from asyncio import to_thread
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from ipaddress import ip_address
 from math import inf
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import orjson
 import pytest
@@ -22,9 +24,9 @@ from adapter.model import EventDict
 from adapter.search import keys
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.filler import check_origin, fill
-from adapter.search.index import ByLog, ByTime, Found, Question
+from adapter.search.index import ByLog, ByTime, ByValue, Found, Kept, Question, Tally, Uncounted
 from adapter.search.store import Overtaken, Store, Unusable
-from adapter.search_fields import search_fields
+from adapter.search_fields import SearchFields, search_fields
 from tests.log.entries import quarantined_entry
 from tests.search.events import CATALOGUE, make_entry, make_event
 
@@ -42,6 +44,9 @@ class Place(Protocol):
 
     def ask(self, question: Question, seconds: float) -> Found:
         """What is found in it."""
+
+    def count(self, question: ByValue) -> Tally | Uncounted:
+        """How many there are of each value."""
 
     def clear(self) -> None:
         """Leave nothing there."""
@@ -81,6 +86,17 @@ class Database:
         self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool, *, seconds: float = inf
     ) -> Found:
         return self._place.ask(ByLog(filter, limit, cursor, until, revisions), seconds)
+
+    def count(
+        self, filter: Filter, by: Kept, snapshot: int, *, values: int = 1_000
+    ) -> dict[str | None, int] | Uncounted:
+        found = self._place.count(ByValue(filter, by, snapshot, values))
+        if isinstance(found, Uncounted):
+            return found
+        counts: Counter[str | None] = Counter()
+        for value, events in found.counts:
+            counts[value] += events
+        return dict(counts)
 
     def close(self) -> None:
         if self.store is not None:
@@ -234,6 +250,17 @@ def with_more(parameters: dict[str, list[str]]) -> dict[str, list[str]]:
 _SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
 
 
+def kept_value(by: Kept, fields: SearchFields) -> str | None:
+    """What an event is counted under."""
+    if by == "ip":
+        address = None if fields.ip is None else ip_address(fields.ip)
+        return None if address is None else str(getattr(address, "ipv4_mapped", None) or address)
+    if by == "realm":
+        return fields.realm_name or fields.realm_id
+    value: str | None = getattr(fields, by)
+    return value
+
+
 class SearchConformance:
     """Every engine's tests derive from it, and bring a ``search_place``."""
 
@@ -276,6 +303,13 @@ class SearchConformance:
                 assert by_time == [position for _, position in sorted(wanted, reverse=True)]
                 by_log = in_log_order(reader, filter, until=len(events), size=size, seconds=seconds)
                 assert by_log == [position for _, position in wanted]
+            matched = [search_fields(orjson.dumps(events[position - 1])) for _, position in wanted]
+            for by in get_args(Kept):
+                counted = reader.count(filter, by, len(events))
+                if counted is Uncounted.UNTOLD:  # realms that are not told apart
+                    assert by == "realm" and symbols < 4_096
+                else:
+                    assert counted == Counter(kept_value(by, one) for one in matched)
 
     @settings(max_examples=40, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(
@@ -314,6 +348,16 @@ class SearchConformance:
         )
         assert newest_first(reader, parse(), snapshot=4, size=10) == [2, 4]
         assert newest_first(reader, parse(outcome="failure"), snapshot=4, size=10) == []
+        assert reader.count(parse(), "outcome", 4) == {"unknown": 1, "success": 1}
+        assert reader.count(parse(), "outcome", 3) == {"failure": 1, "success": 1}
+
+    @pytest.mark.parametrize("filter", [parse(), parse(client="app")], ids=["all", "by a key"])
+    def test_more_values_than_are_allowed_are_not_counted(self, database: Database, filter: Filter) -> None:
+        addresses = [{"clientId": "app", "ipAddress": f"10.0.0.{number}"} for number in range(3)]
+        events = [make_event(authDetails=one) for one in addresses]
+        reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
+        assert reader.count(filter, "ip", 3, values=3) == {"10.0.0.0": 1, "10.0.0.1": 1, "10.0.0.2": 1}
+        assert reader.count(filter, "ip", 3, values=2) is Uncounted.TOO_MANY
 
     def test_a_revision_that_comes_between_two_pages_hides_nothing(self, database: Database) -> None:
         event = uuid.UUID(int=77).bytes

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from adapter.filter import WORDED, Filter, Term, Word, address_range, wanted_words
-from adapter.search.index import LATEST, ByLog, Question
+from adapter.search.index import LATEST, ByLog, ByTime, Question
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
 from adapter.search.symbols import Wanted, named_types
 
@@ -33,7 +33,30 @@ class _Values(list[object]):
 
 def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted) -> Statement:
     """The statement that asks one part for the rows of a page: time, position, kind and type of each, in its order."""
-    filter, values = question.filter, _Values()
+    values = _Values()
+    tests = _tests(question, keys, kinds, origins, values)
+    order = "e.position" if isinstance(question, ByLog) else "e.time DESC, e.position DESC"
+    limit = values.place(question.limit, "bigint")
+    text = f"(SELECT e.time, e.position, e.kind, e.type FROM {{}} AS e WHERE {tests} ORDER BY {order} LIMIT {limit})"
+    return Statement(text, values)
+
+
+def compile_count(question: ByTime, column: str, keys: QuestionKeys, kinds: Wanted, origins: Wanted) -> Statement:
+    """The statement that counts one part's rows of a question, by a column: its value, kind and type of general ones,
+    and rows; one group more than the question's limit at most."""
+    values = _Values()
+    tests = _tests(question, keys, kinds, origins, values)
+    general = "CASE WHEN e.kind < 0 THEN e.kind ELSE 1 END"
+    limit = values.place(question.limit + 1, "bigint")
+    text = (
+        f"(SELECT e.{column}, {general}, e.type, count(*) FROM {{}} AS e WHERE {tests} GROUP BY 1, 2, 3 LIMIT {limit})"
+    )
+    return Statement(text, values)
+
+
+def _tests(question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted, values: _Values) -> str:
+    """What a row must meet."""
+    filter = question.filter
     tests = _symbolic(filter, keys, kinds, origins, values)
     for term in filter.terms:
         test = _term(term, keys, values)
@@ -52,18 +75,11 @@ def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, orig
         tests.append(f"e.position > {values.place(after, 'bigint')} AND e.position <= {values.place(until, 'bigint')}")
         if not question.revisions:
             tests.append("NOT e.later")
-        order = "e.position"
     else:
         time, position, snapshot = (values.place(min(number, LATEST), "bigint") for number in question.cursor)
         tests.append(f"(e.time, e.position) < ({time}, {position}) AND e.position <= {snapshot}")
         tests.append(f"(e.superseded_by IS NULL OR e.superseded_by > {snapshot})")
-        order = "e.time DESC, e.position DESC"
-    limit = values.place(question.limit, "bigint")
-    text = (
-        f"(SELECT e.time, e.position, e.kind, e.type FROM {{}} AS e WHERE {' AND '.join(tests)} "
-        f"ORDER BY {order} LIMIT {limit})"
-    )
-    return Statement(text, values)
+    return " AND ".join(tests)
 
 
 def _symbolic(filter: Filter, keys: QuestionKeys, kinds: Wanted, origins: Wanted, values: _Values) -> list[str]:

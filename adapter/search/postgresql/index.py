@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
-from adapter.log.postgresql.connecting import Sessions
+from adapter.log.postgresql.connecting import Connection, Sessions
 from adapter.log.postgresql.watching import Watching
 from adapter.ownership import Ownership
 from adapter.search.filling import Filling
-from adapter.search.index import Behind, Found, Question
+from adapter.search.index import Behind, ByValue, Found, Question, Tally, Uncounted
+from adapter.search.postgresql.counting import count
 from adapter.search.postgresql.query import Memory, answer
 
 _log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
 
 _SIZE = """
 SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
@@ -61,12 +64,17 @@ class PostgresqlIndex:
         await self._watching.wait(position - 1)
 
     async def ask(self, question: Question, head: int, *, timeout: float, seconds: float) -> Found:
+        return await self._ask(
+            lambda connection: answer(connection, self._memory, question, head, seconds=seconds), timeout
+        )
+
+    async def count(self, question: ByValue, head: int, *, timeout: float) -> Tally | Uncounted:
+        return await self._ask(lambda connection: count(connection, self._memory, question, head), timeout)
+
+    async def _ask(self, question: Callable[[Connection], Awaitable[Result]], timeout: float) -> Result:
         try:
             async with asyncio.timeout(timeout):
-                return await self._sessions.ask(
-                    lambda connection: answer(connection, self._memory, question, head, seconds=seconds),
-                    timeout=timeout,
-                )
+                return await self._sessions.ask(question, timeout=timeout)
         except Behind:
             # What it had not told the disk is lost when the server ends, or it was thrown away.
             self._watching.forget()

@@ -6,7 +6,8 @@ that comes before its end. All statements of one question see one state of the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from math import inf
 from time import monotonic
@@ -18,9 +19,9 @@ from adapter.errors import StoreUnavailable
 from adapter.filter import Filter
 from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import LogCursor, TimeCursor
-from adapter.search.index import LATEST, Behind, ByLog, Found, Hit, Question, broken_off
+from adapter.search.index import LATEST, Behind, ByLog, ByTime, Found, Hit, Question, broken_off
 from adapter.search.keys import QuestionKeys
-from adapter.search.postgresql.conditions import compile_question
+from adapter.search.postgresql.conditions import compile_count, compile_question
 from adapter.search.postgresql.schema import VERSION, events_of
 from adapter.search.symbols import KnownSymbols, Wanted
 
@@ -68,6 +69,15 @@ async def answer(
         StoreUnavailable: it is of a newer version.
         FAILURES: it cannot be asked.
     """
+    async with asked(connection, memory, question, head) as (_, asking):
+        return Found() if asking is None else await asking.run(monotonic() + seconds)
+
+
+@asynccontextmanager
+async def asked(
+    connection: Connection, memory: Memory, question: Question, head: int
+) -> AsyncIterator[tuple[Known, Asking | None]]:
+    """One state of the database, in which to ask a question; ``None`` if nothing can match. Raises: as `answer`."""
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             state = await connection.fetchrow("SELECT version, position, secret, part_size FROM search")
@@ -81,9 +91,9 @@ async def answer(
             kinds = await _wanted(connection, known.kinds, question.filter)
             origins = await _wanted(connection, known.origins, question.filter)
             if kinds is None or origins is None:
-                return Found()
-            asking = _Asking(connection, known.keys, question, kinds, origins, state["part_size"])
-            return await asking.run(monotonic() + seconds)
+                yield known, None
+            else:
+                yield known, Asking(connection, known.keys, question, kinds, origins, state["part_size"])
     except asyncpg.UndefinedTableError:
         raise Behind from None  # it is being built; or a part was dropped in between
 
@@ -96,7 +106,7 @@ async def _wanted(connection: Connection, symbols: KnownSymbols, filter: Filter)
     return symbols.wanted(filter)
 
 
-class _Asking:
+class Asking:
     """One question."""
 
     def __init__(
@@ -111,7 +121,7 @@ class _Asking:
         self._connection = connection
         self._keys = keys
         self._question = question
-        self._kinds = kinds
+        self.kinds = kinds
         self._origins = origins
         self._part_size = part_size
         self._by_time = not isinstance(question, ByLog)
@@ -133,6 +143,20 @@ class _Asking:
             first = False
         return rows
 
+    async def groups(self, column: str) -> list[asyncpg.Record]:
+        """The question's rows in groups by a column: its value, kind and type of general ones, and how many; each
+        part's one after the other, and of each one group more than the question's limit at most."""
+        statement = compile_count(self._as_counted(), column, self._keys, self.kinds, self._origins)
+        found: list[asyncpg.Record] = []
+        for parts in self._together(await self._parts()):
+            sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
+            found += await self._connection.fetch(sql, *statement.values)
+        return found
+
+    def _as_counted(self) -> ByTime:
+        assert isinstance(self._question, ByTime)
+        return self._question
+
     async def _parts(self) -> list[_Part]:
         """The parts that may hold rows of the page, in its order."""
         question, filter = self._question, self._question.filter
@@ -149,7 +173,7 @@ class _Asking:
             f"ORDER BY {'latest DESC, id DESC' if self._by_time else 'id'}"
         )
         time_from = -LATEST if filter.time_from is None else filter.time_from
-        symbols = ([*wanted.sure, *wanted.general] for wanted in (self._kinds, self._origins))
+        symbols = ([*wanted.sure, *wanted.general] for wanted in (self.kinds, self._origins))
         rows = await self._connection.fetch(sql, first, last, time_from, time_to, *symbols)
         return [_Part(*row) for row in rows]
 
@@ -157,13 +181,13 @@ class _Asking:
         rest, count = iter(parts), 1
         while together := list(islice(rest, count)):
             yield together
-            if not self._kinds.general:
+            if not self.kinds.general:
                 count = min(count * 2, _TOGETHER)
 
     async def _in_parts(self, parts: Sequence[_Part]) -> list[Hit]:
         """The first rows of some parts, in the order of the page."""
         question = self._question
-        if not self._kinds.general:
+        if not self.kinds.general:
             return [row for row, _, _ in await self._select(question, parts)]
         # Of general kinds the types are tested here.
         wanted, limit = question.filter.may_match_type, question.limit
@@ -178,7 +202,7 @@ class _Asking:
         return rows[:limit]
 
     async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Hit, int, str | None]]:
-        statement = compile_question(question, self._keys, self._kinds, self._origins)
+        statement = compile_question(question, self._keys, self.kinds, self._origins)
         sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
         rows = await self._connection.fetch(sql, *statement.values)
         return [(Hit(time, position), kind, type) for time, position, kind, type in rows]

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from adapter.filter import WORDED, Filter, Term, address_range, wanted_words
-from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
+from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys, Symbol
 from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
 from adapter.search.sqlite.schema import Address, stored_ranges
-from adapter.search.symbols import KnownSymbols, Wanted, named_types
+from adapter.search.symbols import ORIGIN, KnownSymbols, Wanted, named_types
 
 _WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
 
@@ -45,6 +45,10 @@ class Compiler:
             within = in_range("e.received_at", filter.received_from, filter.received_to)
             conditions.append(OfRow(within, "event AS e INDEXED BY event_received", by_part=True))
         return conditions
+
+    def symbol(self, name: str, number: int) -> Symbol:
+        """What a number stands for: of an origin where the name is of a part of these, or else of a kind."""
+        return (self._origins if name in ORIGIN else self._kinds).symbol(number)
 
     def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
         return Keyed(self._part_size, tuple(self._keys.of(roles, values)), negated=negated)

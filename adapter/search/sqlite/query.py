@@ -38,7 +38,7 @@ from adapter.search.sqlite.conditions import (
 )
 
 #: How far the rows of an index of all events are counted; with fewer, the index is not left before its end.
-_COUNTED = 5_000
+COUNTED = 5_000
 #: How far the rows of a condition are counted in a part; with more of each, the whole part is gone through.
 _NARROW = 2_000
 #: Parts that are looked through for keys in one statement.
@@ -47,7 +47,7 @@ _AT_ONCE = 256
 _ALL = Sql("1")
 
 
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
     """Between which times and positions; ``{time}`` and ``{position}`` stand for a way's columns."""
 
     order: Order
@@ -58,7 +58,7 @@ class _Bounds(NamedTuple):
     after: int
     until: int
 
-    def also(self, bound: Sql) -> _Bounds:
+    def also(self, bound: Sql) -> Bounds:
         return self._replace(within=(*self.within, bound))
 
     def of(self, time: str, position: str) -> list[Sql]:
@@ -70,12 +70,17 @@ class Asker:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self._part_size: int = connection.execute("SELECT part_size FROM state").fetchone()[0]
-        self._compiler = Compiler(connection)
+        self.part_size: int = connection.execute("SELECT part_size FROM state").fetchone()[0]
+        self.compiler = Compiler(connection)
 
     def answer(self, question: Question, *, seconds: float = inf) -> Found:
         """What is found; or what was found of it when so many ``seconds`` had passed."""
-        filter, limit = question.filter, question.limit
+        visible, bounds = self.bounds(question)
+        return self._ask(question.filter, visible, bounds, question.limit, seconds)
+
+    def bounds(self, question: Question) -> tuple[Condition, Bounds]:
+        """Which entries of an event are meant, and between which times and positions."""
+        filter = question.filter
         low, high = filter.time_from, filter.time_to
         time_from, time_to = -1 if low is None else low, LATEST if high is None else high - 1
         in_time = in_range("{time}", low, high)
@@ -83,20 +88,20 @@ class Asker:
             after, until = question.cursor.position, question.until
             visible = Sql("1" if question.revisions else "e.later IS NULL")
             within = (in_time, Sql("{position} > ? AND {position} <= ?", (after, until)))
-            bounds = _Bounds("log", within, time_from, time_to, after, until)
+            bounds = Bounds("log", within, time_from, time_to, after, until)
         else:
             time, position, snapshot = question.cursor
             visible = Sql("e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (snapshot, snapshot))
             within = (in_time, Sql("({time}, {position}) < (?, ?)", (time, position)))
-            bounds = _Bounds("time", within, time_from, min(time, time_to), 0, snapshot)
-        return self._ask(filter, OfRow(visible), bounds, limit, seconds)
+            bounds = Bounds("time", within, time_from, min(time, time_to), 0, snapshot)
+        return OfRow(visible), bounds
 
-    def _ask(self, filter: Filter, visible: Condition, bounds: _Bounds, limit: int, seconds: float) -> Found:
+    def _ask(self, filter: Filter, visible: Condition, bounds: Bounds, limit: int, seconds: float) -> Found:
         """One page of sort keys."""
         # One transaction: the kinds and origins are those of the rows.
         self.connection.execute("BEGIN")
         try:
-            conditions = self._compiler.conditions(filter)
+            conditions = self.compiler.conditions(filter)
             if conditions is None:
                 return Found()
             if any(one.by_part for one in conditions):
@@ -107,11 +112,11 @@ class Asker:
 
     # Along an index
 
-    def _along_an_index(self, conditions: Sequence[Condition], bounds: _Bounds, limit: int) -> list[Hit]:
-        best, least = None, _COUNTED
+    def _along_an_index(self, conditions: Sequence[Condition], bounds: Bounds, limit: int) -> list[Hit]:
+        best, least = None, COUNTED
         for one in conditions:
             if isinstance(one, Symbolic) and one.indexed:
-                count = self._count_all(one, bounds, least)
+                count = self.count_all(one, bounds, least)
                 if count < least:
                     best, least = one, count
         others = [one for one in conditions if one is not best]
@@ -126,7 +131,7 @@ class Asker:
             return self._select(bounds, limit, "event AS e INDEXED BY event_time", _ALL, others, None, limit)
         return self._select(bounds, limit, "event AS e NOT INDEXED", _ALL, others, None, limit)
 
-    def _count_all(self, condition: Symbolic, bounds: _Bounds, most: int) -> int:
+    def count_all(self, condition: Symbolic, bounds: Bounds, most: int) -> int:
         """How many rows of all events are of these kinds or origins, counted up to ``most``."""
         rows = condition.rows()
         sql = (
@@ -137,14 +142,14 @@ class Asker:
 
     # Through the parts
 
-    def _through_parts(self, conditions: Sequence[Condition], bounds: _Bounds, limit: int, seconds: float) -> Found:
+    def _through_parts(self, conditions: Sequence[Condition], bounds: Bounds, limit: int, seconds: float) -> Found:
         end = monotonic() + seconds
         by_time = bounds.order == "time"
         # Those first that are cheap to count.
         indexed = sorted((one for one in conditions if one.indexed), key=_cost)
         rows = Found()
         first = True
-        for part in self._with_keys(self._parts(indexed, bounds), indexed):
+        for part in self.with_keys(self.parts(indexed, bounds), indexed):
             here = bounds
             if len(rows) == limit:
                 if not by_time or part.latest < rows[-1].time:
@@ -163,34 +168,38 @@ class Asker:
         part: Part,
         conditions: Sequence[Condition],
         indexed: Sequence[Condition],
-        bounds: _Bounds,
+        bounds: Bounds,
         limit: int,
     ) -> list[Hit]:
-        best, least = None, _NARROW
         alone = len(indexed) == 1 and bounds.order == "time" and indexed[0].ways(part)
-        for one in () if alone else indexed:
-            found = one.positions(part)
-            count = self._number(f"SELECT count(*) FROM (SELECT 1 FROM ({found.text}) LIMIT ?)", (*found.values, least))
-            if count == 0:
-                return []
-            if count < least:
-                best, least = one, count
+        best, least = (None, _NARROW) if alone else self.narrowest(part, indexed)
+        if least == 0:
+            return []
         if bounds.order == "time":
             for one in indexed if best is None else [best]:
                 if ways := one.ways(part):
                     others = [other for other in conditions if other is not one]
-                    return self._merge(ways, bounds, limit, others, part, least if best else self._part_size)
-        where = Sql("e.position BETWEEN ? AND ?", (part.first, part.last))
-        if best is None:
-            return self._select(bounds, limit, "event AS e NOT INDEXED", where, conditions, part, self._part_size)
-        found = best.positions(part)
-        where = Sql(f"e.position IN ({found.text}) AND +{where.text}", (*found.values, *where.values))
-        others = [one for one in conditions if one is not best or best.loose]
-        return self._select(bounds, limit, "event AS e NOT INDEXED", where, others, part, least)
+                    return self._merge(ways, bounds, limit, others, part, least if best else self.part_size)
+        where, to_test = rows_of(part, conditions, best)
+        tested = self.part_size if best is None else least
+        return self._select(bounds, limit, "event AS e NOT INDEXED", where, to_test, part, tested)
 
-    def _parts(self, indexed: Sequence[Condition], bounds: _Bounds) -> list[Part]:
+    def narrowest(self, part: Part, indexed: Sequence[Condition]) -> tuple[Condition | None, int]:
+        """The condition that few rows in a part meet, and how many do; with 0, none in the part meets them all.
+        ``None``: each is met by many."""
+        best, least = None, _NARROW
+        for one in indexed:
+            found = one.positions(part)
+            count = self._number(f"SELECT count(*) FROM (SELECT 1 FROM ({found.text}) LIMIT ?)", (*found.values, least))
+            if count < least:
+                best, least = one, count
+            if count == 0:
+                break
+        return best, least
+
+    def parts(self, indexed: Sequence[Condition], bounds: Bounds) -> list[Part]:
         """The parts that may hold rows of the page, in its order."""
-        size = self._part_size
+        size = self.part_size
         order = "latest DESC, id DESC" if bounds.order == "time" else "id"
         sql = (
             "SELECT id, earliest, latest FROM part WHERE latest >= ? AND earliest <= ? AND id BETWEEN ? AND ? "
@@ -200,7 +209,7 @@ class Asker:
         found = self.connection.execute(sql, (bounds.time_from, bounds.time_to, *ends)).fetchall()
         for one in indexed:
             # Of what is rare among all events, the parts are known at once.
-            if isinstance(one, Symbolic) and one.keyed is None and self._count_all(one, bounds, _COUNTED) < _COUNTED:
+            if isinstance(one, Symbolic) and one.keyed is None and self.count_all(one, bounds, COUNTED) < COUNTED:
                 rows = one.rows()
                 where = f"{rows.text} AND e.time BETWEEN ? AND ?"
                 sql = f"SELECT DISTINCT e.position / {size:d} FROM {one.source} WHERE {where}"
@@ -209,7 +218,7 @@ class Asker:
                 found = [part for part in found if part[0] in there]
         return [Part(id, earliest, latest, id * size, id * size + size - 1) for id, earliest, latest in found]
 
-    def _with_keys(self, parts: Sequence[Part], indexed: Sequence[Condition]) -> Iterator[Part]:
+    def with_keys(self, parts: Sequence[Part], indexed: Sequence[Condition]) -> Iterator[Part]:
         """The parts without those in which no event has the keys that are asked for. More and more parts are looked
         through in one statement, since the page may be full after the first."""
         there = joined("", (_has_key(one) for one in indexed if isinstance(one, Keyed) and one.is_short))
@@ -229,7 +238,7 @@ class Asker:
 
     def _select(
         self,
-        bounds: _Bounds,
+        bounds: Bounds,
         limit: int,
         source: str,
         where: Sql,
@@ -248,7 +257,7 @@ class Asker:
     def _merge(
         self,
         ways: Sequence[Way],
-        bounds: _Bounds,
+        bounds: Bounds,
         limit: int,
         conditions: Sequence[Condition],
         part: Part | None,
@@ -272,6 +281,16 @@ class Asker:
     def _number(self, sql: str, values: Sequence[Value]) -> int:
         number: int = self.connection.execute(sql, values).fetchone()[0]
         return number
+
+
+def rows_of(part: Part, conditions: Sequence[Condition], best: Condition | None) -> tuple[Sql, Sequence[Condition]]:
+    """The rows of a part that meet the ``best`` condition, or all; and the conditions that they are to be tested on."""
+    where = Sql("e.position BETWEEN ? AND ?", (part.first, part.last))
+    if best is None:
+        return where, conditions
+    found = best.positions(part)
+    where = Sql(f"e.position IN ({found.text}) AND +{where.text}", (*found.values, *where.values))
+    return where, [one for one in conditions if one is not best or best.loose]
 
 
 def _has_key(condition: Keyed) -> Sql:

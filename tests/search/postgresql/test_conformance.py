@@ -9,7 +9,8 @@ import pytest
 
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
-from adapter.search.index import Found, Question
+from adapter.search.index import ByValue, Found, Question, Tally, Uncounted
+from adapter.search.postgresql.counting import count
 from adapter.search.postgresql.query import Memory, answer
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
@@ -33,6 +34,9 @@ class PostgresqlPlace:
 
     def ask(self, question: Question, seconds: float) -> Found:
         return self._runner.run(answer(self._connection, self._memory, question, 0, seconds=seconds))
+
+    def count(self, question: ByValue) -> Tally | Uncounted:
+        return self._runner.run(count(self._connection, self._memory, question, 0))
 
     def clear(self) -> None:
         self._runner.run(drop_tables(self._connection))

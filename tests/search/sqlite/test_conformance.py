@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adapter.search.index import Found, Question
+from adapter.search.index import ByValue, Found, Question, Tally, Uncounted
+from adapter.search.sqlite.counting import count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, remove
 from adapter.search.sqlite.store import SqliteStore
@@ -26,10 +27,16 @@ class SqlitePlace:
         return SqliteStore(self._path)
 
     def ask(self, question: Question, seconds: float) -> Found:
+        return self._asker().answer(question, seconds=seconds)
+
+    def count(self, question: ByValue) -> Tally | Uncounted:
+        return count(self._asker(), question)
+
+    def _asker(self) -> Asker:
         if self._reader is None:
             path = f"{self._path.as_uri()}?mode=ro"
             self._reader = Asker(sqlite3.connect(path, uri=True, isolation_level=None, check_same_thread=False))
-        return self._reader.answer(question, seconds=seconds)
+        return self._reader
 
     def close(self) -> None:
         if self._reader is not None:
