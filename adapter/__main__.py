@@ -11,11 +11,11 @@ import typer
 
 from adapter import __version__
 
+#: Commands, each a function of its name in a module of `adapter.commands`.
+COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "login", "logout": "login"}
+
 #: Groups of commands, each the module of its name in `adapter.commands`.
 GROUPS = ("events", "mapping", "log", "sources", "store")
-
-#: Single commands, each the function of its name in the module of its name.
-COMMANDS = ("serve", "reload", "status")
 
 
 def make_app(word: str | None = None) -> typer.Typer:
@@ -30,10 +30,10 @@ def make_app(word: str | None = None) -> typer.Typer:
         ),
     )
     app.callback()(_options)
-    needs_all = word not in {*GROUPS, *COMMANDS, "--version"}
-    for command in COMMANDS:
-        if needs_all or word == command:
-            app.command()(getattr(import_module(f"adapter.commands.{command}"), command))
+    needs_all = word not in {*COMMANDS, *GROUPS, "--version"}
+    for name, module in COMMANDS.items():
+        if needs_all or word == name:
+            app.command(name)(getattr(import_module(f"adapter.commands.{module}"), name))
     for group in GROUPS:
         if needs_all or word == group:
             app.add_typer(import_module(f"adapter.commands.{group}").app, name=group)

@@ -69,7 +69,7 @@ def in_use(folder: Path) -> bool:
 @contextmanager
 def announced(folder: Path, url: str) -> Iterator[None]:
     """Leave word of where the service of this folder listens, as long as it does."""
-    _write(folder / _SERVICE, {"url": url, "process": os.getpid()})
+    write_private(folder / _SERVICE, {"url": url, "process": os.getpid()})
     try:
         yield
     finally:
@@ -101,7 +101,7 @@ def write_tokens(folder: Path, tokens: Tokens) -> None:
         ConfigError: they cannot be written.
     """
     try:
-        _write(folder / _TOKENS, tokens.as_json())
+        write_private(folder / _TOKENS, tokens.as_json())
     except OSError as error:
         raise ConfigError(f"{folder / _TOKENS}: cannot be written: {error.strerror}") from None
 
@@ -142,7 +142,7 @@ def write_statement_key(folder: Path, key: dict[str, object]) -> None:
         ConfigError: it cannot be written.
     """
     try:
-        _write(folder / STATEMENT_KEY, key)
+        write_private(folder / STATEMENT_KEY, key)
     except OSError as error:
         raise ConfigError(f"{folder / STATEMENT_KEY}: cannot be written: {error.strerror}") from None
 
@@ -171,8 +171,12 @@ def _read(file: Path) -> dict[str, object]:
     return stored if isinstance(stored, dict) else {}
 
 
-def _write(file: Path, content: dict[str, object]) -> None:
-    """Replace a file at once, mode 0600 from its first moment."""
+def write_private(file: Path, content: dict[str, object]) -> None:
+    """Replace a file by JSON, at once; it is its owner's alone (mode 0600) from its first moment.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -41,6 +41,8 @@ from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
 
 PREFIX = "IDP_ADAPTER_"
+#: Variables that are no settings: the settings file, and what commands ask a service with.
+OF_COMMANDS = {"CONFIG", "URL", "TOKEN", "TOKEN_FILE", "CA", "LOGIN"}
 
 #: Read when no other file is named, if it exists.
 DEFAULT_FILE = Path("adapter.toml")
@@ -516,7 +518,7 @@ def _refuse_unknown_variables() -> None:
     known = {name.upper() for name in Settings.model_fields}
     for variable in os.environ:
         section = variable.upper().removeprefix(PREFIX).partition("__")[0]
-        if variable.upper().startswith(PREFIX) and section not in known | {"CONFIG"}:
+        if variable.upper().startswith(PREFIX) and section not in known | OF_COMMANDS:
             allowed = ", ".join(sorted(f"{PREFIX}{name}" for name in known))
             raise ConfigError(f"environment: {variable}: there is no such section; there are {allowed}")
 

@@ -25,6 +25,8 @@ title: Acme
 
 
 def pytest_sessionstart() -> None:
+    # Commands find no login of whoever runs the tests.
+    os.environ["XDG_CONFIG_HOME"] = os.devnull
     # A worker of pytest-xdist has a width in its environment, as if it had a terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)

@@ -58,10 +58,10 @@ class Opened:
 
 
 @asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[Opened]:
+async def opened(folder: Path, *, port: Any = 0, **settings: Any) -> AsyncIterator[Opened]:
     """A service with its data in ``folder``, as long as the context lasts."""
     given = Settings.model_validate({"data": {"folder": folder}, **settings})
-    async with open_service(given, port=0) as service:
+    async with open_service(given, port=port) as service:
         headers = {"Authorization": f"Bearer {service.admin_token}"}
         async with ClientSession(service.url, headers=headers) as session:
             yield Opened(service, session)

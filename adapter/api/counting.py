@@ -73,6 +73,7 @@ class CountPages:
                 {200: Answer("Of all that match, or of the latest that there was time for.", model=EventCounts)},
                 Permission.READ,
                 [*filter_parameters(self._catalogue()), by, Parameter("limit", "Values that are told", limit)],
+                by_realm=True,
             )
         ]  # fmt: skip
 

@@ -1,21 +1,24 @@
-"""How commands reach the service: the one that runs on the data folder, or else one opened for them in this process,
-so that there is one way to do each thing."""
+"""How commands reach a service: one that is named by its address, or the one that runs on the data folder, or else one
+opened for them in this process; so that there is one way to do each thing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, NoReturn, TypeVar
 
 import orjson
 import typer
-from aiohttp import ClientError, ClientPayloadError, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientPayloadError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from rich.console import Console
 
+from adapter.commands.options import At
 from adapter.commands.output import shown
+from adapter.commands.reaching import Remote, find_remote, told
 from adapter.errors import AdapterError, ConfigError
 from adapter.folder import in_use, read_tokens, service_url
 from adapter.formats.text import harmless
@@ -29,6 +32,8 @@ from adapter.tokens import read_shared_tokens
 START_TIMEOUT = 5.0
 #: Seconds within which one of several services has to answer.
 ANSWERS = 2.0
+#: Seconds until a connection is there, and for which an answer may be silent.
+CONNECTED, SILENT = 20.0, 300.0
 #: Bytes of an answer, or of one line of an answer that is read line by line. Exports have no bound.
 ANSWER_SIZE = 64 * 1024 * 1024
 
@@ -41,13 +46,43 @@ class Refused(AdapterError):
     """The service refused; says why."""
 
 
+class NotRunning(AdapterError):
+    """There is no service to ask, at this moment."""
+
+
+class Unavailable(Refused):
+    """The service cannot answer now, or is asked too much (429, 502, 503, 504); it may later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An HTTP session with the administrator's token."""
+    """An HTTP session with a token. Redirects are never followed: the token is for that address alone."""
 
     session: ClientSession
     #: Whether the service was opened for this command, and ends with it.
     own: bool
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Any = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: ClientTimeout | None = None,
+    ) -> AbstractAsyncContextManager[ClientResponse]:
+        """An answer, whatever it is; ``body`` is sent as JSON."""
+        # Below the service's address, which may have a path.
+        return self.session.request(
+            method,
+            path.removeprefix("/"),
+            params=query,
+            json=body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=timeout or self.session.timeout,
+        )
 
     @asynccontextmanager
     async def get(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[ClientResponse]:
@@ -56,9 +91,9 @@ class Client:
         Raises:
             Refused: with the service's reason.
         """
-        async with self.session.get(path, params=query) as response:
+        async with self.request("GET", path, query=query) as response:
             if response.status != 200:
-                raise Refused(await _refusal(response))
+                raise await _refused(response)
             yield response
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -67,9 +102,9 @@ class Client:
         Raises:
             Refused: with the service's reason.
         """
-        async with self.session.request(method, path, json=body) as response:
+        async with self.request(method, path, body=body) as response:
             if response.status >= 300:
-                raise Refused(await _refusal(response))
+                raise await _refused(response)
             return orjson.loads(await read_answer(response))
 
     async def lines(self, path: str, query: list[tuple[str, str]], body: Any) -> AsyncIterator[Any]:
@@ -79,9 +114,9 @@ class Client:
             AdapterError: the service refused, or broke off.
         """
         patient = ClientTimeout(total=None)
-        async with self.session.post(path, params=query, json=body, timeout=patient) as response:
+        async with self.request("POST", path, query=query, body=body, timeout=patient) as response:
             if response.status >= 300:
-                raise Refused(await _refusal(response))
+                raise await _refused(response)
             rest = b""
             try:
                 async for chunk in response.content.iter_any():
@@ -95,12 +130,46 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(settings: Settings) -> AsyncIterator[Client]:
-    """A client of the service of these settings' data folder.
+async def open_client(at: At, *, running: bool = False) -> AsyncIterator[Client]:
+    """A client of the service that is meant; with ``running``, none is opened in this process.
 
     Raises:
         ConfigError: no token for it is known, or the folder cannot be used.
+        NotRunning: there is none.
     """
+    remote = find_remote(at)
+    if remote is None:
+        settings = load_settings(at.config, {"data": {"folder": at.data}} if at.data else {})
+        async with _open_local(settings, running=running) as client:
+            yield client
+        return
+    async with open_remote(remote) as client:
+        yield client
+
+
+@asynccontextmanager
+async def open_remote(remote: Remote) -> AsyncIterator[Client]:
+    """A client of a service that is named by its address.
+
+    Raises:
+        ConfigError: the file of authorities cannot be read.
+    """
+    if remote.is_plain:
+        tell([f"{remote.url}: plain http: the token and the events can be read on the way; use https"])
+    async with _session(remote.url, remote.token, remote.tls()) as session:
+        yield Client(session, own=False)
+
+
+def _session(url: str, token: str, tls: SSLContext | bool = True) -> ClientSession:
+    headers = {"Authorization": f"Bearer {token}"}
+    # An answer may be long, but not silent for long.
+    timeout = ClientTimeout(total=None, sock_connect=CONNECTED, sock_read=SILENT)
+    return ClientSession(url, headers=headers, connector=TCPConnector(ssl=tls), timeout=timeout)
+
+
+@asynccontextmanager
+async def _open_local(settings: Settings, *, running: bool) -> AsyncIterator[Client]:
+    """A client of the service of these settings' data folder. Raises: as `open_client`."""
     folder = settings.data.folder.absolute()
     async with AsyncExitStack() as stack:
         own = False
@@ -112,6 +181,8 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
             url = await _running(folder)
             configured = settings.auth.admin_token
             token = configured.get_secret_value() if configured else read_tokens(folder).admin
+        elif running and (folder.is_dir() or shared is not None):
+            raise NotRunning("no service runs on this machine with these settings; start with idp-adapter serve")
         elif folder.is_dir() or shared is not None:
             from adapter.commands.local import open_local_service
 
@@ -120,28 +191,32 @@ async def open_client(settings: Settings) -> AsyncIterator[Client]:
             url, token, own = service.url, service.admin_token, True
         else:
             raise ConfigError(
-                f"{folder}: there is no such data folder; start with idp-adapter serve, or name it: --data"
+                f"{folder}: there is no such data folder; start with idp-adapter serve, or name it: --data. A service "
+                "elsewhere: idp-adapter login --url URL"
             )
         if token is None:
             raise ConfigError(
                 "the administrator's token is not known here; set IDP_ADAPTER_AUTH__ADMIN_TOKEN as for the service"
             )
-        headers = {"Authorization": f"Bearer {token}"}
-        yield Client(await stack.enter_async_context(ClientSession(url, headers=headers)), own)
+        yield Client(await stack.enter_async_context(_session(f"{url}/", token)), own)
 
 
-def run(work: Callable[[Client], Coroutine[Any, Any, T]], config: Path | None, data: Path | None) -> T:
-    """Do some work with a client; errors become a message and an exit code."""
+def run(work: Callable[[Client], Coroutine[Any, Any, T]], at: At) -> T:
+    """Do some work with a client of the service that is meant; errors become a message and an exit code."""
 
     async def working() -> T:
-        flags = {"data": {"folder": data}} if data else {}
-        async with open_client(load_settings(config, flags)) as client:
+        async with open_client(at) as client:
             return await work(client)
 
+    return ended(working())
+
+
+def ended(work: Coroutine[Any, Any, T]) -> T:
+    """What some work that asks a service comes to; errors become a message and an exit code."""
     try:
-        return asyncio.run(working())
-    except ClientError as error:
-        fail(f"the service does not answer: {error}")
+        return asyncio.run(work)
+    except (ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+        fail(told(error))
     except AdapterError as error:
         fail(str(error))
 
@@ -203,9 +278,19 @@ def _too_large() -> AdapterError:
     return AdapterError(f"the answer is larger than {ANSWER_SIZE >> 20} MiB; ask for less at a time, or export")
 
 
+async def _refused(response: ClientResponse) -> Refused:
+    kind = Unavailable if response.status in (429, 502, 503, 504) else Refused
+    return kind(await _refusal(response))
+
+
 async def _refusal(response: ClientResponse) -> str:
+    where = response.url.origin()
+    if response.status == 401:
+        return f"{where}: this token is not known there (401); log in again, or give another one: --token-file"
+    if 300 <= response.status < 400:
+        return f"{where}: answers that it is elsewhere: {response.headers.get('Location')}; give that as --url"
     try:
         problem = orjson.loads(await read_answer(response))
         return f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
-        return f"the service answered {response.status}"
+        return f"{where}: the service answered {response.status}"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -39,8 +36,31 @@ class Column:
         return min(self.most, max(len(self.heading), *(cell.cell_len for cell in self.cells)))
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which columns there is room for, and how wide each is; tables of one layout stand in line."""
+
+    widths: Mapping[str, int]
+
+    def table(self, columns: Sequence[Column], *, headed: bool = True) -> Table:
+        """A table of those of the columns that have their place."""
+        shown = [one for one in columns if one.heading in self.widths]
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=headed)
+        for one in shown:
+            wide = self.widths[one.heading]
+            table.add_column(one.heading, width=wide, no_wrap=not one.wrapped, justify="right" if one.right else "left")
+        for cells in zip(*(one.cells for one in shown), strict=True):
+            table.add_row(*(_cut(cell, one, self.widths[one.heading]) for cell, one in zip(cells, shown, strict=True)))
+        return table
+
+
 def fitted(columns: Sequence[Column], width: int) -> Table:
     """A table of the columns that fits a width, if that is possible at all."""
+    return layout(columns, width).table(columns)
+
+
+def layout(columns: Sequence[Column], width: int) -> Layout:
+    """How the columns fit a width, if that is possible at all."""
     shown = list(columns)
     while _all([min(one.wanted, one.least) for one in shown]) > width and any(one.spare for one in shown):
         shown.remove(max(shown, key=lambda one: one.spare))
@@ -51,17 +71,7 @@ def fitted(columns: Sequence[Column], width: int) -> Table:
         if not room:
             break
         widths[max(room)[1]] -= 1
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for one, wide in zip(shown, widths, strict=True):
-        table.add_column(one.heading, width=wide, no_wrap=not one.wrapped, justify="right" if one.right else "left")
-    for cells in zip(*(one.cells for one in shown), strict=True):
-        table.add_row(*(_cut(cell, one, wide) for cell, one, wide in zip(cells, shown, widths, strict=True)))
-    return table
-
-
-def make_console() -> Console:
-    """Where tables are written. In a pipe nothing is cut: what reads it does not care how wide a terminal would be."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
+    return Layout({one.heading: wide for one, wide in zip(shown, widths, strict=True)})
 
 
 def plain(text: str | None, style: str = "") -> Text:

@@ -1,9 +1,10 @@
-"""``idp-adapter events``: list, show and export what is in the log."""
+"""``idp-adapter events``: list, count, show and export what is in the log."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -11,25 +12,28 @@ from urllib.parse import quote
 
 import orjson
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from adapter.api.headers import HINTS
-from adapter.commands.client import Client, Refused, fail, read_answer, run, tell
-from adapter.commands.columns import Column, fitted, make_console, plain
-from adapter.commands.options import Config, Data
-from adapter.commands.output import Output, shown, write_json
+from adapter.commands.client import Client, Refused, ended, fail, read_answer, run, tell
+from adapter.commands.columns import Column, Layout, fitted, layout, plain
+from adapter.commands.counting import count
+from adapter.commands.filters import Filters
+from adapter.commands.following import follow
+from adapter.commands.options import At, grouped
+from adapter.commands.output import Output, console_of_output, shown, until_nobody_reads, write_json
 from adapter.commands.renormalize import renormalize
 from adapter.commands.scrub import scrub
-from adapter.commands.timestamps import read_timestamp
-from adapter.filter import PARAMETERS
+from adapter.commands.timestamps import InUtc, shown_time, shown_zone
 from adapter.formats.settings import DEFAULT, format_names
 from adapter.formats.text import laid_out
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Find events, write them out, read them again. Talks to the service that runs on the data folder, or opens "
-    "the folder.",
+    help="Find events, count them, follow them, write them out, read them again. Asks the service that --url, the "
+    "environment or a login names, or the one on this machine; where none runs, it opens the data folder itself.",
 )
 
 
@@ -40,25 +44,7 @@ class Order(StrEnum):
     LOG = "log"
 
 
-Types = Annotated[list[str] | None, typer.Option("--type", help="Type or glob, such as 'access.*_ERROR'. Repeatable.")]
-Outcomes = Annotated[list[str] | None, typer.Option("--outcome", help="success, failure or unknown. Repeatable.")]
-Users = Annotated[list[str] | None, typer.Option("--user", help="Who acted or was acted upon, id or name. Repeatable.")]
-Clients = Annotated[list[str] | None, typer.Option("--client", help="Client or application. Repeatable.")]
-Addresses = Annotated[list[str] | None, typer.Option("--ip", help="Address or CIDR. Repeatable.")]
 Sources = Annotated[list[str] | None, typer.Option("--source", help="Name of a source. Repeatable.")]
-Since = Annotated[
-    str | None, typer.Option("--from", help="At or after: 2026-05-01T08:30:00Z, epoch ms, or '2h', '7d' ago.")
-]
-Until = Annotated[str | None, typer.Option("--to", help="Before; written as for --from.")]
-Words = Annotated[str | None, typer.Option("-q", "--words", help="Words that all occur.")]
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="NAME=VALUE",
-        help="Any filter of docs/read-the-feed.md, such as realm=acme, reason=locked, not_client=poller. Repeatable.",
-    ),
-]
 Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log: in the order of arrival.")]
 
 #: Columns of a terminal in which an outcome is shown beside its reason.
@@ -68,35 +54,42 @@ _COLOURS = {"success": "green", "failure": "red", "unknown": "yellow"}
 
 
 @app.command("list")
+@grouped
 def list_events(
-    types: Types = None,
-    outcomes: Outcomes = None,
-    users: Users = None,
-    clients: Clients = None,
-    addresses: Addresses = None,
-    sources: Sources = None,
-    since: Since = None,
-    until: Until = None,
-    words: Words = None,
-    where: Where = None,
-    order: Sorting = Order.TIME,
+    order: Annotated[
+        Order, typer.Option("--order", help="time: the latest ones; log: in the order of arrival, from the first on.")
+    ] = Order.TIME,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many.")] = 20,
+    following: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with each event that comes, until Ctrl-C.")
+    ] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The newest first.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One event a line, as it is stored.")] = False,
-    config: Config = None,
-    data: Data = None,
+    utc: InUtc = False,
+    *,
+    filters: Filters,
+    at: At,
 ) -> None:
-    """Show events, newest first.
+    """Show the latest events, the newest last.
+
+    With --follow each one that comes is shown behind them, when it comes: a late one with its own time. A service that
+    is restarted meanwhile is waited for, and nothing is left out.
 
     For example: idp-adapter events list --type 'access.LOGIN*' --outcome failure --from 2h
     """
-    query = _query(types, outcomes, users, clients, addresses, sources, since, until, words, where)
-    query += [("order", order)]
+    query = filters.query()
+    if (following or reverse) and order == Order.LOG:
+        fail("--order log begins with the first event; --follow and --reverse are for the latest ones")
+    if following and reverse:
+        fail("--follow shows what comes below what was there; leave --reverse out")
+    console, zone = console_of_output(), shown_zone(utc)
 
-    async def listing(client: Client) -> list[dict[str, Any]]:
+    async def latest(client: Client) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         next: str | None = None
         while True:
-            rest = [("limit", str(limit - len(found))), *([] if next is None else [("cursor", next)])]
+            rest = [("order", order), ("limit", str(limit - len(found)))]
+            rest += [] if next is None else [("cursor", next)]
             async with client.get("/events", query + rest) as response:
                 page = orjson.loads(await read_answer(response))
             if next is None:
@@ -104,23 +97,30 @@ def list_events(
             found += page["events"]
             # A page may be short of what was asked, where events are large or few of many match.
             if len(found) >= limit or page["next"] in (None, next):
-                return found
+                return found if reverse or order == Order.LOG else found[::-1]
             next = page["next"]
 
-    events = run(listing, config, data)
-    if json:
-        write_json(map(orjson.dumps, events))
+    if following:
+        show = _write if json else _Rows(console, zone).show
+        try:
+            with until_nobody_reads():
+                ended(follow(at, query, latest, show))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
         return
-    console = make_console()
-    if not events:
+    events = run(latest, at)
+    if json:
+        _write(events)
+    elif events:
+        console.print(_table(events, console.width, zone))
+    else:
         console.print(
             "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True
         )
-        return
-    console.print(_table(events, console.width))
 
 
 @app.command()
+@grouped
 def show(
     uid: Annotated[
         str,
@@ -130,8 +130,8 @@ def show(
         ),
     ],
     raw: Annotated[bool, typer.Option("--raw", help="Also what the provider sent.")] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Show one event in full, or what was quarantined instead of one.
 
@@ -152,10 +152,11 @@ def show(
                 raise refusal from None
 
     # Laid out as a text: read as JSON, its numbers might come out as others.
-    typer.echo(shown(laid_out(run(showing, config, data))))
+    typer.echo(shown(laid_out(run(showing, at))))
 
 
 @app.command()
+@grouped
 def export(
     format: Annotated[
         str, typer.Option("--format", "-f", help=f"What it is written as: {', '.join(format_names())}.")
@@ -163,26 +164,16 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
     ] = None,
-    types: Types = None,
-    outcomes: Outcomes = None,
-    users: Users = None,
-    clients: Clients = None,
-    addresses: Addresses = None,
-    sources: Sources = None,
-    since: Since = None,
-    until: Until = None,
-    words: Words = None,
-    where: Where = None,
     order: Sorting = Order.TIME,
-    config: Config = None,
-    data: Data = None,
+    *,
+    filters: Filters,
+    at: At,
 ) -> None:
     """Write all events that match, however many.
 
     For example: idp-adapter events export --format csv --from 7d --output week.csv
     """
-    query = _query(types, outcomes, users, clients, addresses, sources, since, until, words, where)
-    query += [("order", order), ("format", format)]
+    query = [*filters.query(), ("order", order), ("format", format)]
 
     async def exporting(client: Client) -> None:
         async with client.get("/events/export", query) as response:
@@ -194,7 +185,7 @@ def export(
                 await _copy(response.content.iter_any(), file)
 
     try:
-        run(exporting, config, data)
+        run(exporting, at)
     except BrokenPipeError:
         # Whoever read it has seen enough.
         sys.stderr.close()
@@ -203,6 +194,7 @@ def export(
 
 
 @app.command()
+@grouped
 def quarantine(
     sources: Sources = None,
     providers: Annotated[
@@ -214,8 +206,9 @@ def quarantine(
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many groups.")] = 20,
     raw: Annotated[bool, typer.Option("--raw", help="Also how the last one of each group begins.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One group a line.")] = False,
-    config: Config = None,
-    data: Data = None,
+    utc: InUtc = False,
+    *,
+    at: At,
 ) -> None:
     """Show what has no event, by source, native type and problem: the largest groups first.
 
@@ -232,21 +225,22 @@ def quarantine(
             tell(found.get("hints", ()))
             return found
 
-    found = run(listing, config, data)
+    found = run(listing, at)
     if json:
         write_json(map(orjson.dumps, found["groups"]))
         return
-    console = make_console()
+    console = console_of_output()
     if not found["groups"]:
         console.print("Nothing is quarantined.")
         return
-    console.print(_groups(found["groups"], raw, console.width))
+    console.print(_groups(found["groups"], raw, console.width, shown_zone(utc)))
     if found["kinds"] > len(found["groups"]):
         console.print(f"{len(found['groups'])} of {found['kinds']} groups; --limit shows more", soft_wrap=True)
 
 
-app.command()(renormalize)
-app.command()(scrub)
+app.command()(count)
+app.command()(grouped(renormalize))
+app.command()(grouped(scrub))
 
 
 async def _copy(chunks: Any, file: BinaryIO) -> None:
@@ -256,49 +250,49 @@ async def _copy(chunks: Any, file: BinaryIO) -> None:
     output.flush()
 
 
-def _query(
-    types: list[str] | None,
-    outcomes: list[str] | None,
-    users: list[str] | None,
-    clients: list[str] | None,
-    addresses: list[str] | None,
-    sources: list[str] | None,
-    since: str | None,
-    until: str | None,
-    words: str | None,
-    where: list[str] | None,
-) -> list[tuple[str, str]]:
-    """The options as parameters of the feed."""
-    query = [
-        (name, value)
-        for name, values in (
-            ("type", types),
-            ("outcome", outcomes),
-            ("user", users),
-            ("client", clients),
-            ("ip", addresses),
-            ("source", sources),
-        )
-        for value in values or ()
-    ]
-    now = datetime.now(UTC)
-    query += [
-        (name, read_timestamp(f"--{name}", value, now)) for name, value in (("from", since), ("to", until)) if value
-    ]
-    if words:
-        query.append(("q", words))
-    for one in where or ():
-        name, equals, value = one.partition("=")
-        if not equals or name not in PARAMETERS:
-            fail(f"--where {one}: write NAME=VALUE; names are {', '.join(PARAMETERS)}")
-        query.append((name, value))
-    return query
+def _write(events: Sequence[dict[str, Any]]) -> None:
+    write_json(map(orjson.dumps, events))
 
 
-def _table(events: list[dict[str, Any]], width: int) -> Table:
+class _Rows:
+    """Events in a table that goes on."""
+
+    def __init__(self, console: Console, zone: tzinfo | None) -> None:
+        self._console = console
+        self._zone = zone
+        self._layout: Layout | None = None
+
+    def show(self, events: Sequence[dict[str, Any]]) -> None:
+        """Show some more, below those that were there."""
+        headed, width = self._layout is None, self._console.width
+        if self._layout is None:
+            self._layout = layout(_columns([*events, _USUAL], width, self._zone), width)
+        if events or headed:
+            table = self._layout.table(_columns(events, width, self._zone), headed=headed)
+            with self._console.capture() as printed:
+                self._console.print(table)
+            typer.echo(printed.get(), nl=False)
+
+
+#: An event that the table of `--follow` has room for, whatever comes first.
+_USUAL = {
+    "time": 0,
+    "type": "access.CODE_TO_TOKEN_ERROR",
+    "outcome": "failure",
+    "reason": "bad_credentials",
+    "authDetails": {"username": "somebody@company", "clientId": "account-console", "ipAddress": "203.0.113.250"},
+    "source": {"name": "keycloak"},
+}
+
+
+def _table(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None = UTC) -> Table:
+    return fitted(_columns(events, width, zone), width)
+
+
+def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None) -> list[Column]:
     who = [event.get("authDetails", {}) for event in events]
     cells: dict[str, list[Text]] = {
-        "time": [Text(_local(event["time"])) for event in events],
+        "time": [Text(shown_time(event["time"], zone)) for event in events],
         "type": [plain(event["type"]) for event in events],
         "outcome": [_outcome(event, width) for event in events],
         "user": [plain(one.get("username") or one.get("userId")) for one in who],
@@ -306,8 +300,8 @@ def _table(events: list[dict[str, Any]], width: int) -> Table:
         "address": [plain(one.get("ipAddress")) for one in who],
         "source": [plain(event["source"]["name"]) for event in events],
     }
-    columns = [
-        Column("time", cells["time"], 32, 19),
+    return [
+        Column("time", cells["time"], 32, 20 if zone is UTC else 25),
         Column("type", cells["type"], 128, 18),
         Column("outcome", cells["outcome"], 64, 24),
         Column("user", cells["user"], 128, 6, spare=1),
@@ -315,7 +309,6 @@ def _table(events: list[dict[str, Any]], width: int) -> Table:
         Column("address", cells["address"], 64, 39 if width >= _WIDE else 20),
         Column("source", cells["source"], 64, 6, spare=3),
     ]
-    return fitted(columns, width)
 
 
 def _outcome(event: dict[str, Any], width: int) -> Text:
@@ -325,25 +318,18 @@ def _outcome(event: dict[str, Any], width: int) -> Text:
     return plain(said, _COLOURS.get(outcome, ""))
 
 
-def _groups(groups: list[dict[str, Any]], raw: bool, width: int) -> Table:
+def _groups(groups: list[dict[str, Any]], raw: bool, width: int, zone: tzinfo | None = UTC) -> Table:
     last = [group["samples"][-1] if group["samples"] else {} for group in groups]
-    native, problem = (16, 24) if width >= 120 else (9, 9) if raw else (13, 18)
+    native, problem = (16, 27) if width >= 120 else (9, 9) if raw else (13, 18)
     columns = [
         Column("count", [Text(str(group["count"])) for group in groups], 20, 20, right=True),
         Column("source", [plain(group["source"]) for group in groups], 64, 8, spare=1),
         Column("native type", [plain(group["nativeType"]) for group in groups], 64, native),
         Column("problem", [plain(group["problem"]) for group in groups], 300, problem, wrapped=True),
-        Column("first", [Text(_local(group["firstAt"])) for group in groups], 32, 19, spare=3),
-        Column("last", [Text(_local(group["lastAt"])) for group in groups], 32, 19, spare=2),
+        Column("first", [Text(shown_time(group["firstAt"], zone)) for group in groups], 32, 20, spare=3),
+        Column("last", [Text(shown_time(group["lastAt"], zone)) for group in groups], 32, 20, spare=2),
         Column("uid of the last", [Text(one.get("uid", "")) for one in last], 36, 36),
     ]
     if raw:
         columns.append(Column("begins", [plain(one.get("raw")) for one in last], 300, problem, wrapped=True))
     return fitted(columns, width)
-
-
-def _local(time: int) -> str:
-    try:
-        return datetime.fromtimestamp(time / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):
-        return str(time)

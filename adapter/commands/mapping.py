@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from adapter.commands.client import run
-from adapter.commands.options import Config, Data
+from adapter.commands.options import At, Config, grouped
 from adapter.commands.output import say, shown, write_json
 from adapter.commands.saving import save
 from adapter.commands.stored import arrivals_of, stored_changes, told_arrivals, told_changes
@@ -208,6 +208,7 @@ def try_(
 
 
 @app.command()
+@grouped
 def coverage(
     providers: Annotated[list[str] | None, typer.Argument(help="Providers; all tables if left out.")] = None,
     arrived: Annotated[
@@ -218,8 +219,8 @@ def coverage(
         bool,
         typer.Option("--unread", help="Also what the raw examples say and their events do not, by path, with counts."),
     ] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Hold tables against their vendors' lists of types: covered, missing, extra; and against what has arrived.
 
@@ -228,9 +229,9 @@ def coverage(
     For example: idp-adapter mapping coverage onewelcome --arrived
     """
     with _reported():
-        folders = table_folders(config)
+        folders = table_folders(at.config)
         names = providers or known_providers(folders)
-        counts = run(lambda client: arrivals_of(client, names), config, data) if arrived else {}
+        counts = run(lambda client: arrivals_of(client, names), at) if arrived else {}
         for name in names:
             table = find_table(name, folders)
             found = table_coverage(table)
@@ -285,6 +286,7 @@ def accept(
 
 
 @app.command()
+@grouped
 def diff(
     provider: Annotated[str, typer.Argument(help="A provider, or a mapping.yaml: the table as it is.")],
     newfile: Annotated[Path, typer.Argument(help="The table as it would be.")],
@@ -296,9 +298,9 @@ def diff(
         ),
     ] = None,
     until: Annotated[str | None, typer.Option("--until", help="Only to those that arrived before.")] = None,
-    config: Config = None,
-    data: Data = None,
     force: Annotated[bool, typer.Option(help="Accept that events would be known by other keys.")] = False,
+    *,
+    at: At,
 ) -> None:
     """Show what a changed table would do to the examples, and to stored raw events, before it is put in place.
 
@@ -308,7 +310,7 @@ def diff(
     For example: idp-adapter mapping diff onewelcome changed.yaml --since 7d
     """
     with _reported():
-        folders = table_folders(config)
+        folders = table_folders(at.config)
         old, new = find_table(provider, folders), find_table(str(newfile), folders)
         if new.provider != old.provider:
             problem = f"is a table of {new.provider!r}; it cannot take the place of that of {old.provider!r}"
@@ -327,7 +329,7 @@ def diff(
             if until is not None:
                 query.append(("received_to", read_timestamp("--until", until, now)))
             text = newfile.read_text(encoding="utf-8")
-            stored = run(lambda client: stored_changes(client, old.provider, text, query), config, data)
+            stored = run(lambda client: stored_changes(client, old.provider, text, query), at)
             for line in told_changes(stored):
                 say(line)
             other_keys = stored["other_keys"]
@@ -387,7 +389,7 @@ def schema() -> None:
     say(str(schemas_path() / "mapping.schema.json"))
 
 
-app.command()(save)
+app.command()(grouped(save))
 
 
 @contextmanager

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import typer
+from rich.console import Console
 
 from adapter.formats.text import harmless
 
@@ -30,6 +33,22 @@ def write_json(values: Iterable[bytes]) -> None:
     for value in values:
         output.write(value + b"\n")
     output.flush()
+
+
+def console_of_output() -> Console:
+    """Where tables are printed. In a pipe nothing is cut: what reads it does not care how wide a terminal would be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000)
+
+
+@contextmanager
+def until_nobody_reads() -> Iterator[None]:
+    """Ends quietly when whoever reads the output has seen enough, and leaves."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written at the end of the process goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Output:

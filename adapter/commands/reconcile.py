@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from adapter.commands.client import Client, run
-from adapter.commands.options import Config, Data
+from adapter.commands.options import At
 from adapter.commands.output import say, write_json
 from adapter.commands.timestamps import read_timestamp
 from adapter.formats.text import harmless
@@ -35,8 +35,8 @@ def reconcile(
     until: Until = "now",
     repair: Annotated[bool, typer.Option("--repair", help="Fetch what is missing into the log.")] = False,
     json: Json = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Hold the events that a source's server has stored against the log, and say of each realm: complete, or which are
     missing. Ends with 1 if any is missing, or if that cannot be said.
@@ -72,7 +72,7 @@ def reconcile(
                         say(text)
         return is_well
 
-    if not run(working, config, data):
+    if not run(working, at):
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, run, tell
-from adapter.commands.options import Config, Data
+from adapter.commands.options import At
 from adapter.commands.output import say, write_json
 from adapter.commands.stored import WOULD, told_findings
 from adapter.commands.timestamps import read_timestamp
@@ -54,8 +54,8 @@ def renormalize(
     watch: Annotated[bool, typer.Option("--watch", help="Start nothing, and follow the one under way.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Start nothing, and cancel the one under way.")] = False,
     json: Annotated[bool, typer.Option("--json", help="How it ended, as JSON.")] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Read stored raw events again by the present tables: what was quarantined becomes an event, what reads
     differently gets a revision. Ctrl-C leaves it going.
@@ -90,7 +90,7 @@ def renormalize(
         return followed
 
     try:
-        job = run(working, config, data)
+        job = run(working, at)
     except KeyboardInterrupt:
         going.say()
         raise typer.Exit(130) from None

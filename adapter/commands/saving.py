@@ -10,7 +10,7 @@ import typer
 from aiohttp import hdrs
 
 from adapter.commands.client import Client, Refused, fail, read_answer, run
-from adapter.commands.options import Config, Data
+from adapter.commands.options import At
 from adapter.commands.output import say
 from adapter.formats.text import counted, harmless
 
@@ -24,8 +24,8 @@ def save(
         bool, typer.Option("--accept", help="Rewrite what its examples expect to what the table makes of them.")
     ] = False,
     force: Annotated[bool, typer.Option(help="Accept that events would be known by other keys.")] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Save a table into the running service, after its check: over a log in PostgreSQL into all services.
 
@@ -39,7 +39,7 @@ def save(
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{getattr(error, 'filename', None) or file}: cannot be read: {error}")
     query = {"force": "1"} if force else {}
-    found = run(lambda client: _save(client, provider, body, query, dry_run=dry_run, accept=accept), config, data)
+    found = run(lambda client: _save(client, provider, body, query, dry_run=dry_run, accept=accept), at)
     if dry_run and not found["ok"]:
         raise typer.Exit(1)
 
@@ -58,7 +58,7 @@ async def _save(
     client: Client, provider: str, body: dict[str, Any], query: dict[str, str], *, dry_run: bool, accept: bool
 ) -> dict[str, Any]:
     path = f"/mappings/{provider}"
-    async with client.session.head(path) as response:
+    async with client.request("HEAD", path) as response:
         there = response.headers.get(hdrs.ETAG)
     headers: dict[str, str] = {hdrs.IF_NONE_MATCH: "*"} if there is None else {hdrs.IF_MATCH: there}
     found = await _put(client, path, body, {**query, "dry_run": "1"}, headers)
@@ -96,7 +96,7 @@ async def _put(client: Client, path: str, body: Any, query: dict[str, str], head
     Raises:
         Refused: with the service's reason.
     """
-    async with client.session.put(path, json=body, params=query, headers=headers) as response:
+    async with client.request("PUT", path, query=query, body=body, headers=headers) as response:
         answer = orjson.loads(await read_answer(response))
         if response.status >= 300:
             raise Refused(f"{answer['title']}: {answer['detail']}")

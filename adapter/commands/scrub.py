@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, fail, run
-from adapter.commands.options import Config, Data
+from adapter.commands.options import At
 from adapter.commands.output import say, write_json
 from adapter.formats.text import harmless
 
@@ -46,8 +46,8 @@ def scrub(
     watch: Annotated[bool, typer.Option("--watch", help="Start nothing, and follow the one under way.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Start nothing, and cancel the one under way.")] = False,
     json: Annotated[bool, typer.Option("--json", help="How it ended, as JSON.")] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Take secrets out of what is stored: those that the service knows (its tokens, and those of its sources and
     sinks), and those of a file. Positions, uids and keys stay; an event system.EVENTS-SCRUBBED says which entries were
@@ -76,7 +76,7 @@ def scrub(
         return followed
 
     try:
-        job = run(working, config, data)
+        job = run(working, at)
     except KeyboardInterrupt:
         if is_started:
             say("it goes on in the service; idp-adapter events scrub --watch follows it, --cancel ends it", err=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from adapter.commands.client import fail
+from adapter.commands.options import Config, grouped
 from adapter.commands.output import say
 from adapter.commands.reconcile import reconcile
 from adapter.commands.statements import statement_key, verify
@@ -25,7 +26,6 @@ app = typer.Typer(no_args_is_help=True, help="What a source needs where its even
 T = TypeVar("T")
 
 Name = Annotated[str, typer.Argument(help="The source, one that pulls.")]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file; default: adapter.toml if it is there.")]
 
 
 @app.callback()
@@ -78,9 +78,9 @@ def prepare(
     _run(name, config, preparing)
 
 
-app.command("reconcile")(reconcile)
-app.command("verify")(verify)
-app.command("statement-key")(statement_key)
+app.command("reconcile")(grouped(reconcile))
+app.command("verify")(grouped(verify))
+app.command("statement-key")(grouped(statement_key))
 
 
 def _lines(realm: str, wanted: list[Change]) -> list[str]:

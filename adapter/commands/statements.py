@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from adapter.commands.client import ANSWER_SIZE, Client, fail, run
-from adapter.commands.options import Config, Data
+from adapter.commands.options import At
 from adapter.commands.output import say, write_json
 from adapter.commands.reconcile import WELL, Json, shown_time, told_missing
 from adapter.commands.timestamps import read_timestamp
@@ -33,8 +33,8 @@ def verify(
     since: Annotated[str | None, typer.Option("--from", help="Of hours that begin then or later.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Of hours that begin before.")] = None,
     json: Json = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Verify the signatures of statements, say what they say, and which hours between them have none. Ends with 1 if
     a signature is wrong, an hour is missing, or an event was.
@@ -67,7 +67,7 @@ def verify(
             verifying.add([rest], trusted)
 
     if file is None or not trusted:
-        run(working, config, data)
+        run(working, at)
     if file is not None:
         try:
             with file.open("rb") as stream:
@@ -150,7 +150,7 @@ class _Verifying:
             say(text)
 
 
-def statement_key(config: Config = None, data: Data = None, json: Json = False) -> None:
+def statement_key(json: Json = False, *, at: At) -> None:
     """Show the thumbprint of the key that signs the hourly statements, for an auditor to note; with --json the public
     key.
 
@@ -161,7 +161,7 @@ def statement_key(config: Config = None, data: Data = None, json: Json = False) 
         found: dict[str, Any] = await client.ask("GET", "/statement-key")
         return found
 
-    key = run(working, config, data)
+    key = run(working, at)
     if json:
         write_json([orjson.dumps(key)])
     else:

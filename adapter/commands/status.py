@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from adapter.commands.client import Client, run
-from adapter.commands.columns import Column, fitted, make_console, plain
-from adapter.commands.options import Config, Data
-from adapter.commands.output import write_json
+from adapter.commands.columns import Column, fitted, plain
+from adapter.commands.options import At, grouped
+from adapter.commands.output import console_of_output, write_json
 from adapter.formats.text import counted, lasting
 
 _COLOURS = {"ok": "green", "running": "green", "silent": "yellow", "refused": "red", "down": "red", "stopped": "red"}
@@ -22,10 +22,11 @@ _COLOURS = {"ok": "green", "running": "green", "silent": "yellow", "refused": "r
 _NAMED = 5
 
 
+@grouped
 def status(
     json: Annotated[bool, typer.Option("--json", help="As JSON: the answer of GET /status.")] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Say how it stands with each source (what came last, how much, what was refused and why, how far pulling is
     behind) and each sink (state, how far behind, last answer, next try), and what is to be done. Exit code 0 if there
@@ -37,12 +38,12 @@ def status(
     async def asking(client: Client) -> tuple[Any, bool]:
         return await client.ask("GET", "/status"), client.own
 
-    found, own = run(asking, config, data)
+    found, own = run(asking, at)
     found["running"] = not own
     if json:
         write_json([orjson.dumps(found)])
     else:
-        show(found, make_console())
+        show(found, console_of_output())
     if own or found["todo"]:
         raise typer.Exit(1)
 

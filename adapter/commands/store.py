@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from adapter.commands.client import Client, fail, run
 from adapter.commands.migrate import migrate
+from adapter.commands.options import At, grouped
 from adapter.commands.output import say, write_json
 from adapter.errors import AdapterError, ConfigError
 from adapter.formats.text import harmless
@@ -39,13 +40,14 @@ def _group() -> None:
 
 
 @app.command("keep")
+@grouped
 def keep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Needed: the service removes by itself, this only says what.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    config: Config = None,
-    data: Data = None,
+    *,
+    at: At,
 ) -> None:
     """Say what the settings of `store` would remove from the log now, by source and type, and remove nothing.
 
@@ -61,7 +63,7 @@ def keep(
         found: dict[str, Any] = await client.ask("GET", "/retention/preview")
         return found
 
-    found = run(asking, config, data)
+    found = run(asking, at)
     if json:
         write_json([orjson.dumps(found)])
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, read_answer
+from adapter.commands.timestamps import shown_time
 from adapter.errors import AdapterError
 from adapter.formats.text import harmless
 
@@ -58,7 +59,7 @@ def _told_types(arrived: Sequence[dict[str, Any]]) -> Iterator[str]:
     names = [harmless(one["nativeType"]) if one["nativeType"] is not None else "(unreadable)" for one in arrived]
     width, digits = max(map(len, names)), len(str(max(one["entries"] for one in arrived)))
     for name, one in zip(names, arrived, strict=True):
-        last = datetime.fromtimestamp(one["lastAt"] / 1000, UTC).isoformat(sep=" ", timespec="seconds")[:19]
+        last = shown_time(one["lastAt"], UTC)
         kept = f", {one['quarantined']} quarantined" if one["quarantined"] else ""
         row = "" if one["row"] or one["nativeType"] is None else ", no row"
         yield f"    {name:<{width}}  {one['entries']:>{digits}}  last {last}{kept}{row}"

@@ -14,8 +14,22 @@ from adapter.docs.markdown import code, plain, sentence, table
 _INTRODUCTION = """\
 # Command line
 
-`idp-adapter` has a command for each thing that people do. `--help` says the same as this page. `events` talks to the
-service that runs on the data folder, or opens the folder itself if none runs; so run it where the data folder is.
+`idp-adapter` has a command for each thing that people do. `--help` says the same as this page.
+
+**Which service is asked** by commands that have `--url` (`events`, `mapping save`, and what else asks for stored
+events), the first of these that is given:
+
+1. `--url`, with `--token-file` (or `--token`, which others on the machine can see), or `--login NAME`; or `--data` or
+   `--config` for the one on this machine
+2. the environment: `IDP_ADAPTER_URL` with `IDP_ADAPTER_TOKEN` or `IDP_ADAPTER_TOKEN_FILE`, and `IDP_ADAPTER_CA`;
+   `IDP_ADAPTER_LOGIN`; or `IDP_ADAPTER_CONFIG`, `IDP_ADAPTER_DATA__FOLDER` or `IDP_ADAPTER_STORE__URL` for the one on
+   this machine
+3. the login that is used (`idp-adapter login`)
+4. the service that runs on this machine's data folder, or the folder itself if none runs
+
+All other commands work on files of the machine that they run on: `serve`, `log`, `sources`, `store backup`, `store
+migrate`, and those of `mapping` that try tables.
+
 Commands end with 0; with 1 and a message on standard error if something is wrong or was refused; with 2 if an option or
 argument is; with 130 after Ctrl-C.
 

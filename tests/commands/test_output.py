@@ -72,6 +72,7 @@ def values(lines: bytes) -> list[Any]:
         ("events", "list", "--json"),
         ("events", "export"),
         ("events", "quarantine", "--json", "--raw"),
+        ("events", "count", "--by", "client", "--json"),
     ],
     ids=" ".join,
 )
@@ -88,6 +89,7 @@ async def test_json_on_a_terminal_is_harmless_and_has_the_same_values(data: Path
         ("events", "list"),
         ("events", "list", "--where", f"{EVIL}=1"),
         ("events", "quarantine", "--raw"),
+        ("events", "count", "--by", "client"),
         ("events", "export", "--format", "csv"),
         ("events", "show", login(1)["id"], "--raw"),
         ("events", "show", EVIL),

@@ -62,6 +62,7 @@ class Follower:
             **kept,
             "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(TOP),
+            "XDG_CONFIG_HOME": str(folder / ".config"),
             "IDP_ADAPTER_SERVER__PORT": self._ports[PORTS[0]],
             "COLUMNS": "120",
             "NO_COLOR": "1",
