@@ -21,7 +21,16 @@ from adapter.globs import glob_matches
 from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.mapping.country import country_code
 from adapter.model import Outcome
-from adapter.search_fields import FOUND_DETAILS, MAPPED, SYSTEM, SearchFields, detail_token, split_words
+from adapter.search_fields import (
+    FOUND_DETAILS,
+    MAPPED,
+    SYSTEM,
+    SearchFields,
+    detail_token,
+    folded,
+    split_words,
+    with_folded,
+)
 from adapter.timestamps import FIXED, FORMS, read_timestamp
 
 #: What an event can be found by, each also with ``not_`` in front.
@@ -65,6 +74,10 @@ class Term:
     negated: bool
     #: Checked, sorted, each once.
     values: tuple[str, ...]
+    #: What the event itself says counts alone, not what is known of ids and names from others; and what others say is
+    #: known only so far as their realm, source and provider meet such terms, too. So a reader whose questions get them
+    #: added never learns of what he may not see.
+    exact: bool = False
 
     @property
     def parameter(self) -> str:
@@ -383,9 +396,11 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
         case "realm":
             return lambda fields: fields.realm_id in wanted or fields.realm_name in wanted
         case "actor":
-            return lambda fields: fields.actor in wanted or not wanted.isdisjoint(fields.actor_names)
+            wanted = with_folded(wanted)
+            return lambda fields: fields.actor in wanted or any(folded(name) in wanted for name in fields.actor_names)
         case "target":
-            return lambda fields: fields.target in wanted or not wanted.isdisjoint(fields.target_names)
+            wanted = with_folded(wanted)
+            return lambda fields: fields.target in wanted or any(folded(name) in wanted for name in fields.target_names)
         case "user":
             actor = term_test(Term("actor", False, term.values), catalogue)
             target = term_test(Term("target", False, term.values), catalogue)

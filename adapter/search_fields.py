@@ -10,10 +10,10 @@ import hashlib
 import re
 import socket
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 #: How the types of the adapter's own events begin; they are left out where nobody asks for them.
@@ -60,6 +60,7 @@ class _Event(Struct, gc=False, rename="camel"):
     auth_details: _Who | None = None
     details: dict[str, str] | None = None
     resource_path: str | None = None
+    representation: str | None = None
 
 
 _read = Decoder(_Event).decode
@@ -100,6 +101,17 @@ class SearchFields(Struct, frozen=True, gc=False):
         """The tokens of the details that one of `FOUND_DETAILS` compares; computed when asked for."""
         details = self.event.details or {}
         return [detail_token(filter, details[name]) for name in FOUND_DETAILS[filter] if name in details]
+
+    @property
+    def own_name(self) -> str | None:
+        """The name that the event says of the one whose id stands in ``authDetails``."""
+        who = self.event.auth_details
+        return None if who is None else who.username
+
+    @property
+    def changed_client(self) -> tuple[str, str] | None:
+        """Id and name of the client that an admin event is about, where it says both; computed when asked for."""
+        return _changed_client(self.event)
 
     @property
     def words(self) -> set[str]:
@@ -161,12 +173,46 @@ def _names(name: str | None, other: str | None = None) -> tuple[str, ...]:
     return (name,) if other is None else (name, other)
 
 
+def folded(name: str) -> str:
+    """A user's name as it is compared: its case does not matter."""
+    return name.casefold()
+
+
+def with_folded(values: Iterable[str]) -> frozenset[str]:
+    """What an id or a folded name is one of, where one of these values is asked for."""
+    values = frozenset(values)
+    return values | frozenset(map(folded, values))
+
+
 _USER_IN_PATH = re.compile(r"(?:^|/)users/([^/]+)")
 
 
 def _user_in_path(path: str | None) -> str | None:
     found = None if path is None else _USER_IN_PATH.search(path)
     return None if found is None else found[1]
+
+
+_CLIENT_PATH = re.compile(r"clients/([^/]+)")
+
+
+class _Client(Struct, gc=False, rename="camel"):
+    client_id: str | None = None
+
+
+_read_client = Decoder(_Client).decode
+
+
+def _changed_client(event: _Event) -> tuple[str, str] | None:
+    if event.representation is None or not event.type.startswith("admin.CLIENT-"):
+        return None
+    path = _CLIENT_PATH.fullmatch(event.resource_path or "")
+    if path is None:
+        return None
+    try:
+        name = _read_client(event.representation).client_id
+    except DecodeError:
+        return None
+    return None if name is None else (path[1], name)
 
 
 # Addresses

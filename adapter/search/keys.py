@@ -6,20 +6,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 
-from adapter.search_fields import SYSTEM, SearchFields
+from adapter.search_fields import SYSTEM, SearchFields, folded, with_folded
 
 #: Roles of a text, before its fingerprint is made. Type and realm have keys only where kind and origin are general.
 ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM = "a", "t", "c", "s", "i", "y", "r"
+#: Of a name without an id beside it: what is known of an id elsewhere counts for such a one alone.
+ACTOR_ALONE, TARGET_ALONE = "A", "T"
 
 #: In which roles what a filter's term names may stand.
 ROLES = {
     "session": (SESSION,),
     "id": (ID,),
-    "target": (TARGET,),
-    "actor": (ACTOR,),
-    "user": (ACTOR, TARGET),
+    "target": (TARGET, TARGET_ALONE),
+    "actor": (ACTOR, ACTOR_ALONE),
+    "user": (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE),
     "client": (CLIENT,),
 }
+#: Of these the case of names does not matter.
+FOLDED = ("user", "actor", "target")
 
 #: Kinds, and origins, that are told apart, and how long their texts may be together, characters: whoever sends may
 #: invent types and realms, and all of these are held in memory.
@@ -53,16 +57,28 @@ class Keys(dict[str, int]):
         return made
 
 
+class NameKeys(Keys):
+    """The same of users' names, whose case does not matter."""
+
+    def fingerprint(self, text: str) -> int:
+        return super().fingerprint(folded(text))
+
+
 class QuestionKeys:
     """The keys that questions ask for, of one search."""
 
     def __init__(self, secret: bytes) -> None:
         self.secret = secret
-        self._keys = {role: Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)}
+        roles = (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE, CLIENT, SESSION, ID, TYPE, REALM)
+        self._keys = {role: Keys(secret, role) for role in roles}
 
     def of(self, roles: Iterable[str], values: Iterable[str]) -> list[int]:
         """Fingerprints of texts, each in all of these roles; in order."""
         return sorted({self._keys[role].fingerprint(value) for value in values for role in roles})
+
+    def of_term(self, name: str, values: Iterable[str]) -> list[int]:
+        """Fingerprints of what a filter's term of `ROLES` asks for."""
+        return self.of(ROLES[name], with_folded(values) if name in FOLDED else values)
 
 
 class EventKeys:
@@ -72,19 +88,23 @@ class EventKeys:
         self._actors, self._targets, self._clients, self._sessions, self._ids, self._types, self._realms = (
             Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)
         )
+        self._actor_names, self._target_names, self._actors_alone, self._targets_alone = (
+            NameKeys(secret, role) for role in (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE)
+        )
 
     def of(self, found: SearchFields, *, general_kind: bool, general_origin: bool) -> list[int]:
         """One event's keys, each once."""
-        actors, targets = self._actors, self._targets
-        actor, names = found.actor, found.actor_names
-        keys = [actors[name] for name in names]
-        if actor is not None and actor not in names:
-            keys.append(actors[actor])
-        target, names = found.target, found.target_names
-        for name in names:
-            keys.append(targets[name])
-        if target is not None and target not in names:
-            keys.append(targets[target])
+        actor, target = found.actor, found.target
+        names = self._actors_alone if actor is None else self._actor_names
+        keys = [names[name] for name in found.actor_names]
+        if len(keys) == 2 and keys[0] == keys[1]:
+            del keys[1]
+        if actor is not None and (key := self._actors[actor]) not in keys:
+            keys.append(key)
+        names = self._targets_alone if target is None else self._target_names
+        keys += [names[name] for name in found.target_names]
+        if target is not None and (key := self._targets[target]) not in keys:
+            keys.append(key)
         if found.client is not None:
             keys.append(self._clients[found.client])
         if found.session is not None:

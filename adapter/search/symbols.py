@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from adapter.filter import Filter, term_test
+from adapter.filter import Filter, Term, term_test
 from adapter.search.keys import Symbol
+from adapter.search.linking import Origins
 from adapter.search_fields import SYSTEM, SearchFields, search_fields
 
 Table = Literal["kind", "origin"]
@@ -47,6 +48,8 @@ class KnownSymbols:
         self._known: dict[int, Symbol] = {}
         #: What some filters mean; depends on their terms of these names alone.
         self._meant: dict[tuple[object, ...], Wanted | None] = {}
+        #: Of origins, those that a reader's exact terms let him know, by these terms.
+        self._origins_of: dict[tuple[object, ...], Origins] = {}
         #: The greatest and the least number that is known.
         self.last, self.least = 0, 0
 
@@ -56,6 +59,21 @@ class KnownSymbols:
             self._known[number] = symbol
             self.last, self.least = max(self.last, number), min(self.least, number)
             self._meant.clear()
+            self._origins_of.clear()
+
+    def origins(self, filter: Filter) -> Origins:
+        """The origins of which a filter's reader may know: those that its exact terms do not leave out."""
+        exact = tuple(term for term in filter.terms if term.exact and term.name in self._names)
+        if exact not in self._origins_of:
+            if len(self._origins_of) >= _REMEMBERED:
+                self._origins_of.clear()
+            known = self._known
+            if exact:
+                wanted = self._find(Filter(filter.catalogue, exact))
+                sure = () if wanted is None else wanted.sure
+                known = {id: self._known[id] for id in sure}
+            self._origins_of[exact] = Origins(known)
+        return self._origins_of[exact]
 
     def symbol(self, number: int) -> Symbol:
         """What a number stands for."""
@@ -86,16 +104,20 @@ class KnownSymbols:
         return Wanted(tuple(sure), tuple(general), tuple(left_out)) if sure or general else None
 
     def _origins(self, filter: Filter) -> Wanted | None:
-        tests, of_realm = _tests_of(filter, "source", "provider"), _tests_of(filter, "realm")
+        tests = _tests_of(filter, "source", "provider")
+        of_realm = [term for term in filter.terms if term.name == "realm"]
+        # Whoever asks for exact terms alone is not told what they are known by.
+        known = self.origins(filter) if any(not term.exact for term in of_realm) else None
         sure, general, left_out = [], [], []
-        for id, (source, provider, realm_id, realm_name) in self._known.items():
+        for id, symbol in self._known.items():
+            source, provider, realm_id, realm_name = symbol
             origin = replace(
                 _NOTHING, source=source or "", provider=provider or "", realm_id=realm_id, realm_name=realm_name
             )
             wanted = all(test(origin) is not negated for negated, test in tests)
             if wanted and id < 0 and of_realm:
                 general.append(id)
-            elif wanted and (id < 0 or all(test(origin) is not negated for negated, test in of_realm)):
+            elif wanted and (id < 0 or all(_is_of(term, symbol, known) is not term.negated for term in of_realm)):
                 sure.append(id)
             else:
                 left_out.append(id)
@@ -123,6 +145,15 @@ def named_types(filter: Filter) -> list[str] | None:
             canonical = {filter.catalogue.canonical(value) for value in term.values}
             return sorted({name for one in canonical for name in (one, *filter.catalogue.aliases(one))})
     return None
+
+
+def _is_of(term: Term, origin: Symbol, known: Origins | None) -> bool:
+    """Whether a realm is one of a term's: by what events say, or also by what is known of it."""
+    _, _, id, name = origin
+    texts = {id, name}
+    if known is not None and not term.exact:
+        texts = texts.union(*known.realm(origin))
+    return not texts.isdisjoint(term.values)
 
 
 def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[SearchFields], bool]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from asyncio import to_thread
 from collections import Counter
@@ -29,6 +30,7 @@ from adapter.search.store import Overtaken, Store, Unusable
 from adapter.search_fields import SearchFields, search_fields
 from tests.log.entries import quarantined_entry
 from tests.search.events import CATALOGUE, make_entry, make_event
+from tests.search.links import Links
 
 #: Few enough that most tests have several parts, and batches that lie in two.
 PART_SIZE = 4
@@ -136,11 +138,23 @@ def in_log_order(
     return found
 
 
+#: An id that nobody else has, in whatever realm.
+ALICE = "7f901230-8016-466d-9751-d4c680dd8dc4"
+
 EVENTS = st.builds(
     make_event,
     time=st.integers(1, 6),
     type=st.sampled_from(
-        ["access.LOGIN", "access.LOGIN_ERROR", "access.SOCIAL_LINK", "admin.USER-CREATE", "system.STARTED", "x.custom"]
+        [
+            "access.LOGIN",
+            "access.LOGIN_ERROR",
+            "access.SOCIAL_LINK",
+            "access.IMPERSONATE",
+            "admin.USER-CREATE",
+            "admin.CLIENT-UPDATE",
+            "system.STARTED",
+            "x.custom",
+        ]
     ),
     outcome=st.sampled_from(["success", "failure", "unknown"]),
     reason=st.sampled_from([None, "bad_credentials", "unknown_user", "delivery_failed", "gone_from_the_list"]),
@@ -150,9 +164,9 @@ EVENTS = st.builds(
     authDetails=st.fixed_dictionaries(
         {},
         optional={
-            "userId": st.sampled_from(["u1", "u2"]),
-            "username": st.sampled_from(["alice", "bob", "u1"]),
-            "clientId": st.sampled_from(["app", "admin"]),
+            "userId": st.sampled_from(["u1", "u2", ALICE]),
+            "username": st.sampled_from(["alice", "ALICE", "bob", "u1"]),
+            "clientId": st.sampled_from(["app", "admin", "c1"]),
             "sessionId": st.sampled_from(["s1", "s2"]),
             "ipAddress": st.sampled_from(
                 ["10.0.0.1", "10.0.0.255", "10.1.0.1", "2001:db8::1", "::ffff:10.0.0.1", "nowhere", "255.255.255.255"]
@@ -171,7 +185,8 @@ EVENTS = st.builds(
             "country": st.sampled_from(["NL", "DE"]),
         },
     ),
-    resourcePath=st.sampled_from([None, "users/u2", "groups/g1"]),
+    resourcePath=st.sampled_from([None, "users/u2", f"users/{ALICE}", "groups/g1", "clients/c1"]),
+    representation=st.sampled_from([None, '{"clientId":"app"}', "{"]),
     source=st.fixed_dictionaries(
         {
             "name": st.sampled_from(["prod", "test"]),
@@ -191,10 +206,10 @@ _VALUES = {
     "provider": st.sampled_from(["keycloak", "other"]),
     "source": st.sampled_from(["prod", "test"]),
     "realm": st.sampled_from(["acme", "r1", "nowhere"]),
-    "user": st.sampled_from(["u1", "u2", "alice", "Bob@Acme.test"]),
-    "actor": st.sampled_from(["u1", "alice", "u9"]),
-    "target": st.sampled_from(["u1", "u2", "u3", "alice"]),
-    "client": st.sampled_from(["app", "nothing"]),
+    "user": st.sampled_from(["u1", "u2", "alice", "Alice", "Bob@Acme.test", ALICE]),
+    "actor": st.sampled_from(["u1", "alice", "u9", ALICE]),
+    "target": st.sampled_from(["u1", "u2", "u3", "alice", ALICE]),
+    "client": st.sampled_from(["app", "c1", "nothing"]),
     "ip": st.sampled_from(["10.0.0.1", "10.0.0.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "::ffff:10.0.0.1", "::1"]),
     "session": st.sampled_from(["s1", "s2"]),
     "id": st.sampled_from(["e1", "u1"]),
@@ -228,6 +243,37 @@ SMALL_FILTERS = st.lists(
     )
 )
 
+
+#: Events of which many say ids, names, or both, and filters by these.
+NAMING_EVENTS = st.builds(
+    make_event,
+    time=st.integers(1, 3),
+    type=st.sampled_from(["access.LOGIN", "access.LOGIN_ERROR", "access.IMPERSONATE", "admin.CLIENT-UPDATE"]),
+    outcome=st.sampled_from(["success", "failure"]),
+    reason=st.sampled_from(["bad_credentials", "unknown_user"]),
+    realmId=st.sampled_from([None, "r1", "r2"]),
+    realmName=st.sampled_from([None, "acme"]),
+    authDetails=st.fixed_dictionaries(
+        {},
+        optional={
+            "userId": st.sampled_from(["u1", ALICE]),
+            "username": st.sampled_from(["alice", "Alice", "bob"]),
+            "clientId": st.sampled_from(["app", "c1"]),
+        },
+    ),
+    details=st.fixed_dictionaries({}, optional={"username": st.just("alice"), "userId": st.just("u1")}),
+    resourcePath=st.sampled_from([None, f"users/{ALICE}", "clients/c1"]),
+    representation=st.sampled_from([None, '{"clientId":"app"}', "{"]),
+    source=st.fixed_dictionaries({"name": st.sampled_from(["prod", "prod", "test"])}),
+)
+NAMING_FILTERS = st.tuples(
+    st.sampled_from(["", "not_"]), st.sampled_from(["user", "actor", "target", "client", "realm"])
+)
+NAMED_VALUES = {
+    **dict.fromkeys(["user", "actor", "target"], ["alice", "ALICE", "bob", "u1", ALICE]),
+    "client": ["app", "c1"],
+    "realm": ["r1", "r2", "acme"],
+}
 
 #: Of a filter: so many values more that nothing has.
 _MORE: dict[str, list[str]] = {
@@ -278,7 +324,7 @@ class SearchConformance:
         size=st.sampled_from([1, 3, 7, 100]),
         many=st.booleans(),
     )
-    def test_the_database_and_the_filter_agree_on_every_event(
+    def test_the_database_finds_what_the_filter_and_what_is_known_of_names_say(
         self,
         database: Database,
         symbols: int,
@@ -290,13 +336,14 @@ class SearchConformance:
         with pytest.MonkeyPatch.context() as changed:
             changed.setattr(keys, "SYMBOLS_LIMIT", symbols)
             reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
+        links = Links(events, symbols)
         for parameters in filters:
             parameters = with_more(parameters) if many and _words(parameters) <= 2 else parameters
             filter = Filter.parse(parameters, CATALOGUE)
             wanted = [
-                (event["time"], position)
-                for position, event in enumerate(events, 1)
-                if event is not None and filter.matches(search_fields(orjson.dumps(event)))
+                (fields.time, position)
+                for position, fields in enumerate(links.fields, 1)
+                if fields is not None and links.matches(filter, fields)
             ]
             for seconds in (inf, 0):  # without time, each page ends where a part does
                 by_time = newest_first(reader, filter, snapshot=len(events), size=size, seconds=seconds)
@@ -310,6 +357,34 @@ class SearchConformance:
                     assert by == "realm" and symbols < 4_096
                 else:
                     assert counted == Counter(kept_value(by, one) for one in matched)
+
+    @pytest.mark.parametrize("symbols", [4_096, 2, 0], ids=["all_kinds_told_apart", "two_kinds_told_apart", "none"])
+    @settings(max_examples=30, deadline=None, suppress_health_check=_SUPPRESSED)
+    @given(
+        events=st.lists(NAMING_EVENTS, min_size=2, max_size=12),
+        terms=st.lists(NAMING_FILTERS, min_size=1, max_size=2),
+        many=st.booleans(),
+    )
+    def test_ids_and_names_that_were_said_together_are_found_by_each_other(
+        self, database: Database, symbols: int, events: list[EventDict], terms: list[tuple[str, str]], many: bool
+    ) -> None:
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(keys, "SYMBOLS_LIMIT", symbols)
+            reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
+        links = Links(events, symbols)
+        for values in itertools.product(*(NAMED_VALUES[name] for _, name in terms)):
+            asked = [(negation + name, [value]) for (negation, name), value in zip(terms, values, strict=True)]
+            parameters = with_more(dict(asked)) if many else dict(asked)
+            filter = Filter.parse(parameters, CATALOGUE)
+            wanted = [
+                (fields.time, position)
+                for position, fields in enumerate(links.fields, 1)
+                if fields is not None and links.matches(filter, fields)
+            ]
+            by_time = newest_first(reader, filter, snapshot=len(events), size=5)
+            assert by_time == [position for _, position in sorted(wanted, reverse=True)], parameters
+            by_log = in_log_order(reader, filter, until=len(events), size=5)
+            assert by_log == [position for _, position in wanted]
 
     @settings(max_examples=40, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(
@@ -526,6 +601,7 @@ class SearchConformance:
         odd = "a'b\\c\td\ne{f},\u00a0\x01'; DROP"
         event = make_event(
             type=f"custom.{odd}",
+            realmId="r1",
             realmName=odd,
             authDetails={"userId": odd, "username": odd, "clientId": odd, "sessionId": odd},
             details={"w": "Größe 'quoted' \\N NULL ﬁn"},

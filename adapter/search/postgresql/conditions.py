@@ -5,12 +5,13 @@ Which of the part's indexes are used is left to the planner: what a wrong choice
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from adapter.filter import WORDED, Filter, Term, Word, address_range, wanted_words
 from adapter.search.index import LATEST, ByLog, ByTime, Question
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
+from adapter.search.linking import Scoped
 from adapter.search.symbols import Wanted, named_types
 
 #: Ranges of addresses that are named one by one, each of which an index can find.
@@ -31,21 +32,27 @@ class _Values(list[object]):
         return f"${len(self)}::{type}"
 
 
-def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted) -> Statement:
+#: What else the terms of a question mean, by what is known of ids and names.
+Links = Mapping[Term, Sequence[Scoped]]
+
+
+def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted, links: Links) -> Statement:
     """The statement that asks one part for the rows of a page: time, position, kind and type of each, in its order."""
     values = _Values()
-    tests = _tests(question, keys, kinds, origins, values)
+    tests = _tests(question, keys, kinds, origins, links, values)
     order = "e.position" if isinstance(question, ByLog) else "e.time DESC, e.position DESC"
     limit = values.place(question.limit, "bigint")
     text = f"(SELECT e.time, e.position, e.kind, e.type FROM {{}} AS e WHERE {tests} ORDER BY {order} LIMIT {limit})"
     return Statement(text, values)
 
 
-def compile_count(question: ByTime, column: str, keys: QuestionKeys, kinds: Wanted, origins: Wanted) -> Statement:
+def compile_count(
+    question: ByTime, column: str, keys: QuestionKeys, kinds: Wanted, origins: Wanted, links: Links
+) -> Statement:
     """The statement that counts one part's rows of a question, by a column: its value, kind and type of general ones,
     and rows; one group more than the question's limit at most."""
     values = _Values()
-    tests = _tests(question, keys, kinds, origins, values)
+    tests = _tests(question, keys, kinds, origins, links, values)
     general = "CASE WHEN e.kind < 0 THEN e.kind ELSE 1 END"
     limit = values.place(question.limit + 1, "bigint")
     text = (
@@ -54,12 +61,14 @@ def compile_count(question: ByTime, column: str, keys: QuestionKeys, kinds: Want
     return Statement(text, values)
 
 
-def _tests(question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted, values: _Values) -> str:
+def _tests(
+    question: Question, keys: QuestionKeys, kinds: Wanted, origins: Wanted, links: Links, values: _Values
+) -> str:
     """What a row must meet."""
     filter = question.filter
     tests = _symbolic(filter, keys, kinds, origins, values)
     for term in filter.terms:
-        test = _term(term, keys, values)
+        test = _term(term, keys, links, values)
         if test is not None:
             tests.append(f"NOT {test}" if term.negated else test)
     for column, low, high in (
@@ -110,10 +119,14 @@ def _of(column: str, wanted: Wanted, of_general: Sequence[str], values: _Values)
     return f"({sure} OR ({' AND '.join([general, *of_general])}))"
 
 
-def _term(term: Term, keys: QuestionKeys, values: _Values) -> str | None:
+def _term(term: Term, keys: QuestionKeys, links: Links, values: _Values) -> str | None:
     """A test that is never null; ``None``: the term is one of kinds or origins."""
     if term.name in ROLES:
-        return _has(keys.of(ROLES[term.name], term.values), values)
+        tests = [_has(keys.of_term(term.name, term.values), values)]
+        for one in links.get(term, ()):
+            of_origin = f"e.origin = ANY ({values.place(list(one.origins), 'integer[]')})"
+            tests.append(f"({_has(list(one.keys), values)} AND {of_origin})")
+        return tests[0] if len(tests) == 1 else f"({' OR '.join(tests)})"
     if term.name == "ip":
         return _in_ranges([address_range(value) for value in term.values], values)
     if term.name in WORDED:

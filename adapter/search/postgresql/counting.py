@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import newest
 from adapter.search.index import ByTime, ByValue, Tally, Uncounted
-from adapter.search.postgresql.query import Memory, asked
+from adapter.search.postgresql.query import Memory, open_question
 from adapter.search.symbols import ORIGIN, value_of
 
 
@@ -15,7 +15,7 @@ async def count(connection: Connection, memory: Memory, question: ByValue, head:
     """The answer to a question about the entries up to ``head`` at least. Raises: as
     `adapter.search.postgresql.query.answer`."""
     rows = ByTime(question.filter, question.values, newest(question.snapshot))
-    async with asked(connection, memory, rows, head) as (known, asking):
+    async with open_question(connection, memory, rows, head) as (known, asking):
         span = await connection.fetchrow("SELECT min(earliest), max(latest) FROM search_part")
         assert span is not None
         if asking is None:

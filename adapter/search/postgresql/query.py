@@ -16,12 +16,13 @@ from typing import NamedTuple
 import asyncpg
 
 from adapter.errors import StoreUnavailable
-from adapter.filter import Filter
+from adapter.filter import Filter, Term
 from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import LogCursor, TimeCursor
 from adapter.search.index import LATEST, Behind, ByLog, ByTime, Found, Hit, Question, broken_off
 from adapter.search.keys import QuestionKeys
-from adapter.search.postgresql.conditions import compile_count, compile_question
+from adapter.search.linking import LIMIT, Known, Origins, Scoped, asked, is_linked, scoped_keys
+from adapter.search.postgresql.conditions import Links, compile_count, compile_question
 from adapter.search.postgresql.schema import VERSION, events_of
 from adapter.search.symbols import KnownSymbols, Wanted
 
@@ -36,7 +37,7 @@ class _Part(NamedTuple):
     latest: int
 
 
-class Known:
+class Searched:
     """What is known of one search, from one question to the next."""
 
     def __init__(self, secret: bytes) -> None:
@@ -49,12 +50,12 @@ class Memory:
     that goes on with what is known of its own."""
 
     def __init__(self) -> None:
-        self._known = Known(b"")
+        self._known = Searched(b"")
 
-    def of(self, secret: bytes) -> Known:
+    def of(self, secret: bytes) -> Searched:
         """What is known of the search with this secret."""
         if secret != self._known.keys.secret:
-            self._known = Known(secret)
+            self._known = Searched(secret)
         return self._known
 
 
@@ -69,14 +70,14 @@ async def answer(
         StoreUnavailable: it is of a newer version.
         FAILURES: it cannot be asked.
     """
-    async with asked(connection, memory, question, head) as (_, asking):
+    async with open_question(connection, memory, question, head) as (_, asking):
         return Found() if asking is None else await asking.run(monotonic() + seconds)
 
 
 @asynccontextmanager
-async def asked(
+async def open_question(
     connection: Connection, memory: Memory, question: Question, head: int
-) -> AsyncIterator[tuple[Known, Asking | None]]:
+) -> AsyncIterator[tuple[Searched, Asking | None]]:
     """One state of the database, in which to ask a question; ``None`` if nothing can match. Raises: as `answer`."""
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -92,8 +93,13 @@ async def asked(
             origins = await _wanted(connection, known.origins, question.filter)
             if kinds is None or origins is None:
                 yield known, None
-            else:
-                yield known, Asking(connection, known.keys, question, kinds, origins, state["part_size"])
+                return
+            links = {
+                term: await _linked(connection, known, question.filter, term)
+                for term in question.filter.terms
+                if is_linked(term)
+            }
+            yield known, Asking(connection, known.keys, question, kinds, origins, links, state["part_size"])
     except asyncpg.UndefinedTableError:
         raise Behind from None  # it is being built; or a part was dropped in between
 
@@ -106,6 +112,25 @@ async def _wanted(connection: Connection, symbols: KnownSymbols, filter: Filter)
     return symbols.wanted(filter)
 
 
+async def _linked(connection: Connection, known: Searched, filter: Filter, term: Term) -> Sequence[Scoped]:
+    """What else a term means, by what is known of ids and names."""
+    origins, wanted = known.origins.origins(filter), asked(term)
+    named = await _known(connection, "name", wanted.kind, wanted.names, origins)
+    of_ids = await _known(connection, "id", wanted.kind, sorted({*wanted.ids, *(row.id for row in named)}), origins)
+    return scoped_keys(term, named, of_ids, origins, known.keys)
+
+
+async def _known(
+    connection: Connection, column: str, kind: int, values: Sequence[str], origins: Origins
+) -> list[Known]:
+    texts = [value for value in values if "\0" not in value]
+    sql = (
+        f"SELECT id, name, origin FROM search_name WHERE kind = $1 AND {column} = ANY ($2) ORDER BY last DESC LIMIT $3"
+    )
+    rows = await connection.fetch(sql, kind, texts, LIMIT)
+    return [Known(*row) for row in rows if origins.has(row["origin"])]
+
+
 class Asking:
     """One question."""
 
@@ -116,6 +141,7 @@ class Asking:
         question: Question,
         kinds: Wanted,
         origins: Wanted,
+        links: Links,
         part_size: int,
     ) -> None:
         self._connection = connection
@@ -123,6 +149,7 @@ class Asking:
         self._question = question
         self.kinds = kinds
         self._origins = origins
+        self._links = links
         self._part_size = part_size
         self._by_time = not isinstance(question, ByLog)
 
@@ -146,7 +173,7 @@ class Asking:
     async def groups(self, column: str) -> list[asyncpg.Record]:
         """The question's rows in groups by a column: its value, kind and type of general ones, and how many; each
         part's one after the other, and of each one group more than the question's limit at most."""
-        statement = compile_count(self._as_counted(), column, self._keys, self.kinds, self._origins)
+        statement = compile_count(self._as_counted(), column, self._keys, self.kinds, self._origins, self._links)
         found: list[asyncpg.Record] = []
         for parts in self._together(await self._parts()):
             sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
@@ -202,7 +229,7 @@ class Asking:
         return rows[:limit]
 
     async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Hit, int, str | None]]:
-        statement = compile_question(question, self._keys, self.kinds, self._origins)
+        statement = compile_question(question, self._keys, self.kinds, self._origins, self._links)
         sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
         rows = await self._connection.fetch(sql, *statement.values)
         return [(Hit(time, position), kind, type) for time, position, kind, type in rows]

@@ -4,6 +4,7 @@
     search_part      the parts: between which times their events lie, and which kinds and origins they have
     search_kind      each (type, outcome, reason) there is, known by a small number (`adapter.search.keys.Symbols`)
     search_origin    each (source, provider, realm id, realm name) there is, the same
+    search_name      which names ids have, and when events of which origin said so (`adapter.search.learning`)
     search_events_N  the events of part N, a row for each entry that has one
 
 A part is a stretch of the log. Each has a table with indexes of its own, so that a batch goes into small ones, however
@@ -20,7 +21,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 2
+VERSION = 3
 #: Entries of the log in one part: each has ten relations, and a question may look at all of its rows.
 PART_SIZE = 1 << 18
 
@@ -29,16 +30,24 @@ CREATE TABLE search (
   version integer NOT NULL, position bigint NOT NULL, uid bytea, received_at bigint, secret bytea NOT NULL,
   part_size integer NOT NULL
 );
--- removed: how many entries of the part were gone from the log when it was pruned last.
+-- removed: how many entries of the part were gone from the log when it was pruned last. Stale: some went since its
+-- names were learned.
 CREATE TABLE search_part (
   id bigint PRIMARY KEY, earliest bigint NOT NULL, latest bigint NOT NULL, removed integer NOT NULL DEFAULT 0,
-  kinds integer[] NOT NULL, origins integer[] NOT NULL
+  kinds integer[] NOT NULL, origins integer[] NOT NULL, stale boolean NOT NULL DEFAULT false
 );
 -- Of a general kind (id < 0) type is "system." or empty; of a general origin the realm is null.
 CREATE TABLE search_kind (id integer PRIMARY KEY, type text NOT NULL, outcome text NOT NULL, reason text);
 CREATE TABLE search_origin (
   id integer PRIMARY KEY, source text NOT NULL, provider text NOT NULL, realm_id text, realm_name text
-)
+);
+-- Name: as it is compared; shown: as it was written last; part: that of the last entry that says so.
+CREATE TABLE search_name (
+  kind integer, id text, name text, origin integer, shown text NOT NULL, first bigint NOT NULL, last bigint NOT NULL,
+  part bigint NOT NULL, PRIMARY KEY (kind, id, name, origin)
+);
+CREATE INDEX search_name_name ON search_name (kind, name);
+CREATE INDEX search_name_part ON search_name (part)
 """
 # Type: of a general kind alone. Later: an earlier entry of the same event is here, too. Superseded_by: position of the
 # next revision of the same event.
@@ -109,7 +118,7 @@ async def _version(connection: Connection) -> int | None:
 
 async def _drop_some(connection: Connection) -> bool:
     """Drop as many tables as one transaction may lock; whether there are no more."""
-    await connection.execute("DROP TABLE IF EXISTS search, search_part, search_kind, search_origin")
+    await connection.execute("DROP TABLE IF EXISTS search, search_part, search_kind, search_origin, search_name")
     tables = await connection.fetch(_EVENTS, _DROPPED)
     for (table,) in tables:
         await connection.execute(f"DROP TABLE {table}")

@@ -16,6 +16,7 @@ from adapter.log.postgresql.connecting import Connection, connect
 from adapter.log.postgresql.failures import FAILURES, store_error
 from adapter.log.protocol import EventRow, Events
 from adapter.search.keys import EventKeys, Symbol, Symbols, general_kind, general_origin
+from adapter.search.learning import Learning
 from adapter.search.postgresql.schema import (
     COLUMNS,
     PART_SIZE,
@@ -41,6 +42,8 @@ _SETTINGS = {
 }
 #: How long a part that is dropped waits for those who read it; others wait behind it. Milliseconds.
 _DROP_TIMEOUT = 1_000
+#: Entries whose names are learned again in one transaction.
+_LEARNED = 10_000
 #: PostgreSQL takes no longer lists of words, bytes; about half of it, since it counts more than the words.
 _WORDS_SIZE = 500_000
 
@@ -106,6 +109,7 @@ class PostgresqlStore:
         self._kinds = Symbols(map(_symbol, await run.fetch("SELECT * FROM search_kind")), general_kind)
         self._origins = Symbols(map(_symbol, await run.fetch("SELECT * FROM search_origin")), general_origin)
         self._keys = EventKeys(self._secret)
+        self._learning = Learning()
 
     def close(self) -> None:
         """As `adapter.search.store.Store.close`."""
@@ -140,6 +144,7 @@ class PostgresqlStore:
     def _read(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> _Batch:
         """What is found by what, as it is copied into the tables."""
         size, kinds, origins, keys_of = self._part_size, self._kinds, self._origins, self._keys.of
+        learn = self._learning.take
         parts: dict[int, _Part] = {}
         superseded: dict[int, list[tuple[int, int]]] = {}
         later: dict[int, list[int]] = {}
@@ -153,6 +158,7 @@ class PostgresqlStore:
             origin = origins[found.source, found.provider, found.realm_id, found.realm_name]
             keys = keys_of(found, general_kind=kind < 0, general_origin=origin < 0)
             number = position // size
+            learn(found, origin, number)
             if (part := parts.get(number)) is None:
                 part = parts[number] = _Part([], [], set(), set())
             before = find_before(uid, position) if revision else None
@@ -211,20 +217,29 @@ class PostgresqlStore:
                     await run.execute(_SUPERSEDE.format(events_of(number)), positions, befores)
             for number, later in batch.later.items():
                 await run.execute(_LATER.format(events_of(number)), later)
+            await self._write_names(run)
         self._kinds.new.clear()
         self._origins.new.clear()
+        self._learning.new.clear()
+
+    async def _write_names(self, run: Connection) -> None:
+        if self._learning.new:
+            rows = [(*named, *seen) for named, seen in self._learning.new.items()]
+            await run.execute(_NAMES, *map(list, zip(*rows, strict=True)))
 
     def prune(self, log: Events) -> Iterator[None]:
         """As `adapter.search.store.Store.prune`. Raises: as `add`."""
-        parts = self._run(self._connection.fetch("SELECT id, removed FROM search_part ORDER BY id"))
-        for number, known in parts:
+        parts = self._run(self._connection.fetch("SELECT id, removed, stale FROM search_part ORDER BY id"))
+        for number, known, stale in parts:
             first, end = max(number * self._part_size, 1), (number + 1) * self._part_size - 1
             last = min(end, self.position)
             removed = log.removed(first - 1, last)
-            if removed == known:
+            if removed == known and not stale:
                 continue
             if removed == end - first + 1:
                 self._run(self._drop(number))
+            elif removed == known:
+                yield from self._learn_again(number, log, first, last)
             else:
                 left = log.left(first - 1, last)
                 self._run(self._delete(number, left, last, removed))
@@ -236,11 +251,45 @@ class PostgresqlStore:
                 await run.execute(f"SET LOCAL lock_timeout = {_DROP_TIMEOUT}")
                 await run.execute(f"DROP TABLE IF EXISTS {events_of(number)}")
                 await run.execute("DELETE FROM search_part WHERE id = $1", number)
+                await self._forget_names(run, number)
+
+    async def _forget_names(self, run: Connection, number: int) -> None:
+        """Delete the names that were said last in a part."""
+        await run.execute("DELETE FROM search_name WHERE part = $1", number)
+        self._learning.forget()
+
+    def _learn_again(self, number: int, log: Events, first: int, last: int) -> Iterator[None]:
+        """Names that what is left of a part says, in the place of those that it said. The last step ends it: one that is
+        broken off is begun anew."""
+
+        async def forget() -> None:
+            async with self._transaction() as run:
+                await self._forget_names(run, number)
+
+        async def learn(*, done: bool) -> None:
+            async with self._transaction() as run:
+                await self._write_names(run)
+                if done:
+                    await run.execute("UPDATE search_part SET stale = false WHERE id = $1", number)
+            self._learning.new.clear()
+
+        self._run(forget())
+        after = first - 1
+        while after < last:
+            until = min(last, after + _LEARNED)
+            for entry in log.each(after, until):
+                if entry.event is not None:
+                    found = search_fields(entry.event)
+                    origin = self._origins[found.source, found.provider, found.realm_id, found.realm_name]
+                    self._learning.take(found, origin, number)
+            after = until
+            self._run(learn(done=after == last))
+            yield
 
     async def _delete(self, number: int, left: list[int], last: int, removed: int) -> None:
         async with self._transaction() as run:
             await run.execute(_DELETE.format(events_of(number)), left, last)
-            await run.execute("UPDATE search_part SET removed = $1 WHERE id = $2", removed, number)
+            await run.execute("UPDATE search_part SET removed = $1, stale = true WHERE id = $2", removed, number)
 
 
 def open_store(url: str) -> PostgresqlStore:
@@ -261,6 +310,14 @@ ON CONFLICT (id) DO UPDATE SET
 _SUPERSEDE = """
 UPDATE {0} SET superseded_by = given.by FROM unnest($1::bigint[], $2::bigint[]) AS given (by, before)
 WHERE position = given.before
+"""
+_NAMES = """
+INSERT INTO search_name AS known (kind, id, name, origin, shown, first, last, part)
+SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::bigint[], $7::bigint[],
+  $8::bigint[])
+ON CONFLICT (kind, id, name, origin) DO UPDATE SET
+  shown = excluded.shown, first = least(known.first, excluded.first), last = greatest(known.last, excluded.last),
+  part = greatest(known.part, excluded.part)
 """
 _LATER = "UPDATE {0} SET later = true WHERE position = ANY ($1::bigint[])"
 _DELETE = """

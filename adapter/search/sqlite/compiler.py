@@ -5,8 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+import orjson
+
 from adapter.filter import WORDED, Filter, Term, address_range, wanted_words
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys, Symbol
+from adapter.search.linking import LIMIT, Known, Origins, Scoped, asked, is_linked, scoped_keys
 from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
 from adapter.search.sqlite.schema import Address, stored_ranges
 from adapter.search.symbols import ORIGIN, KnownSymbols, Wanted, named_types
@@ -32,7 +35,9 @@ class Compiler:
         conditions: list[Condition] = []
         for term in filter.terms:
             if term.name in ROLES:
-                conditions.append(self._keyed(ROLES[term.name], term.values, term.negated))
+                keys = tuple(self._keys.of_term(term.name, term.values))
+                scoped = self._linked(filter, term) if is_linked(term) else ()
+                conditions.append(Keyed(self._part_size, keys, negated=term.negated, scoped=scoped))
             elif term.name == "ip":
                 conditions.append(self._addressed(term))
             elif term.name in WORDED:
@@ -49,6 +54,21 @@ class Compiler:
     def symbol(self, name: str, number: int) -> Symbol:
         """What a number stands for: of an origin where the name is of a part of these, or else of a kind."""
         return (self._origins if name in ORIGIN else self._kinds).symbol(number)
+
+    def _linked(self, filter: Filter, term: Term) -> tuple[Scoped, ...]:
+        """What else a term means, by what is known of ids and names."""
+        origins, wanted = self._origins.origins(filter), asked(term)
+        named = self._known("name", wanted.kind, wanted.names, origins)
+        of_ids = self._known("id", wanted.kind, sorted({*wanted.ids, *(row.id for row in named)}), origins)
+        return scoped_keys(term, named, of_ids, origins, self._keys)
+
+    def _known(self, column: str, kind: int, values: Sequence[str], origins: Origins) -> list[Known]:
+        sql = (
+            f"SELECT n.id, n.name, n.origin FROM json_each(?) AS wanted CROSS JOIN name AS n ON n.kind = ? "
+            f"AND n.{column} = wanted.value ORDER BY n.last DESC LIMIT ?"
+        )
+        rows = self._connection.execute(sql, (orjson.dumps(values).decode(), kind, LIMIT))
+        return [row for row in map(Known._make, rows) if origins.has(row.origin)]
 
     def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
         return Keyed(self._part_size, tuple(self._keys.of(roles, values)), negated=negated)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from adapter.filter import Word
+from adapter.search.linking import Scoped
 from adapter.search.sqlite.schema import Address, words_of
 
 #: Up to so many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
@@ -80,7 +81,8 @@ class Condition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Events with, or ``negated`` without, one of some keys, or a key in one of some ranges."""
+    """Events with, or ``negated`` without, one of some keys, or a key in one of some ranges, or one of those that count
+    in some origins alone."""
 
     part_size: int
     keys: tuple[int, ...]
@@ -88,11 +90,17 @@ class Keyed:
     negated: bool = False
     #: Says the same of the row alone; for ranges.
     of_row: Sql | None = None
+    scoped: tuple[Scoped, ...] = ()
     loose: bool = False
 
     @property
+    def any_keys(self) -> tuple[int, ...]:
+        """All keys, wherever they count."""
+        return (*self.keys, *(key for one in self.scoped for key in one.keys))
+
+    @property
     def size(self) -> int:
-        return len(self.keys) + len(self.ranges)
+        return len(self.any_keys) + len(self.ranges)
 
     @property
     def indexed(self) -> bool:
@@ -115,34 +123,51 @@ class Keyed:
                 "CROSS JOIN found_by AS f WHERE f.part = ? AND f.key BETWEEN wanted.column1 AND wanted.column2"
             )
             found.append(Sql(text, (*(end for pair in self.ranges for end in pair), part.id)))
+        for one in self.scoped:
+            wanted, origins = any_of("f.key", one.keys), any_of("+e.origin", one.origins)
+            text = (
+                "SELECT f.position FROM found_by AS f CROSS JOIN event AS e ON e.position = f.position "
+                f"WHERE f.part = ? AND {wanted.text} AND {origins.text}"
+            )
+            found.append(Sql(text, (part.id, *wanted.values, *origins.values)))
         return joined(" UNION ALL ", found)
 
     @property
     def is_short(self) -> bool:
         """Whether it has a few keys, and no ranges."""
-        return not self.ranges and len(self.keys) <= MERGED
+        return not self.ranges and self.size <= MERGED
 
     def ways(self, part: Part) -> list[Way]:
         if not self.is_short:
             return []
         source = "found_by AS f CROSS JOIN event AS e ON e.position = f.position"
-        return [
-            Way(source, Sql("f.part = ? AND f.key = ?", (part.id, key)), "f.time", "f.position") for key in self.keys
-        ]
+        wanted = [Sql("f.part = ? AND f.key = ?", (part.id, key)) for key in self.keys]
+        for one in self.scoped:
+            origins = any_of("+e.origin", one.origins)
+            text = f"f.part = ? AND f.key = ? AND {origins.text}"
+            wanted += [Sql(text, (part.id, key, *origins.values)) for key in one.keys]
+        return [Way(source, where, "f.time", "f.position") for where in wanted]
 
     def test(self, part: Part | None, rows: int) -> Sql:
         if self.of_row is not None and self.size <= _TESTED:
             found = self.of_row
         elif part is None or (not self.ranges and rows * self.size <= _LOOKED_FOR):
-            wanted = any_of("t.key", self.keys)
-            found = Sql(
-                f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.part = e.position / {self.part_size:d} "
-                f"AND {wanted.text} AND t.time = e.time AND t.position = e.position)",
-                wanted.values,
-            )
+            tests = [self._has_key(self.keys)] if self.keys else []
+            for one in self.scoped:
+                tests.append(joined(" AND ", [any_of("+e.origin", one.origins), self._has_key(one.keys)]))
+            whole = joined(" OR ", tests)
+            found = whole if len(tests) == 1 and not self.scoped else Sql(f"({whole.text})", whole.values)
         else:
             found = _within(self.positions(part))
         return Sql(f"NOT {found.text}", found.values) if self.negated else found
+
+    def _has_key(self, keys: Sequence[int]) -> Sql:
+        wanted = any_of("t.key", keys)
+        return Sql(
+            f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.part = e.position / {self.part_size:d} "
+            f"AND {wanted.text} AND t.time = e.time AND t.position = e.position)",
+            wanted.values,
+        )
 
 
 @dataclass(frozen=True, slots=True)

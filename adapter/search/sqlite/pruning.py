@@ -3,7 +3,8 @@
 Each part knows how many entries of its stretch were gone when it was looked at last. Where the log says that there are
 more of them now, their events are deleted, so that nothing finds them any more; their keys and words, which cannot be
 deleted alone, stay until the part has not changed for a round: then it is filled again with what is left. A part of
-which nothing is left goes as a whole.
+which nothing is left goes as a whole. Names go with the part that has the last entry which says them, unless what is
+left there says them, too.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def _delete(store: SqliteStore, part: _Part, left: list[int], removed: int | Non
 def _drop(store: SqliteStore, part: _Part) -> None:
     with store.transaction() as connection:
         _clear(connection, part)
+        store.forget_names(part.id)
         connection.execute("DELETE FROM part WHERE id = ?", (part.id,))
 
 
@@ -84,6 +86,7 @@ def _fill_again(store: SqliteStore, part: _Part, log: Events, last: int) -> None
     """Keys and words of what is left, in the place of all."""
     with store.transaction() as connection:
         _clear(connection, part)
+        store.forget_names(part.id)
         after = part.first - 1
         while after < last:
             entries = list(log.each(after, min(last, after + BATCH)))

@@ -295,7 +295,7 @@ def rows_of(part: Part, conditions: Sequence[Condition], best: Condition | None)
 
 def _has_key(condition: Keyed) -> Sql:
     """That any event in the part ``p`` has one of the keys."""
-    wanted = any_of("f.key", condition.keys)
+    wanted = any_of("f.key", condition.any_keys)
     return Sql(f" AND EXISTS (SELECT 1 FROM found_by AS f WHERE f.part = p.id AND {wanted.text})", wanted.values)
 
 

@@ -6,6 +6,7 @@
     words_N   full text of part N, without the text; tokens of the details that filters compare are among its words
     kind      each (type, outcome, reason) there is, known by a small number; the first `SYMBOLS_LIMIT` of them
     origin    each (source, provider, realm id, realm name) there is, the same
+    name      which names ids have, and when events of which origin said so (`adapter.search.learning`)
     any_type  types of events whose kind does not tell it
     state     how far it is filled, of which log, the secret of its fingerprints, and how many entries a part is
 
@@ -35,7 +36,7 @@ from pathlib import Path
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 7
+VERSION = 8
 
 SCHEMA = """
 CREATE TABLE event (
@@ -62,6 +63,10 @@ CREATE TABLE part (id INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INT
 CREATE TABLE kind (id INTEGER PRIMARY KEY, type TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT);
 CREATE TABLE origin (id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT NOT NULL, realm_id TEXT,
     realm_name TEXT);
+-- name: as it is compared; shown: as it was written last; part: that of the last entry that says so.
+CREATE TABLE name (kind INTEGER, id TEXT, name TEXT, origin INTEGER, shown TEXT NOT NULL, first INTEGER NOT NULL,
+    last INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (kind, id, name, origin)) WITHOUT ROWID;
+CREATE INDEX name_name ON name (kind, name);
 CREATE TABLE any_type (position INTEGER PRIMARY KEY, type TEXT NOT NULL);
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL,
     part_size INTEGER NOT NULL);

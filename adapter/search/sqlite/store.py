@@ -12,6 +12,7 @@ from typing import NamedTuple
 from adapter.log.opening import path_of
 from adapter.log.protocol import EventRow, Events
 from adapter.search.keys import EventKeys, Symbol, Symbols, general_kind, general_origin
+from adapter.search.learning import Learning
 from adapter.search.sqlite.pruning import prune
 from adapter.search.sqlite.schema import (
     APPLICATION_ID,
@@ -68,6 +69,11 @@ def _roughly(row: _Found) -> float:
     # Twice as fast as sorting by the integers, and near enough: what counts is that neighbours share pages.
     return float(row[0])
 
+
+_NAME = """
+INSERT INTO name VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET shown = excluded.shown,
+first = min(first, excluded.first), last = max(last, excluded.last), part = max(part, excluded.part)
+"""
 
 #: Rows of one statement. Its cursors stay where they put the row before, which is near.
 _ROWS = 100
@@ -131,6 +137,7 @@ class SqliteStore:
                 raise Unusable(str(error)) from None
             raise
         self._keys = EventKeys(secret)
+        self._learning = Learning()
         self._addresses = _Addresses()
         self._inode = self._path.stat().st_ino
 
@@ -175,6 +182,7 @@ class SqliteStore:
                 yield self._connection
                 self._write_symbols("kind", self._kinds)
                 self._write_symbols("origin", self._origins)
+                self._write_names()
                 run("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -186,6 +194,7 @@ class SqliteStore:
             raise
         self._kinds.new.clear()
         self._origins.new.clear()
+        self._learning.new.clear()
         self.position, self.uid, self.received_at = position, uid, received_at
 
     def add(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> None:
@@ -224,6 +233,7 @@ class SqliteStore:
     def _read(self, entries: Iterable[EventRow]) -> _Batch:
         """What is found by what, in the order in which it is stored."""
         kinds, origins, addresses, keys_of = self._kinds, self._origins, self._addresses, self._keys.of
+        learn, size = self._learning.take, self.part_size
         events: list[_EventColumns] = []
         #: Of found_by, apart: SQLite has numbers before blobs.
         numbers: list[_Found] = []
@@ -249,6 +259,7 @@ class SqliteStore:
                 blobs.append((address, time, position))
             if kind < 0:
                 types.append((position, found.type))
+            learn(found, origin, position // size)
             events.append((position, time, received_at, kind, origin, address))
             texts.append((position, found.text))
             if revision:
@@ -295,6 +306,15 @@ class SqliteStore:
         rows = [(id, *symbol) for id, symbol in symbols.new]
         if rows:
             self._connection.executemany(f"INSERT INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
+
+    def _write_names(self) -> None:
+        rows = [(*named, *seen) for named, seen in self._learning.new.items()]
+        self._connection.executemany(_NAME, rows)
+
+    def forget_names(self, part: int) -> None:
+        """Delete the names that were said last in a part, inside of a transaction."""
+        self._connection.execute("DELETE FROM name WHERE part = ?", (part,))
+        self._learning.forget()
 
     def _still_there(self) -> None:
         try:
