@@ -54,6 +54,16 @@ class Origin(_Shape):
     )
 
 
+class LookedUp(_Shape):
+    """Names of what the event carries the ids of, as other events said them at its time."""
+
+    actor: Text | None = Field(None, description="Who acted")
+    target: Text | None = Field(None, description="Who was acted upon")
+    client: Text | None = Field(None, description="The client in authDetails")
+    realm: Text | None = Field(None, description="The realm or tenant")
+    resource: Text | None = Field(None, description="The client that an admin event is about")
+
+
 class Event(_Shape):
     """The unified event: Phase Two's audit event, with ``outcome``, ``reason`` and ``source`` added."""
 
@@ -73,3 +83,6 @@ class Event(_Shape):
     outcome: Outcome
     reason: Text | None = Field(None, description="A failure's reason, one of the closed list in mappings/types.yaml")
     source: Origin
+    lookedUp: LookedUp | None = Field(
+        None, description="Only where it was asked for: names that the event does not carry. Never stored"
+    )

@@ -428,7 +428,7 @@ def _has_words(found: set[str], question: tuple[Word, ...]) -> bool:
 
 
 def bound_to(filter: Filter, realms: Sequence[str] | None) -> Filter:
-    """The same of events of some realms alone, by names or ids; ``None``: of all."""
+    """The same of events of some realms alone, by names or ids that they carry; ``None``: of all."""
     if realms is None:
         return filter
-    return replace(filter, terms=(*filter.terms, Term("realm", False, tuple(sorted(set(realms))))))
+    return replace(filter, terms=(*filter.terms, Term("realm", False, tuple(sorted(set(realms))), exact=True)))

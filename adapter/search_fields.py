@@ -10,7 +10,8 @@ import hashlib
 import re
 import socket
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 
 from msgspec import DecodeError, Struct
@@ -63,7 +64,7 @@ class _Event(Struct, gc=False, rename="camel"):
     representation: str | None = None
 
 
-_read = Decoder(_Event).decode
+_read, _read_any = Decoder(_Event).decode, Decoder().decode
 _NOBODY = _Who()
 
 
@@ -263,6 +264,8 @@ _RANDOM = re.compile(r"(?:\d+[a-z]+){3}|(?:[a-z]+\d+){3}")
 _LONGEST = 40
 #: So much of each value is read for words, characters: a sender must not fill the index, or our memory, with one.
 _READ = 1_000
+#: So much of a representation is read, and so much of its words is kept, characters.
+_PARSED, _REPRESENTATION = 65_536, 4_000
 #: A generated token is at least this long.
 _RANDOM_FROM = 10
 #: How many values' words are remembered, and of values of which length.
@@ -278,7 +281,8 @@ def split_words(text: str) -> list[str]:
 
 def _text(event: _Event) -> str:
     """The words that an event is found by with ``q``: type, error, native type, client, names, resource path, and
-    what people would type of the details; not ids, tokens and times, which have filters of their own."""
+    what people would type of the details and of what was changed; not ids, tokens and times, which have filters of
+    their own."""
     who = event.auth_details or _NOBODY
     name = who.username
     found = [_common_words(event.type, event.source.native_type, event.error, who.client_id)]
@@ -291,7 +295,42 @@ def _text(event: _Event) -> str:
             words = _WORDS_OF[key]
             if words is not None and (value != name or words.found):
                 found.append(words[value])
+    if event.representation is not None:
+        found.append(_representation_words(event.representation))
     return " ".join(found)
+
+
+def _representation_words(text: str) -> str:
+    """The words of what was changed: of JSON its keys and texts, of all else the text. Each once, since settings of a
+    realm say the same names again and again, and so many characters at most."""
+    if len(text) > _PARSED:
+        text = text[:_PARSED]
+    value: object = text
+    with suppress(DecodeError, RecursionError):
+        value = _read_any(text)
+    found: dict[str, None] = {}
+    room = _REPRESENTATION
+    for one in _texts(value):
+        for word in _TYPED_WORDS[one].split():
+            if word not in found:
+                room -= len(word) + 1
+                if room < 0:
+                    return " ".join(found)
+                found[word] = None
+    return " ".join(found)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Keys and texts of what was JSON, in order; however deep it is."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield text
+            case dict() as members:
+                waiting += [one for pair in reversed(members.items()) for one in reversed(pair)]
+            case list() as values:
+                waiting += reversed(values)
 
 
 class _Words(dict[str, str]):

@@ -89,7 +89,8 @@ from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
 from adapter.scrub.cleaning import Cleaner
 from adapter.scrub.scrubbing import open_scrubbing
-from adapter.search.search import open_search
+from adapter.search.looked_up import NamingSink
+from adapter.search.search import Search, open_search
 from adapter.section import secrets_of
 from adapter.settings import Permission, Settings
 from adapter.sinks.protocol import Sink
@@ -221,7 +222,7 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        delivering = _open_deliveries(settings, log, tables.catalogue, hints, owner, ending)
+        delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
@@ -428,22 +429,25 @@ def _pull_warnings(counts: IngestCounts) -> list[str]:
 
 @asynccontextmanager
 async def _open_deliveries(
-    settings: Settings, log: Store, catalogue: Catalogue, hints: Hints, owner: str, ending: Ending
+    settings: Settings, log: Store, search: Search, catalogue: Catalogue, hints: Hints, owner: str, ending: Ending
 ) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
     """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
     up no other."""
-    selections = []
+    selections, filters = [], []
     for one in settings.sinks:
         filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
+        filters.append(filter)
         selections.append(Selection(filter, revisions=one.revisions == "send"))
         for hint in hints.of(filter.terms):
             _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
     stacks: list[AsyncExitStack] = []
     deliveries: dict[str, Ownership[Delivery]] = {}
     try:
-        for one, selection in zip(settings.sinks, selections, strict=True):
+        for one, filter, selection in zip(settings.sinks, filters, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
             sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
+            if one.names:
+                sink = NamingSink(sink, one.name, search, filter)
             deliver = partial(_deliver, one, sink, log, selection, ending=ending)
             opened = open_ownership(log, reader_name(one.name), owner, deliver)
             deliveries[one.name] = await stack.enter_async_context(opened)

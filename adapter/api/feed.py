@@ -31,6 +31,7 @@ from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, Outcome
 from adapter.search.cursor import END, Order, read_log_cursor
+from adapter.search.looked_up import with_names
 from adapter.search.search import Page, Search
 from adapter.settings import Feed as FeedSettings
 from adapter.settings import Permission
@@ -79,6 +80,11 @@ _ORDER = Parameter(
 )
 _REVISIONS = Parameter(
     "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
+)
+_NAMES = Parameter(
+    "names",
+    "1: also names that an event does not carry, where others of its source say whose ids these are, as lookedUp",
+    {"type": "string", "enum": ["0", "1"]},
 )
 UID = Parameter("uid", "The event's uid, or the id that its provider gave it")
 
@@ -178,6 +184,7 @@ class Feed:
                 f"The place after the page before: its next. With order=log also {END}: behind all that is there now",
             ),
             _REVISIONS,
+            _NAMES,
         ]
         formats = {"type": "string", "enum": list(self._formats)}
         form = Parameter("format", f"What it is written as; default: what Accept names, or {DEFAULT}", formats)
@@ -193,12 +200,12 @@ class Feed:
             Operation(
                 "GET", "/events/export", self.export, "All events that a filter matches, as a file",
                 {200: Answer("The file; cut off in the middle of a chunk if it fails on the way.", media)},
-                Permission.READ, [*filters, _ORDER, _REVISIONS, form], by_realm=True,
+                Permission.READ, [*filters, _ORDER, _REVISIONS, _NAMES, form], by_realm=True,
             ),
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
-                [UID, Parameter("raw", "1: also what the provider sent; needs the permission raw",
+                [UID, _NAMES, Parameter("raw", "1: also what the provider sent; needs the permission raw",
                                  {"type": "string", "enum": ["0", "1"]})],
                 by_realm=True,
             ),
@@ -207,6 +214,7 @@ class Feed:
     async def find(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
         limit = read_limit(request.query.get("limit"))
+        names = read_switch(request, "names")
         chosen = self._format(request)
         who = caller(request)
         with self._questions.taken(who):
@@ -215,7 +223,7 @@ class Feed:
                 filter, order=order, limit=limit, cursor=cursor, revisions=revisions, caller=who
             )
             hints = self._hints.of(filter.terms)
-            async with aclosing(stretches(self._events, page.positions)) as read:
+            async with aclosing(self._read(page.positions, filter, names, who)) as read:
                 entries, done = await anext(read)
                 if chosen is not None:
                     removed = await self._removed(page.after(done), cursor, order)
@@ -274,16 +282,18 @@ class Feed:
         if with_raw:
             authorize(request, Permission.RAW)
         with self._questions.taken(caller(request)):
-            event = await self._event(request, with_raw)
+            names = read_switch(request, "names")
+            event = await self._event(request, with_raw, names)
             return await sent_json(request, event, reading_timeout=self._reading_timeout)
 
-    async def _event(self, request: web.Request, with_raw: bool) -> bytes:
+    async def _event(self, request: web.Request, with_raw: bool, names: bool) -> bytes:
         """One event, as JSON.
 
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
-        entry = await self._lookup.find(request.match_info["uid"], caller(request), realms_of_caller(request))
+        realms = realms_of_caller(request)
+        entry = await self._lookup.find(request.match_info["uid"], caller(request), realms)
         if entry is None:
             raise RequestError(
                 404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
@@ -295,6 +305,11 @@ class Feed:
                 f"What came with this uid could not be made an event: {entry.problem}",
                 quarantined={"nativeType": entry.native_type, "problem": entry.problem},
             )
+        if names:
+            await self._search.wait(entry.position)
+            known = bound_to(Filter(self._catalogue()), realms)
+            (entry,) = await with_names(self._search, [entry], known, caller=caller(request))
+        assert entry.event is not None
         if not with_raw:
             return entry.event
         told = [
@@ -305,9 +320,10 @@ class Feed:
     async def export(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
         form = self._format(request) or self._formats[DEFAULT]
+        names = read_switch(request, "names")
         who = caller(request)
         with self._exports.taken(who):
-            async with aclosing(self._pages(filter, order, revisions, who)) as pages:
+            async with aclosing(self._pages(filter, order, revisions, names, who)) as pages:
                 # The first page is asked for before the answer begins, so that what is wrong can still be said.
                 entries = await anext(pages, None)
                 headers = {"Content-Disposition": f'attachment; filename="events.{form.ending}"'}
@@ -346,12 +362,20 @@ class Feed:
         return None
 
     async def _pages(
-        self, filter: Filter, order: Order, revisions: bool, who: str
+        self, filter: Filter, order: Order, revisions: bool, names: bool, who: str
     ) -> AsyncGenerator[list[Entry], None]:
         """All events that match, a stretch in memory at a time."""
         async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions, caller=who):
-            async for entries, _ in stretches(self._events, positions):
+            async for entries, _ in self._read(positions, filter, names, who):
                 yield entries
+
+    async def _read(
+        self, positions: Sequence[int], filter: Filter, names: bool, who: str
+    ) -> AsyncGenerator[tuple[list[Entry], int], None]:
+        """The entries at some positions by `stretches`, with names where they are wanted."""
+        async with aclosing(stretches(self._events, positions)) as read:
+            async for entries, done in read:
+                yield (await with_names(self._search, entries, filter, caller=who) if names else entries), done
 
     def _streamed(
         self, request: web.Request, media: str, headers: Mapping[str, str] | None = None

@@ -20,6 +20,7 @@ from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, ended, fail, read_answer, run, tell
 from adapter.commands.columns import Column, Layout, fitted, layout, plain
 from adapter.commands.counting import count
+from adapter.commands.event_cells import LOOKED_UP, what_was_changed, which_client, who_acted
 from adapter.commands.filters import Filters
 from adapter.commands.following import follow
 from adapter.commands.options import At, grouped
@@ -77,7 +78,7 @@ def list_events(
 
     For example: idp-adapter events list --type 'access.LOGIN*' --outcome failure --from 2h
     """
-    query = filters.query()
+    query = [*filters.query(), *([] if json else [("names", "1")])]
     if (following or reverse) and order == Order.LOG:
         fail("--order log begins with the first event; --follow and --reverse are for the latest ones")
     if following and reverse:
@@ -113,6 +114,8 @@ def list_events(
         _write(events)
     elif events:
         console.print(_table(events, console.width, zone))
+        if any("lookedUp" in event for event in events):
+            console.print(f"{LOOKED_UP} looked up: other events say whose id it is, not this one.", soft_wrap=True)
     else:
         console.print(
             "No events. Filters narrow the list; system.* events come only with --type 'system.*'.", soft_wrap=True
@@ -290,14 +293,14 @@ def _table(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None = U
 
 
 def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None) -> list[Column]:
-    who = [event.get("authDetails", {}) for event in events]
     cells: dict[str, list[Text]] = {
         "time": [Text(shown_time(event["time"], zone)) for event in events],
         "type": [plain(event["type"]) for event in events],
         "outcome": [_outcome(event, width) for event in events],
-        "user": [plain(one.get("username") or one.get("userId")) for one in who],
-        "client": [plain(one.get("clientId")) for one in who],
-        "address": [plain(one.get("ipAddress")) for one in who],
+        "user": [plain(who_acted(event)) for event in events],
+        "target": [plain(what_was_changed(event)) for event in events],
+        "client": [plain(which_client(event)) for event in events],
+        "address": [plain(event.get("authDetails", {}).get("ipAddress")) for event in events],
         "source": [plain(event["source"]["name"]) for event in events],
     }
     return [
@@ -305,6 +308,7 @@ def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None) 
         Column("type", cells["type"], 128, 18),
         Column("outcome", cells["outcome"], 64, 24),
         Column("user", cells["user"], 128, 6, spare=1),
+        *([Column("target", cells["target"], 128, 12, spare=1)] if any(cells["target"]) else []),
         Column("client", cells["client"], 128, 6, spare=2),
         Column("address", cells["address"], 64, 39 if width >= _WIDE else 20),
         Column("source", cells["source"], 64, 6, spare=3),

@@ -48,6 +48,7 @@ _COLUMNS: tuple[tuple[str, ...], ...] = (
     ("source", "normalizedAt"),
     ("source", "revision"),
     ("id",),
+    ("lookedUp",),
 )
 
 #: A cell that begins with one of these is a formula to a spreadsheet; the wide forms too, in some locales.

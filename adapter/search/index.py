@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 from adapter.filter import Filter
 from adapter.search.cursor import LogCursor, TimeCursor
+from adapter.search.linking import Asked
 
 
 class ByTime(NamedTuple):
@@ -116,6 +117,14 @@ class Index(Protocol):
         """How many there are of each value among the entries up to ``head`` at least, without a bound but the time.
 
         Raises: as `ask`.
+        """
+
+    async def names(self, wanted: Sequence[Asked], filter: Filter, *, timeout: float) -> list[str | None]:
+        """The name that each id had at its time, so far as it is known here now, and as the filter's exact terms allow
+        its reader to know.
+
+        Raises:
+            Behind, TimeoutError, StoreUnavailable: as `ask`.
         """
 
     async def prune(self) -> bool:

@@ -7,8 +7,8 @@ The filler learns it from the events that it takes in, and keeps it beside them.
     client   of admin events the client in resourcePath with clientId of the representation
     realm    realmId with realmName
 
-Not details.client_name, which may be another client's than authDetails.clientId. A name that was only tried says nothing: of a failure the user is learned only where its reason says that the provider
-knew whose name it was.
+Not details.client_name, which may be of another client than authDetails.clientId. A name that was only tried says
+nothing: of a failure the user is learned only where its reason says that the provider knew whose name it was.
 """
 
 from __future__ import annotations
@@ -92,14 +92,11 @@ def _said(found: SearchFields) -> Iterator[tuple[int, str, str]]:
         yield REALMS, found.realm_id, found.realm_name
     if found.actor is not None and name is not None and (found.outcome != "failure" or found.reason in _OF_ONE_USER):
         yield USERS, found.actor, name
-    if type.startswith("admin."):
-        if found.target is not None and found.target_names:
-            yield USERS, found.target, found.target_names[0]
-        if (client := found.changed_client) is not None:
-            yield CLIENTS, *client
-    elif type.startswith("access.IMPERSONATE"):
-        if found.target is not None and found.target_names and found.outcome != "failure":
-            yield USERS, found.target, found.target_names[0]
+    is_admin = type.startswith("admin.")
+    if found.target is not None and found.target_names and (is_admin or found.outcome != "failure"):
+        yield USERS, found.target, found.target_names[0]
+    if is_admin and (client := found.changed_client) is not None:
+        yield CLIENTS, *client
 
 
 def _is_usable(text: str) -> bool:

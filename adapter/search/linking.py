@@ -138,7 +138,7 @@ def scoped_keys(
     origins: Origins,
     keys: QuestionKeys,
 ) -> tuple[Scoped, ...]:
-    """The keys of what else a term means: ``named``: rows of its names, ``of_ids``: those of these rows' ids, and of its
+    """The keys of what else a term means. ``named``: rows of its names; ``of_ids``: rows of these rows' ids, and of its
     values as ids."""
     found: dict[tuple[int, ...], set[int]] = {}
 
@@ -170,6 +170,10 @@ class Asked(NamedTuple):
     origin: Symbol
     #: Of the event, epoch milliseconds.
     time: int
+
+
+#: Rows of names that are read for one page of events: an id may have had any number of names.
+ROWS_LIMIT = 20_000
 
 
 class Name(NamedTuple):

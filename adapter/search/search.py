@@ -25,6 +25,7 @@ from adapter.search.cursor import (
     write_cursor,
 )
 from adapter.search.index import Behind, ByLog, ByTime, ByValue, Found, Index, Question, Tally, Uncounted
+from adapter.search.linking import Asked
 from adapter.search.opening import open_index, search_url
 from adapter.search.turns import Turns
 
@@ -167,6 +168,31 @@ class Search:
         following = write_cursor(reached or (places[-1] if places else after))
         at_end = reached is None and len(found) < limit
         return Page([row.position for row in found], following, places, at_end=at_end)
+
+    async def names(
+        self, wanted: Sequence[Asked], filter: Filter, *, caller: str = "", timeout: float | None = None
+    ) -> list[str | None]:
+        """The name that each id had at its time, so far as it is known by now and the filter's exact terms allow its
+        reader to know. Does not wait until the search is filled. ``timeout``: seconds; ``None``: as long as a question
+        may take.
+
+        Raises:
+            RequestError: 503, it takes longer.
+            StoreUnavailable: the search cannot be read now.
+        """
+        timeout = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(timeout), self._turns.of(caller):
+                return await self._index.names(wanted, filter, timeout=timeout)
+        except Behind:
+            return [None] * len(wanted)
+        except TimeoutError:
+            raise RequestError(
+                503,
+                "Search is busy",
+                f"names were not looked up within {timeout:g} s; ask without names, or again later",
+                headers={"Retry-After": "5"},
+            ) from None
 
     async def pages(
         self, filter: Filter, *, order: Order = "time", limit: int = 1000, revisions: bool = False, caller: str = ""

@@ -60,6 +60,10 @@ class SinkSettings(Section):
     from_: Literal["beginning", "now"] | AwareDatetime = Field(
         "now", alias="from", description="Where it begins when first seen: beginning, now, or a time of arrival"
     )
+    names: bool = Field(
+        False,
+        description="true: events that carry ids alone get the names that are known when they are sent, as lookedUp",
+    )
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )

@@ -36,7 +36,7 @@ def test_what_a_real_keycloak_gave_comes_out_as_it_was(name: str, catalogue: Cat
         if "sessionId" not in one and "sessionId" in written:
             assert written.pop("sessionId") == one["details"]["code_id"]  # the session of the login, which is to come
         assert written == one
-        assert more.keys() <= {"userId", "username", "factor", "role"}, more
+        assert more.keys() <= {"userId", "username", "factor", "role", "action", "group"}, more
     assert raw
 
 

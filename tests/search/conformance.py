@@ -269,8 +269,8 @@ NAMING_EVENTS = st.builds(
 NAMING_FILTERS = st.tuples(
     st.sampled_from(["", "not_"]), st.sampled_from(["user", "actor", "target", "client", "realm"])
 )
-NAMED_VALUES = {
-    **dict.fromkeys(["user", "actor", "target"], ["alice", "ALICE", "bob", "u1", ALICE]),
+NAMED_VALUES: dict[str, list[str]] = {
+    **{name: ["alice", "ALICE", "bob", "u1", ALICE] for name in ("user", "actor", "target")},
     "client": ["app", "c1"],
     "realm": ["r1", "r2", "acme"],
 }

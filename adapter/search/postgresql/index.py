@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
 
+from adapter.filter import Filter
 from adapter.log.postgresql.connecting import Connection, Sessions
 from adapter.log.postgresql.watching import Watching
 from adapter.ownership import Ownership
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, ByValue, Found, Question, Tally, Uncounted
+from adapter.search.linking import Asked
 from adapter.search.postgresql.counting import count
-from adapter.search.postgresql.query import Memory, answer
+from adapter.search.postgresql.query import Memory, answer, names
 
 _log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
@@ -79,6 +81,12 @@ class PostgresqlIndex:
             # What it had not told the disk is lost when the server ends, or it was thrown away.
             self._watching.forget()
             raise
+
+    async def names(self, wanted: Sequence[Asked], filter: Filter, *, timeout: float) -> list[str | None]:
+        async with asyncio.timeout(timeout):
+            return await self._sessions.ask(
+                lambda connection: names(connection, self._memory, wanted, filter), timeout=timeout
+            )
 
     async def prune(self) -> bool:
         # Whoever fills it prunes it.

@@ -21,7 +21,19 @@ from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import LogCursor, TimeCursor
 from adapter.search.index import LATEST, Behind, ByLog, ByTime, Found, Hit, Question, broken_off
 from adapter.search.keys import QuestionKeys
-from adapter.search.linking import LIMIT, Known, Origins, Scoped, asked, is_linked, scoped_keys
+from adapter.search.linking import (
+    LIMIT,
+    ROWS_LIMIT,
+    Asked,
+    Known,
+    Name,
+    Origins,
+    Scoped,
+    asked,
+    is_linked,
+    names_of,
+    scoped_keys,
+)
 from adapter.search.postgresql.conditions import Links, compile_count, compile_question
 from adapter.search.postgresql.schema import VERSION, events_of
 from adapter.search.symbols import KnownSymbols, Wanted
@@ -81,14 +93,7 @@ async def open_question(
     """One state of the database, in which to ask a question; ``None`` if nothing can match. Raises: as `answer`."""
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            state = await connection.fetchrow("SELECT version, position, secret, part_size FROM search")
-            if state is not None and state["version"] > VERSION:
-                raise StoreUnavailable(
-                    f"the search is of version {state['version']}, made by a newer program; this one knows {VERSION}"
-                )
-            if state is None or state["version"] < VERSION or state["position"] < head:
-                raise Behind
-            known = memory.of(state["secret"])
+            known, part_size = await _searched(connection, memory, head)
             kinds = await _wanted(connection, known.kinds, question.filter)
             origins = await _wanted(connection, known.origins, question.filter)
             if kinds is None or origins is None:
@@ -99,9 +104,44 @@ async def open_question(
                 for term in question.filter.terms
                 if is_linked(term)
             }
-            yield known, Asking(connection, known.keys, question, kinds, origins, links, state["part_size"])
+            yield known, Asking(connection, known.keys, question, kinds, origins, links, part_size)
     except asyncpg.UndefinedTableError:
         raise Behind from None  # it is being built; or a part was dropped in between
+
+
+async def names(connection: Connection, memory: Memory, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
+    """The name that each id had at its time, so far as a filter's reader may know it. Raises: as `answer`."""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            known, _ = await _searched(connection, memory, 0)
+            await _wanted(connection, known.origins, filter)
+            origins = known.origins.origins(filter)
+            ids = sorted({(one.kind, one.id) for one in wanted if "\0" not in one.id})
+            rows = await connection.fetch(_NAMES, [one[0] for one in ids], [one[1] for one in ids], ROWS_LIMIT)
+            return names_of(wanted, [Name(*row) for row in rows if origins.has(row["origin"])], origins)
+    except asyncpg.UndefinedTableError:
+        raise Behind from None  # it is being built
+
+
+_NAMES = """
+SELECT kind, id, origin, shown, first, last FROM search_name
+JOIN unnest($1::integer[], $2::text[]) AS wanted (kind, id) USING (kind, id) LIMIT $3
+"""
+
+
+async def _searched(connection: Connection, memory: Memory, head: int) -> tuple[Searched, int]:
+    """What is known of the search, if it is filled up to ``head``, and how many entries a part is.
+
+    Raises: as `answer`.
+    """
+    state = await connection.fetchrow("SELECT version, position, secret, part_size FROM search")
+    if state is not None and state["version"] > VERSION:
+        raise StoreUnavailable(
+            f"the search is of version {state['version']}, made by a newer program; this one knows {VERSION}"
+        )
+    if state is None or state["version"] < VERSION or state["position"] < head:
+        raise Behind
+    return memory.of(state["secret"]), state["part_size"]
 
 
 async def _wanted(connection: Connection, symbols: KnownSymbols, filter: Filter) -> Wanted | None:

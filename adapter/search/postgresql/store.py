@@ -259,8 +259,8 @@ class PostgresqlStore:
         self._learning.forget()
 
     def _learn_again(self, number: int, log: Events, first: int, last: int) -> Iterator[None]:
-        """Names that what is left of a part says, in the place of those that it said. The last step ends it: one that is
-        broken off is begun anew."""
+        """Names that what is left of a part says, in the place of those that it said. The last step ends it: one
+        that is broken off is begun anew."""
 
         async def forget() -> None:
             async with self._transaction() as run:

@@ -9,11 +9,27 @@ import orjson
 
 from adapter.filter import WORDED, Filter, Term, address_range, wanted_words
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys, Symbol
-from adapter.search.linking import LIMIT, Known, Origins, Scoped, asked, is_linked, scoped_keys
+from adapter.search.linking import (
+    LIMIT,
+    ROWS_LIMIT,
+    Asked,
+    Known,
+    Name,
+    Origins,
+    Scoped,
+    asked,
+    is_linked,
+    names_of,
+    scoped_keys,
+)
 from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
 from adapter.search.sqlite.schema import Address, stored_ranges
 from adapter.search.symbols import ORIGIN, KnownSymbols, Wanted, named_types
 
+_NAMES = """
+SELECT n.kind, n.id, n.origin, n.shown, n.first, n.last FROM json_each(?) AS wanted CROSS JOIN name AS n
+ON n.kind = json_extract(wanted.value, '$[0]') AND n.id = json_extract(wanted.value, '$[1]') LIMIT ?
+"""
 _WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
 
 
@@ -69,6 +85,14 @@ class Compiler:
         )
         rows = self._connection.execute(sql, (orjson.dumps(values).decode(), kind, LIMIT))
         return [row for row in map(Known._make, rows) if origins.has(row.origin)]
+
+    def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
+        """The name that each id had at its time, so far as a filter's reader may know it."""
+        self._wanted(self._origins, filter)
+        origins = self._origins.origins(filter)
+        ids = sorted({(one.kind, one.id) for one in wanted})
+        rows = self._connection.execute(_NAMES, (orjson.dumps(ids).decode(), ROWS_LIMIT))
+        return names_of(wanted, [row for row in map(Name._make, rows) if origins.has(row.origin)], origins)
 
     def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
         return Keyed(self._part_size, tuple(self._keys.of(roles, values)), negated=negated)

@@ -6,22 +6,24 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from adapter.errors import StoreUnavailable
+from adapter.filter import Filter
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, ByValue, Found, Question, Tally, Uncounted
+from adapter.search.linking import Asked
 from adapter.search.sqlite.counting import count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.store import is_damage, used_bytes
 
-Result = TypeVar("Result")
-
 #: Steps of SQLite's machine between two looks at the clock.
 _STEPS = 20_000
+
+Result = TypeVar("Result")
 
 
 class SqliteIndex:
@@ -60,18 +62,25 @@ class SqliteIndex:
         return await asyncio.to_thread(used_bytes, self._path)
 
     async def ask(self, question: Question, head: int, *, timeout: float, seconds: float) -> Found:
-        return await self._on_thread(lambda asker: asker.answer(question, seconds=seconds), head, timeout)
-
-    async def count(self, question: ByValue, head: int, *, timeout: float) -> Tally | Uncounted:
-        return await self._on_thread(lambda asker: count(asker, question), head, timeout)
-
-    async def _on_thread(self, work: Callable[[Asker], Result], head: int, timeout: float) -> Result:
-        generation = self._filling.generation
         if self._filling.position < head:
             raise Behind
+        return await self._run(lambda asker: asker.answer(question, seconds=seconds), timeout)
+
+    async def count(self, question: ByValue, head: int, *, timeout: float) -> Tally | Uncounted:
+        if self._filling.position < head:
+            raise Behind
+        return await self._run(lambda asker: count(asker, question), timeout)
+
+    async def names(self, wanted: Sequence[Asked], filter: Filter, *, timeout: float) -> list[str | None]:
+        if not self._filling.position:
+            raise Behind
+        return await self._run(lambda asker: asker.names(wanted, filter), timeout)
+
+    async def _run(self, ask: Callable[[Asker], Result], timeout: float) -> Result:
+        generation = self._filling.generation
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._answer, generation, work, timeout
+                self._threads, lambda: self._answer(generation, ask, timeout)
             )
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
@@ -81,7 +90,7 @@ class SqliteIndex:
                 raise Behind from error
             raise StoreUnavailable(f"{self._path}: {error}") from error
 
-    def _answer(self, generation: int, work: Callable[[Asker], Result], timeout: float) -> Result:
+    def _answer(self, generation: int, ask: Callable[[Asker], Result], timeout: float) -> Result:
         """Runs on a thread of the pool, each of which keeps one connection."""
         if getattr(self._own, "generation", None) != generation:
             if (old := getattr(self._own, "connection", None)) is not None:
@@ -97,7 +106,8 @@ class SqliteIndex:
             self._own.generation = generation
         deadline = time.monotonic() + timeout
         self._own.connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
-        return work(self._own.reader)
+        asker: Asker = self._own.reader
+        return ask(asker)
 
     def close(self) -> None:
         """Close what asks. Nobody waits for an answer any more."""

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from adapter.filter import Filter
 from adapter.search.cursor import Order
 from adapter.search.index import LATEST, ByLog, Found, Hit, Question, broken_off
+from adapter.search.linking import Asked
 from adapter.search.sqlite.compiler import Compiler
 from adapter.search.sqlite.conditions import (
     MERGED,
@@ -95,6 +96,14 @@ class Asker:
             within = (in_time, Sql("({time}, {position}) < (?, ?)", (time, position)))
             bounds = Bounds("time", within, time_from, min(time, time_to), 0, snapshot)
         return OfRow(visible), bounds
+
+    def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
+        """The name that each id had at its time, so far as a filter's reader may know it."""
+        self.connection.execute("BEGIN")
+        try:
+            return self.compiler.names(wanted, filter)
+        finally:
+            self.connection.execute("COMMIT")
 
     def _ask(self, filter: Filter, visible: Condition, bounds: Bounds, limit: int, seconds: float) -> Found:
         """One page of sort keys."""
