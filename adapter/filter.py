@@ -52,6 +52,8 @@ NAMES = (
     *FOUND_DETAILS,
     "q",
 )
+#: Those that say what a reader may see.
+SCOPES = ("realm", "source", "provider")
 #: Those that the full text answers.
 WORDED = ("q", *FOUND_DETAILS)
 #: Bounds in time: the first of a pair is included, the second is not.
@@ -175,6 +177,11 @@ class Filter:
                     self._types.clear()
                 self._types[type] = known
         return known
+
+    def scoped(self) -> Filter:
+        """The same, as what its reader may see: its terms of realm, source and provider are exact."""
+        terms = (replace(term, exact=True) if term.name in SCOPES else term for term in self.terms)
+        return replace(self, terms=tuple(terms))
 
     def canonical(self) -> str:
         """One text for equal filters, to notice a change and to read."""

@@ -240,7 +240,7 @@ class KeycloakReads:
         who: str,
         fits: Callable[[Entry], bool] | None,
     ) -> web.StreamResponse:
-        filter, stretch = Filter.parse(wanted, self._catalogue()), _stretch(request.query)
+        filter, stretch = Filter.parse(wanted, self._catalogue()).scoped(), _stretch(request.query)
         with self._slots.taken(who):
             async with aclosing(self._places(filter, who, fits, stretch)) as pages:
                 # The first page is asked for before the answer begins, so that what is wrong can still be said.

@@ -14,7 +14,7 @@ import orjson
 import structlog
 
 from adapter.errors import RequestError, StoreUnavailable
-from adapter.filter import Filter, Term
+from adapter.filter import Filter
 from adapter.model import Entry
 from adapter.search.learning import CLIENTS, REALMS, USERS
 from adapter.search.linking import Asked
@@ -89,8 +89,7 @@ class NamingSink:
         self._sink = sink
         self._name = name
         self._search = search
-        terms = (term for term in filter.terms if term.name in ("realm", "source", "provider"))
-        self._filter = Filter(filter.catalogue, tuple(Term(one.name, one.negated, one.values, True) for one in terms))
+        self._filter = filter.scoped()
 
     @property
     def window(self) -> int:

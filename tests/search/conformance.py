@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapter.filter import Filter
+from adapter.filter import Filter, Term
 from adapter.log.opening import file_url, open_events
 from adapter.log.protocol import EventRow, NewEntry, Removal, RetainingStore
 from adapter.log.sqlite.log import open_sqlite_log
@@ -26,6 +26,8 @@ from adapter.search import keys
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.filler import check_origin, fill
 from adapter.search.index import ByLog, ByTime, ByValue, Found, Kept, Question, Tally, Uncounted
+from adapter.search.learning import REALMS, USERS
+from adapter.search.linking import Asked
 from adapter.search.store import Overtaken, Store, Unusable
 from adapter.search_fields import SearchFields, search_fields
 from tests.log.entries import quarantined_entry
@@ -49,6 +51,9 @@ class Place(Protocol):
 
     def count(self, question: ByValue) -> Tally | Uncounted:
         """How many there are of each value."""
+
+    def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
+        """The names that are known in it."""
 
     def clear(self) -> None:
         """Leave nothing there."""
@@ -80,6 +85,14 @@ class Database:
         if entries:
             assert self.store is not None
             self.store.add(entries, lambda uid, position: before[position])
+
+    def names(
+        self, *asked: tuple[str, int], kind: int = USERS, exact: Sequence[Term] = (), **origin: str
+    ) -> list[str | None]:
+        """The names of ids at times, in events of an origin."""
+        where = {"source": "prod", "provider": "keycloak", "realm_id": "r1", "realm_name": None, **origin}
+        wanted = [Asked(kind, id, tuple(where.values()), time) for id, time in asked]
+        return self._place.names(wanted, Filter(CATALOGUE, tuple(exact)))
 
     def by_time(self, filter: Filter, limit: int, cursor: TimeCursor, *, seconds: float = inf) -> Found:
         return self._place.ask(ByTime(filter, limit, cursor), seconds)
@@ -386,6 +399,49 @@ class SearchConformance:
             by_log = in_log_order(reader, filter, until=len(events), size=5)
             assert by_log == [position for _, position in wanted]
 
+    def test_a_name_is_that_of_its_time_and_place(self, database: Database) -> None:
+        said = [(20, "u1", "anna"), (40, "u1", "anna-2"), (60, "u1", "anna-2"), (30, ALICE, "alice")]
+        database.fill(
+            [
+                make_entry(
+                    number,
+                    make_event(time=time, realmId="r1", realmName=None, authDetails={"userId": id, "username": name}),
+                )
+                for number, (time, id, name) in enumerate(said, 1)
+            ]
+        )
+        assert database.names(("u1", 10), ("u1", 20), ("u1", 39), ("u1", 40), ("u1", 99)) == [
+            *("anna", "anna", "anna", "anna-2", "anna-2")
+        ]
+        assert database.names(("u2", 10)) == [None]
+        # An id that is no UUID may be another's in another realm, and any id another's at another source.
+        assert database.names(("u1", 20), (ALICE, 20), realm_id="r2") == [None, "alice"]
+        assert database.names(("u1", 20), (ALICE, 20), source="test") == [None, None]
+
+    def test_a_reader_learns_nothing_from_what_he_may_not_see(self, database: Database) -> None:
+        secret = make_event(
+            realmId="r2", realmName="hidden", authDetails={"userId": ALICE, "username": "alice", "ipAddress": "::1"}
+        )
+        reader = database.fill(
+            [
+                make_entry(1, secret),
+                make_entry(2, make_event(realmId="r1", realmName="acme", authDetails={"userId": ALICE})),
+                make_entry(3, make_event(realmId="r1", realmName=None, authDetails={"userId": ALICE})),
+            ]
+        )
+        mine = Term("realm", False, ("acme", "r1"), exact=True)
+        assert database.names((ALICE, 1_000)) == ["alice"]
+        assert database.names((ALICE, 1_000), exact=[mine]) == [None]
+        by_name = Filter(CATALOGUE, (Term("user", False, ("alice",)),))
+        assert newest_first(reader, by_name, snapshot=3, size=10) == [3, 2, 1]
+        scoped = Filter(CATALOGUE, (*by_name.terms, mine))
+        assert newest_first(reader, scoped, snapshot=3, size=10) == []
+        # What is exact counts as it is said, without what is known of it.
+        exact = Filter(CATALOGUE, (Term("realm", False, ("acme",), exact=True),))
+        assert newest_first(reader, exact, snapshot=3, size=10) == [2]
+        assert newest_first(reader, parse(realm="acme"), snapshot=3, size=10) == [3, 2]
+        assert database.names(("r1", 1_000), kind=REALMS, exact=[mine]) == ["acme"]
+
     @settings(max_examples=40, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(
         times=st.lists(st.integers(1, 3), min_size=1, max_size=40),
@@ -668,6 +724,26 @@ class SearchConformance:
         assert await to_thread(found, 300) == list(range(256, 301))
         assert await to_thread(found, 300, q="name70") == []
         assert await to_thread(found, 300, user="u-70") == []
+
+    async def test_a_name_goes_with_the_last_event_that_says_it(
+        self, log: RetainingStore, filled: Callable[..., None], search_place: Place
+    ) -> None:
+        def known(*numbers: int) -> list[str | None]:
+            acme = make_event()["realmId"]
+            wanted = [Asked(USERS, f"u-{one}", ("prod", "keycloak", acme, "acme"), 1_000) for one in numbers]
+            return search_place.names(wanted, Filter(CATALOGUE))
+
+        await append_logins(log, 200, "access.LOGIN", "access.LOGOUT")
+        await to_thread(filled, 200)
+        assert await to_thread(known, 10, 11, 190) == ["name10", "name11", "name190"]
+        await remove_from(log, 150, types=["access.LOGOUT"], others=0)
+        for _ in range(2):  # once deleted, and then filled again with what is left
+            await to_thread(filled, 200)
+        assert await to_thread(known, 10, 11, 190) == ["name10", None, "name190"]
+        await remove_from(log, 150)
+        for _ in range(2):
+            await to_thread(filled, 200)
+        assert await to_thread(known, 10, 11, 190) == [None, None, "name190"]
 
     async def test_of_removed_types_nothing_is_found(
         self, log: RetainingStore, filled: Callable[..., None], found: Callable[..., list[int]]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from adapter.filter import Filter
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.search.index import ByValue, Found, Question, Tally, Uncounted
+from adapter.search.linking import Asked
 from adapter.search.postgresql.counting import count
-from adapter.search.postgresql.query import Memory, answer
+from adapter.search.postgresql.query import Memory, answer, names
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
 from adapter.search.store import Overtaken
@@ -37,6 +39,9 @@ class PostgresqlPlace:
 
     def count(self, question: ByValue) -> Tally | Uncounted:
         return self._runner.run(count(self._connection, self._memory, question, 0))
+
+    def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
+        return self._runner.run(names(self._connection, self._memory, wanted, filter))
 
     def clear(self) -> None:
         self._runner.run(drop_tables(self._connection))

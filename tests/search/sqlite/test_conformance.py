@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from adapter.filter import Filter
 from adapter.search.index import ByValue, Found, Question, Tally, Uncounted
+from adapter.search.linking import Asked
 from adapter.search.sqlite.counting import count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, remove
@@ -31,6 +33,9 @@ class SqlitePlace:
 
     def count(self, question: ByValue) -> Tally | Uncounted:
         return count(self._asker(), question)
+
+    def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
+        return self._asker().names(wanted, filter)
 
     def _asker(self) -> Asker:
         if self._reader is None:
