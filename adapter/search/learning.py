@@ -13,7 +13,6 @@ nothing: of a failure the user is learned only where its reason says that the pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from adapter.search_fields import SYSTEM, SearchFields, folded
@@ -64,39 +63,37 @@ class Learning:
 
     def take(self, found: SearchFields, origin: int, part: int) -> None:
         """Learn from an event of an origin, in a part of the log."""
-        time = found.time
-        for kind, id, name in _said(found):
-            key = (kind, id, origin)
-            known = self._known.get(key)
-            if known is not None and known[0] == name and known[2] == part and known[1] <= time:
-                continue
-            if not _is_usable(id) or not _is_usable(name):
-                continue
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[key] = (name, time, part)
-            named = Named(kind, id, folded(name) if kind == USERS else name, origin)
-            seen, before = Seen(name, time, time, part), self.new.get(named)
-            self.new[named] = seen if before is None else before.joined(seen)
+        type, actor, target = found.type, found.actor, found.target
+        if type.startswith(SYSTEM):
+            return
+        if found.realm_id is not None and found.realm_name is not None:
+            self._say(REALMS, found.realm_id, found.realm_name, found.time, origin, part)
+        is_sure = found.outcome != "failure"
+        if actor is not None and (is_sure or found.reason in _OF_ONE_USER) and (name := found.own_name) is not None:
+            self._say(USERS, actor, name, found.time, origin, part)
+        is_admin = type.startswith("admin.")
+        if target is not None and found.target_names and (is_admin or is_sure):
+            self._say(USERS, target, found.target_names[0], found.time, origin, part)
+        if is_admin and (client := found.changed_client) is not None:
+            self._say(CLIENTS, *client, found.time, origin, part)
+
+    def _say(self, kind: int, id: str, name: str, time: int, origin: int, part: int) -> None:
+        key = (kind, id, origin)
+        known = self._known.get(key)
+        if known is not None and known[0] == name and known[2] == part and known[1] <= time:
+            return
+        if not _is_usable(id) or not _is_usable(name):
+            return
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = (name, time, part)
+        named = Named(kind, id, folded(name) if kind == USERS else name, origin)
+        seen, before = Seen(name, time, time, part), self.new.get(named)
+        self.new[named] = seen if before is None else before.joined(seen)
 
     def forget(self) -> None:
         """Some of what is stored was removed: learn it again when it is said."""
         self._known.clear()
-
-
-def _said(found: SearchFields) -> Iterator[tuple[int, str, str]]:
-    type, name = found.type, found.own_name
-    if type.startswith(SYSTEM):
-        return
-    if found.realm_id is not None and found.realm_name is not None:
-        yield REALMS, found.realm_id, found.realm_name
-    if found.actor is not None and name is not None and (found.outcome != "failure" or found.reason in _OF_ONE_USER):
-        yield USERS, found.actor, name
-    is_admin = type.startswith("admin.")
-    if found.target is not None and found.target_names and (is_admin or found.outcome != "failure"):
-        yield USERS, found.target, found.target_names[0]
-    if is_admin and (client := found.changed_client) is not None:
-        yield CLIENTS, *client
 
 
 def _is_usable(text: str) -> bool:

@@ -74,14 +74,16 @@ class Compiler:
     def _linked(self, filter: Filter, term: Term) -> tuple[Scoped, ...]:
         """What else a term means, by what is known of ids and names."""
         origins, wanted = self._origins.origins(filter), asked(term)
-        named = self._known("name", wanted.kind, wanted.names, origins)
-        of_ids = self._known("id", wanted.kind, sorted({*wanted.ids, *(row.id for row in named)}), origins)
+        named = self._known("name", "INDEXED BY name_name", wanted.kind, wanted.names, origins)
+        ids = sorted({*wanted.ids, *(row.id for row in named)})
+        of_ids = self._known("id", "NOT INDEXED", wanted.kind, ids, origins)
         return scoped_keys(term, named, of_ids, origins, self._keys)
 
-    def _known(self, column: str, kind: int, values: Sequence[str], origins: Origins) -> list[Known]:
+    def _known(self, column: str, index: str, kind: int, values: Sequence[str], origins: Origins) -> list[Known]:
+        # Left alone, the planner takes what a kind has for few.
         sql = (
-            f"SELECT n.id, n.name, n.origin FROM json_each(?) AS wanted CROSS JOIN name AS n ON n.kind = ? "
-            f"AND n.{column} = wanted.value ORDER BY n.last DESC LIMIT ?"
+            f"SELECT n.id, n.name, n.origin FROM json_each(?) AS wanted CROSS JOIN name AS n {index} "
+            f"WHERE n.kind = ? AND n.{column} = wanted.value ORDER BY n.last DESC LIMIT ?"
         )
         rows = self._connection.execute(sql, (orjson.dumps(values).decode(), kind, LIMIT))
         return [row for row in map(Known._make, rows) if origins.has(row.origin)]
