@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,3 +167,27 @@ async def test_what_an_admin_event_did_is_a_detail(service: Opened) -> None:
     assert joined["details"]["group"] == "staff"
     [granted] = await found(service, source="plain", type="admin.REALM_ROLE_MAPPING-CREATE")
     assert granted["details"]["role"] == "auditor"
+
+
+async def test_a_sink_that_asks_for_names_gets_those_that_its_filter_lets_it_know(tmp_path: Path) -> None:
+    def sink(name: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "kind": "file", "path": tmp_path / f"{name}.ndjson", **more}
+
+    sinks = [sink("plain"), sink("named", names=True), sink("apart", names=True, filter={"realm": "r-2"})]
+    anna = "7f901230-8016-466d-9751-d4c680dd8dc4"
+    async with opened(tmp_path / "data", sinks=sinks) as service:
+        await service.post(login(1, realmId="r-1", userId=anna, details={"username": "anna"}))
+        assert await found(service, user="anna")  # the search has it
+        await service.post(login(2, realmId="r-2", userId=anna, details={}))
+
+        async def sent(name: str) -> dict[str, Any]:
+            while True:
+                file = tmp_path / f"{name}.ndjson"
+                for event in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+                    if event["realmId"] == "r-2":
+                        return dict(event)
+                await asyncio.sleep(0.02)
+
+        async with asyncio.timeout(30):
+            looked_up = [(await sent(name)).get("lookedUp") for name in ("plain", "named", "apart")]
+    assert looked_up == [None, {"actor": "anna"}, None]
