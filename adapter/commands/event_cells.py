@@ -17,6 +17,11 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 _NAMES = ("clientId", "alias", "name", "realm")
 
 
+def is_marked(event: Mapping[str, Any]) -> bool:
+    """Whether a name is shown that the event does not carry itself."""
+    return not {"actor", "target", "client", "resource"}.isdisjoint(event.get("lookedUp", {}))
+
+
 def who_acted(event: Mapping[str, Any]) -> str:
     """Name, or else looked-up name, or else id."""
     who = event.get("authDetails", {})

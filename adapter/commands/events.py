@@ -20,7 +20,7 @@ from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, ended, fail, read_answer, run, tell
 from adapter.commands.columns import Column, Layout, fitted, layout, plain
 from adapter.commands.counting import count
-from adapter.commands.event_cells import LOOKED_UP, what_was_changed, which_client, who_acted
+from adapter.commands.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
 from adapter.commands.filters import Filters
 from adapter.commands.following import follow
 from adapter.commands.options import At, grouped
@@ -114,7 +114,7 @@ def list_events(
         _write(events)
     elif events:
         console.print(_table(events, console.width, zone))
-        if any("lookedUp" in event for event in events):
+        if any(is_marked(event) for event in events):
             console.print(f"{LOOKED_UP} looked up: other events say whose id it is, not this one.", soft_wrap=True)
     else:
         console.print(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapter.commands.event_cells import what_was_changed, which_client, who_acted
+from adapter.commands.event_cells import is_marked, what_was_changed, which_client, who_acted
 
 ZOE = "54d850b6-c44d-4a7c-b1d2-71bd7f5a3045"
 
@@ -72,3 +72,5 @@ def test_a_name_that_the_event_does_not_carry_is_marked() -> None:
     assert (who_acted(event), which_client(event)) == ("zoe*", "shop*")
     event["authDetails"] = {"userId": ZOE, "username": "Zoe"}
     assert who_acted(event) == "Zoe"
+    assert is_marked(event)
+    assert not is_marked({**event, "lookedUp": {"realm": "acme"}})
