@@ -269,9 +269,9 @@ class _Rows:
         """Show some more, below those that were there."""
         headed, width = self._layout is None, self._console.width
         if self._layout is None:
-            self._layout = layout(_columns([*events, _USUAL], width, self._zone), width)
+            self._layout = layout(_columns([*events, _USUAL], width, self._zone, targets=True), width)
         if events or headed:
-            table = self._layout.table(_columns(events, width, self._zone), headed=headed)
+            table = self._layout.table(_columns(events, width, self._zone, targets=True), headed=headed)
             with self._console.capture() as printed:
                 self._console.print(table)
             typer.echo(printed.get(), nl=False)
@@ -284,19 +284,22 @@ _USUAL = {
     "outcome": "failure",
     "reason": "bad_credentials",
     "authDetails": {"username": "somebody@company", "clientId": "account-console", "ipAddress": "203.0.113.250"},
+    "details": {"userId": "somebody@company"},
     "source": {"name": "keycloak"},
 }
 
 
 def _table(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None = UTC) -> Table:
-    return fitted(_columns(events, width, zone), width)
+    return fitted(_columns(events, width, zone, targets=any(map(what_was_changed, events))), width)
 
 
-def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None) -> list[Column]:
+def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None, *, targets: bool) -> list[Column]:
+    # Beside targets there is no room for it on most terminals.
+    with_outcome = width >= _WIDE and not targets
     cells: dict[str, list[Text]] = {
         "time": [Text(shown_time(event["time"], zone)) for event in events],
         "type": [plain(event["type"]) for event in events],
-        "outcome": [_outcome(event, width) for event in events],
+        "outcome": [_outcome(event, with_outcome) for event in events],
         "user": [plain(who_acted(event)) for event in events],
         "target": [plain(what_was_changed(event)) for event in events],
         "client": [plain(which_client(event)) for event in events],
@@ -306,19 +309,19 @@ def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None) 
     return [
         Column("time", cells["time"], 32, 20 if zone is UTC else 25),
         Column("type", cells["type"], 128, 18),
-        Column("outcome", cells["outcome"], 64, 24),
-        Column("user", cells["user"], 128, 6, spare=1),
-        *([Column("target", cells["target"], 128, 12, spare=1)] if any(cells["target"]) else []),
+        Column("outcome", cells["outcome"], 64, 24 if with_outcome else 16),
+        Column("user", cells["user"], 128, 12 if width >= _WIDE else 6, spare=1),
+        *([Column("target", cells["target"], 128, 12, spare=1)] if targets else []),
         Column("client", cells["client"], 128, 6, spare=2),
         Column("address", cells["address"], 64, 39 if width >= _WIDE else 20),
         Column("source", cells["source"], 64, 6, spare=3),
     ]
 
 
-def _outcome(event: dict[str, Any], width: int) -> Text:
+def _outcome(event: dict[str, Any], with_outcome: bool) -> Text:
     """With the reason of a failure; where there is little room, the reason says both."""
     outcome, reason = event["outcome"], event.get("reason")
-    said = outcome if not reason else f"{outcome}: {reason}" if width >= _WIDE else reason
+    said = outcome if not reason else f"{outcome}: {reason}" if with_outcome else reason
     return plain(said, _COLOURS.get(outcome, ""))
 
 
