@@ -189,7 +189,8 @@ def _say_what_next(service: Service) -> None:
     width = max((len(source.name) for source in sources), default=0)
     for source in sources:
         lines.append(f"  {url}/ingest/{source.name:<{width}}  token {_shown(source)}")
-        credentials = [said(credential) for credential in service.tables[source.provider].mapping.auth]
+        taken = service.tables[source.provider].mapping.auth
+        credentials = [text for credential in taken if (text := said(credential)) is not None]
         lines.append(
             f"    as {_listed(credentials)}"
             if credentials

@@ -54,13 +54,16 @@ _TURN = 1024 * 1024
 _SIGNATURES = 8
 
 
-def said(credential: Credential) -> str:
-    """How a token is presented in this credential, for people."""
+def said(credential: Credential) -> str | None:
+    """How a token is presented in this credential, for people; ``None``: it is signed with a private key, and proves
+    what no token does."""
     match credential:
         case HeaderCredential():
             return f"the header {credential.header}"
         case HmacCredential():
             return f"secret of the signature in {credential.hmac.header}"
+        case JwtCredential() if not any(one.startswith("HS") for one in credential.jwt.algorithms):
+            return None
         case JwtCredential():
             unbound = " (which does not cover the body)" if credential.jwt.body_hash is None else ""
             return f"key of the signed token in {credential.jwt.header}{unbound}"

@@ -105,7 +105,7 @@ async def test_it_ends_quietly(tmp_path: Path) -> None:
         await service.post([login(1)])
         async with following(service.service.url, tmp_path, "--utc") as process:
             heading, first = await lines(process, 2)
-            assert heading.split() == ["time", "type", "outcome", "user", "client", "address", "source"]
+            assert heading.split() == ["time", "type", "outcome", "user", "target", "client", "address", "source"]
             assert first.startswith("2023-11-14 22:13:21Z  access.LOGIN")
             await service.post([login(2, type="LOGIN_ERROR", error="user_not_found")])
             (second,) = await lines(process, 1)
