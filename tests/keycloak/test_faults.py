@@ -6,7 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, web
 
-from tests.e2e.process import Process, serving, until
+from tests.e2e.process import Process, command, serving, until
 from tests.keycloak.server import Keycloak
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -154,7 +154,24 @@ async def test_what_was_pushed_to_a_killed_adapter_is_there_after_one_poll(stand
         assert await gaps(adapter) == 0
 
 
-# A planned restart and an upgrade under load belong here: nothing is refused, so pull has nothing to repair.
+async def test_logins_are_pushed_through_an_upgrade_and_a_reload(stand: Stand) -> None:
+    """Nothing is refused meanwhile, so there is nothing that a pull would have to repair; nothing is pulled here."""
+    folder = stand.folder / "upgraded"
+    settings = {"SOURCES": [{"name": "kc", "provider": "keycloak", "token": TOKEN}]}
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(folder, settings=settings, port=stand.port))
+        async with logging_in(stand.keycloak) as logins:
+            await logins.more(5)
+            taking_over = serving(folder, settings=settings, port=stand.port, arguments=["--take-over"])
+            adapter = await stack.enter_async_context(taking_over)
+            await logins.more(5)
+            await command("reload", "--data", str(folder))
+            await logins.more(5)
+
+        async def all_there() -> bool:
+            return len(await adapter.events(type="access.LOGIN", user="alice")) == logins.count
+
+        await until(all_there)
 
 
 async def test_with_every_second_push_dropped_the_log_is_complete_after_one_poll(stand: Stand) -> None:
