@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 
 from adapter.delivery.loop import reader_name
+from adapter.delivery.settling import IDLE_SETTLE
 from adapter.errors import NoteChanged, StoreUnavailable
 from adapter.kept import Kept
 from adapter.log.protocol import Note, Replacement, Store, Stored
@@ -29,6 +30,8 @@ STRETCH, MOST, MOST_BYTES = 1_000, 100, 512 * 1024
 TOLD = 500
 #: How often the place is kept while nothing is found, and how often a long job reports, seconds.
 KEEPING, REPORTING = 1.0, 10.0
+#: Seconds after which what a sink had is in its cursor.
+SETTLED = 2 * IDLE_SETTLE
 #: How often the log is asked to wipe what was there, and how long is waited in between, seconds.
 WIPES, WIPING = 100, 0.1
 
@@ -160,6 +163,8 @@ class Walk:
     async def _tell(self) -> None:
         """Append the event that says which entries were changed, and which sinks had had them."""
         if self.job.untold:
+            # What a sink had before the change is not in its cursor at once.
+            await asyncio.sleep(SETTLED)
             event = changed_event(self.job, await self._cursors(), self._now())
             told = self.job.model_copy(update={"untold": []})
             await self._keep_with(told, lambda note: self._log.append([event], note))

@@ -242,7 +242,10 @@ class Authenticator:
         found: HashedBody | str | None = "not that of the source"
         for rule in self._jwts:
             if _is_authorization(rule.header) and isinstance(found, str):
-                found = self._judge_token(rule, _token_in(headers, rule.header) or "", now)
+                token = _token_in(headers, rule.header) or ""
+                # A wrong token is told as that, and not as a bad form of what it need not be.
+                if token.count(".") == 2:
+                    found = self._judge_token(rule, token, now)
         return found
 
     def _judge_token(self, rule: Jwt, value: str, now: float) -> HashedBody | str | None:
