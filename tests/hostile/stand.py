@@ -64,9 +64,11 @@ class Readable:
         return missing
 
     async def head(self) -> int:
-        """How many entries there are."""
+        """How many entries there are, without those of the service's own, such as a source's refusals."""
         lines = (await self._get("/metrics")).body.decode().splitlines()
-        return int(float(next(line for line in lines if line.startswith("idp_adapter_log_position ")).split()[1]))
+        entries = int(float(next(line for line in lines if line.startswith("idp_adapter_log_position ")).split()[1]))
+        own = json.loads((await self._get("/events?type=system.*&limit=1000")).body)
+        return entries - len(own["events"])
 
     def begin_anew(self) -> None:
         """Forget what was read, so that all is read again."""
