@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
-from adapter.filter import Term, is_known_type
+from adapter.filter import SCOPES, Term, is_known_type
 from adapter.mapping.catalogue import ACCESS, Catalogue
 from adapter.search_fields import FOUND_DETAILS
 
@@ -33,7 +33,10 @@ class Hints:
     def of(self, terms: Iterable[Term], *, words: Collection[str] = ()) -> list[str]:
         """What looks like a slip in conditions, for people, a line each; at most a few. ``words``: what may stand
         among the types besides."""
-        asked = ((term, value, self._of(term.name, value, words)) for term in terms for value in term.values)
+        terms = list(terms)
+        # Who may see some realms alone is not told which sources and tables there are for others.
+        told_of = [term for term in terms if term.name not in SCOPES] if any(term.exact for term in terms) else terms
+        asked = ((term, value, self._of(term.name, value, words)) for term in told_of for value in term.values)
         found = (f"{term.parameter}={value[:_SHOWN]}: {told}" for term, value, told in asked if told is not None)
         return list(islice(found, _HINTS))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.filter import Filter
+from adapter.filter import Filter, bound_to
 from adapter.hints import Hints
 from tests.mapping.built_in import catalogue
 
@@ -48,6 +48,12 @@ def test_sources_and_providers_are_held_against_those_there_are() -> None:
         "provider=otka: there is no table for this provider; did you mean okta?",
         "source=kc: no source of this name is configured; there are keycloak-prod, okta",
     ]
+
+
+def test_who_sees_some_realms_alone_is_not_told_which_sources_there_are() -> None:
+    asked = Filter.parse({"source": ["kc"], "not_provider": ["otka"], "type": ["access.LOGN"]}, catalogue())
+    [hint] = HINTS.of(bound_to(asked, ["acme"]).terms)
+    assert hint.startswith("type=access.LOGN: ")
 
 
 def test_what_anybody_may_be_called_is_not_judged() -> None:

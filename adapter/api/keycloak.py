@@ -16,12 +16,12 @@ from aiohttp import web
 from pydantic import BaseModel, Field, RootModel
 
 from adapter.api.feed import stretches
-from adapter.api.keycloak_callers import KeycloakCallers, Token, TokenRefusal
+from adapter.api.keycloak_callers import KeycloakCallers, Reader, Token, TokenRefusal
 from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
 from adapter.errors import RequestError
-from adapter.filter import Filter
+from adapter.filter import Filter, bound_to
 from adapter.formats.keycloak import ACCESS, ADMIN, write_representation
 from adapter.globs import glob_matches
 from adapter.log.protocol import Log
@@ -237,12 +237,14 @@ class KeycloakReads:
         self,
         request: web.Request,
         wanted: Mapping[str, Sequence[str]],
-        who: str,
+        who: Reader,
         fits: Callable[[Entry], bool] | None,
     ) -> web.StreamResponse:
-        filter, stretch = Filter.parse(wanted, self._catalogue()).scoped(), _stretch(request.query)
-        with self._slots.taken(who):
-            async with aclosing(self._places(filter, who, fits, stretch)) as pages:
+        stretch = _stretch(request.query)
+        # The sources of a realm may have events of others, too.
+        filter = bound_to(Filter.parse(wanted, self._catalogue()).scoped(), who.realms)
+        with self._slots.taken(who.name):
+            async with aclosing(self._places(filter, who.name, fits, stretch)) as pages:
                 # The first page is asked for before the answer begins, so that what is wrong can still be said.
                 positions = await anext(pages, None)
                 sending = streamed(request, "application/json", reading_timeout=self._reading_timeout)

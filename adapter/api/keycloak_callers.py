@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_plus
 
 import orjson
@@ -49,6 +50,14 @@ class TokenRefusal(BaseModel):
     error_description: str
 
 
+class Reader(NamedTuple):
+    """Who may read what he asks for."""
+
+    name: str
+    #: Names and ids of the realms whose events he may see; ``None``: all that the realm he asks for shows.
+    realms: tuple[str, ...] | None = None
+
+
 class KeycloakCallers:
     """Checks callers, for settings with a Keycloak or without one."""
 
@@ -60,8 +69,8 @@ class KeycloakCallers:
         #: Digest of a token with what it reads: until when it may.
         self._may: OrderedDict[bytes, float] = OrderedDict()
 
-    async def check(self, request: web.Request, realm: str, what: str) -> str:
-        """The caller, who may read ``what`` (``events``, ``admin-events``) of a realm; a name for him.
+    async def check(self, request: web.Request, realm: str, what: str) -> Reader:
+        """The caller, who may read ``what`` (``events``, ``admin-events``) of a realm.
 
         Raises:
             RequestError: 401, 403: he may not; 503: Keycloak does not say.
@@ -75,7 +84,7 @@ class KeycloakCallers:
             principal = authorize(request, Permission.READ)
             if principal.realms is not None and realm not in principal.realms:
                 refuse_bound(request, principal)
-            return principal.name
+            return Reader(principal.name, principal.realms)
         name = hashlib.sha256("\0".join((token, realm, what)).encode("utf-8", "surrogateescape")).digest()
         until = self._may.get(name)
         if until is None or until < self._now():
@@ -84,7 +93,7 @@ class KeycloakCallers:
             self._may.move_to_end(name)
             if len(self._may) > REMEMBERED:
                 self._may.popitem(last=False)
-        return f"keycloak {name[:8].hex()}"
+        return Reader(f"keycloak {name[:8].hex()}")
 
     async def _ask(self, token: str, realm: str, what: str) -> None:
         path = f"admin/realms/{quote(realm, safe='')}/{what}?max=1"

@@ -118,6 +118,26 @@ async def test_a_token_shows_its_own_realm_alone(bound: Opened, acme: Realm) -> 
     assert (await bound.get("/admin/realms/globex/events", token=token))[0] == 403
 
 
+async def test_a_realm_that_shows_whole_sources_shows_a_token_its_own_events_alone(acme: Realm, tmp_path: Path) -> None:
+    issuer = {"issuer": acme.issuer, "audience": AUDIENCE}
+    shown = {"realms": {"acme": ["keycloak"]}}
+    async with opened(tmp_path, oidc=[issuer], outgoing=ALLOW, keycloak=shown) as service:
+        await service.post(EVENTS)
+        status, own = await service.get("/admin/realms/acme/events", token=acme.token("view-events"))
+        assert (status, ids({"events": own})) == (200, [1])
+        # A key may read of all realms.
+        _, all_of_them = await service.get("/admin/realms/acme/events")
+        assert ids({"events": all_of_them}) == [1, 2, 3]
+
+
+async def test_a_token_is_not_told_which_sources_there_are(bound: Opened, acme: Realm) -> None:
+    _, page = await bound.get("/events", source="keycloack")
+    assert "keycloak" in page["hints"][0]
+    for path in ("/events", "/events/counts?by=type"):
+        status, page = await bound.get(path, token=acme.token("view-events"), source="keycloack")
+        assert (status, "hints" in page) == (200, False)
+
+
 async def test_what_is_about_all_realms_is_refused_to_who_is_bound_to_one(bound: Opened, acme: Realm) -> None:
     token = acme.token("view-events", "manage-events", "publish-events")
     for path in ("/quarantine", "/ignored", "/metrics", "/mappings", "/renormalization", "/retention/preview"):
