@@ -74,7 +74,7 @@ class Learning:
         is_admin = type.startswith("admin.")
         if target is not None and found.target_names and (is_admin or is_sure):
             self._say(USERS, target, found.target_names[0], found.time, origin, part)
-        if is_admin and (client := found.changed_client) is not None:
+        if is_admin and is_sure and (client := found.changed_client) is not None:
             self._say(CLIENTS, *client, found.time, origin, part)
 
     def _say(self, kind: int, id: str, name: str, time: int, origin: int, part: int) -> None:

@@ -83,6 +83,20 @@ async def test_a_client_in_a_path_has_its_name(service: Opened) -> None:
     assert changed["lookedUp"] == {"resource": "new"}
 
 
+async def test_a_name_that_a_client_did_not_get_is_not_its(service: Opened) -> None:
+    path = "clients/5f0d8a9e-3f1d-4a55-9a0e-0d1b4b9d1f00"
+    for number, change in [
+        (6_001, {"operationType": "UPDATE", "representation": '{"clientId":"shop"}'}),
+        (6_002, {"operationType": "UPDATE", "representation": '{"clientId":"taken"}', "error": "conflict"}),
+        (6_003, {"operationType": "ACTION"}),
+    ]:
+        told = login(number)
+        del told["type"]
+        await service.post([{**told, "resourceType": "CLIENT", "resourcePath": path, **change}], "other")
+    [asked] = await found(service, source="other", type="admin.CLIENT-ACTION", names="1")
+    assert asked["lookedUp"]["resource"] == "shop"
+
+
 async def test_one_event_and_an_export_have_names_too(service: Opened) -> None:
     [event, *_] = await found(service, source="plain", type="admin.USER-ACTION")
     status, one = await service.get(f"/events/{event['uid']}", names="1", raw="1")
