@@ -35,14 +35,16 @@ class Access:
             if other is not principal:
                 raise ConfigError(f"keys: {principal.name} has the same token as {other.name}; give each its own")
 
-    async def learn(self, token: str) -> None:
-        """Find out whose token this is, if it is one of the issuers'. `principal` and `may` know it then.
+    async def learn(self, token: str) -> str | None:
+        """Find out whose token this is, if it is one of the issuers'. `principal` and `may` know it then; or why it is
+        not taken, for the operator.
 
         Raises:
             RequestError: 503, that cannot be told now.
         """
         if self._issuers is not None and token.count(".") == 2 and self.key(token) is None:
-            await self._issuers.learn(token)
+            return await self._issuers.learn(token)
+        return None
 
     def key(self, token: str) -> Principal | None:
         """Whose token of ours this is; ``None`` if it is none of ours."""

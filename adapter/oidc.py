@@ -16,8 +16,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
-import structlog
-
 from adapter.errors import RequestError
 from adapter.formats.text import harmless
 from adapter.mapping.language import Jwt
@@ -33,8 +31,6 @@ REMEMBERED_FOR, REMEMBERED = 60.0, 1_000
 _LONGEST = 16_384
 #: Characters of a name.
 _NAME = 200
-
-_log = structlog.get_logger("adapter.oidc")
 
 
 class Issuer(NamedTuple):
@@ -71,18 +67,18 @@ class Issuers:
         found = self._known.get(_digest(token))
         return found[0] if found is not None and self._clock() < found[1] else None
 
-    async def learn(self, token: str) -> None:
-        """Find out whose token this is, if that is not known.
+    async def learn(self, token: str) -> str | None:
+        """Find out whose token this is, if that is not known. Why one of an issuer's is not taken, for the operator.
 
         Raises:
             RequestError: 503, the keys of its issuer cannot be had now.
         """
         if len(token) > _LONGEST or self.principal(token) is not None:
-            return
+            return None
         issuer = self._issuers.get(_issuer_in(token))
         signed = read_token(token)
         if issuer is None or signed.algorithm not in issuer.settings.algorithms:
-            return
+            return None
         await issuer.keys.seek(signed)
         if issuer.keys.lacks(signed):
             raise RequestError(
@@ -95,14 +91,14 @@ class Issuers:
         now = self._clock()
         refusal = "its signature is not the issuer's" if claims is None else _refusal(issuer, signed, claims, now)
         if claims is None or refusal is not None:
-            _log.warning("token_refused", issuer=issuer.settings.issuer, why=refusal)
-            return
+            return f"as a token of {issuer.settings.issuer} it is not taken: {refusal}"
         expires = claims["exp"]
         assert isinstance(expires, int | float)
         until = min(expires + issuer.settings.tolerance, now + REMEMBERED_FOR)
         self._known[_digest(token)] = _principal(issuer.settings, claims), until
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+        return None
 
 
 def _refusal(issuer: Issuer, token: SignedToken, claims: Claims, now: float) -> str | None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from yarl import URL
 
 from adapter.access import Access, bearer_token
-from adapter.api.operation import ACCESS, authorize, json_answer, refuse_bound, request_body
+from adapter.api.operation import ACCESS, authorize, json_answer, learn_caller, refuse_bound, request_body
 from adapter.errors import NoReply, RequestError
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
@@ -79,7 +79,7 @@ class KeycloakCallers:
         token = bearer_token(presented[0]) if len(presented) == 1 else None
         access: Access = request.app[ACCESS]
         if token is not None and self._client is None:
-            await access.learn(token)
+            await learn_caller(request)
         if token is None or self._client is None or access.key(token) is not None:
             principal = authorize(request, Permission.READ)
             if principal.realms is not None and realm not in principal.realms:

@@ -135,7 +135,9 @@ async def learn_caller(request: web.Request) -> None:
     """
     presented = request.headers.getall("Authorization", ())
     if len(presented) == 1 and (token := bearer_token(presented[0])) is not None:
-        await request.app[ACCESS].learn(token)
+        why = await request.app[ACCESS].learn(token)
+        if why is not None:
+            _log.warning("token_refused", why=why)
 
 
 def authorize(request: web.Request, permission: Permission | None) -> Principal:

@@ -40,8 +40,9 @@ from adapter.sources.signed_token import (
 
 #: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
 MayIngest = Callable[[str], bool]
-#: Finds out before whose a bearer token is that somebody else made; raises `RequestError` (503) if that cannot be told.
-Learn = Callable[[str], Awaitable[None]]
+#: Finds out before whose a bearer token is that somebody else made, or why it is not taken; raises `RequestError` (503)
+#: if that cannot be told.
+Learn = Callable[[str], Awaitable[str | None]]
 
 _Rule = TypeVar("_Rule", Hmac, Jwt)
 
@@ -163,16 +164,19 @@ class Authenticator:
             await self.seek_keys(headers)
         return await self.verify(self.judge(headers, now), headers, body, now)
 
-    async def seek_keys(self, headers: Headers) -> None:
-        """Fetch the keys of the signed tokens in these headers that are not known yet, if that may be done now.
+    async def seek_keys(self, headers: Headers) -> str | None:
+        """Fetch the keys of the signed tokens in these headers that are not known yet, if that may be done now. Why the
+        bearer token is not taken as that of a user, for the operator: it may be one of the source's sender, from the
+        same issuer.
 
         Raises:
             RequestError: 503, they cannot be fetched.
         """
+        why = None
         if self._learn is not None and (bearer := _token_in(headers, "Authorization")):
-            await self._learn(bearer)
+            why = await self._learn(bearer)
         if not self._has_public:
-            return
+            return why
         assert self._public is not None
         for rule in self._jwts:
             value = _token_in(headers, rule.header)
@@ -186,6 +190,7 @@ class Authenticator:
                         "The keys that verify this token cannot be fetched now; send the request again later.",
                         headers={"Retry-After": "30"},
                     )
+        return why
 
     def judge(self, headers: Headers, now: float) -> Judgement:
         """What the headers alone tell. ``now``: arrival, epoch seconds."""

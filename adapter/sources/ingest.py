@@ -69,11 +69,11 @@ def ingest_handler(
         addressed = sources[name]
         try:
             authenticator, source, headers, now = addressed.authenticator, addressed.source, request.headers, clock()
-            if authenticator.seeks_keys:
-                await authenticator.seek_keys(headers)
+            no_user = await authenticator.seek_keys(headers) if authenticator.seeks_keys else None
             judgement = authenticator.judge(headers, now)
             if judgement.refusal is not None and not judgement.signatures:
-                return refused(request, source, answer(_REFUSED), judgement.refusal, judgement.refusal)
+                why = judgement.refusal if no_user is None else f"{judgement.refusal}; {no_user}"
+                return refused(request, source, answer(_REFUSED), why, judgement.refusal)
             check()
             with budget.share(source.name if judgement.proven and source is not None else None) as share:
                 body = await read_body(request, share, limit=limits.sent, timeout=limits.timeout)

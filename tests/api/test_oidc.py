@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import pytest_asyncio
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
+from structlog.testing import capture_logs
 from yarl import URL
 
 from adapter.oidc import Issuer, Issuers
@@ -173,6 +176,24 @@ async def test_what_is_no_access_token_for_this_audience_is_refused(free: Opened
     # Clocks may differ by a minute; and RFC 9068 has its type in the header.
     for token in (acme.token("view-events", exp=now - 30), acme.token("view-events", nbf=now + 30)):
         assert (await free.get("/events", token=token))[0] == 200
+
+
+async def test_what_a_realm_signs_as_a_sender_is_no_refused_token(acme: Realm, tmp_path: Path) -> None:
+    issuer = {"issuer": acme.issuer, "audience": AUDIENCE}
+    source = {"name": "signed", "provider": "keycloak", "public_keys": OidcIssuer(**issuer).keys_at}
+    body = json.dumps([login(1)]).encode()  # as the session writes it
+    async with opened(tmp_path, oidc=[issuer], outgoing=ALLOW, sources=[source]) as service:
+        pushed = acme.token(typ=None, request_body_sha256=hashlib.sha256(body).hexdigest())
+        with capture_logs() as logs:
+            assert (await ask(service, pushed, "/ingest/signed", "POST", json=[login(1)]))[0] == 202
+        assert [one for one in logs if one["log_level"] == "warning"] == []
+        # Of one that neither proves the source nor a user the operator hears why.
+        with capture_logs() as logs:
+            token = acme.token("publish-events", typ="ID")
+            assert (await ask(service, token, "/ingest/signed", "POST", json=[login(1)]))[0] == 401
+            assert (await ask(service, token, "/events"))[0] == 401
+        told = [one["why"] for one in logs if "it is no access token" in one.get("why", "")]
+        assert len(told) == 2
 
 
 async def test_an_algorithm_that_is_none_or_shared_is_refused(free: Opened, acme: Realm) -> None:
