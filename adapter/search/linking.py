@@ -70,8 +70,11 @@ def asked(term: Term) -> Linked:
 class Origins:
     """The sources and realms that events of one search come from."""
 
-    def __init__(self, symbols: Mapping[int, Symbol]) -> None:
+    def __init__(self, symbols: Mapping[int, Symbol], *, are_all: bool = True) -> None:
+        """``are_all``: there are no others, of which the reader may not know."""
         self._symbols = symbols
+        #: Those that rows of what was learned have to be of, so that others do not take their room; ``None``: any.
+        self.only = None if are_all else sorted(symbols)
         #: By source and provider, and also by realm.
         self._sources: dict[object, list[int]] = {}
         #: Names and ids of realms that were said together, by source and provider and one of them.

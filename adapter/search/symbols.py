@@ -72,7 +72,7 @@ class KnownSymbols:
                 wanted = self._find(Filter(filter.catalogue, exact))
                 sure = () if wanted is None else wanted.sure
                 known = {id: self._known[id] for id in sure}
-            self._origins_of[exact] = Origins(known)
+            self._origins_of[exact] = Origins(known, are_all=not exact)
         return self._origins_of[exact]
 
     def symbol(self, number: int) -> Symbol:

@@ -442,6 +442,28 @@ class SearchConformance:
         assert newest_first(reader, parse(realm="acme"), snapshot=3, size=10) == [3, 2]
         assert database.names(("r1", 1_000), kind=REALMS, exact=[mine]) == ["acme"]
 
+    def test_what_a_reader_may_not_see_does_not_take_the_room_of_what_he_may(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for engine in ("sqlite.compiler", "postgresql.query"):
+            monkeypatch.setattr(f"adapter.search.{engine}.LIMIT", 3)
+            monkeypatch.setattr(f"adapter.search.{engine}.ROWS_LIMIT", 3)
+        own = [
+            make_event(time=n, authDetails=who)
+            for n, who in enumerate([{"userId": "u9", "username": "zoe"}, {"userId": "u9"}])
+        ]
+        hidden = [
+            make_event(realmName="hidden", realmId="r2", time=10 + n, authDetails={"userId": id, "username": name})
+            for n, (id, name) in enumerate(
+                [*((f"u{n}", "zoe") for n in range(5)), *(("u9", f"n{n}") for n in range(5))]
+            )
+        ]
+        reader = database.fill([make_entry(n, event) for n, event in enumerate([*hidden, *own], 1)])
+        mine = Term("realm", False, ("acme",), exact=True)
+        scoped = Filter(CATALOGUE, (Term("user", False, ("zoe",)), mine))
+        assert newest_first(reader, scoped, snapshot=12, size=10) == [12, 11]
+        assert database.names(("u9", 1), exact=[mine], realm_id=own[0]["realmId"]) == ["zoe"]
+
     @settings(max_examples=40, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(
         times=st.lists(st.integers(1, 3), min_size=1, max_size=40),

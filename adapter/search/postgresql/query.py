@@ -117,7 +117,8 @@ async def names(connection: Connection, memory: Memory, wanted: Sequence[Asked],
             await _wanted(connection, known.origins, filter)
             origins = known.origins.origins(filter)
             ids = sorted({(one.kind, one.id) for one in wanted if "\0" not in one.id})
-            rows = await connection.fetch(_NAMES, [one[0] for one in ids], [one[1] for one in ids], ROWS_LIMIT)
+            kinds, texts = [one[0] for one in ids], [one[1] for one in ids]
+            rows = await connection.fetch(_NAMES, kinds, texts, ROWS_LIMIT, origins.only)
             return names_of(wanted, [Name(*row) for row in rows if origins.has(row["origin"])], origins)
     except asyncpg.UndefinedTableError:
         raise Behind from None  # it is being built
@@ -125,7 +126,8 @@ async def names(connection: Connection, memory: Memory, wanted: Sequence[Asked],
 
 _NAMES = """
 SELECT kind, id, origin, shown, first, last FROM search_name
-JOIN unnest($1::integer[], $2::text[]) AS wanted (kind, id) USING (kind, id) LIMIT $3
+JOIN unnest($1::integer[], $2::text[]) AS wanted (kind, id) USING (kind, id)
+WHERE $4::integer[] IS NULL OR origin = ANY ($4) LIMIT $3
 """
 
 
@@ -165,9 +167,10 @@ async def _known(
 ) -> list[Known]:
     texts = [value for value in values if "\0" not in value]
     sql = (
-        f"SELECT id, name, origin FROM search_name WHERE kind = $1 AND {column} = ANY ($2) ORDER BY last DESC LIMIT $3"
+        f"SELECT id, name, origin FROM search_name WHERE kind = $1 AND {column} = ANY ($2) "
+        "AND ($4::integer[] IS NULL OR origin = ANY ($4)) ORDER BY last DESC LIMIT $3"
     )
-    rows = await connection.fetch(sql, kind, texts, LIMIT)
+    rows = await connection.fetch(sql, kind, texts, LIMIT, origins.only)
     return [Known(*row) for row in rows if origins.has(row["origin"])]
 
 

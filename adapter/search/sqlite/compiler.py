@@ -22,13 +22,13 @@ from adapter.search.linking import (
     names_of,
     scoped_keys,
 )
-from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, in_range
+from adapter.search.sqlite.conditions import Condition, Keyed, OfRow, Sql, Symbolic, Worded, any_of, in_range
 from adapter.search.sqlite.schema import Address, stored_ranges
 from adapter.search.symbols import ORIGIN, KnownSymbols, Wanted, named_types
 
 _NAMES = """
 SELECT n.kind, n.id, n.origin, n.shown, n.first, n.last FROM json_each(?) AS wanted CROSS JOIN name AS n
-ON n.kind = json_extract(wanted.value, '$[0]') AND n.id = json_extract(wanted.value, '$[1]') LIMIT ?
+ON n.kind = json_extract(wanted.value, '$[0]') AND n.id = json_extract(wanted.value, '$[1]') WHERE {} LIMIT ?
 """
 _WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
 
@@ -81,11 +81,12 @@ class Compiler:
 
     def _known(self, column: str, index: str, kind: int, values: Sequence[str], origins: Origins) -> list[Known]:
         # Left alone, the planner takes what a kind has for few.
+        known = _may_know(origins)
         sql = (
             f"SELECT n.id, n.name, n.origin FROM json_each(?) AS wanted CROSS JOIN name AS n {index} "
-            f"WHERE n.kind = ? AND n.{column} = wanted.value ORDER BY n.last DESC LIMIT ?"
+            f"WHERE n.kind = ? AND n.{column} = wanted.value AND {known.text} ORDER BY n.last DESC LIMIT ?"
         )
-        rows = self._connection.execute(sql, (orjson.dumps(values).decode(), kind, LIMIT))
+        rows = self._connection.execute(sql, (orjson.dumps(values).decode(), kind, *known.values, LIMIT))
         return [row for row in map(Known._make, rows) if origins.has(row.origin)]
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
@@ -93,7 +94,9 @@ class Compiler:
         self._wanted(self._origins, filter)
         origins = self._origins.origins(filter)
         ids = sorted({(one.kind, one.id) for one in wanted})
-        rows = self._connection.execute(_NAMES, (orjson.dumps(ids).decode(), ROWS_LIMIT))
+        known = _may_know(origins)
+        sql = _NAMES.format(known.text)
+        rows = self._connection.execute(sql, (orjson.dumps(ids).decode(), *known.values, ROWS_LIMIT))
         return names_of(wanted, [row for row in map(Name._make, rows) if origins.has(row.origin)], origins)
 
     def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
@@ -131,6 +134,11 @@ class Compiler:
         keyed = next((one for one in realms if not one.negated), None) if wanted.general else None
         of_general = tuple(realms) if wanted.general else ()
         return Symbolic("origin", wanted.sure, wanted.general, of_general, keyed, wanted.left_out)
+
+
+def _may_know(origins: Origins) -> Sql:
+    """That a row of what was learned is of an origin of which the reader may know."""
+    return Sql("1") if origins.only is None else any_of("+n.origin", origins.only)
 
 
 def _merged(ranges: Iterable[tuple[Address, Address]]) -> list[tuple[Address, Address]]:
