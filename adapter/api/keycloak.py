@@ -21,7 +21,7 @@ from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
 from adapter.errors import RequestError
-from adapter.filter import Filter, bound_to
+from adapter.filter import GLOBS_LIMIT, Filter, bound_to
 from adapter.formats.keycloak import ACCESS, ADMIN, write_representation
 from adapter.globs import glob_matches
 from adapter.log.protocol import Log
@@ -197,7 +197,10 @@ class KeycloakReads:
     async def admin_events(self, request: web.Request) -> web.StreamResponse:
         query = request.query
         who = await self._callers.check(request, request.match_info["realm"], "admin-events")
-        operations, resources = query.getall("operationTypes", ["*"]), query.getall("resourceTypes", ["*"])
+        resources = query.getall("resourceTypes", ["*"])
+        # A question has only so many types with a *, and Keycloak's console offers more resource types to choose from.
+        every = ["*"] if len(resources) <= GLOBS_LIMIT else [*self._catalogue().admin.operations]
+        operations = query.getall("operationTypes", every)
         types = [f"{ADMIN}{resource}-{operation}" for resource in resources for operation in operations]
         wanted = self._wanted(request, [f"{ADMIN}*"] if types == [f"{ADMIN}*-*"] else types)
         wanted |= _given(query, client="authClient", actor="authUser", ip="authIpAddress")

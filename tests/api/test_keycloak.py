@@ -176,6 +176,15 @@ async def test_a_realm_shows_the_sources_that_the_settings_name(service: Opened)
     assert await read(service, realm="nobody") == []
 
 
+async def test_any_number_of_resource_types_can_be_asked_for(service: Opened) -> None:
+    query = [("max", "-1"), *(("resourceTypes", f"OTHER_{number}") for number in range(40)), ("resourceTypes", "USER")]
+    async with service.session.get(f"/admin/realms/{REALM}/admin-events", params=query) as response:
+        assert response.status == 200
+        assert set(ids(await response.json())) == set(
+            ids([one for one in ADMIN_EVENTS if one["resourceType"] == "USER"])
+        )
+
+
 @pytest.mark.parametrize(
     "query",
     [{"dateFrom": "2026-11-21T10:00:00Z"}, {"dateTo": "yesterday"}, {"max": "many"}, {"direction": "up"},
