@@ -110,6 +110,12 @@ class SearchFields(Struct, frozen=True, gc=False):
         return None if who is None else who.username
 
     @property
+    def is_by_other_realm(self) -> bool:
+        """Whether it says that who acted is of another realm; then his name is not that of somebody of this one."""
+        realm = (self.event.details or {}).get("impersonator_realm")
+        return realm is not None and self.realm_name is not None and realm not in (self.realm_name, self.realm_id)
+
+    @property
     def changed_client(self) -> tuple[str, str] | None:
         """Id and name of the client that an admin event is about, where it says both; computed when asked for."""
         return _changed_client(self.event)

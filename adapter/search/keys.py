@@ -95,7 +95,7 @@ class EventKeys:
     def of(self, found: SearchFields, *, general_kind: bool, general_origin: bool) -> list[int]:
         """One event's keys, each once."""
         actor, target = found.actor, found.target
-        names = self._actors_alone if actor is None else self._actor_names
+        names = self._actors_alone if actor is None and not found.is_by_other_realm else self._actor_names
         keys = [names[name] for name in found.actor_names]
         if len(keys) == 2 and keys[0] == keys[1]:
             del keys[1]

@@ -83,6 +83,19 @@ async def test_a_client_in_a_path_has_its_name(service: Opened) -> None:
     assert changed["lookedUp"] == {"resource": "new"}
 
 
+async def test_who_impersonates_from_another_realm_is_nobody_of_this_one(service: Opened) -> None:
+    namesake = {"realmId": "shop", "realmName": "shop", "userId": "0d0b7e3e-27ab-4a3c-8b7c-3a3f0a8f5b11"}
+    other = {"realmId": "shop", "realmName": "shop", "type": "IMPERSONATE", "userId": "u-7"}
+    await service.post([login(9_701, **namesake, details={"username": "boss"})], "other")
+    for number, realm in ((9_702, "master"), (9_703, "shop")):
+        by = {"username": "eve", "impersonator": "boss", "impersonator_realm": realm}
+        await service.post([login(number, **other, details=by)], "other")
+    assert [one["id"] for one in await found(service, source="other", user=namesake["userId"])] == [
+        login(number)["id"] for number in (9_703, 9_701)
+    ]
+    assert len(await found(service, source="other", user="boss")) == 3
+
+
 async def test_a_name_that_a_client_did_not_get_is_not_its(service: Opened) -> None:
     path = "clients/5f0d8a9e-3f1d-4a55-9a0e-0d1b4b9d1f00"
     for number, change in [
