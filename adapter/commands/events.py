@@ -50,6 +50,8 @@ Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log
 
 #: Columns of a terminal in which an outcome is shown beside its reason.
 _WIDE = 100
+#: Those in which an address of any length is shown whole, and below which types and reasons are cut.
+_WIDEST, _NARROW = 140, 80
 
 _COLOURS = {"success": "green", "failure": "red", "unknown": "yellow"}
 
@@ -306,15 +308,17 @@ def _columns(events: Sequence[dict[str, Any]], width: int, zone: tzinfo | None, 
         "address": [plain(event.get("authDetails", {}).get("ipAddress")) for event in events],
         "source": [plain(event["source"]["name"]) for event in events],
     }
+    is_narrow = width < _NARROW
+    # Who did it, and to whom, stays longest: a time with its zone leaves no room for more on 80 columns.
     return [
         Column("time", cells["time"], 32, 20 if zone is UTC else 25),
-        Column("type", cells["type"], 128, 18),
-        Column("outcome", cells["outcome"], 64, 24 if with_outcome else 16),
-        Column("user", cells["user"], 128, 12 if width >= _WIDE else 6, spare=1),
-        *([Column("target", cells["target"], 128, 12, spare=1)] if targets else []),
-        Column("client", cells["client"], 128, 6, spare=2),
-        Column("address", cells["address"], 64, 39 if width >= _WIDE else 20),
-        Column("source", cells["source"], 64, 6, spare=3),
+        Column("type", cells["type"], 128, 13 if is_narrow else 18),
+        Column("outcome", cells["outcome"], 64, 24 if with_outcome else 10 if is_narrow else 16),
+        Column("user", cells["user"], 128, 8 if width >= _WIDE else 6, spare=1),
+        *([Column("target", cells["target"], 128, 10, spare=2)] if targets else []),
+        Column("client", cells["client"], 128, 6, spare=4),
+        Column("address", cells["address"], 64, 39 if width >= _WIDEST else 20, spare=3),
+        Column("source", cells["source"], 64, 6, spare=5),
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -79,6 +81,27 @@ def test_a_narrow_list_shows_address_and_reason_whole() -> None:
         assert "198.51.100.23" in lines[1]
         assert "access.LOGIN_ERROR" in lines[1]
         assert "success" in lines[2]
+
+
+@pytest.fixture
+def in_amsterdam(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Amsterdam")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_who_did_it_is_shown_in_any_zone_on_any_terminal(width: int, in_amsterdam: None) -> None:
+    changed = event(type="admin.USER-CREATE", reason=None, outcome="success", details={"username": "zoe"})
+    for events in ([event()], [event(), changed]):
+        heading, *lines = printed(_table(events, width, None), width)
+        assert "user" in heading.split()
+        assert all("2026-05-04 10:03:40+02:00" in line and "anna" in line for line in lines)
+    if width >= 100:
+        assert {"target", "address"} <= set(heading.split())
+        assert "zoe" in lines[1]
 
 
 def test_a_wide_list_cuts_nothing() -> None:
