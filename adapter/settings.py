@@ -41,8 +41,8 @@ from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
 
 PREFIX = "IDP_ADAPTER_"
-#: Variables that are no settings: the settings file, and what commands ask a service with.
-OF_COMMANDS = {"CONFIG", "URL", "TOKEN", "TOKEN_FILE", "CA", "LOGIN"}
+#: Variables that are no settings: the settings file, what commands ask a service with, and the logs of a migration.
+OF_COMMANDS = {"CONFIG", "URL", "TOKEN", "TOKEN_FILE", "CA", "LOGIN", "MIGRATE_FROM", "MIGRATE_TO"}
 
 #: Read when no other file is named, if it exists.
 DEFAULT_FILE = Path("adapter.toml")

@@ -132,6 +132,15 @@ def test_an_unknown_section_in_the_environment_is_refused(monkeypatch: pytest.Mo
     assert complaint().startswith("environment: IDP_ADAPTER_SERVR__PORT: there is no such section; there are ")
 
 
+@pytest.mark.parametrize("name", ["CONFIG", "URL", "TOKEN", "TOKEN_FILE", "CA", "LOGIN", "MIGRATE_FROM", "MIGRATE_TO"])
+def test_a_variable_of_commands_that_is_exported_keeps_nothing_from_starting(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter.toml").write_text("")
+    monkeypatch.setenv(f"IDP_ADAPTER_{name}", str(tmp_path / "adapter.toml"))
+    assert load_settings().sources == ()
+
+
 def test_several_wrong_settings_are_reported_at_once() -> None:
     text = complaint('[server]\nport = -1\n[log]\nlevel = "loud"\n')
     assert [line.split(": ")[1] for line in text.splitlines()] == ["server.port", "log.level"]
