@@ -196,7 +196,8 @@ async def _open_local(settings: Settings, *, running: bool) -> AsyncIterator[Cli
             )
         if token is None:
             raise ConfigError(
-                "the administrator's token is not known here; set IDP_ADAPTER_AUTH__ADMIN_TOKEN as for the service"
+                "the administrator's token is not known here; name the settings of the service: --config FILE, or set "
+                "IDP_ADAPTER_AUTH__ADMIN_TOKEN as for the service"
             )
         yield Client(await stack.enter_async_context(_session(f"{url}/", token)), own)
 

@@ -80,7 +80,7 @@ def serve(
         # While a long event is read in a thread, requests wait for up to so many seconds whenever it is their turn.
         sys.setswitchinterval(0.001)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(settings, read, examples=examples, new_log=new_log, take_over=take_over))
+            runner.run(_serve(settings, read, config, examples=examples, new_log=new_log, take_over=take_over))
     except AdapterError as error:
         fail(str(error))
 
@@ -97,7 +97,13 @@ def _loop_factory() -> Any:
 
 
 async def _serve(
-    settings: Settings, read: Callable[[], Settings], *, examples: bool, new_log: bool, take_over: bool
+    settings: Settings,
+    read: Callable[[], Settings],
+    config: Path | None,
+    *,
+    examples: bool,
+    new_log: bool,
+    take_over: bool,
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -119,7 +125,7 @@ async def _serve(
         loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
         if examples:
             await _post_examples(service)
-        _say_what_next(service)
+        _say_what_next(service, config)
 
     running = Running(read, stop, opened, collect_seldom)
     gc.disable()  # all that is made at the start stays
@@ -179,7 +185,7 @@ async def _post_examples(service: Service) -> None:
             _out.print(f"Examples of {source.name}: {said or 'none'}", markup=False)
 
 
-def _say_what_next(service: Service) -> None:
+def _say_what_next(service: Service, config: Path | None) -> None:
     url = service.url
     admin = service.admin_token if service.admin_generated else "$TOKEN"
     folder = service.folder.absolute()
@@ -196,12 +202,16 @@ def _say_what_next(service: Service) -> None:
             if credentials
             else "    though its table takes no credential but the administrator's"
         )
+    where = f"--data {shlex.quote(str(folder))}"
+    if config is not None:
+        # The administrator's token may stand there, or where a shared log lies.
+        where = f"--config {shlex.quote(str(config.absolute()))} {where}"
     # In double quotes the shell puts in what $TOKEN holds.
     lines += [
         "",
         "Read them:" if service.admin_generated else "Read them, with the administrator's token in TOKEN:",
         f"  curl -H \"Authorization: Bearer {admin}\" '{url}/events?limit=10'",
-        f"  {_command()} events list --data {shlex.quote(str(folder))}",
+        f"  {_command()} events list {where}",
         "What else there is:",
         f'  curl -H "Authorization: Bearer {admin}" {url}/openapi.json',
     ]

@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -316,6 +318,15 @@ def test_configured_tokens_are_not_printed(tmp_path: Path) -> None:
         assert "configured-" not in said
         listed = run("events", "list", "--data", "data", folder=tmp_path, **more)
         assert listed.returncode == 0, listed.stderr
+
+
+def test_the_command_that_it_names_works_from_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "own settings.toml").write_text('[auth]\nadmin_token = "configured-admin"\n')
+    (tmp_path / "elsewhere").mkdir()
+    with serving(tmp_path, "--config", "own settings.toml"):
+        [said] = re.findall(r"idp-adapter (events list .*)", (tmp_path / "out").read_text())
+        listed = run(*shlex.split(said), folder=tmp_path / "elsewhere")
+    assert listed.returncode == 0, listed.stderr
 
 
 def test_commands_on_a_folder_that_is_not_there_say_so(tmp_path: Path) -> None:
