@@ -52,7 +52,7 @@ def sink_advice(sink: SinkStatus, now: int) -> Iterator[tuple[str, str]]:
     if sink.state == "stopped":
         yield (
             f"stopped{ago}, because the receiver says that it is gone: {sink.answer}",
-            "change its address in the settings, or take it out, and restart the service",
+            "change its address in the settings, or take it out, and have them read: idp-adapter reload",
         )
 
 

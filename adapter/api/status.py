@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -161,13 +161,6 @@ class StatusPages:
             nextTry=await self._log.next_due(reader) if held else None,
             answer=None if shot is None else shot.answer,
         )
-
-
-def _advice(sources: Sequence[SourceStatus], sinks: Sequence[SinkStatus], now: int) -> Iterator[tuple[str, str, str]]:
-    for source in sources:
-        yield from ((source.name, what, how) for what, how in source_advice(source, now))
-    for sink in sinks:
-        yield from ((sink.name, what, how) for what, how in sink_advice(sink, now))
 
 
 def _counted(tally: Tally) -> Counted:

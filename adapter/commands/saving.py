@@ -86,7 +86,8 @@ async def _save(
         command = f"idp-adapter events renormalize --provider {provider} --type quarantined"
         say(f"quarantined entries that could be read now: {mapping['readable']}; {command}")
     if not found["sources"]:
-        say(f'no source is read by it yet; add one under [[sources]] with provider = "{provider}", and restart')
+        key = f'provider = "{provider}"'
+        say(f"no source is read by it yet; add one under [[sources]] with {key}, then: idp-adapter reload")
     return found
 
 

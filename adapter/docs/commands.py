@@ -16,8 +16,8 @@ _INTRODUCTION = """\
 
 `idp-adapter` has a command for each thing that people do. `--help` says the same as this page.
 
-**Which service is asked** by commands that have `--url` (`events`, `mapping save`, and what else asks for stored
-events), the first of these that is given:
+**Which service is asked** by commands that have `--url` (`events`, `status`, `mapping save`, and what else asks for
+stored events), the first of these that is given:
 
 1. `--url`, with `--token-file` (or `--token`, which others on the machine can see), or `--login NAME`; or `--data` or
    `--config` for the one on this machine
@@ -27,8 +27,8 @@ events), the first of these that is given:
 3. the login that is used (`idp-adapter login`)
 4. the service that runs on this machine's data folder, or the folder itself if none runs
 
-All other commands work on files of the machine that they run on: `serve`, `log`, `sources`, `store backup`, `store
-migrate`, and those of `mapping` that try tables.
+All other commands work on the machine that they run on, with its settings and files: `serve`, `reload`, `log`, `sources
+check`, `sources prepare`, `store backup`, `store migrate`, and those of `mapping` that try tables.
 
 Commands end with 0; with 1 and a message on standard error if something is wrong or was refused; with 2 if an option or
 argument is; with 130 after Ctrl-C.

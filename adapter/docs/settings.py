@@ -46,7 +46,8 @@ the service runs. Every key is also an environment variable, which counts before
 Each secret may also stand in a file of its own: `token_file = "/run/secrets/token"` in the place of `token`
 (`{PREFIX}AUTH__ADMIN_TOKEN_FILE` in the environment). The line break at its end does not count; where several secrets
 may stand, each line is one. A wrong or unknown setting ends the start with a message that names its place and what is
-right. Settings are read at the start; a change needs a restart.
+right. Settings are read at the start, and again by [`idp-adapter reload`](operate.md#changed-settings), which
+closes no port.
 
 """
 
