@@ -63,8 +63,9 @@ def find_remote(at: At) -> Remote | None:
     """
     if at.url is not None and at.login is not None:
         raise ConfigError("--url and --login name a service each; give one of them")
-    if at.url is None and (at.token or at.token_file or at.ca):
-        raise ConfigError("--token, --token-file and --ca belong to --url, which is missing")
+    is_elsewhere = at.login is None and at.data is None and at.config is None
+    if (at.token or at.token_file or at.ca) and at.url is None and not (is_elsewhere and _variable("URL")):
+        raise ConfigError(f"--token, --token-file and --ca belong to --url, which is missing, or to {PREFIX}URL")
     if at.url is not None:
         return _at(at.url, at, in_environment=at.url.rstrip("/") == _variable("URL", "").rstrip("/"))
     if at.login is not None:

@@ -52,12 +52,9 @@ def reconcile(
 
     async def working(client: Client) -> bool:
         is_well = True
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=Console(stderr=True, highlight=False),
-            transient=True,
-        ) as progress:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
+        console = Console(stderr=True, highlight=False)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("asking the server")
             async for line in client.lines(f"/sources/{quote(name, safe='')}/reconciliation", [], asked):
                 found = Comparison.model_validate(line)

@@ -119,7 +119,8 @@ class _Going:
 async def _follow(client: Client, job: Any) -> Any:
     """The job at its end; progress is shown on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("reading again", total=job["end"] - job["begin"])
         while job["state"] == "running":
             progress.update(bar, completed=job["position"] - job["begin"])

@@ -105,7 +105,10 @@ def _run(name: str, config: Path | None, work: Callable[[Server, PullSettings], 
         found = [one for one in settings.sources if one.name == name]
         if not found:
             names = ", ".join(one.name for one in settings.sources) or "none"
-            raise ConfigError(f"no source is called {name}; in the settings there are: {names}")
+            raise ConfigError(
+                f"no source is called {name}; in the settings that are read here there are: {names}. Those of the "
+                "service are named by --config, on its machine"
+            )
         pull = getattr(found[0], "pull", None)
         if not isinstance(pull, PullSettings):
             raise ConfigError(f"the source {name} pulls nothing: it has no [sources.pull]")

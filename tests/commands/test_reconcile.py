@@ -62,8 +62,8 @@ async def test_what_is_missing_is_named_and_repaired_and_statements_are_verified
             await has(adapter, 2)
             lost = row(3)
             store.commit(lost)
-            code, output, _ = await run("reconcile", "kc", *FROM, *options)
-            assert code == 1
+            code, output, errors = await run("reconcile", "kc", *FROM, *options)
+            assert (code, errors) == (1, "")
             assert "realm acme: events: MISSING 1" in output
             assert lost["id"] in output
             assert "realm acme: admin-events: complete" in output

@@ -61,6 +61,8 @@ async def test_an_address_and_a_token_are_all_that_is_needed(machine: Machine, u
         (("--url", f"{url}/", "--token-file", "-"), {}, "reader-token\n"),
         (("--url", url), {"TOKEN": "reader-token"}, None),
         ((), {"URL": url, "TOKEN": "reader-token"}, None),
+        (("--token-file", tmp_path / "token"), {"URL": url}, None),
+        (("--token", "reader-token"), {"URL": url, "TOKEN": "another"}, None),
         ((), {"URL": url, "TOKEN_FILE": str(tmp_path / "token")}, None),
     ):
         said = await machine.run(*LIST, *options, input=given, **environment)
@@ -147,11 +149,19 @@ async def test_a_login_file_that_others_may_read_is_refused(machine: Machine, ur
     assert f"others may read or write it; change that: chmod 600 {machine.logins}" in said.error
 
 
+async def test_a_command_that_reads_settings_says_which_even_after_a_login(machine: Machine, url: str) -> None:
+    await machine.run("login", "--url", url, input="reader-token")
+    said = await machine.run("sources", "check", "kc")
+    assert said.status == 1
+    assert "Those of the service are named by --config, on its machine" in said.error
+
+
 @pytest.mark.parametrize(
     "options, environment, message",
     [
         (("--url", "URL"), {}, "there is no token for it; log in: idp-adapter login --url"),
         (("--token", "x"), {}, "belong to --url, which is missing"),
+        (("--token", "x", "--data", "data"), {"URL": "http://127.0.0.1:1"}, "belong to --url, which is missing"),
         ((), {"TOKEN": "x"}, "IDP_ADAPTER_TOKEN is set, but not whose"),
         (("--url", "URL", "--token", "two words"), {}, "--token: holds no token"),
         (("--url", "id.example"), {}, "id.example: not the address of a service; write https://HOST"),
