@@ -181,17 +181,18 @@ async def _open_local(settings: Settings, *, running: bool) -> AsyncIterator[Cli
             url = await _running(folder)
             configured = settings.auth.admin_token
             token = configured.get_secret_value() if configured else read_tokens(folder).admin
-        elif running and (folder.is_dir() or shared is not None):
+        elif running and (shared is not None or _has_log(settings)):
             raise NotRunning("no service runs on this machine with these settings; start with idp-adapter serve")
-        elif folder.is_dir() or shared is not None:
+        elif shared is not None or _has_log(settings):
             from adapter.commands.local import open_local_service
 
             configure_logs("warning", "console")
             service = await stack.enter_async_context(open_local_service(settings))
             url, token, own = service.url, service.admin_token, True
         else:
+            what = "there is no log in it" if folder.is_dir() else "there is no such data folder"
             raise ConfigError(
-                f"{folder}: there is no such data folder; start with idp-adapter serve, or name it: --data. A service "
+                f"{folder}: {what}; start with idp-adapter serve, or name it: --data. A service "
                 "elsewhere: idp-adapter login --url URL"
             )
         if token is None:
@@ -249,6 +250,16 @@ async def _any_over(log_url: str, settings: Settings) -> tuple[str, str | None] 
                     if response.status == 200:
                         return one.url, token
     return None
+
+
+def _has_log(settings: Settings) -> bool:
+    """Whether a log in a file, or what is left of one, is there to be opened: a question begins none."""
+    folder, stored_at = settings.data.folder, settings.store.url
+    file = folder / "log.sqlite" if stored_at is None else file_of(stored_at.get_secret_value())
+    try:
+        return any(one is not None and one.exists() for one in (file, folder / "search.sqlite"))
+    except PermissionError:
+        return True  # to open it says so
 
 
 async def _running(folder: Path) -> str:

@@ -77,13 +77,19 @@ def read_logins() -> Logins:
             if stat.S_IMODE(found.st_mode) & 0o077:
                 raise ConfigError(f"{file}: others may read or write it; change that: chmod 600 {file}")
             content: Any = orjson.loads(stream.read())
-        by_name = {name: Login(**one) for name, one in content["logins"].items()}
-        used = content["used"]
+        by_name = {name: _login(**one) for name, one in content["logins"].items()}
+        used: Any = content["used"]
+        return Logins(by_name, used if used in by_name else None)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return Logins()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}; remove it, and log in again") from None
-    return Logins(by_name, used if used in by_name else None)
+
+
+def _login(url: str, token: str, ca: str | None) -> Login:
+    if not isinstance(url, str) or not isinstance(token, str) or not isinstance(ca, str | None):
+        raise TypeError("an address, a token or a file is no text")
+    return Login(url, token, ca)
 
 
 def write_logins(logins: Logins) -> None:

@@ -149,6 +149,26 @@ async def test_a_login_file_that_others_may_read_is_refused(machine: Machine, ur
     assert f"others may read or write it; change that: chmod 600 {machine.logins}" in said.error
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"logins": {}, "used": [1]}',
+        '{"logins": {"a": {"url": 1, "token": "t", "ca": null}}, "used": "a"}',
+        '{"logins": {"a": {"url": "https://id.example/", "token": "t", "ca": 1}}, "used": "a"}',
+        "[]",
+        "",
+    ],
+)
+async def test_a_login_file_that_is_not_ours_is_told(machine: Machine, content: str) -> None:
+    machine.logins.parent.mkdir(parents=True)
+    machine.logins.write_text(content)
+    machine.logins.chmod(0o600)
+    said = await machine.run(*LIST)
+    assert said.status == 1
+    assert f"{machine.logins}: cannot be read: " in said.error
+    assert "remove it, and log in again" in said.error
+
+
 async def test_a_command_that_reads_settings_says_which_even_after_a_login(machine: Machine, url: str) -> None:
     await machine.run("login", "--url", url, input="reader-token")
     said = await machine.run("sources", "check", "kc")

@@ -336,6 +336,15 @@ def test_commands_on_a_folder_that_is_not_there_say_so(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize("words", [("events", "list"), ("status",), ("events", "list", "--follow")])
+def test_a_question_begins_no_log_in_a_folder_that_has_none(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "photos").mkdir()
+    refused = call(*words, "--data", "photos", folder=tmp_path)
+    assert refused.exit_code == 1
+    assert "photos: there is no log in it; start with idp-adapter serve" in refused.stderr
+    assert not [*(tmp_path / "photos").iterdir()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
