@@ -96,6 +96,7 @@ class Running:
             plan = _Plan(settings, listening=passed_sockets(settings.server), new_log=new_log)
         before: Service | None = None
         while True:
+            following: _Plan | _Successor | None = None
             try:
                 async with self._serving(plan) as service:
                     await plan.told(None)
@@ -105,14 +106,20 @@ class Running:
                     following = await self._following()
                     if following is not None:
                         kept = service.hand_over()
-            except AdapterError as error:
-                if before is None:
+            except Exception as error:
+                if following is not None:
+                    # All that it held is let go of, and it would be missed for as long as nobody starts the process.
+                    _log.exception("service_end_failed")
+                elif before is None:
                     raise
-                _log.error("reload_failed", problem=str(error))
-                await plan.told(error)
-                plan, before = _again(before, plan.connections), None
-                continue
+                else:
+                    if plan.listening is not None and plan.listening is not before.listening:
+                        plan.listening.close()  # else callers would wait there for nobody
+                    await plan.told(_told_problem("reload_failed", error))
+                    plan, before = _again(before, plan.connections), None
+                    continue
             if following is None:
+                service.listening.close()
                 return
             if isinstance(following, _Plan):
                 plan, before = following, service
@@ -135,11 +142,7 @@ class Running:
         except Exception as error:
             self._busy = None
             notify(READY)
-            if not isinstance(error, AdapterError):
-                _log.exception("reload_failed")
-                error = ConfigError("the reload failed inside the adapter; its log says more")
-            _log.error("reload_refused", problem=str(error))
-            await told(error)
+            await told(_told_problem("reload_refused", error))
             return
         plan.told = told
         self._next.set_result(plan)
@@ -309,6 +312,15 @@ class Running:
 def _again(service: Service, connections: list[socket.socket]) -> _Plan:
     """A plan for what was there before."""
     return _Plan(service.prepared.settings, service.prepared, service.listening, connections)
+
+
+def _told_problem(event: str, error: Exception) -> AdapterError:
+    """What is told of an error that ended a reload; it stands in the log."""
+    if not isinstance(error, AdapterError):
+        _log.exception("reload_failed", exc_info=error)
+        error = ConfigError("the reload failed inside the adapter; its log says more")
+    _log.error(event, problem=str(error))
+    return error
 
 
 async def _refuse(channel: Channel, problem: str) -> None:
