@@ -103,8 +103,10 @@ class Walk:
         """
         kept = await self._kept.read()
         if kept is not None and kept.started_at == self.job.started_at and not self.job.question.dry_run:
-            # Of what was broken off, the log knows best what was stored.
-            self.job = kept.model_copy(update={"position": max(kept.position, self.job.position)})
+            # Of what was broken off, the log knows best what was stored. What could not be looked into stands in the
+            # note with the next change alone.
+            further = {"position": max(kept.position, self.job.position), "problems": self.job.problems}
+            self.job = kept.model_copy(update=further)
         is_changed = bool(self.job.untold) or self.job.rebuild
         await self._tell()
         if is_changed and not await self._wipe():

@@ -92,6 +92,26 @@ async def test_the_search_is_built_again_where_an_event_changed_and_only_there()
         assert len(rebuilds) == 1
 
 
+class Unreadable(KnownSecrets):
+    """Fails on what nobody thought of."""
+
+    def may_be_in(self, raw: bytes) -> bool:
+        if b"unthought-of" in raw:
+            raise RuntimeError
+        return super().may_be_in(raw)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_what_could_not_be_looked_into_is_told_at_the_end(dry_run: bool) -> None:
+    async with open_memory_log() as log, scrubs(log, Rebuilds()) as scrubbing:
+        await log.append([entry(SECRET), *(entry("unthought-of") for _ in range(3))])  # type: ignore[list-item]
+        cleaner = Cleaner([Unreadable([SECRET])], {}, {}, redact=False)
+        for count in (1, 0) if not dry_run else (1, 1):
+            await scrubbing.start(Question(dry_run=dry_run, rate=0), cleaner, texts=1, by="admin")
+            job = await ended(scrubbing)
+            assert (job.state, job.entries, job.problems.total()) == (State.DONE, count, 3)
+
+
 async def test_samples_in_notes_go_too() -> None:
     async with open_memory_log() as log:
         await log.keep(Note("samples", orjson.dumps({"lines": [f"was {SECRET}"]}).decode(), 1))
