@@ -22,7 +22,7 @@ from adapter.scrub.job import NOTE, Job, Question, State
 from adapter.scrub.walk import Walk, left_over
 from adapter.tasks import in_background
 
-#: Wait after a failure of the store, and between two looks at what another service has left, seconds.
+#: Wait after a failure of the store, and between two looks at what a service has left, seconds.
 STORE_WAIT, LEFT_WAIT = 1.0, 5.0
 
 _log = structlog.get_logger("adapter.scrub")
@@ -123,27 +123,32 @@ class Scrubbing:
             return await self.look()
 
     async def finish(self) -> None:
-        """End what a service left that was killed: tell what it changed, and have the search built again."""
+        """End what services leave that are killed: tell what it changed, and have the search built again. It is looked
+        for as long as this one runs, since another service over the log may be killed at any time, and none follow."""
         while True:
             try:
                 async with self._turn:
-                    job = await self.look()
-                    if self._walk is not None or job is None or not left_over(job):
-                        return
-                    claim = await self._log.claim(NOTE, self._owner)
-                    if claim is not None:
-                        await self._made_walk(job).end(
-                            State.BROKEN_OFF if job.state is State.RUNNING else job.state, job.problem
-                        )
-                        await self._log.release(claim)
-                        return
+                    await self._finish_left()
             except StoreError as error:
                 _log.warning("scrub_waits", problem=str(error))
             except Exception:
                 _log.exception("scrub_left")
                 return
-            # Another service is at it, or the database has not forgotten yet that one was.
             await asyncio.sleep(LEFT_WAIT)
+
+    async def _finish_left(self) -> None:
+        job = await self.look()
+        if self._walk is not None or job is None or not left_over(job):
+            return
+        claim = await self._log.claim(NOTE, self._owner)
+        if claim is None:
+            return  # another service is at it, or the database has not forgotten yet that one was
+        try:
+            await self._made_walk(job).end(State.BROKEN_OFF if job.state is State.RUNNING else job.state, job.problem)
+        except NoteChanged:
+            pass  # another service has begun one, and has taken over what was left
+        finally:
+            await self._log.release(claim)
 
     def _made_walk(self, job: Job) -> Walk:
         return Walk(

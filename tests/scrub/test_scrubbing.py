@@ -15,6 +15,7 @@ from adapter.known_secrets import KnownSecrets
 from adapter.log.memory import Memory, MemoryLog, open_memory_log
 from adapter.log.opening import open_store
 from adapter.log.protocol import Note, Replacement, Settlement, Store
+from adapter.scrub import scrubbing as scrubbing_module
 from adapter.scrub.cleaning import Cleaner
 from adapter.scrub.job import NOTE, Job, Question, State, joined, said
 from adapter.scrub.scrubbing import Scrubbing, open_scrubbing
@@ -137,6 +138,25 @@ async def test_what_a_killed_service_changed_is_told_by_the_next_one() -> None:
         async with scrubs(log, rebuilds):
             pass
         assert len(await told(log)) == len(rebuilds) == 1
+
+
+async def test_what_another_service_leaves_is_told_by_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two services over one log one is killed, and never started again."""
+    monkeypatch.setattr(scrubbing_module, "LEFT_WAIT", 0.01)
+    async with open_memory_log() as log:
+        await log.append([entry(), entry()])  # type: ignore[list-item]
+        rebuilds = Rebuilds()
+        async with scrubs(log, rebuilds) as scrubbing:
+            await asyncio.sleep(0.05)
+            job = Job(
+                state=State.RUNNING, question=Question(dry_run=False), texts=1, by="zoe", begin=0, end=9, position=2,
+                started_at=1, entries=2, untold=[(1, 2)], rebuild=True,
+            )  # fmt: skip
+            await log.keep(Note(NOTE, job.model_dump_json(), 1))
+            left = await ended(scrubbing)
+            assert (left.state, left.untold, left.rebuild) == (State.BROKEN_OFF, [], False)
+        assert await told(log) == [{"entries": "2", "positions": "1-2", "sinks": "none"}]
+        assert len(rebuilds) == 1
 
 
 class Failing(MemoryLog):
