@@ -33,6 +33,12 @@ class Periods(Struct):
             bits |= 1 << -ahead
         self.bits = f"{bits & _KEPT:x}"
 
+    def set_right(self, last: int, now: int) -> None:
+        """Forget what was heard later than ``last``, by a clock that was wrong; the newest is of ``now`` then."""
+        if self.newest > last // PERIOD:
+            bits = int(self.bits, 16) >> self.newest - now // PERIOD
+            self.bits, self.newest = f"{bits:x}", now // PERIOD
+
     def usual(self, begin: int, end: int) -> int:
         """How many whole periods lie behind the one of ``begin`` and before ``end`` (epoch milliseconds) in which
         something usually comes: it came in the same period of the week one, two and three weeks before."""

@@ -18,6 +18,9 @@ NOTE = "source-state"
 #: Minutes of which it is known what came in each.
 MINUTES = 60
 MINUTE = 60_000
+#: Milliseconds by which a time may lie ahead: clocks of several services differ. What lies further ahead was written
+#: while a clock was wrong.
+AHEAD = 3_600_000
 
 
 class Refusing(Struct, omit_defaults=True):
@@ -97,6 +100,34 @@ class Known(Struct):
         """As the note has it."""
         return encode(self).decode()
 
+    def set_right(self, now: int) -> bool:
+        """Take back what was written by a clock that was far ahead: else a source would be heard of in the future, and
+        could not be silent until then. Whether anything was."""
+        last = now + AHEAD
+        if self.looked_at <= last:  # it is as late as all else that the same clock has written
+            return False
+        self.looked_at, self.looked_since = now, _no_later(self.looked_since, last, now)
+        for state in self.sources.values():
+            state.added_at = _no_later(state.added_at, last, now)
+            if state.heard_at is not None:
+                state.heard_at = _no_later(state.heard_at, last, now)
+            if state.silent_since is not None:
+                state.silent_since = _no_later(state.silent_since, last, now)
+            if state.back_at is not None:
+                state.back_at = _no_later(state.back_at, last, now)
+            if state.refusing is not None:
+                state.refusing.first_at = _no_later(state.refusing.first_at, last, now)
+                state.refusing.last_at = _no_later(state.refusing.last_at, last, now)
+            for minute in [one for one in state.minutes if one > last // MINUTE]:
+                del state.minutes[minute]
+            state.periods.set_right(last, now)
+        return True
+
+
+def _no_later(time: int, last: int, now: int) -> int:
+    """The present instead of a time that lies behind the last one there can be."""
+    return time if time <= last else now
+
 
 _decode = Decoder(Known).decode
 
@@ -127,15 +158,17 @@ def take_up(state: SourceState, news: News, now: int) -> None:
     for minute in [one for one in state.minutes if one <= now // MINUTE - MINUTES]:
         del state.minutes[minute]
     if news.heard_at is not None:
-        state.heard_at = max(state.heard_at or 0, news.heard_at)
-        state.periods.heard(news.heard_at)
+        # The clock may have been ahead when it was heard, and right again since.
+        heard_at = min(news.heard_at, now)
+        state.heard_at = max(state.heard_at or 0, heard_at)
+        state.periods.heard(heard_at)
     if news.event_at is not None:
         state.event_at = news.event_at
     if news.reasons:
-        refusing = state.refusing
+        refusing, refused_at = state.refusing, min(news.refused_at, now)
         if refusing is None:
-            refusing = state.refusing = Refusing(news.refused_at, news.refused_at)
-        refusing.last_at = max(refusing.last_at, news.refused_at)
+            refusing = state.refusing = Refusing(refused_at, refused_at)
+        refusing.last_at = max(refusing.last_at, refused_at)
         refusing.count += sum(news.reasons.values())
         for reason, count in news.reasons.items():
             name = reason if reason in refusing.reasons or len(refusing.reasons) < REASONS else OTHER

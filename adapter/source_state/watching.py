@@ -100,12 +100,13 @@ class Watching:
         while True:
             known, version = await self._read()
             head, now = self._log.head, self._now()
+            is_other = known.set_right(now)
             news, taken = await self._news(known)
             before = known.looked_at
             if now - before > PAUSED:
                 known.looked_since = now
             told = self._judge(known, news, now)
-            if not (told or news or now - before >= WRITTEN):
+            if not (told or news or is_other or now - before >= WRITTEN):
                 self.states = known.sources
                 return
             known.looked_at, known.position = max(now, before), head
@@ -133,6 +134,7 @@ class Watching:
         known, _ = await self._read()
         news, _ = await self._news(known)
         now = self._now()
+        known.set_right(now)
         for key, one in news.items():
             take_up(known.sources.setdefault(key, SourceState(now)), one, now)
         return known.sources

@@ -88,3 +88,14 @@ def test_the_bits_are_what_was_heard(times: list[int], after: int) -> None:
         if all(period - week * WEEK in kept for week in (1, 2, 3))
     ]
     assert heard(times).usual(begin, end) == len(wanted)
+
+
+@given(st.lists(st.integers(MONDAY, MONDAY + 3 * WEEKS), min_size=1, max_size=40), st.integers(1, WEEK))
+def test_what_a_wrong_clock_heard_is_forgotten_and_the_rest_is_not(times: list[int], ahead: int) -> None:
+    now = max(times)
+    periods, right = heard(times), heard(times)
+    periods.heard(now + ahead * PERIOD)
+    periods.set_right(now, now)
+    for week in range(1, 4):
+        end = now + week * WEEK * PERIOD
+        assert periods.usual(now, end) == right.usual(now, end)

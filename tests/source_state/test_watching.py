@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from adapter.counts import IngestCounts
+from adapter.counts import IngestCounts, RefusalCounts
 from adapter.errors import StoreUnanswered
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.opening import open_store
@@ -146,6 +146,47 @@ async def test_while_no_service_ran_nothing_was_silent(clock: Clock) -> None:
         assert await told(log) == []
         await pass_time(clock, 3, again)
         assert await told(log) == ["system.SOURCE-SILENT"]
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+async def test_a_clock_that_was_a_year_ahead_keeps_no_silence_from_being_told(clock: Clock, is_noted: bool) -> None:
+    """A machine that starts before it is told the time: before or after what it heard was noted."""
+    async with open_memory_log() as log:
+        service = Service(log, clock)
+        await service.post(1)
+        await pass_time(clock, 1, service)
+        right = clock.now
+        clock.now += 365 * 24 * 60 * MINUTE
+        await service.post(2)
+        service.counts.refusals["kc"] = RefusalCounts()
+        service.counts.refusals["kc"].add("wrong", None, clock.now)
+        if is_noted:
+            await service.look()
+        clock.now = right
+        await service.look()
+        state = (await service.watching.present())["first"]
+        assert state.heard_at == right
+        assert state.lately(right, 60).received == (0 if is_noted else 2)
+        await pass_time(clock, 12, service)
+        assert "system.SOURCE-SILENT" in await told(log)
+        await pass_time(clock, 60, service)
+        assert (await service.watching.present())["first"].refusing is None
+
+
+async def test_clocks_of_services_that_differ_by_minutes_change_nothing(clock: Clock) -> None:
+    ahead = Clock()
+    memory = Memory()
+    async with open_memory_log(memory) as log, open_memory_log(memory) as same:
+        one, other = Service(log, clock), Service(same, ahead)
+        for _ in range(60):
+            clock.now += 10_000
+            ahead.now = clock.now + 5 * MINUTE
+            await other.look()
+            await one.look()
+        await other.post(1)
+        await other.look()
+        await one.look()
+        assert (await one.watching.present())["first"].heard_at == ahead.now
 
 
 async def test_copies_and_what_is_ignored_are_heard(clock: Clock) -> None:
