@@ -26,7 +26,7 @@ from adapter.log.opening import check_store
 from adapter.notify import READY, STOPPING, is_supervised, notify, reloading
 from adapter.prepared import Prepared, log_url, prepare
 from adapter.service import Service, open_service
-from adapter.settings import Settings
+from adapter.settings import Server, Settings
 
 _log = structlog.get_logger("adapter.running")
 
@@ -159,8 +159,7 @@ class Running:
         # Those that are refused stay as they are.
         await service.prepared.refresh(force=False)
         prepared = await asyncio.to_thread(prepare, settings, tables=service.tables)
-        server, listening = settings.server, service.listening
-        return _Plan(settings, prepared, listening if listening.fits(server) else listen(server.host, server.port))
+        return _Plan(settings, prepared, _listening_for(settings.server, service.listening))
 
     @asynccontextmanager
     async def _serving(self, plan: _Plan) -> AsyncIterator[Service]:
@@ -296,10 +295,9 @@ class Running:
             predecessor = await ask_for_place(folder)
         except NoService:
             return None
-        server, listening = settings.server, predecessor.listening
-        if not listening.fits(server):
-            listening.close()
-            listening = listen(server.host, server.port)
+        listening = _listening_for(settings.server, predecessor.listening)
+        if listening is not predecessor.listening:
+            predecessor.listening.close()
         self._settle()
         _log.info("taking_over", url=listening.url)
 
@@ -307,6 +305,25 @@ class Running:
             await predecessor.leave()
 
         return _Plan(settings, prepared, listening, await predecessor.end(), told=told)
+
+
+def _listening_for(server: Server, present: Listening) -> Listening:
+    """The sockets that settings ask for, beside the present ones: these, if they are the ones.
+
+    Raises:
+        ConfigError: it cannot listen there.
+    """
+    if present.fits(server):
+        return present
+    try:
+        return listen(server.host, server.port)
+    except ConfigError:
+        if present.asked is None or present.asked[1] != server.port:
+            raise
+        raise ConfigError(
+            f"server.host: the service that runs has port {server.port} on {present.asked[0]}, so it cannot be had on "
+            f"{server.host} beside it; choose another port, or stop the service, and start it again"
+        ) from None
 
 
 def _again(service: Service, connections: list[socket.socket]) -> _Plan:

@@ -64,6 +64,20 @@ class Process:
         self._opens.clear()
         return self.services[-1]
 
+    def change(self, **server: Any) -> None:
+        """Other settings of where it listens."""
+        self.settings = self.settings.model_copy(update={"server": self.settings.server.model_copy(update=server)})
+
+    async def refused(self) -> str:
+        """Why a reload is not even begun."""
+        heard: list[AdapterError | None] = []
+
+        async def told(problem: AdapterError | None) -> None:
+            heard.append(problem)
+
+        await self._running.reload(told)
+        return str(heard[0])
+
     async def reload(self) -> AdapterError | None:
         """Why it was not done."""
         heard: asyncio.Future[AdapterError | None] = asyncio.get_running_loop().create_future()
@@ -102,8 +116,8 @@ async def test_a_service_that_cannot_be_opened_leaves_no_port_on_which_nobody_an
     async with process(tmp_path / "data", monkeypatch) as one:
         with socket.create_server(("127.0.0.1", 0)) as found:
             other = found.getsockname()[1]
-        before, port = one.settings, port_of(one.services[0])
-        one.settings = before.model_copy(update={"server": before.server.model_copy(update={"port": other})})
+        port = port_of(one.services[0])
+        one.change(port=other)
         one.opening.begin = AdapterError("a certificate is not there")
         assert str(await one.reload()) == "a certificate is not there"
         assert port_of(one.services[-1]) == port
@@ -130,3 +144,18 @@ async def test_a_fault_of_ours_at_the_end_of_a_service_keeps_the_next_one_from_n
         one.opening.end = RuntimeError("a task of it had failed")
         assert await one.reload() is None
         assert len(one.services) == 2
+
+
+async def test_another_address_of_the_same_port_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with process(tmp_path / "data", monkeypatch) as one:
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port = found.getsockname()[1]
+        one.change(port=port)
+        assert await one.reload() is None
+        one.change(host="0.0.0.0", behind_tls=True)
+        said = await one.refused()
+        assert f"has port {port} on 127.0.0.1" in said
+        assert "stop the service" in said
+        assert port_of(one.services[-1]) == port
