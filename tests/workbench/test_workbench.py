@@ -50,7 +50,14 @@ def decide(file: Path, **types: str) -> None:
     mapping = yaml.safe_load(file.read_text())
     for native, type in types.items():
         mapping["types"][native]["type"] = type
-    file.write_text(yaml.safe_dump(mapping, sort_keys=False))
+    save(file, yaml.safe_dump(mapping, sort_keys=False))
+
+
+def save(file: Path, text: str) -> None:
+    """All at once: for who watches it, a half written file is one more change."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    new.replace(file)
 
 
 def test_a_table_is_tried_on_samples_while_it_is_written(folder: Path) -> None:
@@ -76,12 +83,12 @@ def test_a_table_is_tried_on_samples_while_it_is_written(folder: Path) -> None:
         changed = told()
         assert "event 1" not in changed
         assert "type: 'access.LOGOUT' becomes 'access.LOGIN_ERROR'" in changed
-        file.write_text(file.read_text().replace("LOGIN_ERROR", "LOGIN_EROR"))
+        save(file, file.read_text().replace("LOGIN_ERROR", "LOGIN_EROR"))
         assert "LOGIN_EROR" in told()
         right = file.read_text()
-        file.write_text("provider: [")
+        save(file, "provider: [")
         assert "mapping.yaml" in told()
-        file.write_text(right.replace("LOGIN_EROR", "LOGIN_ERROR"))
+        save(file, right.replace("LOGIN_EROR", "LOGIN_ERROR"))
         assert "type: 'access.LOGIN_EROR' becomes 'access.LOGIN_ERROR'" in told()
         (folder / "samples.ndjson").write_text(json.dumps({"eventId": "e9", "event": {"name": "in"}}))
         assert "3 events become 1" in told()
