@@ -147,6 +147,10 @@ def open_server(place: Path | None = None) -> Iterator[Server]:
     """A server that runs while the context lasts, in a folder of its own below ``place``, which others may enter."""
     programs = find_programs()
     assert programs is not None
+    if place is not None:
+        for parent in (place, *place.parents):
+            if parent != Path(tempfile.gettempdir()) and parent.is_relative_to(tempfile.gettempdir()):
+                parent.chmod(0o755)
     # Not below pytest's folders, which no other user may enter.
     folder = Path(tempfile.mkdtemp(prefix="postgresql-", dir=place))
     server = Server(programs, folder)

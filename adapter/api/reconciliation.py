@@ -9,8 +9,9 @@ from typing import Literal
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from adapter.api.bodies import read_asked, read_object
 from adapter.api.operation import Answer, Body, Operation, Parameter, caller, json_answer, request_body
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
@@ -128,12 +129,7 @@ class ReconciliationPages:
         Raises:
             RequestError: 400, it says what is wrong.
         """
-        try:
-            asked = Asked.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the body"
-            raise RequestError(400, "Bad request", f"{place}: {first['msg']}") from None
+        asked = read_asked(Asked, read_object(body))
         moments = Filter.parse({"from": [str(asked.since)], "to": [str(asked.to)]}, self._catalogue())
         assert moments.time_from is not None
         assert moments.time_to is not None

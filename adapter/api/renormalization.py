@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import orjson
 from aiohttp import web
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, create_model
 
+from adapter.api.bodies import read_asked, read_object
 from adapter.api.operation import Answer, Body, Operation, json_answer, request_body
 from adapter.errors import RequestError
 from adapter.filter import Filter
@@ -95,12 +95,7 @@ class RenormalizationPages:
         Raises:
             RequestError: 400, it says what is wrong.
         """
-        try:
-            given = orjson.loads(body) if body.strip() else {}
-        except orjson.JSONDecodeError:
-            given = None
-        if not isinstance(given, dict):
-            raise RequestError(400, "Bad request", "send a JSON object, or no body at all")
+        given = read_object(body)
         for name in ("type", "native_type"):
             if isinstance(given.get(name), str):
                 given[name] = [given[name]]
@@ -108,26 +103,13 @@ class RenormalizationPages:
             if given.get(name) is not None:
                 filter = Filter.parse({name: [str(given[name])]}, self._catalogue())
                 given[name] = getattr(filter, name)
-        try:
-            question = Question.model_validate(given)
-        except ValidationError as error:
-            raise _refused(error) from None
+        question = read_asked(Question, given)
         filter = Filter.parse({"type": [one for one in question.type if one != QUARANTINED]}, self._catalogue())
         if question.provider is not None and question.provider not in self._providers():
             known = self._providers()
             detail = f"provider={question.provider!r} has no table; there are {', '.join(known)}"
             raise RequestError(400, "Bad parameter", detail, parameter="provider", allowed=known)
         return question, self._hints.of(filter.terms, words=[QUARANTINED])
-
-
-def _refused(error: ValidationError) -> RequestError:
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        known = list(Question.model_fields)
-        detail = f"{place} is not known; known are {', '.join(known)}"
-        return RequestError(400, "Unknown parameter", detail, parameter=place, allowed=known)
-    return RequestError(400, "Bad parameter", f"{place}: {first['msg']}", parameter=place)
 
 
 def _told(job: Job | None) -> web.Response:

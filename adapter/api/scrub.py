@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-import orjson
 from aiohttp import web
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr
 
+from adapter.api.bodies import read_asked, read_object
 from adapter.api.operation import Answer, Body, Operation, caller, json_answer, request_body
 from adapter.errors import RequestError
 from adapter.known_secrets import KnownSecrets
@@ -63,7 +63,7 @@ class ScrubPages:
         ]  # fmt: skip
 
     async def start(self, request: web.Request) -> web.Response:
-        asked = _question(await request_body(request))
+        asked = read_asked(ScrubQuestion, read_object(await request_body(request)))
         texts = [one.get_secret_value() for one in asked.texts]
         cleaner = self._make_cleaner(KnownSecrets(texts, shortest=SHORTEST), asked.redact)
         question = Question(**asked.model_dump(exclude={"texts"}))
@@ -75,30 +75,6 @@ class ScrubPages:
 
     async def cancel(self, request: web.Request) -> web.Response:
         return _told(await self._scrubbing.stop(State.CANCELLED))
-
-
-def _question(body: bytes) -> ScrubQuestion:
-    """What is asked.
-
-    Raises:
-        RequestError: 400, it says what is wrong, and nothing of the texts.
-    """
-    try:
-        given = orjson.loads(body) if body.strip() else {}
-    except orjson.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict):
-        raise RequestError(400, "Bad request", "send a JSON object, or no body at all")
-    try:
-        return ScrubQuestion.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_context=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            known = list(ScrubQuestion.model_fields)
-            detail = f"{place} is not known; known are {', '.join(known)}"
-            raise RequestError(400, "Unknown parameter", detail, parameter=place, allowed=known) from None
-        raise RequestError(400, "Bad parameter", f"{place}: {first['msg']}", parameter=place) from None
 
 
 def _told(job: Job | None) -> web.Response:

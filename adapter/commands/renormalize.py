@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, run, tell
+from adapter.commands.jobs import follow
 from adapter.commands.options import At
 from adapter.commands.output import say, write_json
 from adapter.commands.stored import WOULD, told_findings
 from adapter.commands.timestamps import read_timestamp
-
-#: Between two looks at how far it is, seconds.
-LOOKING = 0.25
 
 #: States of a job that has not ended.
 _UNDER_WAY = ("running", "waiting")
@@ -86,7 +82,7 @@ def renormalize(
             job = await client.ask("POST", "/renormalization", asked)
             tell(job["hints"])
         going.started, going.own = True, client.own
-        followed: dict[str, Any] = await _follow(client, job)
+        followed: dict[str, Any] = await follow(client, job, "/renormalization", "reading again")
         return followed
 
     try:
@@ -114,19 +110,6 @@ class _Going:
             how = "the service goes on with it when it starts" if self.own else "it goes on in the service"
             hint = "idp-adapter events renormalize --watch follows it, --cancel ends it"
             Console(stderr=True, highlight=False).print(f"{how}; {hint}", markup=False, soft_wrap=True)
-
-
-async def _follow(client: Client, job: Any) -> Any:
-    """The job at its end; progress is shown on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("reading again", total=job["end"] - job["begin"])
-        while job["state"] == "running":
-            progress.update(bar, completed=job["position"] - job["begin"])
-            await asyncio.sleep(LOOKING)
-            job = await client.ask("GET", "/renormalization")
-    return job
 
 
 def _tell(job: dict[str, Any]) -> None:

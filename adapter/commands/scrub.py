@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapter.commands.client import Client, fail, run
+from adapter.commands.jobs import follow
 from adapter.commands.options import At
 from adapter.commands.output import say, write_json
 from adapter.formats.text import harmless
 
-#: Between two looks at how far it is, seconds.
-LOOKING = 0.25
 #: Bytes of a file of texts.
 SIZE = 1024 * 1024
 #: Characters of a text, as the service takes them.
@@ -72,7 +68,7 @@ def scrub(
         else:
             job = await client.ask("POST", "/scrub", question)
         is_started = not client.own
-        followed: dict[str, Any] = await _follow(client, job)
+        followed: dict[str, Any] = await follow(client, job, "/scrub", "looking for secrets")
         return followed
 
     try:
@@ -113,19 +109,6 @@ def _read(name: str) -> list[str]:
     if not given:
         fail(f"{name}: holds no secret; one a line is right")
     return given
-
-
-async def _follow(client: Client, job: Any) -> Any:
-    """The job at its end; progress is shown on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("looking for secrets", total=job["end"] - job["begin"])
-        while job["state"] == "running":
-            progress.update(bar, completed=job["position"] - job["begin"])
-            await asyncio.sleep(LOOKING)
-            job = await client.ask("GET", "/scrub")
-    return job
 
 
 def _tell(job: dict[str, Any]) -> None:

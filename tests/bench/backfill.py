@@ -7,7 +7,6 @@ its own. What is measured is how much of the time the service computes; the rest
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,10 +40,6 @@ def measure(folder: Path) -> list[Result]:
     """The row ``backfill``."""
     if find_programs() is None:
         raise CannotMeasure("PostgreSQL's server is not installed; on Debian: apt-get install postgresql")
-    # Another user has to reach its folder.
-    for parent in (folder, *folder.parents):
-        if parent != Path(tempfile.gettempdir()) and parent.is_relative_to(tempfile.gettempdir()):
-            parent.chmod(0o755)
     with open_server(folder) as server:
         return run_loop(_measure(folder, server))
 

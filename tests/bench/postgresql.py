@@ -8,7 +8,6 @@ service does.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -44,10 +43,6 @@ def measure(folder: Path) -> list[Result]:
     """The rows ``postgresql``."""
     if find_programs() is None:
         raise CannotMeasure("PostgreSQL's server is not installed; on Debian: apt-get install postgresql")
-    # Another user has to reach its folder.
-    for parent in (folder, *folder.parents):
-        if parent != Path(tempfile.gettempdir()) and parent.is_relative_to(tempfile.gettempdir()):
-            parent.chmod(0o755)
     copies, appends, inserts, singles, bytes_each, fillings, search_bytes = [], [], [], [], [], [], []
     alone, beside = [], []
     with open_server(folder) as server:

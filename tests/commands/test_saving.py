@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,20 +10,26 @@ from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
 from tests.mapping.acme import MAPPING, TYPES, write_example, write_table
+from tests.opened import opened
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which somebody works: settings, and the service's table."""
+    """A folder in which somebody works: settings, the service's table, and its log."""
     monkeypatch.chdir(tmp_path)
     own = tmp_path / "mappings"
     write_table(own)
     write_example(own)
     (own / "types.yaml").write_text(TYPES)
-    (tmp_path / "adapter-data").mkdir()
+    asyncio.run(served_once(tmp_path / "adapter-data"))
     settings = '[mappings]\npath = ["mappings"]\nwritable = true\n[[sources]]\nname = "shop"\nprovider = "acme"\n'
     (tmp_path / "adapter.toml").write_text(settings)
     return tmp_path
+
+
+async def served_once(data: Path) -> None:
+    async with opened(data):
+        pass
 
 
 def run(*arguments: str, code: int = 0) -> str:

@@ -1,0 +1,46 @@
+"""What a request asks for in a JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from adapter.errors import RequestError
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The members of a JSON object; none where there is no body.
+
+    Raises:
+        RequestError: 400, it is something else.
+    """
+    try:
+        given = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError:
+        given = None
+    if not isinstance(given, dict):
+        raise RequestError(400, "Bad request", "send a JSON object, or no body at all")
+    return given
+
+
+def read_asked(model: type[Asked], given: Mapping[str, Any]) -> Asked:
+    """Members as a model.
+
+    Raises:
+        RequestError: 400, names the member that is wrong or unknown, and repeats no value: it may be a secret.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = [field.alias or name for name, field in model.model_fields.items()]
+            detail = f"{place} is not known; known are {', '.join(known)}"
+            raise RequestError(400, "Unknown parameter", detail, parameter=place, allowed=known) from None
+        raise RequestError(400, "Bad parameter", f"{place}: {first['msg']}", parameter=place) from None
