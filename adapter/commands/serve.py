@@ -122,12 +122,12 @@ async def _serve(
             gc.freeze()
         else:
             collect_seldom()
-        loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
         if examples:
             await _post_examples(service)
         _say_what_next(service, config)
 
     running = Running(read, stop, opened, collect_seldom)
+    loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
     gc.disable()  # all that is made at the start stays
     await running.run(settings, new_log=new_log, take_over=take_over)
 
