@@ -134,7 +134,7 @@ async def _read_pages(url: str) -> float:
     async with aiohttp.ClientSession() as session:
         begin = time.perf_counter()
         while True:
-            query = {"dateFrom": since, "direction": "asc", "first": 0, "max": PAGE}
+            query: dict[str, str | int] = {"dateFrom": since, "direction": "asc", "first": 0, "max": PAGE}
             async with session.get(f"{url}/admin/realms/{REALM}/events", params=query, headers=headers) as answer:
                 if answer.status == 401:
                     async with session.post(f"{url}/realms/{REALM}/protocol/openid-connect/token", data=login) as got:
