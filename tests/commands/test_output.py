@@ -136,13 +136,3 @@ async def test_a_file_gets_the_bytes_as_they_are() -> None:
     output.write(b"\xff\x9b\r\n")
     output.flush()
     assert file.getvalue() == b"\xff\x9b\r\n"
-
-
-@pytest.mark.parametrize("arguments", [("--help",), ("mapping", "schema"), ("mapping", "coverage", "okta")])
-def test_a_full_disk_behind_the_output_is_told_in_a_line(arguments: tuple[str, ...]) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "adapter", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert done.returncode == 1
-    assert done.stderr == "the output cannot be written: No space left on device\n"
