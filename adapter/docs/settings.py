@@ -78,13 +78,13 @@ def fields() -> list[tuple[str, str]]:
         if name in _OF_KINDS:
             general, kinds = _kinds_of(name)
             found += [(name, _key(one, info)) for one, info in general.model_fields.items()]
+            parts = {name: section for model in (general, *kinds.values()) for name, section in _parts(model).items()}
             found += [(f"{name}.{kind}", key) for kind, model in kinds.items() for key in _own(model, general)]
-            for kind_model in kinds.values():
-                found += [
-                    (f"{name}.{part}", _key(one, info))
-                    for part, section in _parts(kind_model).items()
-                    for one, info in section.model_fields.items()
-                ]
+            found += [
+                (f"{name}.{part}", _key(one, info))
+                for part, section in parts.items()
+                for one, info in section.model_fields.items()
+            ]
         if name == "sinks":
             found += [(f"formats.{one}", key) for one in format_names() for key in _own(_format(one), FormatSettings)]
         elif name not in _OF_KINDS:
@@ -103,11 +103,18 @@ def _kinds_of(section: str) -> tuple[type[Section], dict[str, type[Section]]]:
 def _several_kinds(section: str) -> str:
     general, kinds = _kinds_of(section)
     text = f"## `[[{section}]]`\n\n{_told(general)}\n\n{_table(general, general.model_fields)}\n"
+    text += _of_parts(section, _parts(general))
     for kind, model in kinds.items():
         text += f'### `kind = "{kind}"`\n\n{_introduced(model)} Besides:\n\n{_table(model, _own(model, general))}\n'
-        for part, own in _parts(model).items():
-            text += f"#### `[{section}.{part}]`\n\n{_told(own)}\n\n{_table(own, _own(own, Section))}\n"
+        text += _of_parts(section, {name: own for name, own in _parts(model).items() if name in _own(model, general)})
     return text
+
+
+def _of_parts(section: str, parts: dict[str, type[Section]]) -> str:
+    return "".join(
+        f"#### `[{section}.{name}]`\n\n{_told(own)}\n\n{_table(own, _own(own, Section))}\n"
+        for name, own in parts.items()
+    )
 
 
 def _parts(model: type[BaseModel]) -> dict[str, type[Section]]:

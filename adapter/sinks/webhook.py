@@ -1,4 +1,4 @@
-"""Events to an HTTP receiver: one POST each, signed, in a format of the operator's choice."""
+"""Events to an HTTP receiver: one POST each or in batches, signed, in a format of the operator's choice."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
 from yarl import URL
 
 from adapter.errors import NoReply
-from adapter.formats.protocol import Format, is_whole
+from adapter.formats.protocol import is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
 from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from adapter.section import read_http_url
-from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Promise, Stop, message_id
+from adapter.sinks.bodies import BatchSettings, Bodies
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Stop
 from adapter.sinks.settings import OneOrMore, SinkSettings
 
 #: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
 Signer = Callable[[str, int, bytes], dict[str, str]]
+
+#: Refusals (4xx) that say nothing of what a body holds, but of credentials, of the moment, of the address, or of how
+#: requests are made. Any other one may be for one event of a batch.
+NOT_FOR_CONTENT = frozenset({401, 403, 405, 406, 407, 408, 410, 411, 415, 417, 421, 425, 426, 428, 429, 431})
 
 
 class Settings(HttpSettings, SinkSettings):
@@ -41,6 +47,8 @@ class Settings(HttpSettings, SinkSettings):
     format: Annotated[AnyFormat, AfterValidator(fitting(is_whole, "makes no body of one event alone"))] = Field(
         DEFAULT, validate_default=True, description="What each event is written as"
     )
+    batch: BatchSettings | None = Field(None, description="Several events in one post. None: each by itself")
+    compress: Literal["none", "gzip"] = Field("none", description="gzip: bodies are sent compressed")
     window: int = Field(64, ge=1, le=1024, description="Requests in flight; 1 keeps the order of the log")
     timeout: PositiveFloat = Field(15.0, le=300.0, description="Seconds that a request may take, answer body included")
 
@@ -63,6 +71,16 @@ class Settings(HttpSettings, SinkSettings):
         elif len(secrets) > 1:
             raise ValueError(f"signature {self.signature} takes one secret, not {len(secrets)}")
         return self
+
+    @model_validator(mode="after")
+    def _sendable(self) -> Self:
+        self.bodies()
+        return self
+
+    def bodies(self) -> Bodies:
+        """What is posted."""
+        batch = None if self.batch is None else self.batch.as_
+        return Bodies(make_format(self.format), batch=batch, compress=self.compress == "gzip")
 
     def secrets(self) -> list[str]:
         """All secrets, in the order given."""
@@ -127,33 +145,61 @@ def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
 
 
 class Webhook:
-    """One receiver. A POST is made once; every repeat is the loop's."""
+    """One receiver. A POST is made once; every repeat is the loop's, but for a batch that is refused for what it holds:
+    it is halved until the event is alone that the receiver does not take."""
 
-    batch = Batch()
     promise = Promise.ACKNOWLEDGED
 
     def __init__(
-        self, client: Client, url: str, *, format: Format, sign: Signer, window: int, clock: Callable[[], float]
+        self,
+        client: Client,
+        url: str,
+        *,
+        bodies: Bodies,
+        sign: Signer,
+        batch: Batch,
+        window: int,
+        clock: Callable[[], float],
     ) -> None:
         self.window = window
+        self.batch = batch
         self._client = client
         self._url = URL(url)
-        self._format = format
+        self._bodies = bodies
         self._sign = sign
         self._clock = clock
 
     async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
-        bodies = self._format.write(entries)
-        return [await self._post(entry, body) for entry, body in zip(entries, bodies, strict=True)]
+        answers: list[Answer] = []
+        parts = [entries] if self._bodies.are_batches else [[entry] for entry in reversed(entries)]
+        while parts:
+            part = parts.pop()
+            status, answer = await self._post(part)
+            if len(part) > 1 and 400 <= status < 500 and status not in NOT_FOR_CONTENT and not isinstance(answer, Stop):
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+                continue
+            answers += [answer] * len(part)
+            if isinstance(answer, Stop) or (isinstance(answer, Later) and answer.receiver_down):
+                # No other part of it would fare better now.
+                answers += [answer] * (len(entries) - len(answers))
+                break
+        return answers
 
-    async def _post(self, entry: Entry, body: bytes) -> Answer:
+    async def _post(self, entries: Sequence[Entry]) -> tuple[int, Answer]:
+        """The status of the answer, 0 if there was none, and what it means for each of the entries."""
         now = self._clock()
-        headers = self._sign(message_id(entry), int(now), body)
+        id, headers, body = await self._bodies.make(entries)
+        headers = {**headers, **self._sign(id, int(now), body)}
         try:
             reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False)
         except NoReply as failure:
-            return Later(str(failure), receiver_down=True)
-        return read_answer(reply.status, reply.headers, now)
+            return 0, Later(str(failure), receiver_down=True)
+        answer = read_answer(reply.status, reply.headers, now)
+        if reply.status == 415 and isinstance(answer, Later | Never):
+            sent = ", ".join(self._bodies.headers.values())
+            answer = replace(answer, reason=f"{answer.reason}: it does not take {sent}; see format, batch and compress")
+        return reply.status, answer
 
 
 @asynccontextmanager
@@ -166,12 +212,14 @@ async def open_sink(
         ConfigError: a file that the settings name cannot be used.
     """
     sign = make_signer(settings.signature, settings.secrets())
-    format = make_format(settings.format)
+    bodies = settings.bodies()
+    told = settings.batch
+    batch = Batch() if told is None else Batch(told.entries, told.bytes, told.wait)
     async with open_client(
         outgoing,
         settings,
         connections=settings.window,
         timeout=settings.timeout,
-        headers={"Content-Type": format.record_media_type},
+        headers=bodies.headers,
     ) as client:
-        yield Webhook(client, settings.url, format=format, sign=sign, window=settings.window, clock=clock)
+        yield Webhook(client, settings.url, bodies=bodies, sign=sign, batch=batch, window=settings.window, clock=clock)

@@ -63,7 +63,7 @@ class HttpReceiver:
         return web.Response(status=self.status, headers=self.headers)
 
     async def fix(self) -> None:
-        self._runner = web.AppRunner(self._app(), shutdown_timeout=0)
+        self._runner = web.AppRunner(self._app(), shutdown_timeout=0, auto_decompress=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
         await site.start()
@@ -514,9 +514,21 @@ async def test_connections_are_used_again_and_no_more_than_the_window() -> None:
         ({"timeout": 0}, "timeout", "greater than 0"),
         ({"from": "yesterday"}, "from", "beginning"),
         ({"retry": [5, -1]}, "retry", "greater than 0"),
-        ({"format": "csv"}, "format", "csv makes no body of one event alone; there are: keycloak, unified"),
-        ({"format": "xml"}, "format", "no format is called 'xml'; there are: csv, keycloak, unified"),
+        (
+            {"format": "csv"},
+            "format",
+            "csv makes no body of one event alone; there are: cloudevents, keycloak, phasetwo, unified",
+        ),
+        (
+            {"format": "xml"},
+            "format",
+            "no format is called 'xml'; there are: cloudevents, csv, keycloak, phasetwo, unified",
+        ),
         ({"proxy": "proxy.example"}, "proxy", "must be http://"),
+        ({"compress": "zip"}, "compress", "'none' or 'gzip'"),
+        ({"batch": {"as": "xml"}}, "batch", "'json' or 'ndjson'"),
+        ({"batch": {"entries": 0}}, "batch", "greater than or equal to 1"),
+        ({"batch": {}, "format": {"name": "cloudevents", "mode": "binary"}}, "", "each goes alone"),
         ({"name": "a/b"}, "name", "match pattern"),
         ({"colour": "red"}, "colour", "not permitted"),
     ],
