@@ -24,7 +24,9 @@ import adapter.sinks
 from adapter.errors import ConfigError
 from adapter.kinds import Kinds
 from adapter.outgoing.settings import OutgoingSettings
+from adapter.privacy import Privacy, PrivacySettings
 from adapter.section import Section, read_kind
+from adapter.sinks.private import PrivateSink
 from adapter.sinks.protocol import Sink
 
 #: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
@@ -63,6 +65,9 @@ class SinkSettings(Section):
     names: bool = Field(
         False,
         description="true: events that carry ids alone get the names that are known when they are sent, as lookedUp",
+    )
+    privacy: PrivacySettings | None = Field(
+        None, description="What its receiver is not to know of people. None: events go as they are"
     )
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
@@ -104,4 +109,6 @@ async def open_sink(settings: SinkSettings, outgoing: OutgoingSettings) -> Async
             sink = await stack.enter_async_context(opened)
         except ConfigError as error:
             raise ConfigError(f"sinks: {settings.name}: {error}") from None
+        if settings.privacy is not None:
+            sink = PrivateSink(sink, Privacy(settings.privacy, settings.name))
         yield sink
