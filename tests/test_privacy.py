@@ -400,7 +400,10 @@ async def test_it_holds_for_every_kind_of_sink_and_one_without_it_is_not_wrapped
     assert KEY not in repr(told)
     async with open_sink(told, OutgoingSettings()) as sink:
         assert isinstance(sink, PrivateSink)
-        await sink.send([make_entry(login())])
-    assert USER not in (tmp_path / "out.ndjson").read_text()
+        entries = [make_entry(login(), position) for position in range(1, 251)]
+        assert len(await sink.send(entries)) == 250
+    written = (tmp_path / "out.ndjson").read_text()
+    assert written.count("\n") == 250
+    assert USER not in written
     async with open_sink(read_sink_settings(base), OutgoingSettings()) as sink:
         assert not isinstance(sink, PrivateSink)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from adapter.model import Entry
 from adapter.privacy import Privacy
 from adapter.sinks.protocol import Answer, Batch, Promise, Sink
+
+#: Others get their turn after so many entries, some milliseconds.
+STRETCH = 100
 
 
 class PrivateSink:
@@ -29,7 +33,9 @@ class PrivateSink:
         return self._sink.promise
 
     async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
-        apply = self._privacy.apply
-        return await self._sink.send(
-            [entry if entry.event is None else entry._replace(event=apply(entry.event)) for entry in entries]
-        )
+        stripped = []
+        for number, entry in enumerate(entries, 1):
+            stripped.append(entry if entry.event is None else entry._replace(event=self._privacy.apply(entry.event)))
+            if number % STRETCH == 0:
+                await asyncio.sleep(0)
+        return await self._sink.send(stripped)
