@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,9 +21,7 @@ from adapter.section import read_http_url
 from adapter.sinks.bodies import BatchSettings, Bodies
 from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Stop
 from adapter.sinks.settings import OneOrMore, SinkSettings
-
-#: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
-Signer = Callable[[str, int, bytes], dict[str, str]]
+from adapter.sinks.signing import Signer, make_signer, read_standard_secret
 
 #: Refusals (4xx) that say nothing of what a body holds, but of credentials, of the moment, of the address, or of how
 #: requests are made. Any other one may be for one event of a batch.
@@ -85,46 +80,6 @@ class Settings(HttpSettings, SinkSettings):
     def secrets(self) -> list[str]:
         """All secrets, in the order given."""
         return [secret.get_secret_value() for secret in self.secret]
-
-
-def read_standard_secret(text: str) -> bytes:
-    """The key in a ``whsec_…`` secret.
-
-    Raises:
-        ValueError: it is not one; the text does not repeat it.
-    """
-    prefix, _, encoded = text.partition("_")
-    try:
-        key = base64.b64decode(encoded, validate=True) if prefix == "whsec" else b""
-    except binascii.Error:
-        key = b""
-    if not 24 <= len(key) <= 64:
-        raise ValueError("a Standard Webhooks secret is whsec_ and the base64 of 24 to 64 random bytes")
-    return key
-
-
-def make_signer(signature: str, secrets: Sequence[str]) -> Signer:
-    """How requests are signed with these secrets; without one only Standard Webhooks' id and time are sent.
-
-    Raises:
-        ValueError: a secret is not of the form that the signature asks for.
-    """
-    if signature == "standard":
-        keys = [read_standard_secret(secret) for secret in secrets]
-        return lambda id, timestamp, body: _sign_standard(keys, id, timestamp, body)
-    key = secrets[0].encode()
-    digest = signature.removeprefix("phasetwo-")
-    return lambda id, timestamp, body: {"X-Keycloak-Signature": hmac.digest(key, body, digest).hex()}
-
-
-def _sign_standard(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
-    if keys:
-        signed = b"%b.%d.%b" % (id.encode(), timestamp, body)
-        headers["webhook-signature"] = " ".join(
-            "v1," + binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False).decode() for key in keys
-        )
-    return headers
 
 
 def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
