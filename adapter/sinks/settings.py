@@ -1,13 +1,14 @@
 """What every sink is told, whatever its kind, and how the settings of one kind are found.
 
 A kind is a file of this folder. It holds ``Settings`` (a `SinkSettings` with its own fields) and
-``open_sink(settings, outgoing)``, an async context manager that yields a `Sink`; nothing else knows of it.
+``open_sink(settings, outgoing, token_key)``, an async context manager that yields a `Sink`; nothing else knows of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -28,6 +29,7 @@ from adapter.privacy import Privacy, PrivacySettings
 from adapter.section import Section, read_kind
 from adapter.sinks.private import PrivateSink
 from adapter.sinks.protocol import Sink
+from adapter.sinks.token_key import GetTokenKey
 
 #: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
 #: 10 tries within 75 h 35 min, the schedule that Standard Webhooks gives as its example.
@@ -73,6 +75,10 @@ class SinkSettings(Section):
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )
 
+    def public_keys(self, now: datetime) -> list[dict[str, str]]:
+        """The public keys, as JWKs, by which its receiver verifies what it gets; none for most kinds."""
+        return []
+
 
 def read_sink_settings(values: Any) -> SinkSettings:
     """The settings of one sink, as the model of its kind.
@@ -97,13 +103,16 @@ AnySinkSettings = Annotated[
 
 
 @asynccontextmanager
-async def open_sink(settings: SinkSettings, outgoing: OutgoingSettings) -> AsyncIterator[Sink]:
-    """The sink that the settings describe, open until the context ends.
+async def open_sink(
+    settings: SinkSettings, outgoing: OutgoingSettings, token_key: GetTokenKey | None = None
+) -> AsyncIterator[Sink]:
+    """The sink that the settings describe, open until the context ends. ``token_key`` gives the key that signs tokens,
+    to a kind that needs it.
 
     Raises:
         ConfigError: it cannot be opened as it is set; the text begins with its name.
     """
-    opened: AbstractAsyncContextManager[Sink] = KINDS.load(settings.kind).open_sink(settings, outgoing)
+    opened: AbstractAsyncContextManager[Sink] = KINDS.load(settings.kind).open_sink(settings, outgoing, token_key)
     async with AsyncExitStack() as stack:
         try:
             sink = await stack.enter_async_context(opened)

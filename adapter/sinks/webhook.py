@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 from yarl import URL
 
-from adapter.errors import NoReply
+from adapter.errors import ConfigError, NoReply
 from adapter.formats.protocol import is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
@@ -19,9 +21,21 @@ from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from adapter.section import read_http_url
 from adapter.sinks.bodies import BatchSettings, Bodies
+from adapter.sinks.credentials import AnyAuth, Authorized, authorized
 from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Stop
-from adapter.sinks.settings import OneOrMore, SinkSettings
-from adapter.sinks.signing import Signer, make_signer, read_standard_secret
+from adapter.sinks.settings import SinkSettings
+from adapter.sinks.signing import (
+    Secrets,
+    Signature,
+    Signatures,
+    Signer,
+    make_signer,
+    needs_token_key,
+    public_keys,
+    resolved,
+    text_of,
+)
+from adapter.sinks.token_key import GetTokenKey
 
 #: Refusals (4xx) that say nothing of what a body holds, but of credentials, of the moment, of the address, or of how
 #: requests are made. Any other one may be for one event of a batch.
@@ -33,12 +47,17 @@ class Settings(HttpSettings, SinkSettings):
 
     kind: Literal["webhook"] = "webhook"
     url: str = Field(description="Where to post: http or https")
-    secret: Annotated[tuple[SecretStr, ...], OneOrMore] = Field(
-        (), description="Signs each post; several while one is being replaced. None: no signature"
+    secret: Secrets = Field(
+        (),
+        description="Signs each post; several while one is being replaced, each a text or a table with `secret` and "
+        "`until`. None: no signature but those that have secrets of their own",
     )
-    signature: Literal["standard", "phasetwo-sha256", "phasetwo-sha1"] = Field(
-        "standard", description="Standard Webhooks (secrets whsec_…), or Phase Two's X-Keycloak-Signature (one secret)"
+    signature: Signatures = Field(
+        (),
+        description="How posts are signed: a name, which goes by `secret`, or several [signatures](#signatures) beside "
+        "each other. None: `standard`, if there is a secret",
     )
+    auth: AnyAuth = Field(None, description="Who we are to the receiver, beside signatures")
     format: Annotated[AnyFormat, AfterValidator(fitting(is_whole, "makes no body of one event alone"))] = Field(
         DEFAULT, validate_default=True, description="What each event is written as"
     )
@@ -52,19 +71,16 @@ class Settings(HttpSettings, SinkSettings):
     def _url(cls, text: str) -> str:
         url = read_http_url(text, "https://soc.example/hook")
         if url.user is not None or url.password is not None:
-            raise ValueError("must not hold a user or password: it is shown to people; sign with secret instead")
+            raise ValueError("must not hold a user or password: it is shown to people; set auth instead")
         return text
 
     @model_validator(mode="after")
-    def _secrets(self) -> Self:
-        secrets = self.secrets()
-        if "signature" in self.model_fields_set and not secrets:
-            raise ValueError(f"signature {self.signature} needs secret, or secret_file")
-        if self.signature == "standard":
-            for secret in secrets:
-                read_standard_secret(secret)
-        elif len(secrets) > 1:
-            raise ValueError(f"signature {self.signature} takes one secret, not {len(secrets)}")
+    def _signed(self) -> Self:
+        signatures = self.signatures()
+        if self.auth is not None and self.auth.authorizes() and needs_token_key(signatures):
+            raise ValueError(
+                f"auth {self.auth.kind} and phasetwo-bearer both write Authorization; one of them is right"
+            )
         return self
 
     @model_validator(mode="after")
@@ -78,8 +94,19 @@ class Settings(HttpSettings, SinkSettings):
         return Bodies(make_format(self.format), batch=batch, compress=self.compress == "gzip")
 
     def secrets(self) -> list[str]:
-        """All secrets, in the order given."""
-        return [secret.get_secret_value() for secret in self.secret]
+        """All of ``secret``, in the order given."""
+        return [text_of(secret) for secret in self.secret]
+
+    def signatures(self) -> list[Signature]:
+        """How posts are signed; empty: not at all.
+
+        Raises:
+            ValueError: signatures and secrets do not go together.
+        """
+        return resolved(self.signature, self.secret)
+
+    def public_keys(self, now: datetime) -> list[dict[str, str]]:
+        return list(public_keys(self.signatures(), now))
 
 
 def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
@@ -101,13 +128,14 @@ def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
 
 class Webhook:
     """One receiver. A POST is made once; every repeat is the loop's, but for a batch that is refused for what it holds:
-    it is halved until the event is alone that the receiver does not take."""
+    it is halved until the event is alone that the receiver does not take, and that after a refused token
+    (`Authorized`)."""
 
     promise = Promise.ACKNOWLEDGED
 
     def __init__(
         self,
-        client: Client,
+        client: Client | Authorized,
         url: str,
         *,
         bodies: Bodies,
@@ -159,22 +187,33 @@ class Webhook:
 
 @asynccontextmanager
 async def open_sink(
-    settings: Settings, outgoing: OutgoingSettings, *, clock: Callable[[], float] = time.time
+    settings: Settings,
+    outgoing: OutgoingSettings,
+    token_key: GetTokenKey | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Webhook]:
     """The receiver that the settings describe. ``clock`` gives epoch seconds.
 
     Raises:
-        ConfigError: a file that the settings name cannot be used.
+        ConfigError: a file that the settings name cannot be used, or the key that signs tokens.
     """
-    sign = make_signer(settings.signature, settings.secrets())
+    signatures = settings.signatures()
+    key = None
+    if needs_token_key(signatures):
+        if token_key is None:
+            raise ConfigError("signature: phasetwo-bearer needs the key of a running service")
+        key = await token_key()
+    sign = make_signer(signatures, key, secrets.token_bytes)
     bodies = settings.bodies()
     told = settings.batch
     batch = Batch() if told is None else Batch(told.entries, told.bytes, told.wait)
-    async with open_client(
+    opening = open_client(
         outgoing,
         settings,
         connections=settings.window,
         timeout=settings.timeout,
         headers=bodies.headers,
-    ) as client:
+    )
+    async with opening as plain, authorized(plain, settings.auth, outgoing) as client:
         yield Webhook(client, settings.url, bodies=bodies, sign=sign, batch=batch, window=settings.window, clock=clock)
