@@ -50,7 +50,9 @@ from adapter.api.metrics import (
     read_sources,
 )
 from adapter.api.operation import BodyReading
+from adapter.api.public_keys import PublicKeyPages
 from adapter.api.quarantine import QuarantinePages
+from adapter.api.realm_certs import open_realm_certs
 from adapter.api.reconciliation import ReconciliationPages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
@@ -93,8 +95,10 @@ from adapter.search.looked_up import NamingSink
 from adapter.search.search import Search, open_search
 from adapter.section import secrets_of
 from adapter.settings import Permission, Settings
+from adapter.signing_keys import SigningKeys
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
+from adapter.sinks.token_key import GetTokenKey
 from adapter.source_state.watching import WatchedSource, Watching, open_watching
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.authentication import unbound
@@ -207,6 +211,10 @@ async def open_service(
         generated = await tokens(admin=not is_admin_set, sources=())
         admin_token = _admin_token(settings, generated)
         known_secrets = KnownSecrets([*secrets_of(settings), admin_token])
+        signing_keys = SigningKeys(
+            settings.signing.key_file, folder, log if log_file is None else None, known_secrets.add
+        )
+        await signing_keys.present()  # one that cannot be used is told at once
         issuers = await stack.enter_async_context(open_issuers(settings.oidc, settings.outgoing))
         access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)], issuers)
         # Tells it apart from others that have the log open.
@@ -222,7 +230,7 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending)
+        delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending, signing_keys.get)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
@@ -311,6 +319,8 @@ async def open_service(
             log, search, lambda: tables.catalogue, callers, settings.keycloak.realms,
             questions_limit=settings.feed.questions_limit, reading_timeout=settings.feed.reading_timeout,
         )  # fmt: skip
+        keycloak_url = settings.signing.keycloak_url or settings.keycloak.url
+        certs = await stack.enter_async_context(open_realm_certs(keycloak_url, settings.outgoing))
         mappings = Mappings(
             tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable,
             events_limit=events_limit, into=None if shared is None else shared.into,
@@ -354,6 +364,7 @@ async def open_service(
             ).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
+            *PublicKeyPages(signing_keys, lambda: settings.sinks, certs).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
         limits_of_connections = ConnectionLimits(
@@ -429,7 +440,14 @@ def _pull_warnings(counts: IngestCounts) -> list[str]:
 
 @asynccontextmanager
 async def _open_deliveries(
-    settings: Settings, log: Store, search: Search, catalogue: Catalogue, hints: Hints, owner: str, ending: Ending
+    settings: Settings,
+    log: Store,
+    search: Search,
+    catalogue: Catalogue,
+    hints: Hints,
+    owner: str,
+    ending: Ending,
+    token_key: GetTokenKey,
 ) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
     """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
     up no other."""
@@ -445,7 +463,7 @@ async def _open_deliveries(
     try:
         for one, filter, selection in zip(settings.sinks, filters, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
-            sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
+            sink = await stack.enter_async_context(open_sink(one, settings.outgoing, token_key))
             if one.names:
                 sink = NamingSink(sink, one.name, search, filter)
             deliver = partial(_deliver, one, sink, log, selection, ending=ending)

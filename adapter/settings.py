@@ -326,6 +326,21 @@ class StatementSettings(Section):
     )
 
 
+class SigningSettings(Section):
+    """The key that signs tokens to receivers (`phasetwo-bearer`), and where its public half is shown."""
+
+    key_file: Path | None = Field(
+        None,
+        description="File of a private RSA key, PEM or JWK, of 2048 bits or more; default: one is made when it is "
+        "needed first, into the data folder, or into the log where services share one",
+    )
+    keycloak_url: Annotated[str, AfterValidator(_keycloak_address)] | None = Field(
+        None,
+        description="Address of a Keycloak, not of a proxy that leads here: the keys of its realms are shown beside "
+        "ours at `/realms/{realm}/protocol/openid-connect/certs`. None: that of `[keycloak] url`",
+    )
+
+
 def _keys_address(text: str) -> str:
     read_keys_url(text)
     return text
@@ -438,6 +453,7 @@ class Settings(BaseSettings):
     feed: Feed = Feed()
     keycloak: KeycloakApi = KeycloakApi()
     statements: StatementSettings = StatementSettings()
+    signing: SigningSettings = SigningSettings()
     oidc: tuple[OidcIssuer, ...] = ()
     log: Logging = Logging()
 

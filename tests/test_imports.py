@@ -25,7 +25,7 @@ LEVELS = [
     {"normalize", "system_events"},
     {"workbench", "ownership", "neighbours", "tokens", "kept", "source_state"},
     {"tables", "sources", "folder"},
-    {"filter", "settings", "schemas"},
+    {"filter", "settings", "schemas", "signing_keys"},
     {"principal"},
     {"oidc"},
     {"delivery", "search", "access", "hints", "listening"},
