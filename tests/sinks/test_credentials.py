@@ -114,7 +114,7 @@ async def test_who_we_are_is_not_told_to_a_proxy_in_between(tmp_path: Path) -> N
     auth = {"kind": "bearer", "token": "the-token", "headers": {"X-Api-Key": "the-key"}}
     proxy = ForwardProxy({"soc.example": "127.0.0.1"}, user="adapter", password="at the proxy")
     async with proxy:
-        more = {"proxy": proxy.url, "proxy_user": "adapter", "proxy_password": "at the proxy"}
+        more: dict[str, Any] = {"proxy": proxy.url, "proxy_user": "adapter", "proxy_password": "at the proxy"}
         url = f"https://soc.example:{receiver.port}/hook"
         assert await send(url, auth, ca_file=authority.file, **more) == [DELIVERED]
         ((line, told),) = proxy.requests
