@@ -22,6 +22,7 @@ from adapter.section import secrets_of
 from adapter.sinks.credentials import OAuth2Auth, Tokens, read_auth
 from adapter.sinks.protocol import DELIVERED, Answer, Later
 from adapter.sinks.webhook import open_sink
+from tests.opened import login, opened
 from tests.outgoing.certificates import Authority
 from tests.outgoing.proxy import ForwardProxy
 from tests.sinks.entries import make_entries, make_entry
@@ -401,3 +402,31 @@ async def test_a_token_that_was_refused_and_comes_again_is_told(servers: tuple[T
         token = await tokens.get()
         with pytest.raises(NoReply, match=r"it gave the one again that was refused$"):
             await tokens.get(refused=token)
+
+
+async def test_a_sink_waits_out_a_token_endpoint_that_is_down_and_nobody_sees_a_secret(
+    servers: tuple[TokenServer, Guarded], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server, receiver = servers
+    secrets = ["secret-of-the-client", "key-of-the-gateway"]
+    headers = {"X-Api-Key": secrets[1]}
+    auth = {**oauth2(server, client_secret=secrets[0]), "headers": headers}
+    sink = {"name": "siem", "kind": "webhook", "url": receiver.url, "auth": auth, "from": "beginning"}
+    server.answer = lambda: web.Response(status=503, text=f"{secrets[0]} is not known")
+    async with opened(tmp_path, sinks=[sink], outgoing={"allow": ["127.0.0.0/8"]}) as service:
+        await service.post([login(1), login(2)])
+        await server.called.wait()
+        async with asyncio.timeout(20):
+            while "no token from 127.0.0.1: it answered 503" not in (status := str(await service.get("/status"))):
+                server.called.clear()
+                await server.called.wait()
+        assert receiver.answers == []
+        server.answer = None
+        await receiver.taken(2)
+        answers = [status, str(await service.get("/status"))]
+        assert "'held': 0" in answers[1]
+        assert "'dead': 0" in answers[1]
+    assert {one for _, one in receiver.answers} == {200}
+    said = capfd.readouterr()
+    secrets.append(receiver.answers[0][0])  # the token
+    assert not [one for one in secrets if one in f"{answers}{said.out}{said.err}"]

@@ -58,12 +58,20 @@ class Guarded:
         self._tokens = tokens
         self.url = ""
         self.answers: list[tuple[str, int]] = []
+        self._taken = asyncio.Condition()
+
+    async def taken(self, count: int) -> None:
+        """Wait until so many posts were taken."""
+        async with self._taken:
+            await self._taken.wait_for(lambda: sum(status == 200 for _, status in self.answers) >= count)
 
     async def take(self, request: web.Request) -> web.Response:
         await request.read()
         presented = request.headers.get("Authorization", "")
         status = 200 if self._tokens.is_good(presented) else 401
-        self.answers.append((presented.removeprefix("Bearer "), status))
+        async with self._taken:
+            self.answers.append((presented.removeprefix("Bearer "), status))
+            self._taken.notify_all()
         return web.Response(status=status)
 
 
