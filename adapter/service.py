@@ -76,6 +76,7 @@ from adapter.mapping.language import UNBOUND
 from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.oidc import open_issuers
+from adapter.outgoing.own import OwnAddresses
 from adapter.ownership import Ownership, open_ownership
 from adapter.prepared import SAVED, Prepared, prepare
 from adapter.prepared import log_url as where_log_lies
@@ -176,6 +177,8 @@ async def open_service(
         StoreError: the data cannot be opened.
     """
     folder = settings.data.folder
+    own_addresses = OwnAddresses()
+    settings = settings.model_copy(update={"outgoing": settings.outgoing.knowing(own_addresses)})
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(folder, patience=0.0 if prepared is None else FOLLOWING))
         log_url = where_log_lies(settings)
@@ -377,6 +380,7 @@ async def open_service(
         if listening is None:
             listening = own = listen(server.host, server.port if port is None else port)
             stack.callback(lambda: None if ending.is_handing_over else own.close())
+        own_addresses.add(listening.sockets)
         for listener in listening.copies():
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         # Before requests get time to finish: no stop waits for a trial.

@@ -144,7 +144,7 @@ class KeycloakCallers:
             reply = await self._client.request(method, address, headers=headers, body=body)
         except NoReply as error:
             raise RequestError(
-                503, "Keycloak does not answer", str(error), headers={"Retry-After": "5"}, error="unknown_error"
+                503, "Keycloak does not answer", error.public, headers={"Retry-After": "5"}, error="unknown_error"
             ) from None
         return reply.status, reply.headers.get("Content-Type", "application/json").partition(";")[0], reply.body
 

@@ -176,6 +176,12 @@ def caller(request: web.Request) -> str:
     return request[_CALLER].name
 
 
+def is_administrator(request: web.Request) -> bool:
+    """Whether the caller may do everything, and so is told what only those may know who can change the settings."""
+    principal: Principal = request[_CALLER]
+    return principal.realms is None and principal.permissions >= frozenset(Permission)
+
+
 def realms_of_caller(request: web.Request) -> tuple[str, ...] | None:
     """Names and ids of the realms to which the caller is bound; ``None``: he is not."""
     return request[_CALLER].realms

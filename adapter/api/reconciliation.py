@@ -12,10 +12,19 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.api.bodies import read_asked, read_object
-from adapter.api.operation import Answer, Body, Operation, Parameter, caller, json_answer, request_body
+from adapter.api.operation import (
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    caller,
+    is_administrator,
+    json_answer,
+    request_body,
+)
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
-from adapter.errors import NoReply, Refused, RequestError
+from adapter.errors import NoReply, Refused, RequestError, public_text
 from adapter.filter import Filter
 from adapter.mapping.body import NDJSON
 from adapter.mapping.catalogue import Catalogue
@@ -100,7 +109,8 @@ class ReconciliationPages:
                 try:
                     realms = await comparer.realms()
                 except (NoReply, Refused) as error:
-                    raise RequestError(502, "No answer of the source", str(error)) from None
+                    said = str(error) if is_administrator(request) else public_text(str(error))
+                    raise RequestError(502, "No answer of the source", said) from None
                 sending = streamed(request, NDJSON[0], reading_timeout=self._reading_timeout)
                 async with sending as stream:
                     told_at = time.monotonic()

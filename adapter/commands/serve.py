@@ -219,6 +219,13 @@ def _say_what_next(service: Service, config: Path | None) -> None:
         if source.provider == "keycloak":
             lines += ["", *_keycloak(url, source)]
             break
+    if service.admin_generated and not service.prepared.settings.outgoing.allow:
+        lines += [
+            "",
+            "Sinks reach the public internet alone. For a receiver on this machine, start with the variable",
+            '  IDP_ADAPTER_OUTGOING__ALLOW=\'["127.0.0.0/8", "::1/128"]\'',
+            'or with allow = ["127.0.0.0/8", "::1/128"] in the section [outgoing] of adapter.toml.',
+        ]
     lines += ["", "Ctrl-C ends it."]
     _out.print("\n".join(lines), markup=False, soft_wrap=True)
 

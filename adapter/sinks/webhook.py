@@ -40,6 +40,8 @@ from adapter.sinks.token_key import GetTokenKey
 #: Refusals (4xx) that say nothing of what a body holds, but of credentials, of the moment, of the address, or of how
 #: requests are made. Any other one may be for one event of a batch.
 NOT_FOR_CONTENT = frozenset({401, 403, 405, 406, 407, 408, 410, 411, 415, 417, 421, 425, 426, 428, 429, 431})
+#: Raw bytes that are read of an answer: its status is all that counts.
+ANSWER_SIZE = 16 * 1024
 
 
 class Settings(HttpSettings, SinkSettings):
@@ -213,6 +215,7 @@ async def open_sink(
         settings,
         connections=settings.window,
         timeout=settings.timeout,
+        answer_size=ANSWER_SIZE,
         headers=bodies.headers,
     )
     async with opening as plain, authorized(plain, settings.auth, outgoing) as client:
