@@ -68,6 +68,12 @@ def test_imports_run_one_way() -> None:
     assert wrong == []
 
 
+def test_the_hostile_receiver_knows_nothing_of_the_sender() -> None:
+    files = [one for one in (TOP / "tests" / "receivers").glob("*.py") if not one.name.startswith("test_")]
+    assert files
+    assert {part for file in files for part in imported(file)} == set()
+
+
 def test_client_and_watches_of_the_attacks_could_watch_any_service() -> None:
     for name in ("client", "probe", "table", "watches"):
         assert imported(TOP / "tests" / "hostile" / f"{name}.py") == set()
