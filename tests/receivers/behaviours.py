@@ -335,9 +335,9 @@ BEHAVIOURS = (
     Behaviour(
         "rebound",
         "has a name that leads inside at the next lookup",
-        is_not_rebound(2),
+        is_not_rebound(3),
         says(_head("204 No Content", "Connection: close")),
         "names",
     ),
-    Behaviour("mixed", "has a name that leads here and inside", is_not_rebound(1), says(TAKEN), "names"),
+    Behaviour("mixed", "has a name that leads here and inside", is_not_rebound(2), says(TAKEN), "names"),
 )
