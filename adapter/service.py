@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -95,7 +95,7 @@ from adapter.scrub.scrubbing import open_scrubbing
 from adapter.search.looked_up import NamingSink
 from adapter.search.search import Search, open_search
 from adapter.section import secrets_of
-from adapter.settings import Permission, Settings
+from adapter.settings import OidcIssuer, Permission, Settings
 from adapter.signing_keys import SigningKeys
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
@@ -218,8 +218,12 @@ async def open_service(
             settings.signing.key_file, folder, log if log_file is None else None, known_secrets.add
         )
         await signing_keys.present()  # one that cannot be used is told at once
-        issuers = await stack.enter_async_context(open_issuers(settings.oidc, settings.outgoing))
-        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)], issuers)
+        issuers = await stack.enter_async_context(open_issuers(_issuers(settings), settings.outgoing))
+        providers = {one.name: one.provider for one in configured}
+        for problem in _doubtful_keys(settings, providers, tables):
+            _log.warning("key_doubtful", problem=problem)
+        principals = [(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)]
+        access = Access(principals, issuers, providers)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
@@ -262,9 +266,7 @@ async def open_service(
             # Who only has a look at what is stored would hear nobody.
             await stack.enter_async_context(open_watching(watching))
         present = {one.name: Source(one.name, one.provider, one.key, tables, unwrap=one.unwrap) for one in configured}
-        receiving = AuthenticatedSources(
-            lambda token: access.may(token, Permission.INGEST), access.learn if settings.oidc else None
-        )
+        receiving = AuthenticatedSources(access.may_post, access.learn if settings.oidc else None)
 
         async def make_token(key: str) -> str:
             made = (await tokens(admin=False, sources=[key])).sources[key]
@@ -283,7 +285,6 @@ async def open_service(
                 _log.warning("signed_token_does_not_cover_body", source=one.name, header=rule.header, problem=UNBOUND)
         budget = Budget(server.in_flight_limit)
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
-        providers = {name: source.provider for name, source in present.items()}
         again = open_renormalization(log, present, tables, lambda: tables.catalogue, owner=owner, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
         sink_names = [one.name for one in settings.sinks]
@@ -303,7 +304,7 @@ async def open_service(
             lambda: read_mappings(tables),
             lambda: read_renormalization(renormalization),
         ]
-        lookup = Lookup(log, search, lambda: tables.catalogue)
+        lookup = Lookup(log, search, lambda: tables.catalogue, providers)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         rereader = Rereader(present, tables)
@@ -416,7 +417,34 @@ def _admin_token(settings: Settings, generated: Tokens) -> str:
 
 def _principals(settings: Settings) -> Iterator[tuple[str, Principal]]:
     for key in settings.keys:
-        yield key.token.get_secret_value(), Principal(key.name, key.permissions)
+        yield key.token.get_secret_value(), Principal(key.name, settings.granted(key.permissions), key.scope)
+
+
+def _issuers(settings: Settings) -> list[OidcIssuer]:
+    """The issuers, with what their own roles grant."""
+    return [
+        one.model_copy(update={"roles": {role: settings.granted(said) for role, said in one.roles.items()}})
+        for one in settings.oidc
+    ]
+
+
+def _doubtful_keys(settings: Settings, sources: Mapping[str, str], tables: Collection[str]) -> Iterator[str]:
+    """What of keys and issuers somebody should look at, though it is allowed. ``sources``: of each its provider."""
+    said = [(f"keys: {key.name}", [key.permissions], key.scope) for key in settings.keys]
+    said += [(f"oidc: {one.issuer}: roles", list(one.roles.values()), one.scope) for one in settings.oidc]
+    implied = [name for name, permissions, _ in said if any(settings.granted(one) != one for one in permissions)]
+    if implied:
+        yield (
+            f"{'; '.join(implied)}: read lets export, too, as before there was export; name export where it is meant, "
+            "and set [auth] read_exports = false"
+        )
+    for name, _, scope in said:
+        of_sources = {*(scope.sources or ()), *(one.source for one in scope.realms or () if one.source is not None)}
+        # It may be one whose events are still there.
+        if unknown := sorted(of_sources - sources.keys()):
+            yield f"{name}: no source is called {', '.join(unknown)}; there are {', '.join(sources)}"
+        if unknown := sorted((scope.providers or frozenset()) - set(tables)):
+            yield f"{name}: there is no table for the provider {', '.join(unknown)}"
 
 
 async def _reload(tables: Tables, changed: Sequence[str]) -> None:

@@ -8,7 +8,15 @@ from aiohttp import web
 
 from adapter import __version__
 from adapter.api.advice import sink_advice, source_advice
-from adapter.api.operation import Answer, Operation, is_administrator, json_answer
+from adapter.api.operation import (
+    Answer,
+    Limited,
+    Operation,
+    is_administrator,
+    json_answer,
+    scope_of_caller,
+    sees_source,
+)
 from adapter.api.status_answer import Counted, PulledStream, RefusedRequests, SinkStatus, SourceStatus, Status, Todo
 from adapter.counts import PullCounts, Tally
 from adapter.delivery.loop import Delivery, reader_name
@@ -57,26 +65,31 @@ class StatusPages:
                 "How it stands with each source and sink, and what is to be done",
                 {200: Answer("The sources, the sinks, and what is to be done.", model=Status)},
                 Permission.READ,
+                limited=Limited.BY_SOURCE,
             )
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        status = await self.status(str if is_administrator(request) else public_text)
+        is_seen = sees_source(request) if scope_of_caller(request).is_limited else None
+        status = await self.status(is_seen, str if is_administrator(request) else public_text)
         return json_answer(status.model_dump_json().encode())
 
-    async def status(self, told: Callable[[str], str] = str) -> Status:
-        """How it stands now. ``told``: what the reader may be told of what we said about a receiver or a server.
+    async def status(self, is_seen: Callable[[str], bool] | None = None, told: Callable[[str], str] = str) -> Status:
+        """How it stands now; where ``is_seen`` says which sources may be seen, with these alone, and without sinks.
+        ``told``: what the reader may be told of what we said about a receiver or a server.
 
         Raises:
             StoreError: the log does not answer.
         """
         now, states = self._now(), await self._watching.present()
         problem = self._log.damaged or self._refusal()
-        sources = [self._source(one, states.get(one.key), now, told) for one in self._watching.sources]
-        sinks = [await self._sink(one, now, told) for one in self._sinks]
+        watched = [one for one in self._watching.sources if is_seen is None or is_seen(one.name)]
+        sources = [self._source(one, states.get(one.key), now, told) for one in watched]
+        sinks = [await self._sink(one, now, told) for one in self._sinks] if is_seen is None else []
+        warnings = self._warnings() if is_seen is None else ()
         todo = [
             *([Todo(about="", problem=problem, advice="see docs/operate.md")] if problem else []),
-            *(Todo(about="", problem=one, advice="") for one in self._warnings()),
+            *(Todo(about="", problem=one, advice="") for one in warnings),
             *(
                 Todo(about=one.name, problem=what, advice=how)
                 for one in sources
