@@ -395,7 +395,9 @@ async def test_what_is_doubtful_of_keys_is_said_at_the_start(tmp_path: Path) -> 
 #: What callers get who are limited. Whoever adds an operation decides, and has a test above that holds it.
 DECIDED: dict[str, set[tuple[str, str]]] = {
     "everybody gets the same": {
-        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json"),
+        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json"), ("GET", "/.well-known/jwks.json"),
+        ("GET", "/realms/{realm}/protocol/openid-connect/certs"),
+        ("GET", "/auth/realms/{realm}/protocol/openid-connect/certs"),
         ("POST", "/realms/{realm}/protocol/openid-connect/token"),
         ("POST", "/auth/realms/{realm}/protocol/openid-connect/token"),
         ("DELETE", "/admin/realms/{realm}/events"), ("DELETE", "/admin/realms/{realm}/admin-events"),
