@@ -21,6 +21,7 @@ from adapter.outgoing.answer import ANSWER_LINES, ANSWER_SIZE, AnswerTooLong
 from adapter.outgoing.guard import AddressRefused, Guard, open_connector
 from adapter.outgoing.proxy import Proxy
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
+from adapter.outgoing.timing import Timing, timing_trace
 from adapter.outgoing.tls import make_tls
 
 #: Bodies up to this size are sent in one piece, bytes.
@@ -32,7 +33,7 @@ class Reply(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    #: Nothing where it was not asked for.
+    #: Where it was not asked for: what came of it before it ended or broke off, or the answer was long enough.
     body: bytes
 
 
@@ -59,8 +60,10 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         read: bool = True,
+        timing: Timing | None = None,
     ) -> Reply:
-        """Make one request. Without ``read`` the status line is the answer, whatever becomes of the body behind it.
+        """Make one request. Without ``read`` the status line is the answer, whatever becomes of the body behind it, and
+        the body is as much as came of it. ``timing`` is told how the request gets on.
 
         Raises:
             NoReply: no answer came, or not the whole; says why, for people.
@@ -86,13 +89,15 @@ class Client:
                 allow_redirects=False,
                 proxy=proxy,
                 proxy_headers=proxy_headers,
+                trace_request_ctx=timing,
             ) as response:
+                if timing is not None:
+                    timing.note_answer()
                 if proxy is not None and response.status == 407:
                     raise NoReply(_refused_by_proxy(407))
                 if read:
                     return Reply(response.status, response.headers, await response.read())
-                await _drain(response)
-                return Reply(response.status, response.headers, b"")
+                return Reply(response.status, response.headers, await _drain(response))
         except TimeoutError:
             reason = f"no answer within {self._timeout:g} s"
         except aiohttp.ClientConnectorCertificateError as error:
@@ -146,16 +151,18 @@ def _refused_by_proxy(status: int) -> str:
     return f"the proxy answered {status}{hint}"
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read the rest of an answer, so that its connection can serve again; give it up if it breaks off.
+async def _drain(response: aiohttp.ClientResponse) -> bytes:
+    """Read the rest of an answer, so that its connection can serve again; give it up if it breaks off. What was read.
 
     How much there is to read is bounded by the connector, how long by the session.
     """
+    pieces = []
     try:
-        async for _ in response.content.iter_any():
-            pass
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
     except (aiohttp.ClientError, TimeoutError, OSError):
         response.close()
+    return b"".join(pieces)
 
 
 @asynccontextmanager
@@ -168,11 +175,13 @@ async def open_client(
     headers: Mapping[str, str] | None = None,
     answer_size: int = ANSWER_SIZE,
     answer_lines: int = ANSWER_LINES,
+    timed: bool = False,
 ) -> AsyncIterator[Client]:
     """A client for one sink or source, whose settings are ``own``.
 
     It has at most so many ``connections``; ``timeout`` is the most seconds of a request, its answer included;
     ``headers`` go with each. Of an answer no more than ``answer_size`` raw bytes and ``answer_lines`` lines are read.
+    ``timed``: requests tell their `Timing` all of its parts.
 
     Raises:
         ConfigError: a file that the settings name cannot be used.
@@ -194,6 +203,7 @@ async def open_client(
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
+            trace_configs=[timing_trace()] if timed else None,
         )
 
     async with AsyncExitStack() as stack:

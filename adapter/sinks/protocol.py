@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from adapter.model import Entry, uid_text
+from adapter.sinks.tried import Tried
 
 #: The longest wait that a receiver can ask for, seconds.
 RETRY_AFTER = 3600.0
@@ -30,6 +31,9 @@ def message_id(entry: Entry) -> str:
 class Delivered:
     """The receiver has it."""
 
+    #: What was seen of the request; answers are equal whatever that was.
+    tried: Tried | None = field(default=None, compare=False)
+
 
 @dataclass(slots=True, frozen=True)
 class Later:
@@ -43,6 +47,7 @@ class Later:
     reason: str
     after: float | None = None
     receiver_down: bool = False
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,6 +55,7 @@ class Never:
     """This message will never be taken."""
 
     reason: str
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,6 +63,7 @@ class Stop:
     """The receiver is gone for good (410): stop this sink and tell people. Nothing is lost; the cursor stands."""
 
     reason: str
+    tried: Tried | None = field(default=None, compare=False)
 
 
 Answer = Delivered | Later | Never | Stop

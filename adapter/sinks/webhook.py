@@ -8,6 +8,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
@@ -16,12 +17,18 @@ from yarl import URL
 from adapter.errors import NoReply
 from adapter.formats.protocol import Format, is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
+from adapter.known_secrets import KnownSecrets
 from adapter.model import Entry
 from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
-from adapter.section import read_http_url
+from adapter.outgoing.timing import Timing
+from adapter.section import read_http_url, secrets_of
 from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Promise, Stop, message_id
-from adapter.sinks.settings import OneOrMore, SinkSettings
+from adapter.sinks.settings import Attempts, OneOrMore, SinkSettings
+from adapter.sinks.tried import Tried, excerpt_of
+
+#: Bytes of an answer's body in which secrets are looked for before it is cut: none is cut in two.
+CLEANED = 4096
 
 #: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
 Signer = Callable[[str, int, bytes], dict[str, str]]
@@ -133,9 +140,21 @@ class Webhook:
     promise = Promise.ACKNOWLEDGED
 
     def __init__(
-        self, client: Client, url: str, *, format: Format, sign: Signer, window: int, clock: Callable[[], float]
+        self,
+        client: Client,
+        url: str,
+        *,
+        format: Format,
+        sign: Signer,
+        window: int,
+        attempts: Attempts,
+        secrets: KnownSecrets,
+        clock: Callable[[], float],
     ) -> None:
+        """``secrets``: those that no receiver is to bring into what is remembered of its answer."""
         self.window = window
+        self._attempts = attempts
+        self._secrets = secrets
         self._client = client
         self._url = URL(url)
         self._format = format
@@ -149,11 +168,27 @@ class Webhook:
     async def _post(self, entry: Entry, body: bytes) -> Answer:
         now = self._clock()
         headers = self._sign(message_id(entry), int(now), body)
+        timing = Timing()
         try:
-            reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False)
+            reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False, timing=timing)
         except NoReply as failure:
-            return Later(str(failure), receiver_down=True)
-        return read_answer(reply.status, reply.headers, now)
+            answer: Answer = Later(str(failure), receiver_down=True)
+            status, excerpt = None, b""
+        else:
+            answer = read_answer(reply.status, reply.headers, now)
+            status, excerpt = reply.status, reply.body
+            if answer is DELIVERED and self._attempts != "all":
+                return answer
+        excerpt = self._secrets.cleaned(excerpt[:CLEANED])
+        return replace(answer, tried=_tried(timing, int(now * 1000), status, excerpt))
+
+
+def _tried(timing: Timing, began_at: int, status: int | None, excerpt: bytes) -> Tried:
+    """What was seen of a request."""
+    resolve, connect, first_byte = (
+        None if part is None else round(part * 1000) for part in (timing.resolve, timing.connect, timing.first_byte)
+    )
+    return Tried(began_at, status, resolve, connect, first_byte, round(timing.total * 1000), excerpt_of(excerpt))
 
 
 @asynccontextmanager
@@ -173,5 +208,15 @@ async def open_sink(
         connections=settings.window,
         timeout=settings.timeout,
         headers={"Content-Type": format.record_media_type},
+        timed=settings.attempts != "none",
     ) as client:
-        yield Webhook(client, settings.url, format=format, sign=sign, window=settings.window, clock=clock)
+        yield Webhook(
+            client,
+            settings.url,
+            format=format,
+            sign=sign,
+            window=settings.window,
+            attempts=settings.attempts,
+            secrets=KnownSecrets([*secrets_of(settings), *secrets_of(outgoing)]),
+            clock=clock,
+        )
