@@ -219,6 +219,11 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/sources/{name}/reconciliation",
         "/statement-key",
         "/scrub",
+        "/events/{uid}/deliveries",
+        "/sinks/{name}/attempts",
+        "/sinks/{name}/dead",
+        "/sinks/{name}/replay",
+        "/sinks/{name}/resend",
         "/status",
         "/mappings/{provider}/examples",
         *(
