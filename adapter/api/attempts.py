@@ -16,6 +16,7 @@ from adapter.delivery.loop import reader_name
 from adapter.errors import RequestError
 from adapter.log.protocol import Attempt, Store
 from adapter.model import uid_text
+from adapter.replay.job import replay_reader
 from adapter.settings import Permission
 from adapter.timestamps import FORMS, SCHEMA, read_timestamp
 
@@ -121,6 +122,8 @@ class AttemptPages:
                     Parameter("status", "Status of the answer", {"type": "integer"}, repeatable=True),
                     Parameter("position", "Those with the event at this position in them", {"type": "integer"}),
                     Parameter("uid", f"Those of this event: {UID.description.lower()}"),
+                    Parameter("replay", "Those of a replay, by its number, in the place of the sink's own",
+                              {"type": "integer"}),
                     Parameter("from", "Began at or after this timestamp", SCHEMA),
                     Parameter("to", "Began before this timestamp", SCHEMA),
                     Parameter("limit", "Attempts in a page", limit),
@@ -137,8 +140,9 @@ class AttemptPages:
             if one not in tuple(Outcome):
                 raise refused("outcome", one, f"one of {', '.join(Outcome)}")
         statuses = [_number("status", one) for one in request.query.getall("status", ())] or None
+        reader, replay = reader_name(name), request.query.get("replay")
         found = await self._log.attempts(
-            reader_name(name),
+            reader if replay is None else replay_reader(name, _number("replay", replay)),
             position=await self._position(request),
             outcomes=outcomes,
             statuses=statuses,

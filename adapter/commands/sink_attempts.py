@@ -55,6 +55,9 @@ def attempts(
         typer.Option("--outcome", help="delivered, held, dead, down, skipped or stopped. Repeatable."),
     ] = None,
     status: Annotated[list[int] | None, typer.Option("--status", help="Status of the answer. Repeatable.")] = None,
+    replay: Annotated[
+        int | None, typer.Option("--replay", help="Those of a replay, by its number, in the place of the sink's own.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--since", help="Began at or after: 2026-05-01T08:30:00Z, epoch ms, or '2h', '7d'.")
     ] = None,
@@ -73,6 +76,8 @@ def attempts(
     query += [("outcome", one) for one in outcome or ()] + [("status", str(one)) for one in status or ()]
     if uid is not None:
         query.append(("uid", uid))
+    if replay is not None:
+        query.append(("replay", str(replay)))
     if since is not None:
         query.append(("from", str(read_timestamp("--since", since, now))))
     if until is not None:

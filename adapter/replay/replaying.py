@@ -28,7 +28,7 @@ from adapter.log.protocol import Claim, ReaderState, Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry
 from adapter.ownership import Ownership
-from adapter.replay.job import SHOWN, Job, Question, Running, State, Status, note_name
+from adapter.replay.job import SHOWN, Job, Question, Running, State, Status, note_name, replay_reader
 from adapter.replay.reading import Chosen, Paced, Stretch
 from adapter.tasks import in_background
 
@@ -179,7 +179,7 @@ class Replays:
                 return await self._set_running(sink, is_running=False)
             if delivery is None:
                 return None
-            claim = await self._log.claim(_reader(sink, job), self._owner)
+            claim = await self._log.claim(replay_reader(sink, job.id), self._owner)
             if claim is None:
                 return None  # another service has not given it up yet
             _log.info("replay_runs", sink=sink, by=job.by, end=job.end, **job.question.model_dump(mode="json"))
@@ -355,7 +355,7 @@ class _Walk:
 
     async def _send(self, begin: int, end: int) -> None:
         """Read a stretch once more, and send it."""
-        reader = _reader(self._sink, self.job)
+        reader = replay_reader(self._sink, self.job.id)
         token = self._claim.token
         await self._log.begin(reader, begin, self._chosen.text, token)
         settings = self._delivery.settings.model_copy(
@@ -431,11 +431,6 @@ async def _all(log: Store, positions: list[int]) -> list[Entry]:
         found += entries
         positions = positions[positions.index(entries[-1].position) + 1 :]
     return found
-
-
-def _reader(sink: str, job: Job) -> str:
-    """Under which name the log keeps how far a replay is that reads once more."""
-    return f"{reader_name(sink)} replay {job.id}"
 
 
 @asynccontextmanager

@@ -212,6 +212,11 @@ async def test_a_replay_of_what_is_dead_delivers_it(service: Opened, receiver: R
     job = await ended(service)
     assert (job["state"], job["counts"]["renewed"], job["by"]) == ("done", 2, "admin")
     await until_dead(service, 0)
+    async with service.session.post("/sinks/hook/replay", json={"status": ["delivered"], "rate": 0}) as response:
+        number = (await response.json())["id"]
+    assert (await ended(service))["counts"]["delivered"] >= 1
+    _, page = await service.get("/sinks/hook/attempts", replay=number)
+    assert {one["outcome"] for one in page["attempts"]} == {"delivered"}
     for number in (2, 3):
         async with asyncio.timeout(20):
             while True:

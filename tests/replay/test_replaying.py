@@ -17,7 +17,7 @@ from adapter.log.memory import open_memory_log
 from adapter.log.protocol import Held, Removal, RetainingStore, Store
 from adapter.model import Entry
 from adapter.ownership import Ownership
-from adapter.replay.job import Job, Question, State
+from adapter.replay.job import Job, Question, State, replay_reader
 from adapter.replay.reading import Paced
 from adapter.replay.replaying import Replays, open_replays
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never
@@ -256,6 +256,9 @@ async def test_what_is_refused_again_is_tried_a_few_times_and_told(log: Store) -
         job = await ended(replays)
     assert (job.state, job.counts.delivered, job.counts.dead) == (State.DONE, 4, 1)
     assert job.answers == ["the receiver answered 422"]
+    tried = await log.attempts(replay_reader("soc", job.id))
+    assert [(one.position, one.tries, one.outcome) for one in tried][:1] == [(3, 4, "dead")]
+    assert await log.attempts(reader_name("soc")) == []
     assert sink.sent.count(3) == 4
 
 
