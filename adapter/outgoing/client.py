@@ -20,8 +20,9 @@ from adapter.errors import NoReply
 from adapter.outgoing.answer import ANSWER_LINES, ANSWER_SIZE, AnswerTooLong
 from adapter.outgoing.guard import AddressRefused, Guard, open_connector
 from adapter.outgoing.proxy import Proxy
+from adapter.outgoing.resolver import Resolver
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
-from adapter.outgoing.timing import Timing, timing_trace
+from adapter.outgoing.timing import TimedResolver, Timing, timing_of_request
 from adapter.outgoing.tls import make_tls
 
 #: Bodies up to this size are sent in one piece, bytes.
@@ -79,6 +80,7 @@ class Client:
                 proxy_headers = self._proxy.headers  # go with the CONNECT, and no farther
             else:
                 headers = {**(headers or {}), **self._proxy.headers}
+        timing_of_request.set(timing)
         try:
             async with session.request(
                 method,
@@ -89,7 +91,6 @@ class Client:
                 allow_redirects=False,
                 proxy=proxy,
                 proxy_headers=proxy_headers,
-                trace_request_ctx=timing,
             ) as response:
                 if timing is not None:
                     timing.note_answer()
@@ -175,13 +176,11 @@ async def open_client(
     headers: Mapping[str, str] | None = None,
     answer_size: int = ANSWER_SIZE,
     answer_lines: int = ANSWER_LINES,
-    timed: bool = False,
 ) -> AsyncIterator[Client]:
     """A client for one sink or source, whose settings are ``own``.
 
     It has at most so many ``connections``; ``timeout`` is the most seconds of a request, its answer included;
     ``headers`` go with each. Of an answer no more than ``answer_size`` raw bytes and ``answer_lines`` lines are read.
-    ``timed``: requests tell their `Timing` all of its parts.
 
     Raises:
         ConfigError: a file that the settings name cannot be used.
@@ -193,7 +192,14 @@ async def open_client(
 
     def session(guard: Guard | None) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=open_connector(guard, connections, tls=tls, answer_size=answer_size, answer_lines=answer_lines),
+            connector=open_connector(
+                guard,
+                connections,
+                TimedResolver(Resolver()),
+                tls=tls,
+                answer_size=answer_size,
+                answer_lines=answer_lines,
+            ),
             timeout=aiohttp.ClientTimeout(total=timeout),
             headers={
                 "User-Agent": f"idp-event-adapter/{__version__}",
@@ -203,7 +209,6 @@ async def open_client(
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            trace_configs=[timing_trace()] if timed else None,
         )
 
     async with AsyncExitStack() as stack:

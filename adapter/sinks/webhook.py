@@ -208,7 +208,6 @@ async def open_sink(
         connections=settings.window,
         timeout=settings.timeout,
         headers={"Content-Type": format.record_media_type},
-        timed=settings.attempts != "none",
     ) as client:
         yield Webhook(
             client,

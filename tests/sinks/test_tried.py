@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from adapter.outgoing import guard
+from adapter.outgoing import client
 from adapter.sinks.protocol import DELIVERED, Later, Stop
 from adapter.sinks.tried import EXCERPT, Tried, excerpt_of
 from adapter.sinks.webhook import open_sink
@@ -93,7 +93,7 @@ async def test_looking_up_the_name_is_told_apart_from_connecting(
         async def close(self) -> None:
             pass
 
-    monkeypatch.setattr(guard, "Resolver", Slow)
+    monkeypatch.setattr(client, "Resolver", Slow)
     async with opened(f"http://soc.example:{receiver.port}/hook", attempts="all") as sink:
         (answer,) = await sink.send([make_entry()])
     tried = answer.tried
