@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 
 from adapter.delivery.answers import AnswerPolicy
+from adapter.delivery.attempts import AttemptBook
 from adapter.delivery.health import ReceiverHealth, Ruling, State
 from adapter.delivery.ledger import Flight, Ledger
 from adapter.delivery.queue import SendQueue
@@ -30,6 +31,7 @@ class Sender:
         ledger: Ledger,
         policy: AnswerPolicy,
         settler: Settler,
+        attempts: AttemptBook,
     ) -> None:
         self._name = name
         self._sink = sink
@@ -38,6 +40,7 @@ class Sender:
         self._ledger = ledger
         self._policy = policy
         self._settler = settler
+        self._attempts = attempts
         #: Workers that found nothing to send.
         self._sleepers: list[asyncio.Future[None]] = []
         self._landed = asyncio.Event()
@@ -112,10 +115,13 @@ class Sender:
         if answers.count(DELIVERED) == len(entries):
             self._ledger.answer(flight, entries, (), ())
             self._settler.note_answered(len(entries))
+            if self._attempts.keeps_all:
+                self._attempts.answered(flight, entries, answers, ())
             health.answer = "delivered"
             ruling = health.note_up(flight)
         else:
             judged = self._policy.judge(flight, answers)
+            self._attempts.answered(flight, entries, answers, judged.hold)
             self._ledger.answer(flight, judged.delivered, judged.hold, judged.left)
             self._settler.note_answered(len(judged.delivered) + len(judged.hold))
             health.answer = judged.said
@@ -131,11 +137,13 @@ class Sender:
     def _follow(self, ruling: Ruling) -> None:
         for suspect in ruling.charge:
             rows = self._policy.charge(suspect.flight, suspect.answer)
+            self._attempts.charged(suspect.flight, suspect.answer, rows)
             self._ledger.answer(suspect.flight, (), rows, ())
             self._settler.note_answered(len(rows))
         for flight in ruling.again:
             self._queue.put_back(flight)
         if ruling.probe_in is not None:
+            self._attempts.found_down()
             self._plan_probe(ruling.probe_in)
         if ruling.resume:
             self.wake()

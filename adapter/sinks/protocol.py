@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from adapter.model import Entry
+from adapter.sinks.tried import Tried
 
 #: The longest wait that a receiver can ask for, seconds.
 RETRY_AFTER = 3600.0
@@ -19,6 +20,9 @@ RETRY_AFTER = 3600.0
 @dataclass(slots=True, frozen=True)
 class Delivered:
     """The receiver has it."""
+
+    #: What was seen of the request; answers are equal whatever that was.
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,6 +37,7 @@ class Later:
     reason: str
     after: float | None = None
     receiver_down: bool = False
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,6 +45,7 @@ class Never:
     """This message will never be taken."""
 
     reason: str
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,6 +53,7 @@ class Stop:
     """The receiver is gone for good (410): stop this sink and tell people. Nothing is lost; the cursor stands."""
 
     reason: str
+    tried: Tried | None = field(default=None, compare=False)
 
 
 Answer = Delivered | Later | Never | Stop

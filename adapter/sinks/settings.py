@@ -46,6 +46,10 @@ def _listed(value: object) -> object:
 OneOrMore = BeforeValidator(_listed)
 
 
+#: Which tries are remembered.
+Attempts = Literal["failures", "all", "none"]
+
+
 class SinkSettings(Section):
     """One of ``[[sinks]]``: the fields that every kind has."""
 
@@ -73,6 +77,9 @@ class SinkSettings(Section):
     )
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
+    )
+    attempts: Attempts = Field(
+        "failures", description="Which tries are remembered, for people: failures, all (a row for each), none"
     )
 
     def public_keys(self, now: datetime) -> list[dict[str, str]]:

@@ -406,6 +406,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
     "only of their sources": {("POST", "/ingest/{source}"), ("GET", "/ingest/{source}")},
     "by event": {
         ("GET", "/events"), ("GET", "/events/export"), ("GET", "/events/{uid}"), ("GET", "/events/counts"),
+        ("GET", "/events/{uid}/deliveries"),
         ("GET", "/admin/realms/{realm}/events"), ("GET", "/admin/realms/{realm}/admin-events"),
         ("GET", "/auth/admin/realms/{realm}/events"), ("GET", "/auth/admin/realms/{realm}/admin-events"),
     },
@@ -425,6 +426,9 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("POST", "/renormalization"), ("GET", "/renormalization"), ("DELETE", "/renormalization"),
         ("POST", "/scrub"), ("GET", "/scrub"), ("DELETE", "/scrub"),
         ("GET", "/retention/preview"), ("GET", "/statement-key"),
+        # A sink has events of all.
+        ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
+        ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },
 }  # fmt: skip
 
