@@ -286,7 +286,7 @@ async def test_a_token_endpoint_is_reached_by_the_guarded_client(servers: tuple[
     async with open_sink(settings(receiver.url, auth=oauth2(server)), outgoing) as sink:
         (answer,) = await sink.send([make_entry()])
     assert isinstance(answer, Later)
-    assert answer.reason.startswith("no token from 127.0.0.1: address not allowed: 127.0.0.1")
+    assert answer.reason.startswith("no token from 127.0.0.1: blocked: 127.0.0.1")
     assert server.asked == []
 
 
