@@ -23,3 +23,22 @@ async def in_background(work: Coroutine[Any, Any, None], name: str) -> AsyncIter
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()
+
+
+async def to_its_end(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Do some work that is not to be broken off, such as ending others: whoever is cancelled meanwhile is when it is
+    done.
+
+    Raises:
+        Exception: of the work.
+    """
+    task = asyncio.create_task(work, name=name)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

@@ -33,6 +33,7 @@ from adapter.log.protocol import Attempt, ReaderState, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import Answer, Promise, Sink
 from adapter.sinks.settings import SinkSettings
+from adapter.tasks import to_its_end
 
 _log = structlog.get_logger(__name__)
 
@@ -190,15 +191,20 @@ class Delivery:
             raise
         finally:
             seconds = 0.0 if is_lost else patience()
-            await self._sender.close(seconds)
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            # The settler ends by itself, so that a settlement is never left half known.
-            self._settler.end()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(seconds, STORE_WAIT)):
-                    await settling
+            # Workers that were left would go on sending.
+            await to_its_end(self._end(settling, others, seconds), f"end of sink {self._name}")
+
+    async def _end(self, settling: asyncio.Task[None], others: Sequence[asyncio.Task[None]], seconds: float) -> None:
+        """Send nothing more, wait up to so many seconds for answers, and settle."""
+        await self._sender.close(seconds)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        # The settler ends by itself, so that a settlement is never left half known.
+        self._settler.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, STORE_WAIT)):
+                await settling
 
     def _remember(self, attempts: Sequence[Attempt]) -> None:
         self._ledger.remember(attempts)
