@@ -61,6 +61,7 @@ from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
+from adapter.delivery.standing import Standings, open_standings
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
@@ -117,6 +118,8 @@ _log = structlog.get_logger("adapter.service")
 #: How long requests and receivers get to answer where another service goes on, and how long that one waits for the data
 #: folder, seconds. Whoever connects waits meanwhile.
 HANDING_OVER, FOLLOWING = 1.0, 10.0
+#: Sinks that read the log at the same moment.
+READS = 4
 
 
 @dataclass(slots=True, frozen=True)
@@ -437,18 +440,20 @@ async def _open_deliveries(
     for one in settings.sinks:
         filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
         filters.append(filter)
-        selections.append(Selection(filter, revisions=one.revisions == "send"))
+        selections.append(Selection(filter, revisions=one.revisions == "send", sink=one.name))
         for hint in hints.of(filter.terms):
             _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
-    stacks: list[AsyncExitStack] = []
+    stacks: list[AsyncExitStack] = [AsyncExitStack()]
     deliveries: dict[str, Ownership[Delivery]] = {}
     try:
+        standings = await stacks[0].enter_async_context(open_standings(log))
+        reads = asyncio.Semaphore(READS)
         for one, filter, selection in zip(settings.sinks, filters, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
             sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
             if one.names:
                 sink = NamingSink(sink, one.name, search, filter)
-            deliver = partial(_deliver, one, sink, log, selection, ending=ending)
+            deliver = partial(_deliver, one, sink, log, selection, standings=standings, reads=reads, ending=ending)
             opened = open_ownership(log, reader_name(one.name), owner, deliver)
             deliveries[one.name] = await stack.enter_async_context(opened)
         yield deliveries
@@ -459,6 +464,17 @@ async def _open_deliveries(
 
 
 def _deliver(
-    settings: SinkSettings, sink: Sink, log: Store, selection: Selection, claim: Claim, *, ending: Ending
+    settings: SinkSettings,
+    sink: Sink,
+    log: Store,
+    selection: Selection,
+    claim: Claim,
+    *,
+    standings: Standings,
+    reads: asyncio.Semaphore,
+    ending: Ending,
 ) -> AbstractAsyncContextManager[Delivery]:
-    return open_delivery(settings, sink, log, selection, token=claim.token, patience=lambda: ending.patience)
+    return open_delivery(
+        settings, sink, log, selection, token=claim.token, standings=standings, reads=reads,
+        patience=lambda: ending.patience,
+    )  # fmt: skip
