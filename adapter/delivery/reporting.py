@@ -157,10 +157,12 @@ class Reporter:
                     await self._moved.wait()
 
     async def close(self) -> None:
-        """Keep what is known for the next start, if the log takes it at once."""
-        if self._failing.failures or self._ended is not None:
-            with suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(LAST):
+        """Tell and keep what is known, if the log takes it at once."""
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(LAST):
+                if self._ended is not None or self._stop is not None:
+                    await self.report()
+                if self._failing.failures:
                     await self._write([], self._failing)
 
     async def report(self) -> None:

@@ -19,7 +19,7 @@ from adapter.delivery.select import Selection
 from adapter.delivery.standing import Decided, Standings, open_standings, read
 from adapter.filter import Filter
 from adapter.log.memory import Memory, open_memory_log
-from adapter.log.protocol import Store
+from adapter.log.protocol import Removal, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Delivered, Later, Never, Skip, Stop
 from adapter.sinks.settings import RETRY, SinkSettings
@@ -233,6 +233,39 @@ async def test_who_is_gone_is_sent_nothing_until_somebody_resumes_the_sink_over_
         assert [(one["event"], one["by"]) for one in await told(log)] == [
             ("SINK-STOPPED", "receiver"), ("SINK-RESUMED", "zoe"),
         ]  # fmt: skip
+
+
+@in_virtual_time
+async def test_what_a_stopped_sink_missed_for_too_long_is_skipped_and_the_rest_is_sent() -> None:
+    async with open_memory_log() as log, open_standings(log, every=HOUR) as standings:
+        await append(log, 20)
+        sink = Receiver(lambda entry: GONE if entry.position > 4 else DELIVERED, window=1)
+        async with delivering(log, sink, standings=standings) as delivery:
+            await passes(lambda: delivery.snapshot().state is State.STOPPED)
+        # Retention, when its time and that of its patience is over.
+        assert (await log.remove(Removal(0, 10, (), 10, log.head))).reached == 10
+        sink.reply = lambda _: DELIVERED
+        async with delivering(log, sink, standings=standings) as delivery:
+            await asyncio.sleep(HOUR)
+            assert delivery.snapshot().state is State.STOPPED
+            await standings.change("soc", state="running", reason="", by="zoe", now=0)
+            await passes(delivered(delivery, 14))
+            assert delivery.snapshot().counts.skipped == 6
+        assert sink.delivered == [*numbers(1, 4), *numbers(11, 20)]
+
+
+@in_virtual_time
+async def test_that_a_receiver_is_gone_is_kept_even_if_the_service_stops_at_that_moment() -> None:
+    async with open_memory_log() as log:
+        await append(log, 1)
+
+        async def slowly(entry: Entry) -> Answer:
+            await asyncio.sleep(5)
+            return GONE
+
+        async with delivering(log, Receiver(lambda entry: slowly(entry))):
+            await asyncio.sleep(1)
+        assert (await read(log, "soc")).state is Decided.STOPPED
 
 
 @in_virtual_time
