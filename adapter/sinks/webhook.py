@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
 from yarl import URL
@@ -56,13 +57,17 @@ class Settings(HttpSettings, SinkSettings):
         "429 have a meaning of their own",
     )
 
-    @field_validator("on_4xx")
+    @field_validator("on_4xx", mode="before")
     @classmethod
-    def _on_4xx(cls, given: On4xx) -> On4xx:
-        for status in () if isinstance(given, str) else given:
-            if not 400 <= status < 500 or status in _FIXED:
-                own = ", ".join(map(str, sorted(_FIXED)))
-                raise ValueError(f"{status} is none of 4xx, or has a meaning of its own, as {own} have")
+    def _on_4xx(cls, given: object) -> object:
+        words = get_args(Refusal)
+        found = given.values() if isinstance(given, dict) else [given]
+        if any(one not in words for one in found):
+            raise ValueError('should be retry, dead or hold, or a table of statuses such as {413 = "dead"}')
+        own = [str(status) for status in sorted(_FIXED)]
+        for status in given if isinstance(given, dict) else ():
+            if not re.fullmatch("4[0-9][0-9]", str(status)) or str(status) in own:
+                raise ValueError(f"{status} is none of 4xx, or has a meaning of its own, as {', '.join(own)} have")
         return given
 
     @field_validator("url")
