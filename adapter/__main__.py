@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -16,6 +18,9 @@ COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "
 
 #: Groups of commands, each the module of its name in `adapter.commands`.
 GROUPS = ("events", "mapping", "log", "sources", "store")
+
+#: Errors of a disk that takes no more.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def make_app(word: str | None = None) -> typer.Typer:
@@ -60,7 +65,15 @@ def main() -> None:
     gc.disable()
     app = make_app(sys.argv[1] if len(sys.argv) > 1 else None)
     gc.enable()
-    app()
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        # What the buffer still holds cannot be written either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from adapter.errors import ConfigError
 from adapter.oidc import Issuers
@@ -26,9 +26,15 @@ class Access:
         ConfigError: two principals have the same token.
     """
 
-    def __init__(self, principals: Iterable[tuple[str, Principal]], issuers: Issuers | None = None) -> None:
-        """``issuers``: who else makes tokens that are taken."""
+    def __init__(
+        self,
+        principals: Iterable[tuple[str, Principal]],
+        issuers: Issuers | None = None,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        """``issuers``: who else makes tokens that are taken; ``sources``: of each configured one its provider."""
         self._issuers = issuers
+        self.sources = sources or {}
         self._principals: dict[bytes, Principal] = {}
         for token, principal in principals:
             other = self._principals.setdefault(_digest(token), principal)
@@ -56,9 +62,18 @@ class Access:
         return found if found is not None or self._issuers is None else self._issuers.principal(token)
 
     def may(self, token: str, permission: Permission) -> bool:
-        """Whether the principal of this token, if it has one, has the permission, for all realms."""
+        """Whether the principal of this token, if it has one, has the permission, whatever that is limited to."""
         principal = self.principal(token)
-        return principal is not None and permission in principal.permissions and principal.realms is None
+        return principal is not None and permission in principal.permissions
+
+    def may_post(self, token: str, source: str) -> bool:
+        """Whether the principal of this token, if it has one, may post to a source."""
+        principal = self.principal(token)
+        return (
+            principal is not None
+            and Permission.INGEST in principal.permissions
+            and principal.scope.has_source(source, self.sources)
+        )
 
 
 def bearer_token(authorization: str | None) -> str | None:

@@ -6,6 +6,7 @@
     ├── RequestError          the caller of the HTTP interface; carries the status
     ├── NoReply               nobody: whom we asked over HTTP did not answer; it is asked again
     │   └── Unreached         nobody: no connection came about, so nothing was asked
+    │       └── Blocked       the operator: we may not ask there; a setting would allow it
     ├── Refused               the operator of whom we asked: it answered, and did not give what was asked for
     └── StoreError            the disk or database
         ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
@@ -99,9 +100,38 @@ class NoReply(AdapterError):
     """A request that we made got no answer, or not the whole of it; the text says why, and holds nothing of the answer
     and no secret."""
 
+    @property
+    def public(self) -> str:
+        """What others than administrators may be told."""
+        return public_text(str(self))
+
 
 class Unreached(NoReply):
     """No connection came about, or none may be made: nothing of the request was sent, so it cannot be the cause."""
+
+
+#: What the text of every `Blocked` begins with.
+BLOCKED = "blocked: "
+
+
+class Blocked(Unreached):
+    """A request was not made, since it may not go there. The text begins with `BLOCKED`, and names the address and the
+    setting that would allow it: for administrators, in logs and in the state of a sink. Others get ``public``, which is
+    "blocked" alone: what a name leads to inside of a network is not theirs to know."""
+
+
+_PUBLIC = BLOCKED.rstrip(": ")
+
+
+def is_blocked(said: str) -> bool:
+    """Whether a text that was kept, such as the last answer of a sink or the reason why an event is held, is that of a
+    `Blocked`, or what the public may know of it."""
+    return said == _PUBLIC or BLOCKED in said
+
+
+def public_text(said: str) -> str:
+    """What others than administrators may be told of a text that was kept."""
+    return _PUBLIC if is_blocked(said) else said
 
 
 class Refused(AdapterError):

@@ -54,6 +54,9 @@ NAMES = (
 )
 #: Those that say what a reader may see.
 SCOPES = ("realm", "source", "provider")
+#: Of a scope's term, which no reader can give: SOURCE/REALM of an event, or /REALM where the source does not matter. A
+#: source has no slash in its name.
+OF_SCOPE = "origin"
 #: Those that the full text answers.
 WORDED = ("q", *FOUND_DETAILS)
 #: Bounds in time: the first of a pair is included, the second is not.
@@ -402,6 +405,12 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
             return lambda fields: fields.source in wanted
         case "realm":
             return lambda fields: fields.realm_id in wanted or fields.realm_name in wanted
+        case "origin":
+            return lambda fields: any(
+                f"{fields.source}/{realm}" in wanted or f"/{realm}" in wanted
+                for realm in (fields.realm_id, fields.realm_name)
+                if realm is not None
+            )
         case "actor":
             wanted = with_folded(wanted)
             return lambda fields: fields.actor in wanted or any(folded(name) in wanted for name in fields.actor_names)
@@ -432,10 +441,3 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
 
 def _has_words(found: set[str], question: tuple[Word, ...]) -> bool:
     return all(any(word.startswith(text) for word in found) if prefix else text in found for text, prefix in question)
-
-
-def bound_to(filter: Filter, realms: Sequence[str] | None) -> Filter:
-    """The same of events of some realms alone, by names or ids that they carry; ``None``: of all."""
-    if realms is None:
-        return filter
-    return replace(filter, terms=(*filter.terms, Term("realm", False, tuple(sorted(set(realms))), exact=True)))

@@ -16,8 +16,8 @@ from adapter.tokens import Tokens, tokens_from_json
 _LOCK = "lock"
 _TOKENS = "tokens.json"
 _SERVICE = "service.json"
-#: The private key that signs statements.
-STATEMENT_KEY = "statement-key.json"
+#: The private keys that sign statements, and tokens to receivers.
+STATEMENT_KEY, TOKEN_KEY = "statement-key.json", "token-key.json"
 
 
 @contextmanager
@@ -126,25 +126,25 @@ def make_tokens(folder: Path, *, admin: bool, sources: Sequence[str]) -> Tokens:
     return tokens
 
 
-def read_statement_key(folder: Path) -> dict[str, object] | None:
-    """The private key that signs statements, as a JWK; ``None``: none was made.
+def read_private_key(folder: Path, name: str) -> dict[str, object] | None:
+    """One of the private keys, as a JWK; ``None``: none was made.
 
     Raises:
         ConfigError: the file cannot be read.
     """
-    return _read(folder / STATEMENT_KEY) or None
+    return _read(folder / name) or None
 
 
-def write_statement_key(folder: Path, key: dict[str, object]) -> None:
+def write_private_key(folder: Path, name: str, key: dict[str, object]) -> None:
     """Store it for its owner's eyes only (mode 0600).
 
     Raises:
         ConfigError: it cannot be written.
     """
     try:
-        write_private(folder / STATEMENT_KEY, key)
+        write_private(folder / name, key)
     except OSError as error:
-        raise ConfigError(f"{folder / STATEMENT_KEY}: cannot be written: {error.strerror}") from None
+        raise ConfigError(f"{folder / name}: cannot be written: {error.strerror}") from None
 
 
 def _locked(descriptor: int, patience: float) -> bool:

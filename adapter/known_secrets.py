@@ -19,7 +19,7 @@ _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.encoding = re2.Options.Encoding.LATIN1
 #: Before the secret of a webhook (Standard Webhooks, 'Signature scheme').
-_PREFIX = "whsec_"
+_PREFIXES = ("whsec_", "whsk_")
 
 
 class KnownSecrets:
@@ -36,7 +36,7 @@ class KnownSecrets:
     def add(self, *secrets: str) -> None:
         """Look for these, too, from now on. Those that are too short are left out."""
         for secret in secrets:
-            text = secret.removeprefix(_PREFIX)
+            text = secret.partition("_")[2] if secret.startswith(_PREFIXES) else secret
             if len(text) >= self._shortest and text not in self._known:
                 forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
                 self._known[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)

@@ -37,7 +37,11 @@ class Listening:
 
     def fits(self, server: Server) -> bool:
         """Whether these are the sockets that settings ask for."""
-        return self.asked is None or self.asked == (server.host, server.port)
+        if self.asked is None:
+            return True
+        # Of those that were asked to be any that is free, the one that it became is meant, too.
+        ports = {self.asked[1], *(one.getsockname()[1] for one in self.sockets[:1])}
+        return server.host == self.asked[0] and server.port in ports
 
     def copies(self) -> list[socket.socket]:
         """Descriptors of their own for the same sockets, for who closes them."""

@@ -118,6 +118,16 @@ def uid_text(uid: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def message_id(entry: Entry) -> str:
+    """What a receiver knows an event by: the same each time it is sent, on every sink. A correction is a message of its
+    own: ``UID-1``, ``UID-2``, ….
+
+    It holds no dot, as Standard Webhooks asks.
+    """
+    uid = uid_text(entry.uid)
+    return f"{uid}-{entry.revision}" if entry.revision else uid
+
+
 def renamed(event: bytes, uid: bytes) -> bytes:
     """An event (JSON, its uid first) with another uid (text), which takes the place of the one that it has."""
     return b"%b%b%b" % (_UID, uid, event[_UID_END:]) if event.startswith(_UID) else event

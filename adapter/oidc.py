@@ -129,7 +129,7 @@ def _principal(settings: OidcIssuer, claims: Claims) -> Principal:
     )
     # No key of the settings has a blank in its name.
     name = f"{harmless(said)[:_NAME]} of {settings.realm}"
-    return Principal(name, frozenset(permissions), settings.seen_realms)
+    return Principal(name, frozenset(permissions), settings.scope)
 
 
 def _roles(access: Any) -> list[str]:

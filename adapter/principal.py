@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adapter.scope import EVERYTHING, Scope
 from adapter.settings import Permission
 
 
@@ -13,5 +14,5 @@ class Principal:
 
     name: str
     permissions: frozenset[Permission]
-    #: Names and ids of the realms whose events it may read; ``None``: all of them, and what is no realm's.
-    realms: tuple[str, ...] | None = None
+    #: What its permissions are limited to.
+    scope: Scope = EVERYTHING

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from yarl import URL
 
@@ -44,7 +45,7 @@ class Section(BaseModel):
         for name, field in cls.model_fields.items():
             annotation = str(field.annotation)
             key = f"{name}_file"
-            if SecretStr.__name__ not in annotation or key not in read:
+            if not _is_secret(field) or key not in read:
                 continue
             if name in read:
                 raise ValueError(f"both {name} and {key} are given; one of them is enough")
@@ -130,6 +131,12 @@ def keys(model: type[BaseModel]) -> list[str]:
     names = []
     for name, field in model.model_fields.items():
         names.append(field.alias or name)
-        if SecretStr.__name__ in str(field.annotation):
+        if _is_secret(field):
             names.append(f"{name}_file")
     return names
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    """Whether a field holds one secret or a list of them, and so may be given as a file."""
+    annotation = str(field.annotation)
+    return SecretStr.__name__ in annotation and not annotation.startswith("dict[")

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +50,9 @@ from adapter.api.metrics import (
     read_sources,
 )
 from adapter.api.operation import BodyReading
+from adapter.api.public_keys import PublicKeyPages
 from adapter.api.quarantine import QuarantinePages
+from adapter.api.realm_certs import open_realm_certs
 from adapter.api.reconciliation import ReconciliationPages
 from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
@@ -75,6 +77,7 @@ from adapter.mapping.language import UNBOUND
 from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.oidc import open_issuers
+from adapter.outgoing.own import OwnAddresses
 from adapter.ownership import Ownership, open_ownership
 from adapter.prepared import SAVED, Prepared, prepare
 from adapter.prepared import log_url as where_log_lies
@@ -93,9 +96,11 @@ from adapter.scrub.scrubbing import open_scrubbing
 from adapter.search.looked_up import NamingSink
 from adapter.search.search import Search, open_search
 from adapter.section import secrets_of
-from adapter.settings import Permission, Settings
+from adapter.settings import OidcIssuer, Permission, Settings
+from adapter.signing_keys import SigningKeys
 from adapter.sinks.protocol import Sink
 from adapter.sinks.settings import SinkSettings, open_sink
+from adapter.sinks.token_key import GetTokenKey
 from adapter.source_state.watching import WatchedSource, Watching, open_watching
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.authentication import unbound
@@ -175,6 +180,8 @@ async def open_service(
         StoreError: the data cannot be opened.
     """
     folder = settings.data.folder
+    own_addresses = OwnAddresses()
+    settings = settings.model_copy(update={"outgoing": settings.outgoing.knowing(own_addresses)})
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(folder, patience=0.0 if prepared is None else FOLLOWING))
         log_url = where_log_lies(settings)
@@ -210,8 +217,16 @@ async def open_service(
         generated = await tokens(admin=not is_admin_set, sources=())
         admin_token = _admin_token(settings, generated)
         known_secrets = KnownSecrets([*secrets_of(settings), admin_token])
-        issuers = await stack.enter_async_context(open_issuers(settings.oidc, settings.outgoing))
-        access = Access([(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)], issuers)
+        signing_keys = SigningKeys(
+            settings.signing.key_file, folder, log if log_file is None else None, known_secrets.add
+        )
+        await signing_keys.present()  # one that cannot be used is told at once
+        issuers = await stack.enter_async_context(open_issuers(_issuers(settings), settings.outgoing))
+        providers = {one.name: one.provider for one in configured}
+        for problem in _doubtful_keys(settings, providers, tables):
+            _log.warning("key_doubtful", problem=problem)
+        principals = [(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)]
+        access = Access(principals, issuers, providers)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
@@ -225,7 +240,7 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending)
+        delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending, signing_keys.get)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
@@ -254,9 +269,7 @@ async def open_service(
             # Who only has a look at what is stored would hear nobody.
             await stack.enter_async_context(open_watching(watching))
         present = {one.name: Source(one.name, one.provider, one.key, tables, unwrap=one.unwrap) for one in configured}
-        receiving = AuthenticatedSources(
-            lambda token: access.may(token, Permission.INGEST), access.learn if settings.oidc else None
-        )
+        receiving = AuthenticatedSources(access.may_post, access.learn if settings.oidc else None)
 
         async def make_token(key: str) -> str:
             made = (await tokens(admin=False, sources=[key])).sources[key]
@@ -275,7 +288,6 @@ async def open_service(
                 _log.warning("signed_token_does_not_cover_body", source=one.name, header=rule.header, problem=UNBOUND)
         budget = Budget(server.in_flight_limit)
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
-        providers = {name: source.provider for name, source in present.items()}
         again = open_renormalization(log, present, tables, lambda: tables.catalogue, owner=owner, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
         sink_names = [one.name for one in settings.sinks]
@@ -295,7 +307,7 @@ async def open_service(
             lambda: read_mappings(tables),
             lambda: read_renormalization(renormalization),
         ]
-        lookup = Lookup(log, search, lambda: tables.catalogue)
+        lookup = Lookup(log, search, lambda: tables.catalogue, providers)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
         rereader = Rereader(present, tables)
@@ -314,6 +326,8 @@ async def open_service(
             log, search, lambda: tables.catalogue, callers, settings.keycloak.realms,
             questions_limit=settings.feed.questions_limit, reading_timeout=settings.feed.reading_timeout,
         )  # fmt: skip
+        keycloak_url = settings.signing.keycloak_url or settings.keycloak.url
+        certs = await stack.enter_async_context(open_realm_certs(keycloak_url, settings.outgoing))
         mappings = Mappings(
             tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable,
             events_limit=events_limit, into=None if shared is None else shared.into,
@@ -357,6 +371,7 @@ async def open_service(
             ).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
+            *PublicKeyPages(signing_keys, lambda: settings.sinks, certs).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
         limits_of_connections = ConnectionLimits(
@@ -369,6 +384,7 @@ async def open_service(
         if listening is None:
             listening = own = listen(server.host, server.port if port is None else port)
             stack.callback(lambda: None if ending.is_handing_over else own.close())
+        own_addresses.add(listening.sockets)
         for listener in listening.copies():
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         # Before requests get time to finish: no stop waits for a trial.
@@ -404,7 +420,34 @@ def _admin_token(settings: Settings, generated: Tokens) -> str:
 
 def _principals(settings: Settings) -> Iterator[tuple[str, Principal]]:
     for key in settings.keys:
-        yield key.token.get_secret_value(), Principal(key.name, key.permissions)
+        yield key.token.get_secret_value(), Principal(key.name, settings.granted(key.permissions), key.scope)
+
+
+def _issuers(settings: Settings) -> list[OidcIssuer]:
+    """The issuers, with what their own roles grant."""
+    return [
+        one.model_copy(update={"roles": {role: settings.granted(said) for role, said in one.roles.items()}})
+        for one in settings.oidc
+    ]
+
+
+def _doubtful_keys(settings: Settings, sources: Mapping[str, str], tables: Collection[str]) -> Iterator[str]:
+    """What of keys and issuers somebody should look at, though it is allowed. ``sources``: of each its provider."""
+    said = [(f"keys: {key.name}", [key.permissions], key.scope) for key in settings.keys]
+    said += [(f"oidc: {one.issuer}: roles", list(one.roles.values()), one.scope) for one in settings.oidc]
+    implied = [name for name, permissions, _ in said if any(settings.granted(one) != one for one in permissions)]
+    if implied:
+        yield (
+            f"{'; '.join(implied)}: read lets export, too, as before there was export; name export where it is meant, "
+            "and set [auth] read_exports = false"
+        )
+    for name, _, scope in said:
+        of_sources = {*(scope.sources or ()), *(one.source for one in scope.realms or () if one.source is not None)}
+        # It may be one whose events are still there.
+        if unknown := sorted(of_sources - sources.keys()):
+            yield f"{name}: no source is called {', '.join(unknown)}; there are {', '.join(sources)}"
+        if unknown := sorted((scope.providers or frozenset()) - set(tables)):
+            yield f"{name}: there is no table for the provider {', '.join(unknown)}"
 
 
 async def _reload(tables: Tables, changed: Sequence[str]) -> None:
@@ -432,7 +475,14 @@ def _pull_warnings(counts: IngestCounts) -> list[str]:
 
 @asynccontextmanager
 async def _open_deliveries(
-    settings: Settings, log: Store, search: Search, catalogue: Catalogue, hints: Hints, owner: str, ending: Ending
+    settings: Settings,
+    log: Store,
+    search: Search,
+    catalogue: Catalogue,
+    hints: Hints,
+    owner: str,
+    ending: Ending,
+    token_key: GetTokenKey,
 ) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
     """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
     up no other."""
@@ -450,7 +500,7 @@ async def _open_deliveries(
         reads = asyncio.Semaphore(READS)
         for one, filter, selection in zip(settings.sinks, filters, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
-            sink = await stack.enter_async_context(open_sink(one, settings.outgoing))
+            sink = await stack.enter_async_context(open_sink(one, settings.outgoing, token_key))
             if one.names:
                 sink = NamingSink(sink, one.name, search, filter)
             deliver = partial(_deliver, one, sink, log, selection, standings=standings, reads=reads, ending=ending)

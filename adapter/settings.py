@@ -36,6 +36,7 @@ from adapter.errors import ConfigError
 from adapter.log.opening import check_url, file_of
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.quantities import bytes_of, is_size, seconds_of, share_of
+from adapter.scope import RealmOf, Scope, read_realm, read_scope
 from adapter.section import Name, Section, keys, read_http_url, read_keys_url, valid_token
 from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
@@ -53,12 +54,16 @@ MIB = 1024 * 1024
 class Permission(StrEnum):
     """What the holder of a key may do."""
 
-    #: Read events.
+    #: Read events, a page at a time.
     READ = "read"
+    #: Write all events that match into a file.
+    EXPORT = "export"
     #: See what the provider sent, unchanged.
     RAW = "raw"
-    #: Post events to every source.
+    #: Post native events to every source, or to those that the key is limited to.
     INGEST = "ingest"
+    #: Post unified events of one's own, whose source is `published`.
+    PUBLISH = "publish"
     #: Read the metrics.
     METRICS = "metrics"
     #: Try mapping tables, and have changed ones taken up.
@@ -71,6 +76,12 @@ class Permission(StrEnum):
     RECONCILE = "reconcile"
     #: Have a secret taken out of what is stored.
     SCRUB = "scrub"
+    #: Manage sinks.
+    SINKS = "sinks"
+    #: Manage keys.
+    KEYS = "keys"
+    #: Manage people.
+    PEOPLE = "people"
 
 
 def is_loopback(host: str) -> bool:
@@ -246,6 +257,19 @@ class Auth(Section):
     admin_token: Token | None = Field(
         None, description="The administrator's token; generated into the data folder when it is not given"
     )
+    read_exports: bool = Field(
+        True,
+        description="Whether `read` in the keys, and in the `roles` of an issuer, lets export, too, as it did before "
+        "there was `export`. false: each may what is said, and no more",
+    )
+
+
+def _realm(text: str) -> str:
+    read_realm(text)
+    return text
+
+
+Realm = Annotated[str, AfterValidator(_realm)]
 
 
 class KeySettings(Section):
@@ -256,6 +280,32 @@ class KeySettings(Section):
     permissions: frozenset[Permission] = Field(
         frozenset({Permission.READ}), min_length=1, description="What its holder may do"
     )
+    realms: tuple[Realm, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Names or ids of the realms whose events it sees: `acme`, or of one source `keycloak-eu/acme`; a "
+        "realm with a slash in it with its source, or as `*/REALM`. None: all, and what is of no realm",
+    )
+    sources: tuple[Name, ...] | None = Field(
+        None, min_length=1, description="Names of the sources that it sees and posts to. None: all"
+    )
+    providers: tuple[Name, ...] | None = Field(
+        None, min_length=1, description="Kinds of identity providers whose events it sees. None: all"
+    )
+
+    @model_validator(mode="after")
+    def _posts_to_whole_sources(self) -> Self:
+        if self.realms is not None and Permission.INGEST in self.permissions:
+            raise ValueError(
+                "ingest cannot be limited to realms, which nobody knows before an event is read; limit this key to "
+                "sources, or use two keys"
+            )
+        return self
+
+    @property
+    def scope(self) -> Scope:
+        """What it is limited to."""
+        return read_scope({"realms": self.realms, "sources": self.sources, "providers": self.providers})
 
 
 class Mappings(Section):
@@ -326,6 +376,21 @@ class StatementSettings(Section):
     )
 
 
+class SigningSettings(Section):
+    """The key that signs tokens to receivers (`phasetwo-bearer`), and where its public half is shown."""
+
+    key_file: Path | None = Field(
+        None,
+        description="File of a private RSA key, PEM or JWK, of 2048 bits or more; default: one is made when it is "
+        "needed first, into the data folder, or into the log where services share one",
+    )
+    keycloak_url: Annotated[str, AfterValidator(_keycloak_address)] | None = Field(
+        None,
+        description="Address of a Keycloak, not of a proxy that leads here: the keys of its realms are shown beside "
+        "ours at `/realms/{realm}/protocol/openid-connect/certs`. None: that of `[keycloak] url`",
+    )
+
+
 def _keys_address(text: str) -> str:
     read_keys_url(text)
     return text
@@ -334,10 +399,20 @@ def _keys_address(text: str) -> str:
 #: What roles of Keycloak's own names let their holders do.
 ROLES = {
     "view-events": frozenset({Permission.READ}),
+    # Neither reconcile nor scrub: the one writes what a server has stored into the log, the other changes for ever what
+    # is stored, both for whole sources. Who is to do that is named in `roles`.
     "manage-events": frozenset(
-        {Permission.READ, Permission.RAW, Permission.METRICS, Permission.MAPPINGS, Permission.RENORMALIZE}
+        {
+            Permission.READ,
+            Permission.EXPORT,
+            Permission.SINKS,
+            Permission.RAW,
+            Permission.METRICS,
+            Permission.MAPPINGS,
+            Permission.RENORMALIZE,
+        }
     ),
-    "publish-events": frozenset({Permission.INGEST}),
+    "publish-events": frozenset({Permission.PUBLISH, Permission.INGEST}),
 }
 
 
@@ -366,15 +441,15 @@ class OidcIssuer(Section):
     roles: dict[str, frozenset[Permission]] = Field(
         default_factory=dict,
         description="Role: what its holder may do, in the words of `keys`; none: `view-events` read; `manage-events` "
-        "read, raw, metrics, mappings and renormalize; `publish-events` ingest",
+        "read, export, sinks, raw, metrics, mappings and renormalize; `publish-events` publish and ingest",
     )
     realm_roles: bool = Field(
         False, description="Whether roles of the realm count, too, and not only those of the client `audience`"
     )
     realms: tuple[str, ...] = Field(
         (),
-        description="Names or ids of the realms whose events its tokens see; none: the realm of the issuer. `*`: all, "
-        "and what is about no realm, such as posting, tables and metrics",
+        description="Names or ids of the realms whose events its tokens see, as in `keys`; none: the realm of the "
+        "issuer, of any source. `*`: all, and what is about no realm, such as posting, tables and metrics",
     )
     tolerance: float = Field(
         60, ge=0, le=3600, description="Seconds that clocks may differ, for `exp`, `nbf` and `iat`"
@@ -398,10 +473,20 @@ class OidcIssuer(Section):
         """What the holders of roles may do."""
         return self.roles or ROLES
 
+    @field_validator("realms")
+    @classmethod
+    def _are_realms(cls, realms: tuple[str, ...]) -> tuple[str, ...]:
+        for one in realms:
+            if one != "*":
+                read_realm(one)
+        return realms
+
     @property
-    def seen_realms(self) -> tuple[str, ...] | None:
-        """The realms whose events its tokens see; ``None``: all."""
-        return None if "*" in self.realms else self.realms or (self.realm,)
+    def scope(self) -> Scope:
+        """What its tokens are limited to."""
+        if "*" in self.realms:
+            return Scope()
+        return Scope(frozenset(map(read_realm, self.realms)) or frozenset({RealmOf(None, self.realm)}))
 
     @property
     def keys_at(self) -> str:
@@ -438,6 +523,7 @@ class Settings(BaseSettings):
     feed: Feed = Feed()
     keycloak: KeycloakApi = KeycloakApi()
     statements: StatementSettings = StatementSettings()
+    signing: SigningSettings = SigningSettings()
     oidc: tuple[OidcIssuer, ...] = ()
     log: Logging = Logging()
 
@@ -457,6 +543,11 @@ class Settings(BaseSettings):
         _unique("oidc", [one.issuer for one in self.oidc], "issuer")
         _unique("sinks", [sink.name for sink in self.sinks], "name")
         return self
+
+    def granted(self, said: frozenset[Permission]) -> frozenset[Permission]:
+        """What its own words let a key, or a role that the settings name, do: see ``auth.read_exports``."""
+        exports = self.auth.read_exports and Permission.READ in said
+        return said | {Permission.EXPORT} if exports else said
 
     @model_validator(mode="after")
     def _realms_show_known_sources(self) -> Self:

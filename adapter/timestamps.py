@@ -22,6 +22,7 @@ _RFC3339 = re.compile(
 _AGO = re.compile(r"-?(?P<number>\d{1,5})(?P<unit>[smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS = {"today": 0, "yesterday": 1}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def read_timestamp(text: str, now: int | None) -> int:
@@ -45,6 +46,15 @@ def read_timestamp(text: str, now: int | None) -> int:
         raise ValueError(str(error)) from None
     fraction = (found["fraction"] or "").ljust(3, "0")
     return max(0, seconds * 1000 + int(fraction[:3]) + (fraction[3:].strip("0") != ""))
+
+
+def write_timestamp(milliseconds: int) -> str | None:
+    """Epoch milliseconds as RFC 3339 in UTC, ``2026-05-01T08:30:00.000Z``; ``None`` beyond the calendar."""
+    try:
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _relative(text: str, now: int) -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.filter import Filter, bound_to
+from adapter.filter import Filter
 from adapter.hints import Hints
+from adapter.scope import RealmOf, Scope
 from tests.mapping.built_in import catalogue
 
 HINTS = Hints(catalogue, ["keycloak-prod", "okta"], ["keycloak", "okta"])
@@ -52,7 +53,7 @@ def test_sources_and_providers_are_held_against_those_there_are() -> None:
 
 def test_who_sees_some_realms_alone_is_not_told_which_sources_there_are() -> None:
     asked = Filter.parse({"source": ["kc"], "not_provider": ["otka"], "type": ["access.LOGN"]}, catalogue())
-    [hint] = HINTS.of(bound_to(asked, ["acme"]).terms)
+    [hint] = HINTS.of(Scope(frozenset({RealmOf(None, "acme")})).bound(asked).terms)
     assert hint.startswith("type=access.LOGN: ")
 
 

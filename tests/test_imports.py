@@ -20,12 +20,14 @@ LEVELS = [
         "resources",
     }
     | {"section", "kinds", "timestamps"},
-    {"event", "search_fields", "formats", "counts", "outgoing", "problem", "trials"},
+    {"event", "search_fields", "formats", "counts", "outgoing", "privacy", "problem", "trials"},
     {"log", "mapping", "sinks", "logs"},
     {"normalize", "system_events"},
     {"workbench", "ownership", "neighbours", "tokens", "kept", "source_state"},
     {"tables", "sources", "folder"},
-    {"filter", "settings", "schemas"},
+    {"filter", "schemas"},
+    {"scope"},
+    {"settings", "signing_keys"},
     {"principal"},
     {"oidc"},
     {"delivery", "search", "access", "hints", "listening"},
@@ -66,6 +68,12 @@ def test_imports_run_one_way() -> None:
             continue
         wrong += [f"{path} imports {other}" for other in sorted(imported(file) - {part}) if level(other) >= level(part)]
     assert wrong == []
+
+
+def test_the_hostile_receiver_knows_nothing_of_the_sender() -> None:
+    files = [one for one in (TOP / "tests" / "receivers").glob("*.py") if not one.name.startswith("test_")]
+    assert files
+    assert {part for file in files for part in imported(file)} == set()
 
 
 def test_client_and_watches_of_the_attacks_could_watch_any_service() -> None:

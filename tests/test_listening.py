@@ -22,7 +22,7 @@ def test_a_port_is_listened_on_as_it_is_asked_for() -> None:
     try:
         port = listening.sockets[0].getsockname()[1]
         assert listening.url == f"http://127.0.0.1:{port}"
-        assert [listening.fits(Server(port=asked)) for asked in (0, port)] == [True, False]
+        assert [listening.fits(Server(port=asked)) for asked in (0, port, 1)] == [True, True, False]
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
             listen("127.0.0.1", port)
         copy, *_ = listening.copies()

@@ -218,6 +218,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/retention/preview",
         "/sources/{name}/reconciliation",
         "/statement-key",
+        "/.well-known/jwks.json",
         "/scrub",
         "/status",
         "/mappings/{provider}/examples",
@@ -228,6 +229,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
                 "/admin/realms/{realm}/events",
                 "/admin/realms/{realm}/admin-events",
                 "/realms/{realm}/protocol/openid-connect/token",
+                "/realms/{realm}/protocol/openid-connect/certs",
             )
         ),
     } == set(document["paths"])

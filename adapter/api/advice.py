@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapter.api.status_answer import SinkStatus, SourceStatus
+from adapter.errors import is_blocked
 from adapter.formats.text import counted, lasting
 
 #: By the title under which a request was refused; all others are those of credentials.
@@ -44,7 +45,13 @@ def source_advice(source: SourceStatus, now: int) -> Iterator[tuple[str, str]]:
 def sink_advice(sink: SinkStatus, now: int) -> Iterator[tuple[str, str]]:
     """What is wrong with a sink, and what to do. ``now``: epoch milliseconds."""
     ago = "" if sink.since is None else f" for {lasting((now - sink.since) / 1000)}"
-    if sink.state == "down":
+    if sink.state == "down" and sink.answer is not None and is_blocked(sink.answer):
+        yield (
+            f"nothing may be sent to its receiver{ago}: {sink.answer}",
+            "change its address, or the settings that refuse it, and have them read: idp-adapter reload; what was not "
+            "sent waits in the log",
+        )
+    elif sink.state == "down":
         yield (
             f"the receiver takes nothing{ago}: {sink.answer}",
             "look at the receiver; what it does not take waits in the log, and is sent when it answers",

@@ -55,12 +55,12 @@ class ArrivalCounts:
         self._counted_at: float | None = None
         self._turn = asyncio.Lock()
 
-    async def of(self, table: Table) -> list[Arrived]:
-        """What has arrived from the sources of a table's provider, the most frequent types first."""
+    async def of(self, table: Table, is_seen: Callable[[str], bool]) -> list[Arrived]:
+        """What has arrived from the sources of a table's provider that may be seen, the most frequent types first."""
         rows, families = rows_of(table), families_of(table)
         found: dict[str | None, Arrived] = {}
         for one in await self._all():
-            if self._providers.get(one.source) != table.provider:
+            if self._providers.get(one.source) != table.provider or not is_seen(one.source):
                 continue
             native = one.native_type
             row = native is not None and (native in rows or families.of(native) is not None)
@@ -70,11 +70,11 @@ class ArrivalCounts:
             sum.lastAt = max(sum.lastAt, one.last_at)
         return sorted(found.values(), key=lambda one: (-one.entries, one.nativeType or ""))
 
-    def untranslated_of(self, table: Table) -> list[UntranslatedValue]:
-        """Values from the sources of a table's provider that it has no word for, the most frequent ones first."""
+    def untranslated_of(self, table: Table, is_seen: Callable[[str], bool]) -> list[UntranslatedValue]:
+        """Values from the same sources that it has no word for, the most frequent ones first."""
         found: Counter[tuple[str, str]] = Counter()
         for one, count in self._untranslated.counted().items():
-            if self._providers.get(one.source) == table.provider:
+            if self._providers.get(one.source) == table.provider and is_seen(one.source):
                 found[one.path, one.value] += count
         return [UntranslatedValue(path=path, value=value, count=count) for (path, value), count in found.most_common()]
 

@@ -13,7 +13,16 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.operation import Answer, Body, Operation, Parameter, authorize
+from adapter.api.operation import (
+    Answer,
+    Body,
+    Limited,
+    Operation,
+    Parameter,
+    authorize,
+    refuse_beyond,
+    scope_of_caller,
+)
 from adapter.api.stream import streamed
 from adapter.api.trial import PROVIDER, read_trial, table_in_use
 from adapter.filter import Filter
@@ -88,6 +97,7 @@ class Comparisons:
                     Parameter("received_to", "Only those that arrived before this timestamp", SCHEMA),
                 ],
                 Body(model=Unsaved),
+                limited=Limited.BY_SOURCE,
             ),
         ]  # fmt: skip
 
@@ -96,6 +106,8 @@ class Comparisons:
         timestamps = Filter.parse(given, self._tables.catalogue)
         if given:
             authorize(request, Permission.READ)
+            # It is compared on all that the provider has sent, by whichever source.
+            refuse_beyond(request, scope_of_caller(request).sources is None)
         with self._trials.place():
             tried = await read_trial(request, self._tables)
             answer = await self._trials.run(trial.compare, self._tables.folders, tried)

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.feed import DEFAULT_LIMIT, LIMIT, filter_parameters, read_filter, read_limit, refused, stretches
-from adapter.api.operation import Answer, Operation, Parameter, caller, json_answer
+from adapter.api.operation import Answer, Limited, Operation, Parameter, caller, json_answer
 from adapter.api.slots import Slots
 from adapter.hints import Hints
 from adapter.log.protocol import Log
@@ -73,7 +73,7 @@ class CountPages:
                 {200: Answer("Of all that match, or of the latest that there was time for.", model=EventCounts)},
                 Permission.READ,
                 [*filter_parameters(self._catalogue()), by, Parameter("limit", "Values that are told", limit)],
-                by_realm=True,
+                limited=Limited.BY_EVENT,
             )
         ]  # fmt: skip
 

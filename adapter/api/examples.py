@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from adapter.api.lookup import Lookup
-from adapter.api.operation import Answer, Body, Operation, authorize, caller, json_answer
+from adapter.api.operation import Answer, Body, Limited, Operation, authorize, caller, json_answer, scope_of_caller
 from adapter.api.slots import Slots
 from adapter.api.trial import PROVIDER, provider_name, read_body, table_in_use
 from adapter.errors import RequestError
@@ -41,7 +41,7 @@ class ExamplePages:
                 "POST", "/mappings/{provider}/examples", self.make,
                 "Make an example of an event that arrived, quarantined ones too; needs the permission raw, too",
                 {200: Answer("The example, and its file with it; nothing is written.", model=ArrivedExample)},
-                Permission.MAPPINGS, [PROVIDER], Body(model=Wanted),
+                Permission.MAPPINGS, [PROVIDER], Body(model=Wanted), limited=Limited.BY_SOURCE,
             ),
         ]  # fmt: skip
 
@@ -52,7 +52,7 @@ class ExamplePages:
             wanted = _read(await read_body(request))
             table = table_in_use(self._tables, provider)
             with self._questions.taken(caller(request)):
-                entry = await self._lookup.find(wanted.uid, caller(request))
+                entry = await self._lookup.find(wanted.uid, caller(request), scope_of_caller(request))
                 kept = None if entry is None else await self._log.raw(entry.position)
             if entry is None or kept is None:
                 detail = "There is nothing with this uid, or what the provider sent for it is not kept."

@@ -18,12 +18,12 @@ from pydantic import BaseModel, Field
 
 from adapter.api.headers import HINTS, NEXT, REMOVED
 from adapter.api.lookup import Lookup
-from adapter.api.operation import TEXT, Answer, Operation, Parameter, authorize, caller, realms_of_caller
+from adapter.api.operation import TEXT, Answer, Limited, Operation, Parameter, authorize, caller, scope_of_caller
 from adapter.api.slots import Slots
 from adapter.api.stream import Stream, sent_json, streamed
 from adapter.errors import RequestError
 from adapter.event import Event
-from adapter.filter import NAMES, PARAMETERS, TIMES, Filter, bound_to
+from adapter.filter import NAMES, PARAMETERS, TIMES, Filter
 from adapter.formats.protocol import Format
 from adapter.formats.settings import DEFAULT, format_names, make_format, read_format_settings
 from adapter.hints import Hints
@@ -195,19 +195,19 @@ class Feed:
                 "GET", "/events", self.find, "Events, by filter",
                 {200: Answer(f"A page; in a format the events alone, and next in the header {NEXT}.",
                              model=EventPage, others=media)},
-                Permission.READ, [*page, page_form], by_realm=True,
+                Permission.READ, [*page, page_form], limited=Limited.BY_EVENT,
             ),
             Operation(
                 "GET", "/events/export", self.export, "All events that a filter matches, as a file",
                 {200: Answer("The file; cut off in the middle of a chunk if it fails on the way.", media)},
-                Permission.READ, [*filters, _ORDER, _REVISIONS, _NAMES, form], by_realm=True,
+                Permission.EXPORT, [*filters, _ORDER, _REVISIONS, _NAMES, form], limited=Limited.BY_EVENT,
             ),
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
                 [UID, _NAMES, Parameter("raw", "1: also what the provider sent; needs the permission raw",
                                  {"type": "string", "enum": ["0", "1"]})],
-                by_realm=True,
+                limited=Limited.BY_EVENT,
             ),
         ]  # fmt: skip
 
@@ -292,8 +292,8 @@ class Feed:
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
-        realms = realms_of_caller(request)
-        entry = await self._lookup.find(request.match_info["uid"], caller(request), realms)
+        scope = scope_of_caller(request)
+        entry = await self._lookup.find(request.match_info["uid"], caller(request), scope)
         if entry is None:
             raise RequestError(
                 404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
@@ -307,7 +307,7 @@ class Feed:
             )
         if names:
             await self._search.wait(entry.position)
-            known = bound_to(Filter(self._catalogue()), realms)
+            known = scope.bound(Filter(self._catalogue()))
             (entry,) = await with_names(self._search, [entry], known, caller=caller(request))
         assert entry.event is not None
         if not with_raw:
@@ -402,7 +402,7 @@ def read_filter(request: web.Request, catalogue: Catalogue) -> Filter:
         RequestError: 400, a parameter is wrong.
     """
     given = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
-    return bound_to(Filter.parse(given, catalogue), realms_of_caller(request))
+    return scope_of_caller(request).bound(Filter.parse(given, catalogue))
 
 
 async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.feed import read_switch
-from adapter.api.operation import Answer, Operation, Parameter, authorize
+from adapter.api.operation import Answer, Limited, Operation, Parameter, authorize, sees_source
 from adapter.api.stream import sent_json
 from adapter.counts import EXCERPT, SAMPLES, SampledCounts
 from adapter.settings import Permission
@@ -57,6 +57,7 @@ class IgnoredPages:
                     Parameter("source", "Name of the source", repeatable=True),
                     Parameter("raw", "1: also the beginning of what the provider sent; needs the permission raw", raw),
                 ],
+                limited=Limited.BY_SOURCE,
             ),
         ]  # fmt: skip
 
@@ -64,7 +65,7 @@ class IgnoredPages:
         with_raw = read_switch(request, "raw")
         if with_raw:
             authorize(request, Permission.RAW)
-        wanted = request.query.getall("source", None)
+        wanted, is_seen = request.query.getall("source", None), sees_source(request)
         groups = [
             IgnoredGroup(
                 source=source,
@@ -77,7 +78,7 @@ class IgnoredPages:
                 ],
             )
             for (source, what), count in self._counts.by_source_and_name().items()
-            if wanted is None or source in wanted
+            if (wanted is None or source in wanted) and is_seen(source)
         ]
         groups.sort(key=lambda one: -one.count)
         page = Ignored(count=sum(one.count for one in groups), groups=groups)

@@ -21,7 +21,7 @@ from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
 from adapter.errors import RequestError
-from adapter.filter import GLOBS_LIMIT, Filter, bound_to
+from adapter.filter import GLOBS_LIMIT, Filter
 from adapter.formats.keycloak import ACCESS, ADMIN, write_representation
 from adapter.globs import glob_matches
 from adapter.log.protocol import Log
@@ -245,7 +245,7 @@ class KeycloakReads:
     ) -> web.StreamResponse:
         stretch = _stretch(request.query)
         # The sources of a realm may have events of others, too.
-        filter = bound_to(Filter.parse(wanted, self._catalogue()).scoped(), who.realms)
+        filter = who.scope.bound(Filter.parse(wanted, self._catalogue()).scoped())
         with self._slots.taken(who.name):
             async with aclosing(self._places(filter, who.name, fits, stretch)) as pages:
                 # The first page is asked for before the answer begins, so that what is wrong can still be said.

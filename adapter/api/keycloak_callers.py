@@ -18,11 +18,12 @@ from pydantic import BaseModel
 from yarl import URL
 
 from adapter.access import Access, bearer_token
-from adapter.api.operation import ACCESS, authorize, json_answer, learn_caller, refuse_bound, request_body
+from adapter.api.operation import ACCESS, authorize, json_answer, learn_caller, refuse_limited, request_body
 from adapter.errors import NoReply, RequestError
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.problem import SECURITY_HEADERS
+from adapter.scope import EVERYTHING, Scope
 from adapter.settings import KeycloakApi, Permission
 
 #: For how long it is remembered that a token may read, seconds: as long as it may do so after it was revoked.
@@ -54,8 +55,8 @@ class Reader(NamedTuple):
     """Who may read what he asks for."""
 
     name: str
-    #: Names and ids of the realms whose events he may see; ``None``: all that the realm he asks for shows.
-    realms: tuple[str, ...] | None = None
+    #: What he may see of what the realm shows that he asks for.
+    scope: Scope = EVERYTHING
 
 
 class KeycloakCallers:
@@ -82,9 +83,10 @@ class KeycloakCallers:
             await learn_caller(request)
         if token is None or self._client is None or access.key(token) is not None:
             principal = authorize(request, Permission.READ)
-            if principal.realms is not None and realm not in principal.realms:
-                refuse_bound(request, principal)
-            return Reader(principal.name, principal.realms)
+            realms = principal.scope.realms
+            if realms is not None and all(realm != one.name for one in realms):
+                refuse_limited(request, principal)
+            return Reader(principal.name, principal.scope)
         name = hashlib.sha256("\0".join((token, realm, what)).encode("utf-8", "surrogateescape")).digest()
         until = self._may.get(name)
         if until is None or until < self._now():
@@ -144,7 +146,7 @@ class KeycloakCallers:
             reply = await self._client.request(method, address, headers=headers, body=body)
         except NoReply as error:
             raise RequestError(
-                503, "Keycloak does not answer", str(error), headers={"Retry-After": "5"}, error="unknown_error"
+                503, "Keycloak does not answer", error.public, headers={"Retry-After": "5"}, error="unknown_error"
             ) from None
         return reply.status, reply.headers.get("Content-Type", "application/json").partition(";")[0], reply.body
 

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from adapter.errors import RequestError
-from adapter.filter import LENGTH_LIMIT, Filter, Term, bound_to
+from adapter.filter import LENGTH_LIMIT, Filter, Term
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, uid_text
 from adapter.normalize import further_name
+from adapter.scope import Scope
 from adapter.search.search import Search
-from adapter.search_fields import search_fields
+from adapter.search_fields import SYSTEM, search_fields
 
 #: Events of one id that are told.
 _TOLD = 20
+#: Those of the service's own events have to be named.
+_ANY_TYPE = Term("type", False, ("*", f"{SYSTEM}*"))
 
 
 class Lookup:
     """Finds what stands for an event, or for something quarantined, now."""
 
-    def __init__(self, log: Log, search: Search, catalogue: Callable[[], Catalogue]) -> None:
+    def __init__(
+        self, log: Log, search: Search, catalogue: Callable[[], Catalogue], providers: Mapping[str, str]
+    ) -> None:
+        """``providers``: of each configured source, by name."""
+        self._providers = providers
         self._log = log
         self._search = search
         self._catalogue = catalogue
 
-    async def find(self, name: str, caller: str = "", realms: tuple[str, ...] | None = None) -> Entry | None:
+    async def find(self, name: str, caller: str, scope: Scope) -> Entry | None:
         """The entry with this uid, or else the event whose provider gave it this id: of several events of one record
-        the first one. ``caller``: whose turn it is in
-        the search; ``realms``: to which he is bound, so that he finds nothing else.
+        the first one. ``caller``: whose turn it is in the search; he finds nothing beyond ``scope``.
 
         Raises:
             RequestError: 409, several events have this id; says which. 503, the search cannot tell now.
@@ -41,14 +47,12 @@ class Lookup:
             position = None
         if position:
             [found, *_] = [*await self._log.fetch([position]), None]
-            if realms is None or found is None:
+            if not scope.is_limited or (found is not None and self._is_within(found, scope)):
                 return found
-            bound = bound_to(Filter(self._catalogue()), realms)
-            # A question about some realm: neither what is quarantined nor what the service tells is of one.
-            return found if found.event is not None and bound.matches(search_fields(found.event)) else None
+            # It may be the id of an event in scope all the same.
         if len(name) > LENGTH_LIMIT:
             return None
-        by_id = bound_to(Filter(self._catalogue(), (Term("id", False, (name,)),)), realms)
+        by_id = scope.bound(Filter(self._catalogue(), (Term("id", False, (name,)),)))
         page = await self._search.find(by_id, limit=_TOLD, caller=caller)
         # One by one: each may be as large as a read may be.
         entries = [entry for position in page.positions for entry in await self._log.fetch([position])]
@@ -59,3 +63,9 @@ class Lookup:
             detail = f"Several events have this id; ask for one of them by its uid: {told}."
             raise RequestError(409, "Several events", detail, allowed=[uid_text(entry.uid) for entry in entries])
         return entries[0] if entries else None
+
+    def _is_within(self, entry: Entry, scope: Scope) -> bool:
+        """Whether an entry is in scope: by what its event says, or by its source if it has none."""
+        if entry.event is None:
+            return scope.has_source(entry.source, self._providers)
+        return scope.bound(Filter(self._catalogue(), (_ANY_TYPE,))).matches(search_fields(entry.event))

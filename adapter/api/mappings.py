@@ -15,7 +15,17 @@ from pydantic import BaseModel, Field
 
 from adapter.api.arrivals import ArrivalCounts, Arrived, UntranslatedValue
 from adapter.api.feed import read_switch
-from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer
+from adapter.api.operation import (
+    Answer,
+    Body,
+    Limited,
+    Operation,
+    Parameter,
+    json_answer,
+    scope_of_caller,
+    sees_provider,
+    sees_source,
+)
 from adapter.api.trial import PROVIDER, is_there, read_trial, table_in_use, unknown
 from adapter.errors import StoreError
 from adapter.mapping.body import JSON, NDJSON
@@ -123,33 +133,37 @@ class Mappings:
         return [
             Operation(
                 "GET", "/mappings", self.show_all, "The mapping tables in use",
-                {200: Answer("All of them.", model=MappingList)}, Permission.READ,
+                {200: Answer("All of them.", model=MappingList)}, Permission.READ, limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "GET", "/mappings/{provider}", self.show, "A table: its file, what a check finds, what it covers",
                 {200: Answer("The table; its ETag stands for its files.", model=MappingPage)}, Permission.READ,
                 [PROVIDER, Parameter("files", "1: also the texts of its examples and of types.yaml", _SWITCH)],
+                limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "GET", "/mappings/{provider}/coverage", self.cover, "The vendor's list of types held against the table",
                 {200: Answer("Types in one of the lists each.", model=LogCoverage)}, Permission.READ,
                 [PROVIDER, Parameter("arrived", "1: also what has arrived; all of the log is looked at", _SWITCH)],
+                limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "POST", "/mappings/{provider}/check", self.check,
                 'Check the files as they are now, or texts: {"mapping": TEXT, "files": {"examples/NAME.yaml": TEXT}}',
                 {200: Answer("What was found.", model=Checked)}, Permission.MAPPINGS, [PROVIDER],
-                Body(model=Unsaved, required=False),
+                Body(model=Unsaved, required=False), limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "POST", "/mappings/{provider}/apply", self.apply,
                 'What raw events become; a text is tried with {"mapping": TEXT, "raw": EVENTS, "media": TYPE}',
                 {200: Answer("One for each event.", model=Applied)}, Permission.MAPPINGS, [PROVIDER], taken,
+                limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "POST", "/mappings/{provider}/explain", self.explain,
                 'Why raw events become what they become; a text is tried with {"mapping": TEXT, "raw": EVENTS}',
                 {200: Answer("One for each event.", model=Explained)}, Permission.MAPPINGS, [PROVIDER], taken,
+                limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "POST", "/mappings/{provider}/reload", self.reload, "Take up the files as they are now",
@@ -159,6 +173,8 @@ class Mappings:
 
     async def show_all(self, request: web.Request) -> web.Response:
         providers = sorted({*self._tables, *self._tables.refused})
+        if scope_of_caller(request).is_limited:
+            providers = list(filter(sees_provider(request), providers))
         return _told(MappingList(mappings=[self._state(provider) for provider in providers]))
 
     async def show(self, request: web.Request) -> web.Response:
@@ -191,8 +207,8 @@ class Mappings:
         table = table_in_use(self._tables, self._known(request))
         found = LogCoverage(**coverage(table).model_dump())
         if read_switch(request, "arrived"):
-            found.arrived = await self._arrivals.of(table)
-            found.untranslated = self._arrivals.untranslated_of(table)
+            found.arrived = await self._arrivals.of(table, sees_source(request))
+            found.untranslated = self._arrivals.untranslated_of(table, sees_source(request))
         return _told(found)
 
     async def check(self, request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from adapter.api.operation import Answer, Operation
+from adapter.api.operation import Answer, Limited, Operation, scope_of_caller, sees_source
 from adapter.counts import Commits, Histogram, IngestCounts, PullCounts
 from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery
@@ -42,12 +42,28 @@ class _Readings(Collector):
             yield from reading()
 
 
+class _OfSources(Collector):
+    """Of the same, what is of one of some sources: what has no label `source` is of all of them."""
+
+    def __init__(self, readings: Iterable[Reading], is_seen: Callable[[str], bool]) -> None:
+        self._all = _Readings(readings)
+        self._is_seen = is_seen
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._all.collect():
+            seen = [one for one in metric.samples if "source" in one.labels and self._is_seen(one.labels["source"])]
+            if seen:
+                metric.samples = seen
+                yield metric
+
+
 class Metrics:
     """Serves what the readings give, and what the process uses."""
 
     def __init__(self, readings: Iterable[Reading]) -> None:
+        self._readings = tuple(readings)
         self._registry = CollectorRegistry()
-        self._registry.register(_Readings(readings))
+        self._registry.register(_Readings(self._readings))
         ProcessCollector(namespace="idp_adapter", registry=self._registry)
 
     def operations(self) -> list[Operation]:
@@ -60,12 +76,17 @@ class Metrics:
                 "Metrics for Prometheus",
                 {200: Answer("Metrics in the text form.", (media,))},
                 Permission.METRICS,
+                limited=Limited.BY_SOURCE,
             )
         ]
 
     async def show(self, request: web.Request) -> web.Response:
         headers = {**SECURITY_HEADERS, "Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
-        return web.Response(body=generate_latest(self._registry), headers=headers)
+        registry = self._registry
+        if scope_of_caller(request).is_limited:
+            registry = CollectorRegistry()
+            registry.register(_OfSources(self._readings, sees_source(request)))
+        return web.Response(body=generate_latest(registry), headers=headers)
 
 
 def read_counts(counts: IngestCounts) -> Iterator[Metric]:

@@ -4,9 +4,10 @@ and the page about it in ``/openapi.json`` all come from this declaration."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal
 
 import structlog
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from adapter.access import Access, Principal, bearer_token
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
+from adapter.scope import Scope
 from adapter.settings import Permission
 from adapter.sources.budget import Budget, Share
 from adapter.sources.request_body import read_body
@@ -78,6 +80,18 @@ class Body:
     required: bool = True
 
 
+class Limited(Enum):
+    """What callers get whose key is limited (`adapter.scope.Scope`)."""
+
+    #: 403: it is about all there is.
+    REFUSED = "refused"
+    #: What is in their scope: the handler shows nothing but events that it has let through.
+    BY_EVENT = "by event"
+    #: What is of their sources: the handler shows nothing but what is of those, or of the provider that the path names.
+    #: Who is limited to realms gets 403, and so does who asks for another provider.
+    BY_SOURCE = "by source"
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A handler and all that is said about it."""
@@ -96,9 +110,8 @@ class Operation:
     bare: bool = False
     #: Everybody may, without a token; or the handler checks its callers itself.
     public: bool = False
-    #: The handler shows nothing but events of the caller's realms, where he has only those. Callers who are bound to
-    #: realms get 403 from all others.
-    by_realm: bool = False
+    #: What callers get who are limited; says nothing of one that is public, bare, or for any known token.
+    limited: Limited = Limited.REFUSED
     #: Parameters that are not declared are ignored.
     other_parameters: bool = False
 
@@ -176,25 +189,67 @@ def caller(request: web.Request) -> str:
     return request[_CALLER].name
 
 
-def realms_of_caller(request: web.Request) -> tuple[str, ...] | None:
-    """Names and ids of the realms to which the caller is bound; ``None``: he is not."""
-    return request[_CALLER].realms
+def is_administrator(request: web.Request) -> bool:
+    """Whether the caller may do everything, and so is told what only those may know who can change the settings."""
+    principal: Principal = request[_CALLER]
+    return not principal.scope.is_limited and principal.permissions >= frozenset(Permission)
 
 
-def refuse_bound(request: web.Request, principal: Principal) -> None:
+def scope_of_caller(request: web.Request) -> Scope:
+    """What the caller may see."""
+    return request[_CALLER].scope
+
+
+def sees_source(request: web.Request) -> Callable[[str], bool]:
+    """Whether the caller may see all that is of a source."""
+    scope, providers = request[_CALLER].scope, request.app[ACCESS].sources
+    return lambda source: scope.has_source(source, providers)
+
+
+def sees_provider(request: web.Request) -> Callable[[str], bool]:
+    """Whether the caller may see what is of a provider, so far as it is of his sources."""
+    scope, providers = request[_CALLER].scope, request.app[ACCESS].sources
+    return lambda provider: scope.has_provider(provider, providers)
+
+
+def refuse_limited(request: web.Request, principal: Principal) -> None:
     """
     Raises:
-        RequestError: 403, the caller is bound to realms, and this is about all of them.
+        RequestError: 403, the caller is limited to some events, and this is about more.
     """
-    if principal.realms is not None:
-        _refused(request, 403, f"{principal.name} is bound to realms")
+    if principal.scope.is_limited:
+        _refused(request, 403, f"{principal.name} is limited to {principal.scope}")
         raise RequestError(
             403,
             "Forbidden",
-            f"This token is for the events of {', '.join(principal.realms)} alone, and this is about all realms; "
-            'realms = ["*"] of its issuer in the settings of the adapter would allow it.',
-            realms=list(principal.realms),
+            f"This token is limited to {principal.scope}, and this is about more; the settings of the adapter say so, "
+            "under its name in keys, or under its issuer in oidc.",
+            headers=None,
+            **principal.scope.told(),
         )
+
+
+def refuse_beyond(request: web.Request, is_within: bool) -> None:
+    """
+    Raises:
+        RequestError: 403, what is asked for is not within the caller's scope, whether or not there is such a thing.
+    """
+    if not is_within:
+        refuse_limited(request, request[_CALLER])
+
+
+def _keep_within(request: web.Request, operation: Operation, principal: Principal) -> None:
+    """
+    Raises:
+        RequestError: 403, the caller is limited, and this is about more.
+    """
+    if operation.limited is Limited.BY_EVENT:
+        return
+    if operation.limited is Limited.REFUSED or principal.scope.realms is not None:
+        refuse_limited(request, principal)
+    provider = request.match_info.get("provider")
+    if principal.scope.is_limited and provider is not None:
+        refuse_beyond(request, sees_provider(request)(provider))
 
 
 def _refused(request: web.Request, status: int, why: str) -> None:
@@ -223,9 +278,9 @@ def _checked(operation: Operation) -> Handler:
         if not operation.public:
             await learn_caller(request)
             principal = authorize(request, permission)
-            if not operation.by_realm and permission is not None:
-                refuse_bound(request, principal)
             request[_CALLER] = principal
+            if permission is not None:
+                _keep_within(request, operation, principal)
         for name in request.query:
             parameter = in_query.get(name)
             if parameter is None and operation.other_parameters:

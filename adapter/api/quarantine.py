@@ -11,7 +11,16 @@ from pydantic import BaseModel, Field
 
 from adapter.api.feed import ENVELOPE, UID, Wrapped, raw_members, read_limit, read_switch
 from adapter.api.lookup import Lookup
-from adapter.api.operation import Answer, Operation, Parameter, authorize, caller
+from adapter.api.operation import (
+    Answer,
+    Limited,
+    Operation,
+    Parameter,
+    authorize,
+    caller,
+    scope_of_caller,
+    sees_source,
+)
 from adapter.api.slots import Slots
 from adapter.api.stream import sent_json
 from adapter.counts import EXCERPT
@@ -104,11 +113,13 @@ class QuarantinePages:
                     Parameter("limit", "Groups", limit),
                     Parameter("raw", "1: also the beginning of what the provider sent; needs the permission raw", raw),
                 ],
+                limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "GET", "/quarantine/{uid}", self.show, "One quarantined entry",
                 {200: Answer("The entry.", model=Quarantined)}, Permission.READ,
                 [UID, Parameter("raw", "1: also what the provider sent; needs the permission raw", raw)],
+                limited=Limited.BY_SOURCE,
             ),
         ]  # fmt: skip
 
@@ -135,7 +146,8 @@ class QuarantinePages:
             groups = [self._group(group, samples) for group in found.groups]
             page = Groups(count=found.entries, kinds=found.kinds, groups=groups)
             terms = [Term(name, False, tuple(request.query.getall(name, ()))) for name in ("source", "provider")]
-            if hints := self._hints.of(terms):
+            # Who is limited is not told which sources and tables there are for others.
+            if not scope_of_caller(request).is_limited and (hints := self._hints.of(terms)):
                 page.hints = hints
             body = page.model_dump_json(exclude_unset=True).encode()
             return await sent_json(request, body, reading_timeout=self._reading_timeout)
@@ -143,16 +155,16 @@ class QuarantinePages:
     async def show(self, request: web.Request) -> web.StreamResponse:
         with_raw = self._with_raw(request)
         with self._questions.taken(caller(request)):
-            body = await self._entry(request.match_info["uid"], with_raw, caller(request))
+            body = await self._entry(request, with_raw)
             return await sent_json(request, body, reading_timeout=self._reading_timeout)
 
-    async def _entry(self, name: str, with_raw: bool, caller: str) -> bytes:
+    async def _entry(self, request: web.Request, with_raw: bool) -> bytes:
         """One quarantined entry, as JSON.
 
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
-        entry = await self._lookup.find(name, caller)
+        entry = await self._lookup.find(request.match_info["uid"], caller(request), scope_of_caller(request))
         if entry is None or entry.event is not None:
             raise RequestError(404, "Not found", "Nothing with this uid is quarantined.")
         told: dict[str, Any] = {
@@ -177,6 +189,11 @@ class QuarantinePages:
         """The sources that are asked for; ``None``: all."""
         sources = request.query.getall("source", None)
         providers = request.query.getall("provider", None)
+        scope = scope_of_caller(request)
+        if scope.is_limited:
+            # One that is configured no more has no provider, but it has its name.
+            known = {*self._providers, *(scope.sources or ())} if sources is None else sources
+            sources = [name for name in known if sees_source(request)(name)]
         if providers is None:
             return sources
         of_providers = [name for name, provider in self._providers.items() if provider in providers]

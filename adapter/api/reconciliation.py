@@ -12,10 +12,22 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.api.bodies import read_asked, read_object
-from adapter.api.operation import Answer, Body, Operation, Parameter, caller, json_answer, request_body
+from adapter.api.operation import (
+    Answer,
+    Body,
+    Limited,
+    Operation,
+    Parameter,
+    caller,
+    is_administrator,
+    json_answer,
+    refuse_beyond,
+    request_body,
+    sees_source,
+)
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
-from adapter.errors import NoReply, Refused, RequestError
+from adapter.errors import NoReply, Refused, RequestError, public_text
 from adapter.filter import Filter
 from adapter.mapping.body import NDJSON
 from adapter.mapping.catalogue import Catalogue
@@ -78,6 +90,7 @@ class ReconciliationPages:
                 Permission.RECONCILE,
                 [Parameter("name", "Name of the source")],
                 Body(model=Asked),
+                limited=Limited.BY_SOURCE,
             ),
             Operation(
                 "GET", "/statement-key", self.show_key,
@@ -88,11 +101,13 @@ class ReconciliationPages:
 
     async def reconcile(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
+        refuse_beyond(request, sees_source(request)(name))
         if name not in self._reconciliation.comparers:
             if name in self._sources:
                 detail = f"the source {name} pulls nothing: it has no [sources.pull], so there is nothing to compare"
             else:
-                detail = f"no source is called {name}; there are {', '.join(self._sources)}"
+                known = filter(sees_source(request), self._sources)
+                detail = f"no source is called {name}; there are {', '.join(known)}"
             raise RequestError(404, "Not found", detail)
         asked, since, until = self._question(await request_body(request))
         with self._slots.taken(caller(request)):
@@ -100,7 +115,8 @@ class ReconciliationPages:
                 try:
                     realms = await comparer.realms()
                 except (NoReply, Refused) as error:
-                    raise RequestError(502, "No answer of the source", str(error)) from None
+                    said = str(error) if is_administrator(request) else public_text(str(error))
+                    raise RequestError(502, "No answer of the source", said) from None
                 sending = streamed(request, NDJSON[0], reading_timeout=self._reading_timeout)
                 async with sending as stream:
                     told_at = time.monotonic()

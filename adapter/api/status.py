@@ -8,11 +8,20 @@ from aiohttp import web
 
 from adapter import __version__
 from adapter.api.advice import sink_advice, source_advice
-from adapter.api.operation import Answer, Operation, json_answer
+from adapter.api.operation import (
+    Answer,
+    Limited,
+    Operation,
+    is_administrator,
+    json_answer,
+    scope_of_caller,
+    sees_source,
+)
 from adapter.api.status_answer import Counted, PulledStream, RefusedRequests, SinkStatus, SourceStatus, Status, Todo
 from adapter.counts import PullCounts, Tally
 from adapter.delivery.loop import Delivery, reader_name
 from adapter.delivery.standing import Decided, read
+from adapter.errors import public_text
 from adapter.log.protocol import Store
 from adapter.ownership import Ownership
 from adapter.settings import Permission
@@ -57,26 +66,31 @@ class StatusPages:
                 "How it stands with each source and sink, and what is to be done",
                 {200: Answer("The sources, the sinks, and what is to be done.", model=Status)},
                 Permission.READ,
+                limited=Limited.BY_SOURCE,
             )
         ]
 
     async def show(self, request: web.Request) -> web.Response:
-        status = await self.status()
+        is_seen = sees_source(request) if scope_of_caller(request).is_limited else None
+        status = await self.status(is_seen, str if is_administrator(request) else public_text)
         return json_answer(status.model_dump_json().encode())
 
-    async def status(self) -> Status:
-        """How it stands now.
+    async def status(self, is_seen: Callable[[str], bool] | None = None, told: Callable[[str], str] = str) -> Status:
+        """How it stands now; where ``is_seen`` says which sources may be seen, with these alone, and without sinks.
+        ``told``: what the reader may be told of what we said about a receiver or a server.
 
         Raises:
             StoreError: the log does not answer.
         """
         now, states = self._now(), await self._watching.present()
         problem = self._log.damaged or self._refusal()
-        sources = [self._source(one, states.get(one.key), now) for one in self._watching.sources]
-        sinks = [await self._sink(one, now) for one in self._sinks]
+        watched = [one for one in self._watching.sources if is_seen is None or is_seen(one.name)]
+        sources = [self._source(one, states.get(one.key), now, told) for one in watched]
+        sinks = [await self._sink(one, now, told) for one in self._sinks] if is_seen is None else []
+        warnings = self._warnings() if is_seen is None else ()
         todo = [
             *([Todo(about="", problem=problem, advice="see docs/operate.md")] if problem else []),
-            *(Todo(about="", problem=one, advice="") for one in self._warnings()),
+            *(Todo(about="", problem=one, advice="") for one in warnings),
             *(
                 Todo(about=one.name, problem=what, advice=how)
                 for one in sources
@@ -88,7 +102,9 @@ class StatusPages:
             version=__version__, now=now, problem=problem, head=self._log.head, sources=sources, sinks=sinks, todo=todo
         )
 
-    def _source(self, source: WatchedSource, state: SourceState | None, now: int) -> SourceStatus:
+    def _source(
+        self, source: WatchedSource, state: SourceState | None, now: int, told: Callable[[str], str]
+    ) -> SourceStatus:
         known = state or SourceState(now)
         refusing, refused = known.refusing, None
         if refusing is not None:
@@ -117,10 +133,10 @@ class StatusPages:
             since=None if state is None else state.added_at,
             total=_counted(known.total),
             refused=refused,
-            pulls=self._streams(source.name, now),
+            pulls=self._streams(source.name, now, told),
         )
 
-    def _streams(self, source: str, now: int) -> list[PulledStream]:
+    def _streams(self, source: str, now: int, told: Callable[[str], str]) -> list[PulledStream]:
         pulls = self._pulls
         keys = {key for kept in (pulls.last, pulls.problems, pulls.gaps) for key in kept if key[0] == source}
         streams = []
@@ -134,12 +150,12 @@ class StatusPages:
                     lag=None if until is None else max(0.0, now / 1000 - until),
                     errors=pulls.errors[key],
                     gaps=pulls.gaps.get(key, 0),
-                    problem=pulls.problems.get(key),
+                    problem=None if (problem := pulls.problems.get(key)) is None else told(problem),
                 )
             )
         return streams
 
-    async def _sink(self, sink: SinkSettings, now: int) -> SinkStatus:
+    async def _sink(self, sink: SinkSettings, now: int, told: Callable[[str], str]) -> SinkStatus:
         reader, owned = reader_name(sink.name), self._deliveries.get(sink.name)
         delivery = None if owned is None else owned.present
         shot = None if delivery is None else delivery.snapshot()
@@ -163,8 +179,8 @@ class StatusPages:
             held=held,
             dead=dead,
             nextTry=await self._log.next_due(reader) if held else None,
-            answer=None if shot is None else shot.answer,
-            reason=None if standing.state is Decided.RUNNING else standing.reason,
+            answer=None if shot is None else told(shot.answer),
+            reason=None if standing.state is Decided.RUNNING else told(standing.reason),
             by=None if standing.state is Decided.RUNNING else standing.by,
             failingSince=None if shot is None else shot.failing_since,
             rate=None if shot is None else shot.rate,

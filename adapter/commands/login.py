@@ -44,7 +44,8 @@ def login(
     """Keep a service's address and token for the commands that ask a service, so that they work from any machine.
 
     The token is asked for, or read from standard input, and tried before it is kept, in a file that is yours alone
-    (below ~/.config). It may do what its key may: a key of the service with the permission read is enough for events.
+    (below ~/.config). It may do what its key may: a key of the service with the permission read is enough for events;
+    to export them it needs export, too.
     Commands use what is given first: --url, IDP_ADAPTER_URL and IDP_ADAPTER_TOKEN, the login, the service on this
     machine; --data and --config name the latter.
 

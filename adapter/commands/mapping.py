@@ -400,6 +400,8 @@ def _reported() -> Iterator[None]:
     except BrokenPipeError:
         raise typer.Exit(1) from None  # the reader of our output has seen enough
     except OSError as error:
+        if error.filename is None:  # of the output
+            raise
         say(f"{error.filename}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
     except (AdapterError, ValueError) as error:

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import orjson
 
-from adapter import neighbours, tokens
+from adapter import neighbours, signing_keys, tokens
 from adapter.errors import ConfigError
-from adapter.folder import read_tokens, write_tokens
+from adapter.folder import TOKEN_KEY, read_private_key, read_tokens, write_private_key, write_tokens
 from adapter.log.opening import check_url, file_of, open_new_log, open_whole
 from adapter.log.protocol import Note
 from adapter.log.transfer import Progress, Whole, carry
@@ -22,7 +22,7 @@ _SAID = neighbours.SAYING + 1
 
 
 async def migrate(from_: str, to: str, progress: Progress) -> int:
-    """Carry the log of one URL to another, with the generated tokens; the number of entries.
+    """Carry the log of one URL to another, with the generated tokens and key; the number of entries.
 
     Raises:
         ConfigError: a URL is none, or a service has the log open.
@@ -43,10 +43,15 @@ async def migrate(from_: str, to: str, progress: Progress) -> int:
         has_tokens = known.admin is not None or bool(known.sources)
         if target_file is None and has_tokens:
             adding = [Note(tokens.NOTE, orjson.dumps(known.as_json()).decode(), 1)]
+        key = await _token_key(from_, source)
+        if target_file is None and key is not None:
+            adding.append(Note(signing_keys.NOTE, orjson.dumps(key).decode(), 1))
         async with open_new_log(to, source.dictionary) as target:
             if target_file is not None and has_tokens:
                 write_tokens(target_file.parent, known)
-            leaving = {neighbours.NOTE, tokens.NOTE}
+            if target_file is not None and key is not None:
+                write_private_key(target_file.parent, TOKEN_KEY, key)
+            leaving = {neighbours.NOTE, tokens.NOTE, signing_keys.NOTE}
             return await carry(source, target, progress, leaving=leaving, adding=adding)
 
 
@@ -93,3 +98,22 @@ async def _tokens(url: str, source: Whole) -> Tokens:
             except ValueError:
                 raise ConfigError(f"--from: the note {tokens.NOTE!r} does not hold tokens") from None
     return Tokens(None, {})
+
+
+async def _token_key(url: str, source: Whole) -> dict[str, object] | None:
+    """The private key that was made for a log, to sign tokens to receivers; ``None``: none was.
+
+    Raises:
+        ConfigError: what is kept of it is not what this program wrote.
+    """
+    file = file_of(url)
+    if file is not None:
+        return read_private_key(Path(file).parent, TOKEN_KEY)
+    for note in (await source.rest()).notes:
+        if note.name == signing_keys.NOTE:
+            try:
+                key: dict[str, object] = orjson.loads(note.text)
+            except ValueError:
+                raise ConfigError(f"--from: the note {signing_keys.NOTE!r} does not hold a key") from None
+            return key
+    return None

@@ -122,12 +122,12 @@ async def _serve(
             gc.freeze()
         else:
             collect_seldom()
-        loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
         if examples:
             await _post_examples(service)
         _say_what_next(service, config)
 
     running = Running(read, stop, opened, collect_seldom)
+    loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
     gc.disable()  # all that is made at the start stays
     await running.run(settings, new_log=new_log, take_over=take_over)
 
@@ -219,6 +219,13 @@ def _say_what_next(service: Service, config: Path | None) -> None:
         if source.provider == "keycloak":
             lines += ["", *_keycloak(url, source)]
             break
+    if service.admin_generated and not service.prepared.settings.outgoing.allow:
+        lines += [
+            "",
+            "Sinks reach the public internet alone. For a receiver on this machine, start with the variable",
+            '  IDP_ADAPTER_OUTGOING__ALLOW=\'["127.0.0.0/8", "::1/128"]\'',
+            'or with allow = ["127.0.0.0/8", "::1/128"] in the section [outgoing] of adapter.toml.',
+        ]
     lines += ["", "Ctrl-C ends it."]
     _out.print("\n".join(lines), markup=False, soft_wrap=True)
 

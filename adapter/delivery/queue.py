@@ -99,8 +99,10 @@ class SendQueue:
             self._ripe_to, _ = self._waiting.popleft()
 
     def add_due(self, entries: Sequence[Entry], tries: Mapping[int, int]) -> None:
-        """The held rows of these entries are due, after so many tries by position."""
-        for part in _batches(entries, self._batch):
+        """The held rows of these entries are due, after so many tries by position. One that failed goes alone: it may
+        be what the receiver could not take of a batch, and the others of it are to get through."""
+        failed = [[entry] for entry in entries if tries[entry.position]]
+        for part in [*_batches([entry for entry in entries if not tries[entry.position]], self._batch), *failed]:
             self._due.append(Flight(part, tries={e.position: tries[e.position] for e in part}, has_rows=True))
 
     def put_back(self, flight: Flight) -> None:

@@ -20,7 +20,7 @@ from adapter.delivery.failing import FAILURES, TOLD, Failing, read_failing
 from adapter.delivery.health import ReceiverHealth, State
 from adapter.delivery.rate import FAR_BEHIND
 from adapter.delivery.standing import Decided, Keeper, Standing, change
-from adapter.errors import NoteChanged, StoreError
+from adapter.errors import NoteChanged, StoreError, public_text
 from adapter.log.protocol import Note
 from adapter.source_state.judging import written
 from adapter.system_events import system_event
@@ -195,7 +195,7 @@ class Reporter:
                 told.append(_Told("SINK-WARNING", details))
         dead = self._dead if at >= self._death_due_at else 0
         if dead:
-            told.append(_Told("SINK-EVENT-DEAD", {"events": str(dead), "reason": self._death}))
+            told.append(_Told("SINK-EVENT-DEAD", {"events": str(dead), "reason": public_text(self._death)}))
         is_due = failing.failures > 0 and at - self._written_at >= WRITTEN
         if told or is_due or ended is not None or self._is_other:
             await self._write(told, then)
@@ -227,7 +227,7 @@ class Reporter:
 
     async def _write(self, told: Sequence[_Told], failing: Failing) -> None:
         """Store events and note: all, or nothing."""
-        common = {"sink": self._name, "reason": self._health.answer, "lag": str(self._lag())}
+        common = {"sink": self._name, "reason": public_text(self._health.answer), "lag": str(self._lag())}
         entries = [system_event(one.name, self._now(), {**common, **one.details}) for one in told]
         text = failing.written() if failing.failures or failing.told else "{}"
         while True:

@@ -17,7 +17,7 @@ from typing import Protocol
 import orjson
 import structlog
 
-from adapter.errors import NoteChanged, StoreError
+from adapter.errors import NoteChanged, StoreError, public_text
 from adapter.formats.text import harmless
 from adapter.log.protocol import Log, Note, Notes
 from adapter.source_state.judging import written
@@ -104,7 +104,7 @@ async def change(
             return present
         standing = Standing(decided, harmless(reason[:REASON]), now, by, present.version + 1)
         text = orjson.dumps({"state": decided, "reason": standing.reason, "since": now, "by": by}).decode()
-        details = {"sink": name, "reason": standing.reason, "by": by}
+        details = {"sink": name, "reason": public_text(standing.reason), "by": by}
         if present.state is not Decided.RUNNING:
             details |= {"before": present.state, "since": written(present.since)}
         if lag is not None:

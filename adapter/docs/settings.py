@@ -16,8 +16,11 @@ from adapter.docs.markdown import code, sentence, table, type_words
 from adapter.formats.settings import FormatSettings, format_names, read_format_settings
 from adapter.section import Section
 from adapter.settings import PREFIX, KeepTypes, Settings
+from adapter.sinks import credentials, signing
 from adapter.sinks import settings as sinks
+from adapter.sinks.credentials import Auth
 from adapter.sinks.settings import RETRY, SinkSettings
+from adapter.sinks.signing import BearerSignature, HmacSignature, StandardSignature, TimedSecret
 from adapter.sources import settings as sources
 from adapter.sources.settings import SourceSettings
 
@@ -32,6 +35,11 @@ _KNOWN = {
     IPv6Network: "network (CIDR)",
     AwareDatetime: "time",
     FormatSettings: "[format](#formats)",
+    TimedSecret: "table with `secret` and `until` (time)",
+    StandardSignature: "[signature](#signatures)",
+    HmacSignature: "[signature](#signatures)",
+    BearerSignature: "[signature](#signatures)",
+    Auth: "[authentication](#authentication)",
     KeepTypes: "table with `type` (list: text) and `keep` (text)",
 }
 
@@ -63,7 +71,7 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         if name in _OF_KINDS:
             parts.append(_several_kinds(name))
-            parts += [_formats()] if name == "sinks" else []
+            parts += [_formats(), _signatures(), _authentication()] if name == "sinks" else []
             continue
         model = _section(field)
         title = f"[[{name}]]" if name in _SEVERAL else f"[{name}]"
@@ -78,15 +86,17 @@ def fields() -> list[tuple[str, str]]:
         if name in _OF_KINDS:
             general, kinds = _kinds_of(name)
             found += [(name, _key(one, info)) for one, info in general.model_fields.items()]
+            parts = {name: section for model in (general, *kinds.values()) for name, section in _parts(model).items()}
             found += [(f"{name}.{kind}", key) for kind, model in kinds.items() for key in _own(model, general)]
-            for kind_model in kinds.values():
-                found += [
-                    (f"{name}.{part}", _key(one, info))
-                    for part, section in _parts(kind_model).items()
-                    for one, info in section.model_fields.items()
-                ]
+            found += [
+                (f"{name}.{part}", _key(one, info))
+                for part, section in parts.items()
+                for one, info in section.model_fields.items()
+            ]
         if name == "sinks":
             found += [(f"formats.{one}", key) for one in format_names() for key in _own(_format(one), FormatSettings)]
+            others: dict[str, type[Section]] = {**signing.MODELS, **credentials.MODELS}
+            found += [(kind, key) for kind, model in others.items() for key in model.model_fields]
         elif name not in _OF_KINDS:
             model = _section(field)
             found += [(name, _key(one, info)) for one, info in model.model_fields.items()]
@@ -103,11 +113,18 @@ def _kinds_of(section: str) -> tuple[type[Section], dict[str, type[Section]]]:
 def _several_kinds(section: str) -> str:
     general, kinds = _kinds_of(section)
     text = f"## `[[{section}]]`\n\n{_told(general)}\n\n{_table(general, general.model_fields)}\n"
+    text += _of_parts(section, _parts(general))
     for kind, model in kinds.items():
         text += f'### `kind = "{kind}"`\n\n{_introduced(model)} Besides:\n\n{_table(model, _own(model, general))}\n'
-        for part, own in _parts(model).items():
-            text += f"#### `[{section}.{part}]`\n\n{_told(own)}\n\n{_table(own, _own(own, Section))}\n"
+        text += _of_parts(section, {name: own for name, own in _parts(model).items() if name in _own(model, general)})
     return text
+
+
+def _of_parts(section: str, parts: dict[str, type[Section]]) -> str:
+    return "".join(
+        f"#### `[{section}.{name}]`\n\n{_told(own)}\n\n{_table(own, _own(own, Section))}\n"
+        for name, own in parts.items()
+    )
 
 
 def _parts(model: type[BaseModel]) -> dict[str, type[Section]]:
@@ -135,6 +152,33 @@ def _formats() -> str:
         if own := _own(model, FormatSettings):
             text += f'### `format = {{ name = "{name}", … }}`\n\n{_table(model, own)}\n'
     return text
+
+
+def _signatures() -> str:
+    """The kinds of signatures."""
+    text = (
+        "## Signatures\n\nHow posts are signed: the name of one that goes by the sink's `secret`, or a table of its "
+        'kind with settings of its own, `signature = ["standard", { kind = "phasetwo-sha256", secret = "…" }]`.\n\n'
+    )
+    for model in dict.fromkeys(signing.MODELS.values()):
+        kinds = " or ".join(f'`kind = "{kind}"`' for kind, one in signing.MODELS.items() if one is model)
+        text += f"### {kinds}\n\n{_told(model)}\n\n{_table(model, _without_kind(model))}\n"
+    return text
+
+
+def _authentication() -> str:
+    """The kinds of authentication."""
+    text = (
+        "## Authentication\n\nWho we are to a receiver, beside signatures: a table, "
+        '`auth = { kind = "bearer", token = "…" }`. Each kind may have `headers` besides.\n\n'
+    )
+    for kind, model in credentials.MODELS.items():
+        text += f'### `kind = "{kind}"`\n\n{_told(model)}\n\n{_table(model, _without_kind(model))}\n'
+    return text
+
+
+def _without_kind(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {name: field for name, field in _own(model, Section).items() if name != "kind"}
 
 
 def _format(name: str) -> type[FormatSettings]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ import orjson
 from adapter.formats.settings import FormatSettings
 from adapter.formats.text import harmless
 from adapter.model import Entry
+from adapter.timestamps import write_timestamp
 
 #: Where each column finds its value in the event.
 _COLUMNS: tuple[tuple[str, ...], ...] = (
@@ -54,8 +54,6 @@ _COLUMNS: tuple[tuple[str, ...], ...] = (
 #: A cell that begins with one of these is a formula to a spreadsheet; the wide forms too, in some locales.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 class Settings(FormatSettings):
     """``format = "csv"``."""
@@ -68,6 +66,7 @@ class Csv:
 
     media_type = "text/csv; charset=utf-8; header=present"
     record_media_type = "text/csv; charset=utf-8; header=absent"
+    list_media_type = None
     ending = "csv"
     footer = b""
     record_end = b"\r\n"
@@ -93,7 +92,7 @@ def _quoted(rows: Sequence[Sequence[str]]) -> list[bytes]:
 
 
 def _cells(event: dict[str, Any]) -> list[str]:
-    event["timestamp"] = _timestamp(event["time"])
+    event["timestamp"] = write_timestamp(event["time"])
     cells = []
     for column in _COLUMNS:
         value: Any = event
@@ -112,11 +111,3 @@ def _cell(value: Any) -> str:
     if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA):
         text = "'" + text
     return harmless(text)
-
-
-def _timestamp(time: int) -> str:
-    try:
-        timestamp = _EPOCH + timedelta(milliseconds=time)
-    except OverflowError:
-        return ""
-    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,8 +6,8 @@ format runs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from adapter.model import Entry
 
@@ -23,6 +23,10 @@ class Format(Protocol):
     @property
     def record_media_type(self) -> str:
         """Of one record by itself."""
+
+    @property
+    def list_media_type(self) -> str | None:
+        """Of a JSON list of records; ``None`` where a record is no JSON value."""
 
     @property
     def ending(self) -> str:
@@ -52,6 +56,15 @@ class Format(Protocol):
         """
 
 
+@runtime_checkable
+class HeadedFormat(Format, Protocol):
+    """A format that says a part of each event in headers of HTTP, so that each needs a request of its own."""
+
+    def write_headers(self, entries: Sequence[Entry]) -> list[Mapping[str, str]]:
+        """The headers of each record that `write` gives, besides its media type: names in lower case, values of
+        printable ASCII. Total, as `write` is."""
+
+
 def is_whole(format: Format) -> bool:
     """Whether one record by itself is a whole document."""
     return not format.header and not format.footer
@@ -60,4 +73,9 @@ def is_whole(format: Format) -> bool:
 def is_appendable(format: Format) -> bool:
     """Whether a document stays one while records are appended to it, and a torn last record can be told by its missing
     line feed."""
-    return format.one_line and not format.footer and format.record_end.endswith(b"\n")
+    return (
+        format.one_line
+        and not format.footer
+        and format.record_end.endswith(b"\n")
+        and not isinstance(format, HeadedFormat)
+    )

@@ -64,7 +64,9 @@ def fitting(fits: Callable[[Format], bool], need: str) -> Callable[[FormatSettin
 
     def check(settings: FormatSettings) -> FormatSettings:
         if not fits(make_format(settings)):
-            raise ValueError(f"{settings.name} {need}; there are: {', '.join(format_names(fits))}")
+            name = settings.name
+            told = name if settings == read_format_settings(name) else f"{name} with these settings"
+            raise ValueError(f"{told} {need}; there are: {', '.join(format_names(fits))}")
         return settings
 
     return check

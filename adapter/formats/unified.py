@@ -19,7 +19,7 @@ class Unified:
     """The stored bytes; orjson wrote them without line breaks."""
 
     media_type = "application/x-ndjson"
-    record_media_type = "application/json"
+    record_media_type = list_media_type = "application/json"
     ending = "ndjson"
     header = footer = b""
     record_end = b"\n"

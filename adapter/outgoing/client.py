@@ -16,9 +16,9 @@ import aiohttp
 from yarl import URL
 
 from adapter import __version__
-from adapter.errors import NoReply, Unreached
+from adapter.errors import Blocked, NoReply, Unreached
 from adapter.outgoing.answer import ANSWER_LINES, ANSWER_SIZE, AnswerTooLong
-from adapter.outgoing.guard import AddressRefused, Guard, open_connector
+from adapter.outgoing.guard import AddressRefused, Guard, make_guard, open_connector
 from adapter.outgoing.proxy import Proxy
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from adapter.outgoing.tls import make_tls
@@ -32,7 +32,7 @@ class Reply(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    #: Nothing where it was not asked for.
+    #: Where it was not asked for: what came of it before it ended or broke off, or the answer was long enough.
     body: bytes
 
 
@@ -41,11 +41,13 @@ class Client:
 
     def __init__(
         self,
+        guard: Guard,
         session: aiohttp.ClientSession,
         proxied: aiohttp.ClientSession | None,
         proxy: Proxy | None,
         timeout: float,
     ) -> None:
+        self._guard = guard
         self._session = session
         self._proxied = proxied
         self._proxy = proxy
@@ -60,18 +62,23 @@ class Client:
         body: bytes | None = None,
         read: bool = True,
     ) -> Reply:
-        """Make one request. Without ``read`` the status line is the answer, whatever becomes of the body behind it.
+        """Make one request. Without ``read`` the status line is the answer, whatever becomes of the body behind it, and
+        the body is as much as came of it.
 
         Raises:
+            Blocked: it may not go there.
             Unreached: no connection came about; says why, for people.
             NoReply: no answer came, or not the whole; likewise.
         """
         session, proxy, proxy_headers = self._session, None, None
-        if self._proxy is not None and self._proxied is not None and self._proxy.serves(url):
-            try:
+        is_proxied = self._proxy is not None and self._proxy.serves(url)
+        try:
+            self._guard.check_url(url)
+            if self._proxy is not None and is_proxied:
                 self._proxy.check(url)
-            except AddressRefused as refusal:
-                raise Unreached(str(refusal)) from None
+        except AddressRefused as refusal:
+            raise Blocked(str(refusal)) from None
+        if self._proxy is not None and self._proxied is not None and is_proxied:
             session, proxy = self._proxied, self._proxy.url
             if url.scheme == "https":
                 proxy_headers = self._proxy.headers  # go with the CONNECT, and no farther
@@ -92,14 +99,15 @@ class Client:
                     raise NoReply(_refused_by_proxy(407))
                 if read:
                     return Reply(response.status, response.headers, await response.read())
-                await _drain(response)
-                return Reply(response.status, response.headers, b"")
+                return Reply(response.status, response.headers, await _drain(response))
         except TimeoutError:
             reason = f"no answer within {self._timeout:g} s"
         except aiohttp.ClientConnectorCertificateError as error:
             why = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
             raise Unreached(f"its certificate is not accepted: {why}; ca_file names the authorities that are") from None
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefused):
+                raise Blocked(str(error.os_error)) from None
             raise Unreached(_cannot_connect(error)) from None
         except AnswerTooLong as error:
             reason = str(error)
@@ -136,8 +144,6 @@ def read_retry_after(text: str | None, now: float, longest: float) -> float | No
 
 def _cannot_connect(error: aiohttp.ClientConnectorError) -> str:
     cause = error.os_error
-    if isinstance(cause, AddressRefused):
-        return str(cause)
     what = "cannot connect to the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else "cannot connect"
     return f"{what}: {cause.strerror or cause}"
 
@@ -147,16 +153,18 @@ def _refused_by_proxy(status: int) -> str:
     return f"the proxy answered {status}{hint}"
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read the rest of an answer, so that its connection can serve again; give it up if it breaks off.
+async def _drain(response: aiohttp.ClientResponse) -> bytes:
+    """Read the rest of an answer, so that its connection can serve again; give it up if it breaks off. What was read.
 
     How much there is to read is bounded by the connector, how long by the session.
     """
+    pieces = []
     try:
-        async for _ in response.content.iter_any():
-            pass
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
     except (aiohttp.ClientError, TimeoutError, OSError):
         response.close()
+    return b"".join(pieces)
 
 
 @asynccontextmanager
@@ -180,7 +188,7 @@ async def open_client(
     """
     settings = outgoing.overridden(own)
     tls = make_tls(settings)
-    guard = Guard(settings.allow)
+    guard = make_guard(settings)
     proxy = Proxy(settings, guard) if settings.proxy else None
 
     def session(guard: Guard | None) -> aiohttp.ClientSession:
@@ -200,4 +208,4 @@ async def open_client(
     async with AsyncExitStack() as stack:
         direct = await stack.enter_async_context(session(guard))
         proxied = None if proxy is None else await stack.enter_async_context(session(None))
-        yield Client(direct, proxied, proxy, timeout)
+        yield Client(guard, direct, proxied, proxy, timeout)

@@ -53,7 +53,7 @@ class Proxy:
         host = (url.raw_host or "").lower().rstrip(".")
         address = _address(host)
         if address is not None:
-            self._guard.check(address)
+            self._guard.check(address, url.port or 0, host)
 
 
 def _stands_for(entry: str, host: str) -> bool:
@@ -85,4 +85,4 @@ def _address(host: str) -> str | None:
     try:
         return socket.inet_ntoa(socket.inet_aton(host))
     except OSError:
-        raise AddressRefused(host) from None
+        raise AddressRefused(f"{host} looks like an address, and is none") from None

@@ -7,9 +7,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, field_validator, model_validator
 from yarl import URL
 
+from adapter.outgoing.own import OwnAddresses
 from adapter.section import Section
 
 
@@ -72,12 +73,88 @@ class HttpSettings(Section):
         return self
 
 
+def plain_host(host: str) -> str:
+    """A host as it is compared."""
+    return host.rstrip(".").lower()
+
+
+def _allowed(given: object) -> object:
+    """A network, or the name of one host."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return ip_network(given)
+    except ValueError:
+        pass
+    try:
+        network = ip_network(given, strict=False)
+    except ValueError:
+        pass
+    else:
+        raise ValueError(f"names an address in a network; the network is {network}")
+    try:
+        host = URL.build(scheme="https", host=given).raw_host or ""
+    except ValueError:
+        host = ""
+    host = plain_host(host)
+    # No name ends with a number; many programs take one that does for an address.
+    is_name = re.fullmatch(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*[a-z_]([a-z0-9_-]*[a-z0-9_])?", host)
+    if not is_name or len(host) > 253:
+        raise ValueError(
+            "should be a network such as 10.0.0.0/8, or the name of one host such as soc.example, without a port or *"
+        )
+    return host
+
+
+def port_range(text: str) -> tuple[int, int]:
+    """The first and the last port of ``443`` or ``8000-8999``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    first, dash, last = text.partition("-")
+    numbers = [int(one) for one in ((first, last) if dash else (first, first)) if one.isascii() and one.isdigit()]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1] <= 65535:
+        raise ValueError("should be a port such as 443, or a range of them such as 8000-8999")
+    return numbers[0], numbers[1]
+
+
+def _ports(given: object) -> object:
+    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if isinstance(text, str):
+        port_range(text)
+    return text
+
+
 class OutgoingSettings(HttpSettings):
     """How the service makes requests, and where they may go: the section ``[outgoing]``."""
 
-    allow: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description="Networks (CIDR) of receivers on addresses that are refused by default"
+    allow: tuple[Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_allowed)], ...] = Field(
+        (),
+        description="Networks (CIDR) and hosts of receivers on addresses that are refused by default. A host, by its "
+        "name alone, may lie in a private network or on this machine; that opens those addresses to no other name",
     )
+    https_only: bool = Field(False, description="Whether plain http:// is refused")
+    ports: tuple[Annotated[str, BeforeValidator(_ports)], ...] = Field(
+        (),
+        description="The ports that may be reached, such as 443 or 8000-8999. None: all but those of well-known other "
+        "protocols (mail, SSH, DNS, databases, …), which would take what is sent for their own commands",
+    )
+    allow_self: bool = Field(
+        False, description="Whether requests may go to the address and port on which the service itself listens"
+    )
+    _own: OwnAddresses | None = PrivateAttr(None)
+
+    @property
+    def own(self) -> OwnAddresses | None:
+        """Where the service listens itself, if this is for a service."""
+        return self._own
+
+    def knowing(self, own: OwnAddresses) -> OutgoingSettings:
+        """These settings for a service that listens there."""
+        copy = self.model_copy()
+        copy._own = own
+        return copy
 
     def overridden(self, own: HttpSettings | None) -> OutgoingSettings:
         """These settings for somebody who has some of his own."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from adapter.errors import ConfigError
-from adapter.folder import STATEMENT_KEY, read_statement_key, write_statement_key
+from adapter.folder import STATEMENT_KEY, read_private_key, write_private_key
 from adapter.reconciliation.statement import StatementKey, make_key, read_key
 
 
@@ -23,12 +23,12 @@ def open_key(configured: str | None, folder: Path) -> StatementKey:
         except orjson.JSONDecodeError:
             given = None
         return read_key(given, "statements.key")
-    kept = read_statement_key(folder)
+    kept = read_private_key(folder, STATEMENT_KEY)
     if kept is not None:
         try:
             return read_key(kept, str(folder / STATEMENT_KEY))
         except ConfigError as error:
             raise ConfigError(f"{error}; restore it, or remove it to have another one made") from None
     key = make_key()
-    write_statement_key(folder, key.private)
+    write_private_key(folder, STATEMENT_KEY, key.private)
     return key

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from adapter.filter import Filter, Term, term_test
+from adapter.filter import OF_SCOPE, Filter, Term, term_test
 from adapter.search.keys import Symbol
 from adapter.search.linking import Origins
 from adapter.search_fields import SYSTEM, SearchFields, search_fields
@@ -15,7 +15,7 @@ from adapter.search_fields import SYSTEM, SearchFields, search_fields
 Table = Literal["kind", "origin"]
 
 #: What an origin tells; a kind tells type, outcome and reason.
-ORIGIN = ("source", "provider", "realm")
+ORIGIN = ("source", "provider", "realm", OF_SCOPE)
 
 #: Of so many filters it is remembered what they mean.
 _REMEMBERED = 16
@@ -34,6 +34,8 @@ class Wanted(NamedTuple):
     general: tuple[int, ...]
     #: No event of these is.
     left_out: tuple[int, ...]
+    #: Of a scope with realms: realms of which an event must be, in the general origins beside them.
+    scoped: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = ()
 
 
 class KnownSymbols:
@@ -106,6 +108,10 @@ class KnownSymbols:
     def _origins(self, filter: Filter) -> Wanted | None:
         tests = _tests_of(filter, "source", "provider")
         of_realm = [term for term in filter.terms if term.name == "realm"]
+        # A reader has one scope.
+        scope = next((term for term in filter.terms if term.name == OF_SCOPE), None)
+        in_scope = None if scope is None else term_test(scope, filter.catalogue)
+        scoped: dict[tuple[str, ...], list[int]] = {}
         # Whoever asks for exact terms alone is not told what they are known by.
         known = self.origins(filter) if any(not term.exact for term in of_realm) else None
         sure, general, left_out = [], [], []
@@ -115,13 +121,23 @@ class KnownSymbols:
                 _NOTHING, source=source or "", provider=provider or "", realm_id=realm_id, realm_name=realm_name
             )
             wanted = all(test(origin) is not negated for negated, test in tests)
-            if wanted and id < 0 and of_realm:
+            if scope is not None and id < 0:
+                realms = _realms_of(scope, source or "")
+                wanted = wanted and bool(realms)
+                if wanted:
+                    scoped.setdefault(realms, []).append(id)
+            elif in_scope is not None:
+                wanted = wanted and in_scope(origin)
+            if wanted and id < 0 and (of_realm or scope is not None):
                 general.append(id)
             elif wanted and (id < 0 or all(_is_of(term, symbol, known) is not term.negated for term in of_realm)):
                 sure.append(id)
             else:
                 left_out.append(id)
-        return Wanted(tuple(sure), tuple(general), tuple(left_out)) if sure or general else None
+        if not sure and not general:
+            return None
+        in_general = tuple((realms, tuple(ids)) for realms, ids in scoped.items())
+        return Wanted(tuple(sure), tuple(general), tuple(left_out), in_general)
 
 
 def value_of(symbol: Symbol, name: str) -> str | None:
@@ -154,6 +170,12 @@ def _is_of(term: Term, origin: Symbol, known: Origins | None) -> bool:
     if known is not None and not term.exact:
         texts = texts.union(*known.realm(origin))
     return not texts.isdisjoint(term.values)
+
+
+def _realms_of(scope: Term, source: str) -> tuple[str, ...]:
+    """The realms that a scope has of a source."""
+    said = (value.partition("/") for value in scope.values)
+    return tuple(sorted({realm for of_source, _, realm in said if of_source in ("", source)}))
 
 
 def _tests_of(filter: Filter, *names: str) -> list[tuple[bool, Callable[[SearchFields], bool]]]:

@@ -146,7 +146,7 @@ def _write(file: int, data: bytes, header: bytes) -> None:
 
 
 @asynccontextmanager
-async def open_sink(settings: Settings, outgoing: OutgoingSettings) -> AsyncIterator[File]:
+async def open_sink(settings: Settings, outgoing: OutgoingSettings, token_key: object = None) -> AsyncIterator[File]:
     """The file that the settings name. Nothing is opened yet: a file that cannot be, holds up this sink alone."""
     # A thread of its own: a disk that hangs holds up no lookup of a name.
     with ThreadPoolExecutor(1, thread_name_prefix=f"sink-{settings.name}") as thread:

@@ -10,20 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from adapter.model import Entry, uid_text
+from adapter.model import Entry
 
 #: The longest wait that a receiver can ask for, seconds.
 RETRY_AFTER = 3600.0
-
-
-def message_id(entry: Entry) -> str:
-    """What a receiver knows an event by: the same each time it is sent, on every sink. A correction is a message of its
-    own: ``UID-1``, ``UID-2``, ….
-
-    It holds no dot, as Standard Webhooks asks.
-    """
-    uid = uid_text(entry.uid)
-    return f"{uid}-{entry.revision}" if entry.revision else uid
 
 
 @dataclass(slots=True, frozen=True)

@@ -1,13 +1,14 @@
 """What every sink is told, whatever its kind, and how the settings of one kind are found.
 
 A kind is a file of this folder. It holds ``Settings`` (a `SinkSettings` with its own fields) and
-``open_sink(settings, outgoing)``, an async context manager that yields a `Sink`; nothing else knows of it.
+``open_sink(settings, outgoing, token_key)``, an async context manager that yields a `Sink`; nothing else knows of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,9 +26,12 @@ import adapter.sinks
 from adapter.errors import ConfigError
 from adapter.kinds import Kinds
 from adapter.outgoing.settings import OutgoingSettings
+from adapter.privacy import Privacy, PrivacySettings
 from adapter.quantities import seconds_of
 from adapter.section import Section, read_kind
+from adapter.sinks.private import PrivateSink
 from adapter.sinks.protocol import Sink
+from adapter.sinks.token_key import GetTokenKey
 
 #: Waits in seconds after the first, second, … try of one message; after the last of them it is dead.
 #: 10 tries within 75 h 35 min, the schedule that Standard Webhooks gives as its example.
@@ -71,6 +75,9 @@ class SinkSettings(Section):
         False,
         description="true: events that carry ids alone get the names that are known when they are sent, as lookedUp",
     )
+    privacy: PrivacySettings | None = Field(
+        None, description="What its receiver is not to know of people. None: events go as they are"
+    )
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )
@@ -88,6 +95,10 @@ class SinkSettings(Section):
     def disable_after_seconds(self) -> float | None:
         """``disable_after`` in seconds."""
         return None if self.disable_after is None else float(seconds_of(self.disable_after))
+
+    def public_keys(self, now: datetime) -> list[dict[str, str]]:
+        """The public keys, as JWKs, by which its receiver verifies what it gets; none for most kinds."""
+        return []
 
 
 def read_sink_settings(values: Any) -> SinkSettings:
@@ -113,16 +124,21 @@ AnySinkSettings = Annotated[
 
 
 @asynccontextmanager
-async def open_sink(settings: SinkSettings, outgoing: OutgoingSettings) -> AsyncIterator[Sink]:
-    """The sink that the settings describe, open until the context ends.
+async def open_sink(
+    settings: SinkSettings, outgoing: OutgoingSettings, token_key: GetTokenKey | None = None
+) -> AsyncIterator[Sink]:
+    """The sink that the settings describe, open until the context ends. ``token_key`` gives the key that signs tokens,
+    to a kind that needs it.
 
     Raises:
         ConfigError: it cannot be opened as it is set; the text begins with its name.
     """
-    opened: AbstractAsyncContextManager[Sink] = KINDS.load(settings.kind).open_sink(settings, outgoing)
+    opened: AbstractAsyncContextManager[Sink] = KINDS.load(settings.kind).open_sink(settings, outgoing, token_key)
     async with AsyncExitStack() as stack:
         try:
             sink = await stack.enter_async_context(opened)
         except ConfigError as error:
             raise ConfigError(f"sinks: {settings.name}: {error}") from None
+        if settings.privacy is not None:
+            sink = PrivateSink(sink, Privacy(settings.privacy, settings.name))
         yield sink

@@ -1,36 +1,53 @@
-"""Events to an HTTP receiver: one POST each, signed, in a format of the operator's choice."""
+"""Events to an HTTP receiver: one POST each or in batches, signed, in a format of the operator's choice."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 from yarl import URL
 
-from adapter.errors import NoReply, Unreached
-from adapter.formats.protocol import Format, is_whole
+from adapter.errors import ConfigError, NoReply, Unreached
+from adapter.formats.protocol import is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
 from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from adapter.section import read_http_url
-from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Skip, Stop, message_id
-from adapter.sinks.settings import OneOrMore, SinkSettings
+from adapter.sinks.bodies import BatchSettings, Bodies
+from adapter.sinks.credentials import AnyAuth, Authorized, authorized
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Skip, Stop
+from adapter.sinks.settings import SinkSettings
+from adapter.sinks.signing import (
+    Secrets,
+    Signature,
+    Signatures,
+    Signer,
+    make_signer,
+    needs_token_key,
+    public_keys,
+    resolved,
+    text_of,
+)
+from adapter.sinks.token_key import GetTokenKey
+
+#: Refusals (4xx) that say nothing of what a body holds, but of credentials, of the moment, of the address, or of how
+#: requests are made. Any other one may be for one event of a batch.
+NOT_FOR_CONTENT = frozenset({401, 403, 405, 406, 407, 408, 410, 411, 415, 417, 421, 425, 426, 428, 429, 431})
+#: Raw bytes that are read of an answer: its status is all that counts.
+ANSWER_SIZE = 16 * 1024
 
 #: What becomes of a message to which the receiver answers 4xx.
 Refusal = Literal["retry", "dead", "hold"]
 #: For all statuses that have no meaning of their own, or for some of them; the others are tried again.
 On4xx = Refusal | Mapping[int, Refusal]
-
-#: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
-Signer = Callable[[str, int, bytes], dict[str, str]]
 
 
 class Settings(HttpSettings, SinkSettings):
@@ -38,15 +55,22 @@ class Settings(HttpSettings, SinkSettings):
 
     kind: Literal["webhook"] = "webhook"
     url: str = Field(description="Where to post: http or https")
-    secret: Annotated[tuple[SecretStr, ...], OneOrMore] = Field(
-        (), description="Signs each post; several while one is being replaced. None: no signature"
+    secret: Secrets = Field(
+        (),
+        description="Signs each post; several while one is being replaced, each a text or a table with `secret` and "
+        "`until`. None: no signature but those that have secrets of their own",
     )
-    signature: Literal["standard", "phasetwo-sha256", "phasetwo-sha1"] = Field(
-        "standard", description="Standard Webhooks (secrets whsec_…), or Phase Two's X-Keycloak-Signature (one secret)"
+    signature: Signatures = Field(
+        (),
+        description="How posts are signed: a name, which goes by `secret`, or several [signatures](#signatures) beside "
+        "each other. None: `standard`, if there is a secret",
     )
+    auth: AnyAuth = Field(None, description="Who we are to the receiver, beside signatures")
     format: Annotated[AnyFormat, AfterValidator(fitting(is_whole, "makes no body of one event alone"))] = Field(
         DEFAULT, validate_default=True, description="What each event is written as"
     )
+    batch: BatchSettings | None = Field(None, description="Several events in one post. None: each by itself")
+    compress: Literal["none", "gzip"] = Field("none", description="gzip: bodies are sent compressed")
     window: int = Field(64, ge=1, le=1024, description="Requests in flight; 1 keeps the order of the log")
     timeout: PositiveFloat = Field(15.0, le=300.0, description="Seconds that a request may take, answer body included")
 
@@ -75,64 +99,42 @@ class Settings(HttpSettings, SinkSettings):
     def _url(cls, text: str) -> str:
         url = read_http_url(text, "https://soc.example/hook")
         if url.user is not None or url.password is not None:
-            raise ValueError("must not hold a user or password: it is shown to people; sign with secret instead")
+            raise ValueError("must not hold a user or password: it is shown to people; set auth instead")
         return text
 
     @model_validator(mode="after")
-    def _secrets(self) -> Self:
-        secrets = self.secrets()
-        if "signature" in self.model_fields_set and not secrets:
-            raise ValueError(f"signature {self.signature} needs secret, or secret_file")
-        if self.signature == "standard":
-            for secret in secrets:
-                read_standard_secret(secret)
-        elif len(secrets) > 1:
-            raise ValueError(f"signature {self.signature} takes one secret, not {len(secrets)}")
+    def _signed(self) -> Self:
+        signatures = self.signatures()
+        if self.auth is not None and self.auth.authorizes() and needs_token_key(signatures):
+            raise ValueError(
+                f"auth {self.auth.kind} and phasetwo-bearer both write Authorization; one of them is right"
+            )
         return self
 
+    @model_validator(mode="after")
+    def _sendable(self) -> Self:
+        self.bodies()
+        return self
+
+    def bodies(self) -> Bodies:
+        """What is posted."""
+        batch = None if self.batch is None else self.batch.as_
+        return Bodies(make_format(self.format), batch=batch, compress=self.compress == "gzip")
+
     def secrets(self) -> list[str]:
-        """All secrets, in the order given."""
-        return [secret.get_secret_value() for secret in self.secret]
+        """All of ``secret``, in the order given."""
+        return [text_of(secret) for secret in self.secret]
 
+    def signatures(self) -> list[Signature]:
+        """How posts are signed; empty: not at all.
 
-def read_standard_secret(text: str) -> bytes:
-    """The key in a ``whsec_…`` secret.
+        Raises:
+            ValueError: signatures and secrets do not go together.
+        """
+        return resolved(self.signature, self.secret)
 
-    Raises:
-        ValueError: it is not one; the text does not repeat it.
-    """
-    prefix, _, encoded = text.partition("_")
-    try:
-        key = base64.b64decode(encoded, validate=True) if prefix == "whsec" else b""
-    except binascii.Error:
-        key = b""
-    if not 24 <= len(key) <= 64:
-        raise ValueError("a Standard Webhooks secret is whsec_ and the base64 of 24 to 64 random bytes")
-    return key
-
-
-def make_signer(signature: str, secrets: Sequence[str]) -> Signer:
-    """How requests are signed with these secrets; without one only Standard Webhooks' id and time are sent.
-
-    Raises:
-        ValueError: a secret is not of the form that the signature asks for.
-    """
-    if signature == "standard":
-        keys = [read_standard_secret(secret) for secret in secrets]
-        return lambda id, timestamp, body: _sign_standard(keys, id, timestamp, body)
-    key = secrets[0].encode()
-    digest = signature.removeprefix("phasetwo-")
-    return lambda id, timestamp, body: {"X-Keycloak-Signature": hmac.digest(key, body, digest).hex()}
-
-
-def _sign_standard(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
-    if keys:
-        signed = b"%b.%d.%b" % (id.encode(), timestamp, body)
-        headers["webhook-signature"] = " ".join(
-            "v1," + binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False).decode() for key in keys
-        )
-    return headers
+    def public_keys(self, now: datetime) -> list[dict[str, str]]:
+        return list(public_keys(self.signatures(), now))
 
 
 #: Statuses below 500 that speak of the receiver: too slow, too early, too many requests.
@@ -177,62 +179,106 @@ def read_answer(status: int, headers: Mapping[str, str], now: float, on_4xx: On4
 
 
 class Webhook:
-    """One receiver. A POST is made once; every repeat is the loop's."""
+    """One receiver. A POST is made once; every repeat is the loop's, but for a batch that is refused for what it holds:
+    it is halved until the event is alone that the receiver does not take, and that after a refused token
+    (`Authorized`)."""
 
-    batch = Batch()
     promise = Promise.ACKNOWLEDGED
 
     def __init__(
         self,
-        client: Client,
+        client: Client | Authorized,
         url: str,
         *,
-        format: Format,
+        bodies: Bodies,
         sign: Signer,
+        batch: Batch,
         window: int,
         clock: Callable[[], float],
         on_4xx: On4xx = "retry",
     ) -> None:
         self.window = window
+        self.batch = batch
         self._on_4xx = on_4xx
         self._client = client
         self._url = URL(url)
-        self._format = format
+        self._bodies = bodies
         self._sign = sign
         self._clock = clock
 
     async def send(self, entries: Sequence[Entry]) -> Sequence[Answer]:
-        bodies = self._format.write(entries)
-        return [await self._post(entry, body) for entry, body in zip(entries, bodies, strict=True)]
+        answers: list[Answer] = []
+        parts = [entries] if self._bodies.are_batches else [[entry] for entry in reversed(entries)]
+        while parts:
+            part = parts.pop()
+            status, answer = await self._post(part)
+            if len(part) > 1 and status not in NOT_FOR_CONTENT and _is_refusal(status, answer):
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+                continue
+            answers += [answer] * len(part)
+            if isinstance(answer, Stop) or (isinstance(answer, Later) and answer.receiver_down):
+                # No other part of it would fare better now.
+                rest = replace(answer, delivered=False) if isinstance(answer, Stop) else answer
+                answers += [rest] * (len(entries) - len(answers))
+                break
+        return answers
 
-    async def _post(self, entry: Entry, body: bytes) -> Answer:
+    async def _post(self, entries: Sequence[Entry]) -> tuple[int, Answer]:
+        """The status of the answer, 0 if there was none, and what it means for each of the entries."""
         now = self._clock()
-        headers = self._sign(message_id(entry), int(now), body)
+        id, headers, body = await self._bodies.make(entries)
+        headers = {**headers, **self._sign(id, int(now), body)}
         try:
             reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False)
         except NoReply as failure:
-            return Later(str(failure), receiver_down=True, spares=isinstance(failure, Unreached))
-        return read_answer(reply.status, reply.headers, now, self._on_4xx)
+            return 0, Later(str(failure), receiver_down=True, spares=isinstance(failure, Unreached))
+        answer = read_answer(reply.status, reply.headers, now, self._on_4xx)
+        if reply.status == 415 and isinstance(answer, Later | Never):
+            sent = ", ".join(self._bodies.headers.values())
+            answer = replace(answer, reason=f"{answer.reason}: it does not take {sent}; see format, batch and compress")
+        return reply.status, answer
+
+
+def _is_refusal(status: int, answer: Answer) -> bool:
+    """Whether the receiver refuses something for what it holds, as far as the status tells."""
+    is_of_receiver = isinstance(answer, Stop | Skip) or (isinstance(answer, Later) and answer.receiver_down)
+    return 400 <= status < 500 and not is_of_receiver
 
 
 @asynccontextmanager
 async def open_sink(
-    settings: Settings, outgoing: OutgoingSettings, *, clock: Callable[[], float] = time.time
+    settings: Settings,
+    outgoing: OutgoingSettings,
+    token_key: GetTokenKey | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Webhook]:
     """The receiver that the settings describe. ``clock`` gives epoch seconds.
 
     Raises:
-        ConfigError: a file that the settings name cannot be used.
+        ConfigError: a file that the settings name cannot be used, or the key that signs tokens.
     """
-    sign = make_signer(settings.signature, settings.secrets())
-    format = make_format(settings.format)
-    async with open_client(
+    signatures = settings.signatures()
+    key = None
+    if needs_token_key(signatures):
+        if token_key is None:
+            raise ConfigError("signature: phasetwo-bearer needs the key of a running service")
+        key = await token_key()
+    sign = make_signer(signatures, key, secrets.token_bytes)
+    bodies = settings.bodies()
+    told = settings.batch
+    batch = Batch() if told is None else Batch(told.entries, told.bytes, told.wait)
+    opening = open_client(
         outgoing,
         settings,
         connections=settings.window,
         timeout=settings.timeout,
-        headers={"Content-Type": format.record_media_type},
-    ) as client:
+        answer_size=ANSWER_SIZE,
+        headers=bodies.headers,
+    )
+    async with opening as plain, authorized(plain, settings.auth, outgoing) as client:
         yield Webhook(
-            client, settings.url, format=format, sign=sign, window=settings.window, clock=clock, on_4xx=settings.on_4xx
-        )
+            client, settings.url, bodies=bodies, sign=sign, batch=batch, window=settings.window, clock=clock,
+            on_4xx=settings.on_4xx,
+        )  # fmt: skip

@@ -3,7 +3,8 @@ answers for all names that are no source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from adapter.mapping.table import Table
 from adapter.sources.authentication import Authenticator, Decoys, Learn, MayIngest
@@ -11,6 +12,9 @@ from adapter.sources.intake import Source
 from adapter.sources.public_keys import PublicKeys
 from adapter.sources.signed_token import Meant
 from adapter.sources.sns import Subscriptions
+
+#: Whether a bearer token, which is no source's own, is one that may post to the source of a name.
+MayPost = Callable[[str, str], bool]
 
 
 class AuthenticatedSource:
@@ -53,9 +57,9 @@ class AuthenticatedSource:
 class AuthenticatedSources:
     """The sources to which events are posted, by their names."""
 
-    def __init__(self, may_ingest: MayIngest, learn: Learn | None = None) -> None:
-        """``learn`` finds out about a token that ``may_ingest`` is asked about then, if somebody else made it."""
-        self._may_ingest = may_ingest
+    def __init__(self, may_post: MayPost, learn: Learn | None = None) -> None:
+        """``learn`` finds out about a token that ``may_post`` is asked about then, if somebody else made it."""
+        self._may_post = may_post
         self._learn = learn
         self._sources: dict[str, AuthenticatedSource] = {}
         self._nobody = AuthenticatedSource(self, None, ())
@@ -90,4 +94,10 @@ class AuthenticatedSources:
         credentials = [credential for source in sources for credential in source.table.mapping.auth]
         decoys = Decoys(credentials, most_tokens)
         for authenticated in (*self._sources.values(), self._nobody):
-            authenticated._renew(decoys, self._may_ingest, self._learn)
+            # No source has an empty name; it is asked all the same, so that this takes as long.
+            name = "" if authenticated.source is None else authenticated.source.name
+            authenticated._renew(decoys, partial(_may_post, self._may_post, name), self._learn)
+
+
+def _may_post(may_post: MayPost, source: str, token: str) -> bool:
+    return may_post(token, source)

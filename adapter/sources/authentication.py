@@ -38,7 +38,7 @@ from adapter.sources.signed_token import (
     shared_claims,
 )
 
-#: Whether a bearer token is one that may post to every source (the administrator's, a key with that permission).
+#: Whether a bearer token is one that may post here (the administrator's, a key with that permission).
 MayIngest = Callable[[str], bool]
 #: Finds out before whose a bearer token is that somebody else made, or why it is not taken; raises `RequestError` (503)
 #: if that cannot be told.

@@ -31,7 +31,7 @@ REFRESH, PAUSE = 900.0, 30.0
 #: Seconds that a fetch may take, for which the request with the unknown key waits.
 TIMEOUT = 5.0
 #: Bytes and lines of a published set of keys.
-_SIZE, _LINES = 256 * 1024, 20_000
+SIZE, LINES = 256 * 1024, 20_000
 #: Bits of an RSA key, and keys that are read.
 _SHORTEST, _MOST = 2048, 100
 
@@ -137,7 +137,7 @@ async def open_public_keys(
             raise ConfigError(f"public_keys: {place}: {error}") from None
         yield PublicKeys(keys)
     else:
-        opening = open_client(outgoing, connections=1, timeout=TIMEOUT, answer_size=_SIZE, answer_lines=_LINES)
+        opening = open_client(outgoing, connections=1, timeout=TIMEOUT, answer_size=SIZE, answer_lines=LINES)
         async with opening as client:
             fetched = FetchedKeys(client, URL(place), source)
             async with in_background(fetched.keep_fresh(), f"public keys of {source}"):

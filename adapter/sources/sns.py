@@ -82,15 +82,15 @@ class Subscriptions:
             return Notice("SNS: a topic that sns_topics does not name", topic)
         try:
             status = (await self._client.request("GET", address_of(topic, token), read=False)).status
-            why = f"Amazon answered {status}"
+            public = why = f"Amazon answered {status}"
         except NoReply as error:
-            status, why = 503, str(error)
+            status, why, public = 503, str(error), error.public
         if status == 200:
             _log.info("sns_subscription_confirmed", source=source, topic=topic)
             return Notice("SNS: a subscription was confirmed", topic)
         _log.warning("sns_subscription_not_confirmed", source=source, topic=topic, why=why)
         if status >= 500 or status == 429:
-            raise RequestError(503, "Not confirmed", f"The subscription could not be confirmed: {why}.")
+            raise RequestError(503, "Not confirmed", f"The subscription could not be confirmed: {public}.")
         return Notice("SNS: a confirmation that Amazon refused", topic)
 
     def _tell_once(self, what: str, source: str, topic: str, then: str) -> None:

@@ -200,7 +200,13 @@ async def test_a_sink_that_asks_for_names_gets_those_that_its_filter_lets_it_kno
     def sink(name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "kind": "file", "path": tmp_path / f"{name}.ndjson", **more}
 
-    sinks = [sink("plain"), sink("named", names=True), sink("apart", names=True, filter={"realm": "r-2"})]
+    private = {"mask": ["authDetails.userId"]}
+    sinks = [
+        sink("plain"),
+        sink("named", names=True),
+        sink("apart", names=True, filter={"realm": "r-2"}),
+        sink("private", names=True, privacy=private),
+    ]
     anna = "7f901230-8016-466d-9751-d4c680dd8dc4"
     async with opened(tmp_path / "data", sinks=sinks) as service:
         await service.post(login(1, realmId="r-1", userId=anna, details={"username": "anna"}))
@@ -216,5 +222,5 @@ async def test_a_sink_that_asks_for_names_gets_those_that_its_filter_lets_it_kno
                 await asyncio.sleep(0.02)
 
         async with asyncio.timeout(30):
-            looked_up = [(await sent(name)).get("lookedUp") for name in ("plain", "named", "apart")]
-    assert looked_up == [None, {"actor": "anna"}, None]
+            looked_up = [(await sent(name)).get("lookedUp") for name in ("plain", "named", "apart", "private")]
+    assert looked_up == [None, {"actor": "anna"}, None, {"actor": "a***"}]

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LOGOUT = {"mapping": MAPPING.replace("LOGIN", "LOGOUT")}
 #: A server that does not answer.
 NOBODY = {"url": "http://127.0.0.1:1", "realms": ["acme"], "client_id": "poller", "client_secret": "none"}
+CERTS = "/protocol/openid-connect/certs"
 #: Operations whose answers have no JSON of ours: the text of metrics, and a hook's question.
 WITHOUT_MODEL = {("get", "/metrics"), ("get", "/openapi.json"), ("get", "/ingest/{source}")}
 
@@ -112,6 +113,7 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/mappings/{provider}/diff", "/mappings/acme/diff", {"received_from": "-1h"}, {"mapping": MAPPING}),
     ("get", "/ingest/{source}", "/ingest/keycloak", {}, None),
     ("get", "/statement-key", "/statement-key", {}, None),
+    ("get", "/.well-known/jwks.json", "/.well-known/jwks.json", {}, None),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "-2h"}),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": 5, "to": "4"}),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "soon"}),
@@ -124,6 +126,7 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
             ("get", f"{top}/admin/realms/{{realm}}/events", f"{top}/admin/realms/realm-1/events", {"max": "2"}, None),
             ("get", f"{top}/admin/realms/{{realm}}/admin-events", f"{top}/admin/realms/realm-1/admin-events", {}, None),
             ("delete", f"{top}/admin/realms/{{realm}}/events", f"{top}/admin/realms/realm-1/events", {}, None),
+            ("get", f"{top}/realms/{{realm}}{CERTS}", f"{top}/realms/acme{CERTS}", {}, None),
         )
     ),
 ]  # fmt: skip

@@ -14,6 +14,14 @@ from adapter.folder import read_tokens
 from adapter.log.opening import file_url
 from tests.opened import login, opened
 
+#: A sink for which a key is made.
+SIGNED = {
+    "name": "signed",
+    "kind": "webhook",
+    "url": "http://127.0.0.1:1/",
+    "signature": {"kind": "phasetwo-bearer", "issuer": "https://id.example/realms/acme"},
+}
+
 
 async def migrate(from_: str, to: str) -> tuple[int, str]:
     """Exit code, and what it says."""
@@ -26,7 +34,8 @@ async def migrate(from_: str, to: str) -> tuple[int, str]:
 @pytest.mark.heavy
 async def test_a_service_goes_on_over_postgresql_and_back_in_a_file(tmp_path: Path, database_url: str) -> None:
     log = file_url(tmp_path / "one" / "log.sqlite")
-    async with opened(tmp_path / "one") as service:
+    async with opened(tmp_path / "one", sinks=[SIGNED]) as service:
+        _, keys = await service.get("/.well-known/jwks.json")
         await service.post([login(number) for number in range(1, 21)])
         _, page = await service.get("/events", order="log", limit="8")
         status, said = await migrate(log, database_url)
@@ -34,6 +43,7 @@ async def test_a_service_goes_on_over_postgresql_and_back_in_a_file(tmp_path: Pa
     status, said = await migrate(log, database_url)
     assert (status, said.strip()) == (0, "carried and compared: 20 entries")
     async with opened(tmp_path / "other", store={"url": database_url}) as service:
+        assert (await service.get("/.well-known/jwks.json"))[1] == keys
         _, page = await service.get("/events", order="log", limit="8", cursor=page["next"])
         assert [event["time"] for event in page["events"]] == [login(number)["time"] for number in range(9, 17)]
         assert (await service.post([login(1), login(21)]))["duplicates"] == 1
@@ -43,6 +53,7 @@ async def test_a_service_goes_on_over_postgresql_and_back_in_a_file(tmp_path: Pa
     assert (status, said.strip()) == (0, "carried and compared: 21 entries")
     assert read_tokens(tmp_path / "back") == read_tokens(tmp_path / "one")
     async with opened(tmp_path / "back") as service:
+        assert (await service.get("/.well-known/jwks.json"))[1] == keys
         _, page = await service.get("/events", user="user-1", limit="100")
         assert len(page["events"]) == 21
 

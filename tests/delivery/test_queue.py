@@ -49,13 +49,20 @@ def test_a_flight_is_as_large_as_the_sink_takes_and_there_is() -> None:
     assert take_all(queue) == [[1, 2, 3], [4, 5, 6], [7, 8]]
 
 
-def test_held_rows_are_sent_together_and_know_their_tries() -> None:
+def test_held_rows_that_never_failed_are_sent_together() -> None:
     queue, _ = make_queue(batch=2)
-    queue.add_due(make_entries(3), {1: 4, 2: 5, 3: 6})
+    queue.add_due(make_entries(3), dict.fromkeys(numbers(1, 3), 0))
     first, second = take(queue), take(queue)
     assert (positions(first), positions(second)) == ([1, 2], [3])
-    assert [first.tried(one) for one in first.entries] == [4, 5]
     assert first.has_rows
+
+
+def test_what_failed_is_tried_again_alone_and_knows_its_tries() -> None:
+    queue, _ = make_queue(batch=9)
+    queue.add_due(make_entries(4), {1: 4, 2: 0, 3: 6, 4: 0})
+    flights = [take(queue) for _ in range(3)]
+    assert [positions(flight) for flight in flights] == [[2, 4], [1], [3]]
+    assert [flight.tried(entry) for flight in flights for entry in flight.entries] == [0, 0, 4, 6]
 
 
 def test_no_more_is_sent_than_two_windows_until_it_is_settled() -> None:
@@ -81,7 +88,7 @@ def test_what_was_sent_before_may_be_sent_again_although_all_room_is_taken() -> 
 def test_due_rows_wait_for_room_and_new_entries_may_pass_them() -> None:
     queue, _ = make_queue(11, 12, window=1, batch=3)
     take(queue)
-    queue.add_due(make_entries(5), dict.fromkeys(numbers(1, 5), 1))
+    queue.add_due(make_entries(5), dict.fromkeys(numbers(1, 5), 0))
     queue.add_fresh(make_entries(1, first=13), 13)
     assert take_all(queue) == [[1, 2, 3], [13]]
 
@@ -163,7 +170,7 @@ def test_an_entry_that_is_larger_than_a_batch_goes_alone() -> None:
 
 def test_held_rows_are_sent_in_batches_of_as_many_bytes() -> None:
     queue, _ = make_queue(window=9, batch=Batch(3, bytes=100))
-    queue.add_due([sized(number, 40) for number in numbers(1, 5)], dict.fromkeys(numbers(1, 5), 1))
+    queue.add_due([sized(number, 40) for number in numbers(1, 5)], dict.fromkeys(numbers(1, 5), 0))
     assert take_all(queue) == [[1, 2], [3, 4], [5]]
 
 

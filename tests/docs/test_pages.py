@@ -62,7 +62,7 @@ def test_every_kind_of_sink_has_its_part(kind: str) -> None:
 
 @pytest.mark.parametrize("permission", Permission)
 def test_every_permission_is_explained(permission: str) -> None:
-    assert f"`{permission}` (" in (DOCS / "secure.md").read_text("utf-8")
+    assert f"\n| `{permission}` | " in (DOCS / "secure.md").read_text("utf-8")
 
 
 def test_every_command_is_on_its_page() -> None:

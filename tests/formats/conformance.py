@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.event import AuthDetails, Event, Origin
-from adapter.formats.protocol import Format
+from adapter.formats.protocol import Format, HeadedFormat
 from adapter.model import Entry, Outcome
 
 #: Text that would end a line, a cell, a field or a record, be run by a spreadsheet, move a cursor, or turn the
@@ -188,3 +188,24 @@ class FormatConformance:
             assert sub
         assert form.ending.isalnum()
         assert form.record_end
+
+    @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+    def test_a_list_of_its_records_is_json_where_it_says_so(self, form: Format, text: str) -> None:
+        records = form.write([make_entry(make_event(text)), make_entry(make_event())])
+        if form.list_media_type is not None:
+            assert len(orjson.loads(b"[" + b",".join(records) + b"]")) == 2
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @given(event=EVENTS)
+    def test_what_it_says_in_headers_can_stand_there(self, form: Format, event: dict[str, Any]) -> None:
+        if not isinstance(form, HeadedFormat):
+            return
+        entries = [make_entry(event), make_entry(event)._replace(event=None, type=None), make_entry(make_event())]
+        told = form.write_headers(entries)
+        assert len(told) == len(form.write(entries)) == 2
+        for headers in told:
+            for name, value in headers.items():
+                assert name == name.lower()
+                assert value
+                assert value.isascii()
+                assert value.isprintable()

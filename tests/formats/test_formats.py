@@ -34,6 +34,7 @@ class Syslog:
 
     media_type = "text/plain; charset=utf-8"
     record_media_type = "text/plain; charset=utf-8"
+    list_media_type = None
     ending = "log"
     header = footer = b""
     record_end = b"\n"
@@ -54,7 +55,7 @@ class Syslog:
 class JsonArray:
     """A format with a header and a footer whose records take several lines."""
 
-    media_type = record_media_type = "application/json"
+    media_type = record_media_type = list_media_type = "application/json"
     ending = "json"
     header, footer = b"[\n", b"null]\n"
     record_end = b",\n"
@@ -68,11 +69,12 @@ class JsonArray:
         ]
 
 
+BINARY = make_format(read_format_settings({"name": "cloudevents", "mode": "binary"}))
 FORMATS: list[Format] = [make_format(read_format_settings(name)) for name in format_names()]
 
 
 @pytest.fixture(
-    params=[*FORMATS, Syslog(SyslogSettings(facility=4)), JsonArray()],
+    params=[*FORMATS, BINARY, Syslog(SyslogSettings(facility=4)), JsonArray()],
     ids=lambda form: type(form).__name__,
     scope="module",
 )
@@ -90,7 +92,7 @@ class Whole(BaseModel):
 
 
 def test_there_are_these_formats() -> None:
-    assert format_names() == ["csv", "keycloak", "unified"]
+    assert format_names() == ["cloudevents", "csv", "keycloak", "phasetwo", "unified"]
 
 
 def test_a_format_is_chosen_by_its_name_or_with_its_settings() -> None:
@@ -102,7 +104,7 @@ def test_a_format_is_chosen_by_its_name_or_with_its_settings() -> None:
 
 @pytest.mark.parametrize("name", ["xml", "text", "protocol", "../text", "", 7, None, {}, {"name": "settings"}])
 def test_an_unknown_format_is_refused_and_the_known_ones_named(name: Any) -> None:
-    with pytest.raises(ValidationError, match="csv, keycloak, unified"):
+    with pytest.raises(ValidationError, match="cloudevents, csv, keycloak, phasetwo, unified"):
         Whole.model_validate({"format": name})
 
 
@@ -113,9 +115,10 @@ def test_errors_in_a_formats_settings_keep_their_place() -> None:
 
 
 def test_which_formats_fit_is_told_by_what_they_say_of_themselves() -> None:
-    assert format_names(is_whole) == ["keycloak", "unified"]
-    assert format_names(is_appendable) == ["csv", "keycloak", "unified"]
+    assert format_names(is_whole) == ["cloudevents", "keycloak", "phasetwo", "unified"]
+    assert format_names(is_appendable) == ["cloudevents", "csv", "keycloak", "phasetwo", "unified"]
     assert not is_appendable(JsonArray())
+    assert not is_appendable(BINARY)
     assert is_whole(Syslog(SyslogSettings()))
 
 

@@ -218,7 +218,7 @@ async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool) ->
         for number, (name, answerings) in enumerate(habits.items()):
             receiver.answerings = answerings
             await receiver.close()
-            async with one.attacked("receivers", name, "64 KiB of raw bytes; `timeout`") as watch:
+            async with one.attacked("receivers", name, "16 KiB of raw bytes; `timeout`") as watch:
                 receiver.written, asked = 0, receiver.asked
                 await send_for_a_while(watch, 9_000_000 + number * 10_000)
                 await asked_again(receiver)

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 from yarl import URL
 
-from adapter.errors import ConfigError, NoReply
+from adapter.errors import Blocked, ConfigError, NoReply, public_text
 from adapter.outgoing.client import Client, Reply, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from tests.outgoing.certificates import Authority
@@ -219,9 +220,9 @@ localhost LOCALHOST. a.localhost metadata.google.internal 1.2.3.4.5 0xnothing â‘
 @pytest.mark.parametrize("host", REFUSED.split())
 async def test_no_proxy_is_asked_for_an_address_that_is_refused(host: str) -> None:
     async with ForwardProxy({}) as proxy:
-        told = await refusal(f"http://{host}:9/", proxy=proxy.url, allow=["192.168.0.0/16"])
-        assert "address not allowed" in told
-        assert "[outgoing] allow" in told
+        told = await refusal(f"http://{host}:8080/", proxy=proxy.url, allow=["192.168.0.0/16"])
+        assert told.startswith("blocked: ")
+        assert "[outgoing] allow" in told or "looks like an address, and is none" in told
         assert proxy.requests == []
 
 
@@ -237,7 +238,7 @@ async def test_what_is_excepted_is_asked_directly_and_guarded_there(entry: str) 
     async with receiving() as port, ForwardProxy({}) as proxy:
         url = f"http://127.0.0.1:{port}/"
         assert (await post(url, proxy=proxy.url, no_proxy=[entry])).status == 200
-        assert "address not allowed" in await refusal(url, proxy=proxy.url, no_proxy=[entry], allow=[])
+        assert "is not in the public internet" in await refusal(url, proxy=proxy.url, no_proxy=[entry], allow=[])
         assert proxy.requests == []
 
 
@@ -257,7 +258,7 @@ async def test_what_is_excepted_is_asked_directly_and_guarded_there(entry: str) 
 )
 async def test_an_exception_stands_for_a_host_and_all_below_it(entry: str, host: str, direct: bool) -> None:
     async with ForwardProxy({}) as proxy:
-        await refusal(f"https://{host}:9/", proxy=proxy.url, no_proxy=[entry], allow=["10.0.0.0/7"])
+        await refusal(f"https://{host}:8443/", proxy=proxy.url, no_proxy=[entry], allow=["10.0.0.0/7"])
         assert bool(proxy.requests) is not direct
 
 
@@ -267,6 +268,55 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
             monkeypatch.setenv(name, proxy.url)
         assert (await post(f"http://127.0.0.1:{port}/")).status == 200
         assert proxy.requests == []
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "setting"),
+    [
+        ("http://10.0.0.1:8080/", {}, "[outgoing] allow"),
+        ("http://localhost:8080/", {"allow": []}, "[outgoing] allow"),
+        ("http://soc.example:8080/", {"https_only": True}, "https_only in [outgoing]"),
+        ("https://soc.example:22/", {}, "ports of [outgoing]"),
+        ("https://soc.example:8443/", {"ports": [443]}, "ports in [outgoing]"),
+    ],
+)
+@pytest.mark.parametrize("is_proxied", [False, True])
+async def test_administrators_are_told_the_setting_and_others_that_it_is_blocked(
+    url: str, given: dict[str, Any], setting: str, is_proxied: bool
+) -> None:
+    async with ForwardProxy({}) as proxy:
+        proxied: dict[str, Any] = {"proxy": proxy.url} if is_proxied else {}
+        with pytest.raises(Blocked) as refused:
+            await post(url, **given, **proxied)
+        assert setting in str(refused.value)
+        assert refused.value.public == public_text(str(refused.value)) == "blocked"
+        assert proxy.requests == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_leads_to_an_inner_address(status: int) -> None:
+    asked = []
+
+    async def take(request: web.Request) -> web.Response:
+        asked.append(request.host)
+        return web.Response(status=status, headers={"Location": f"http://127.0.0.2:{request.url.port}/"})
+
+    app = web.Application()
+    app.router.add_route("*", "/", take)
+    async with TestServer(app, host="0.0.0.0") as server:
+        for allow in (["127.0.0.1/32"], LOOPBACK):
+            assert (await post(f"http://127.0.0.1:{server.port}/", allow=allow)).status == status
+        assert asked == [f"127.0.0.1:{server.port}"] * 2
+
+
+async def test_a_failure_of_the_network_is_told_to_all() -> None:
+    with pytest.raises(NoReply) as failed:
+        await post("http://127.0.0.1:1024/")
+    assert not isinstance(failed.value, Blocked)
+    assert failed.value.public == str(failed.value) == public_text(str(failed.value))
 
 
 # Settings
@@ -291,6 +341,51 @@ async def test_a_certificate_never_meets_the_key_of_another_place(
         own = HttpSettings(certificate_file=together)
         given: dict[str, Any] = {"ca_file": authority.file, "certificate_file": ours[0], "key_file": ours[1]}
         assert (await post(f"https://localhost:{port}/", own, **given)).body == b"/ alone {}"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.1.2.3", "10.1.2.3/32"),
+        ("fd12::/64", "fd12::/64"),
+        ("SOC.Corp.example.", "soc.corp.example"),
+        ("localhost", "localhost"),
+        ("bÃ¼ro.example", "xn--bro-hoa.example"),
+    ],
+)
+def test_networks_and_hosts_are_allowed(given: str, read: str) -> None:
+    [allowed] = OutgoingSettings.model_validate({"allow": [given]}).allow
+    assert str(allowed) == read
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"allow": ["10.1.2.3/8"]}, "names an address in a network; the network is 10.0.0.0/8"),
+        *(
+            ({"allow": [host]}, "the name of one host such as soc.example, without a port or *")
+            for host in (
+                "*.example",
+                "soc.example:80",
+                "https://soc.example",
+                "127.1",
+                "0x7f.1",
+                "",
+                "a b",
+                "1.2.3.4.5",
+            )
+        ),
+        *(
+            ({"ports": [port]}, "should be a port such as 443, or a range of them such as 8000-8999")
+            for port in (0, 70000, "1-", "a", "9-2", "-5", " 5")
+        ),
+    ],
+)
+def test_a_wrong_permission_says_what_is_right(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        OutgoingSettings.model_validate(wrong)
+    assert said in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +422,8 @@ async def test_a_body_that_is_wanted_comes_whole_or_not_at_all() -> None:
         url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         with pytest.raises(NoReply):
             await opened.request("GET", url)
-        assert (await opened.request("GET", url, read=False)).status == 200
+        reply = await opened.request("GET", url, read=False)
+        assert (reply.status, reply.body) == (200, b"abc")
 
 
 @pytest.mark.parametrize(("size", "is_read"), [(190_000, True), (300_000, False)])

@@ -22,6 +22,7 @@ from adapter.log.opening import file_url, open_events
 from adapter.log.protocol import EventRow, NewEntry, Removal, RetainingStore
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.model import EventDict
+from adapter.scope import RealmOf, Scope
 from adapter.search import keys
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.filler import check_origin, fill
@@ -288,6 +289,32 @@ NAMED_VALUES: dict[str, list[str]] = {
     "realm": ["r1", "r2", "acme"],
 }
 
+SCOPES = st.builds(
+    Scope,
+    st.none()
+    | st.frozensets(
+        st.builds(RealmOf, st.sampled_from([None, "prod", "test", "gone"]), st.sampled_from(["acme", "r1", "other"])),
+        min_size=1,
+        max_size=3,
+    ),
+    st.none() | st.frozensets(st.sampled_from(["prod", "test", "gone"]), min_size=1),
+    st.none() | st.frozensets(st.sampled_from(["keycloak", "onewelcome", "gone"]), min_size=1),
+)
+
+
+def is_within(scope: Scope, event: EventDict) -> bool:
+    """Whether a scope has an event."""
+    source, realms = event["source"], {event.get("realmId"), event.get("realmName")} - {None}
+    return (
+        (scope.sources is None or source["name"] in scope.sources)
+        and (scope.providers is None or source["provider"] in scope.providers)
+        and (
+            scope.realms is None
+            or any(one.name in realms and one.source in (None, source["name"]) for one in scope.realms)
+        )
+    )
+
+
 #: Of a filter: so many values more that nothing has.
 _MORE: dict[str, list[str]] = {
     **dict.fromkeys(("realm", "user", "actor", "target", "client", "session", "id", "source"), NOBODY),
@@ -463,6 +490,43 @@ class SearchConformance:
         scoped = Filter(CATALOGUE, (Term("user", False, ("zoe",)), mine))
         assert newest_first(reader, scoped, snapshot=12, size=10) == [12, 11]
         assert database.names(("u9", 1), exact=[mine], realm_id=own[0]["realmId"]) == ["zoe"]
+
+    @pytest.mark.parametrize("symbols", [4_096, 2, 0], ids=["all_kinds_told_apart", "two_kinds_told_apart", "none"])
+    @settings(max_examples=25, deadline=None, suppress_health_check=_SUPPRESSED)
+    @given(
+        events=st.lists(st.none() | EVENTS | NAMING_EVENTS, min_size=1, max_size=25),
+        scopes=st.lists(SCOPES, min_size=3, max_size=3),
+        filters=st.lists(SMALL_FILTERS, min_size=3, max_size=3),
+    )
+    def test_who_is_limited_finds_what_is_there_where_nothing_else_is(
+        self,
+        database: Database,
+        symbols: int,
+        events: list[EventDict | None],
+        scopes: list[Scope],
+        filters: list[dict[str, list[str]]],
+    ) -> None:
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(keys, "SYMBOLS_LIMIT", symbols)
+            reader = database.fill([make_entry(position, event) for position, event in enumerate(events, 1)])
+        for scope, parameters in itertools.product(scopes, filters):
+            if symbols < 4_096:
+                # What is known of a realm's names depends on whether it is told apart, which others' may decide.
+                linked = ("realm", "user", "actor", "target", "client")
+                parameters = {name: one for name, one in parameters.items() if name.removeprefix("not_") not in linked}
+            filter = Filter.parse(parameters, CATALOGUE)
+            own = Links([one if one is not None and is_within(scope, one) else None for one in events], symbols)
+            wanted = [
+                (fields.time, position)
+                for position, fields in enumerate(own.fields, 1)
+                if fields is not None and own.matches(filter, fields)
+            ]
+            bound = scope.bound(filter)
+            found = newest_first(reader, bound, snapshot=len(events), size=3)
+            assert found == [position for _, position in sorted(wanted, reverse=True)]
+            assert in_log_order(reader, bound, until=len(events), size=3) == [position for _, position in wanted]
+            counts = reader.count(bound, "source", len(events))
+            assert counts == Counter(kept_value("source", own.fields[position - 1]) for _, position in wanted)  # type: ignore[arg-type]
 
     @settings(max_examples=40, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(

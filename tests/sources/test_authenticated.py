@@ -26,7 +26,7 @@ def authenticated_sources(tables: dict[str, Table] | None = None) -> Authenticat
     tables = tables or {name: table(name) for name in NAMES[:-1]}
     # One of the sources has two tokens, while they change.
     tokens = {"keycloak": ("old-token", "new-token")}
-    sources = AuthenticatedSources(lambda token: token == "admin")
+    sources = AuthenticatedSources(lambda token, _: token == "admin")
     for name in tables:
         sources.add(Source(name, name, name, tables), tokens.get(name, (f"token-of-{name}",)))
     return sources

@@ -55,7 +55,7 @@ async def running(
     log: Store, *configured: SourceSettings, owner: str = "one", receiving: AuthenticatedSources | None = None
 ) -> AsyncIterator[list[OpenSource]]:
     sources = {one.name: Source(one.name, one.provider, one.key, KEYCLOAK) for one in configured}
-    receiving = receiving or AuthenticatedSources(lambda _: False)
+    receiving = receiving or AuthenticatedSources(lambda _token, _source: False)
     intake = Intake(log, IngestCounts())
     async with open_sources(
         configured, sources, receiving, intake, log, OutgoingSettings(),
@@ -102,7 +102,7 @@ def test_a_kind_has_settings_of_its_own() -> None:
 
 
 async def test_a_source_is_posted_to_while_it_is_open() -> None:
-    receiving = AuthenticatedSources(lambda _: False)
+    receiving = AuthenticatedSources(lambda _token, _source: False)
     configured = read_source_settings({"name": "kc", "provider": "keycloak", "token": ["one", "two"]})
     async with open_memory_log(Memory()) as log:
         async with running(log, configured, receiving=receiving) as [source]:

@@ -236,6 +236,6 @@ async def test_an_address_of_our_own_network_is_not_asked_unless_it_is_allowed(a
         async with fetching(publisher) as keys:
             with structlog.testing.capture_logs() as logs:
                 await keys.seek(token(kid="rsa"))
-        assert "address not allowed" in logs[0]["problem"]
+        assert "is not in the public internet" in logs[0]["problem"]
         assert publisher.fetched == 0
         assert keys.fitting(token(kid="rsa")) == []

@@ -105,6 +105,12 @@ def _symbolic(filter: Filter, keys: QuestionKeys, kinds: Wanted, origins: Wanted
             if term.name == "realm" and origins.general:
                 test = _has(keys.of((REALM,), term.values), values)
                 of_general.append(f"NOT {test}" if term.negated else test)
+        if origins.scoped:
+            scoped = []
+            for realms, where in origins.scoped:
+                of_origin = f"e.origin = ANY ({values.place(list(where), 'integer[]')})"
+                scoped.append(f"({_has(keys.of((REALM,), realms), values)} AND {of_origin})")
+            of_general.append(f"({' OR '.join(scoped)})")
         tests.append(_of("origin", origins, of_general, values))
     return tests
 

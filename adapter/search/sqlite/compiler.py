@@ -131,6 +131,9 @@ class Compiler:
 
     def _of_origin(self, filter: Filter, wanted: Wanted) -> Symbolic:
         realms = [self._keyed((REALM,), term.values, term.negated) for term in filter.terms if term.name == "realm"]
+        if wanted.scoped:
+            scoped = (Scoped(tuple(self._keys.of((REALM,), texts)), where) for texts, where in wanted.scoped)
+            realms.append(Keyed(self._part_size, (), scoped=tuple(scoped)))
         keyed = next((one for one in realms if not one.negated), None) if wanted.general else None
         of_general = tuple(realms) if wanted.general else ()
         return Symbolic("origin", wanted.sure, wanted.general, of_general, keyed, wanted.left_out)

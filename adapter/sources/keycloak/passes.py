@@ -7,7 +7,9 @@ as many as the server has, which tells two events without ids from one that was 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from adapter.sources.keycloak.server import NoEpoch, Page, Row
@@ -31,9 +33,10 @@ async def whole_milliseconds(
     oldest first where the server takes milliseconds, else the newest page first, each page oldest first."""
     if form.takes_epoch is not False:
         try:
-            async for found in ascending(fetch, since, size):
-                form.takes_epoch = True
-                yield found
+            async with aclosing(ascending(fetch, since, size)) as pages:
+                async for found in pages:
+                    form.takes_epoch = True
+                    yield found
             return
         except NoEpoch:
             form.takes_epoch = False
@@ -41,22 +44,37 @@ async def whole_milliseconds(
         yield found
 
 
-async def ascending(fetch: Fetch, since: int, size: int) -> AsyncIterator[tuple[Sequence[Row], int]]:
+async def ascending(fetch: Fetch, since: int, size: int) -> AsyncGenerator[tuple[Sequence[Row], int]]:
     """The rows from ``since`` (epoch milliseconds) on, oldest first, and the server's clock with each page; for servers
     since 26.2. Pages begin at a time, never at an offset: rows that expire meanwhile would shift those."""
     most = size
-    while True:
-        page = await fetch({"dateFrom": since, "direction": "asc", "first": 0, "max": most})
-        rows, last = page.rows, page.rows[-1].time if page.rows else 0
-        if len(rows) < most:
-            yield rows, page.now
-            return
-        if rows[0].time == last:
-            # One millisecond alone, and maybe not all of it.
-            most *= 2
-            continue
-        yield [row for row in rows if row.time < last], page.now
-        since, most = last, size
+    coming = _started(fetch, since, most)
+    try:
+        while True:
+            page = await coming
+            rows, last = page.rows, page.rows[-1].time if page.rows else 0
+            if len(rows) < most:
+                yield rows, page.now
+                return
+            if rows[0].time == last:
+                # One millisecond alone, and maybe not all of it.
+                most *= 2
+                coming = _started(fetch, since, most)
+                continue
+            since, most = last, size
+            # The server makes the next page while this one is stored.
+            coming = _started(fetch, since, most)
+            yield [row for row in rows if row.time < last], page.now
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+def _started(fetch: Fetch, since: int, most: int) -> asyncio.Task[Page]:
+    async def asked() -> Page:
+        return await fetch({"dateFrom": since, "direction": "asc", "first": 0, "max": most})
+
+    return asyncio.create_task(asked(), name="page of stored events")
 
 
 async def descending(fetch: Fetch, since: int, size: int) -> AsyncIterator[tuple[Sequence[Row], int]]:

@@ -9,6 +9,7 @@ is needed. Only that one moves the place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import groupby
@@ -119,25 +120,26 @@ class Stream:
         ours, began_at = self._inlet.now(), None
         known, has_known, judged = progress.newest, False, not whole
         newest: int | None = None
-        async for rows, now in whole_milliseconds(self._fetch, self._begin(whole=whole), self._page, self._form):
-            if began_at is None:
-                began_at = now
-            if rows:
-                has_known = has_known or any(row.time == known for row in rows)
-                newest = max(newest or 0, rows[-1].time)
-                # A node whose clock is fast moves nothing beyond the time of the answer.
-                self._newest = max(self._newest or 0, min(newest, began_at))
-            if rows and whole and self._form.takes_epoch:
-                # From the oldest on, all up to here is read. What is committed from now on carries no time before the
-                # beginning of this pass, less the overlap.
-                reached = min(rows[-1].time, began_at)
-                if not judged and (known is None or reached >= known):
-                    self._judge(has_known, began_at)
-                    judged = True
-                if judged and reached > (progress.until or 0):
-                    progress.until, progress.newest = reached, rows[-1].time
-                    progress.polled = max(progress.polled or 0, reached)
-            await self._take(rows)
+        async with aclosing(whole_milliseconds(self._fetch, self._begin(whole=whole), self._page, self._form)) as pages:
+            async for rows, now in pages:
+                if began_at is None:
+                    began_at = now
+                if rows:
+                    has_known = has_known or any(row.time == known for row in rows)
+                    newest = max(newest or 0, rows[-1].time)
+                    # A node whose clock is fast moves nothing beyond the time of the answer.
+                    self._newest = max(self._newest or 0, min(newest, began_at))
+                if rows and whole and self._form.takes_epoch:
+                    # From the oldest on, all up to here is read. What is committed from now on carries no time before
+                    # the beginning of this pass, less the overlap.
+                    reached = min(rows[-1].time, began_at)
+                    if not judged and (known is None or reached >= known):
+                        self._judge(has_known, began_at)
+                        judged = True
+                    if judged and reached > (progress.until or 0):
+                        progress.until, progress.newest = reached, rows[-1].time
+                        progress.polled = max(progress.polled or 0, reached)
+                await self._take(rows)
         assert began_at is not None
         if not judged:
             self._judge(has_known, began_at)
