@@ -11,6 +11,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -170,6 +171,28 @@ class Filter:
             return False
         return all(test(fields) is not negated for negated, test in self._tests)
 
+    def refusal(self, fields: SearchFields) -> str | None:
+        """The first condition that does not hold for an event, for people: ``type: access.LOGIN is none of admin.*``;
+        ``None`` if all of them do."""
+        type = self.catalogue.canonical(fields.type)
+        for term, (negated, exact, globs) in zip(self._type_terms(), self._typed, strict=True):
+            if self._means(type, fields.type, exact, globs) is negated:
+                return _refused_by(term, fields.type)
+        if not self._names_system and type.startswith(SYSTEM):
+            return f"type: {fields.type} is sent only where a filter names it"
+        bounds = (self.time_from, self.time_to, self.received_from, self.received_to)
+        moments = (fields.time, fields.time, fields.received_at, fields.received_at)
+        for name, bound, moment in zip(TIMES, bounds, moments, strict=True):
+            is_from = name.endswith("from")
+            if bound is not None and (moment < bound if is_from else moment >= bound):
+                word = "arrived" if name.startswith("received") else "happened"
+                return f"{name}: it {word} {'before' if is_from else 'at or after'} {_written(bound)}"
+        others = [term for term in self.terms if term.name != "type"]
+        for term, (negated, test) in zip(others, self._tests, strict=True):
+            if test(fields) is negated:
+                return _refused_by(term, *_said(term.name, fields))
+        return None
+
     def may_match_type(self, type: str) -> bool:
         """Whether an event of this type can match; decides unless `needs_event`. Cheap: remembered for each type."""
         known = self._types.get(type)
@@ -198,12 +221,61 @@ class Filter:
 
     def _wants_type(self, type: str) -> bool:
         canonical = self.catalogue.canonical(type)
-        names = {type, canonical, *self.catalogue.aliases(canonical)}
         for negated, exact, globs in self._typed:
-            meant = not names.isdisjoint(exact) or any(glob_matches(glob, name) for glob in globs for name in names)
-            if meant is negated:
+            if self._means(canonical, type, exact, globs) is negated:
                 return False
         return self._names_system or not canonical.startswith(SYSTEM)
+
+    def _means(self, canonical: str, type: str, exact: frozenset[str], globs: tuple[str, ...]) -> bool:
+        """Whether one of these names or globs means a type."""
+        names = {type, canonical, *self.catalogue.aliases(canonical)}
+        return not names.isdisjoint(exact) or any(glob_matches(glob, name) for glob in globs for name in names)
+
+    def _type_terms(self) -> list[Term]:
+        return [term for term in self.terms if term.name == "type"]
+
+
+#: Values of a condition that are told, and characters of what an event says.
+_TOLD, _TOLD_LENGTH = 5, 100
+
+
+def _refused_by(term: Term, *said: str | None) -> str:
+    """Why a condition refuses an event that says this."""
+    values = ", ".join(term.values[:_TOLD]) + (f" and {len(term.values) - _TOLD} more" if term.values[_TOLD:] else "")
+    told = " or ".join(one[:_TOLD_LENGTH] for one in said if one)
+    if not told:
+        return f"{term.parameter}: the event has none; asked for is {values}"
+    if len(term.values) > 1 or "*" in values:
+        return f"{term.parameter}: {told} is {'one' if term.negated else 'none'} of {values}"
+    return f"{term.parameter}: {told} is {'' if term.negated else 'not '}{values}"
+
+
+def _said(name: str, fields: SearchFields) -> list[str | None]:
+    """What an event says of what a condition asks for."""
+    match name:
+        case "realm":
+            return [fields.realm_name, fields.realm_id]
+        case "actor":
+            return [fields.actor, *fields.actor_names]
+        case "target":
+            return [fields.target, *fields.target_names]
+        case "user":
+            return list(dict.fromkeys([fields.actor, *fields.actor_names, fields.target, *fields.target_names]))
+        case "ip":
+            return [fields.address]
+        case "reason_class":
+            return [fields.reason]
+        case "q":
+            return ["the text of the event"]
+        case name if name in FOUND_DETAILS:
+            details = fields.event.details or {}
+            return [details[one] for one in FOUND_DETAILS[name] if one in details]
+    said: str | None = getattr(fields, name)
+    return [said]
+
+
+def _written(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def is_known_type(pattern: str, catalogue: Catalogue) -> bool:

@@ -23,10 +23,12 @@ from aiohttp import web
 from adapter.access import ADMIN, Access, Principal
 from adapter.api.app import make_app
 from adapter.api.arrivals import ArrivalCounts
+from adapter.api.attempts import AttemptPages
 from adapter.api.authoring import Authoring
 from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.counting import CountPages
+from adapter.api.deliveries import DeliveryPages
 from adapter.api.examples import ExamplePages
 from adapter.api.feed import Feed
 from adapter.api.health import HealthPages
@@ -55,6 +57,7 @@ from adapter.api.quarantine import QuarantinePages
 from adapter.api.realm_certs import open_realm_certs
 from adapter.api.reconciliation import ReconciliationPages
 from adapter.api.renormalization import RenormalizationPages
+from adapter.api.replay import ReplayPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
@@ -64,6 +67,7 @@ from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.delivery.standing import Standings, open_standings
+from adapter.delivery.why import Present
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
@@ -86,7 +90,10 @@ from adapter.renormalization.job import NOTE as RENORMALIZATION
 from adapter.renormalization.readable import Readable, count_readable
 from adapter.renormalization.renormalizing import open_renormalization
 from adapter.renormalization.rereading import Rereader
+from adapter.replay.replaying import open_replays
 from adapter.resources import mappings_path
+from adapter.retention.attempts import NAME as ATTEMPTS
+from adapter.retention.attempts import open_trimming
 from adapter.retention.disk import Disk, open_disk
 from adapter.retention.pruning import open_pruning
 from adapter.retention.retaining import NAME as RETENTION
@@ -243,6 +250,9 @@ async def open_service(
         delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending, signing_keys.get)
         deliveries = await stack.enter_async_context(delivering) if sinks else {}
 
+        opening_replays = open_replays(log, deliveries, lambda: tables.catalogue, owner=owner, go_on=sinks)
+        replays = await stack.enter_async_context(opening_replays)
+
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
         lies_on, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
         disk = Disk(lies_on, settings.store.low_disk, full)
@@ -257,6 +267,9 @@ async def open_service(
         if sinks and retaining is not None and retaining.removes:
             retention = open_ownership(log, RETENTION, owner, lambda claim: open_retention(retaining))
             await stack.enter_async_context(retention)
+        if sinks:
+            trimming = open_ownership(log, ATTEMPTS, owner, lambda claim: open_trimming(log, settings.store))
+            await stack.enter_async_context(trimming)
 
         counts = IngestCounts()
         server = settings.server
@@ -369,6 +382,16 @@ async def open_service(
             *StatusPages(
                 log, watching, counts.pulls, settings.sinks, deliveries, warnings, lambda: disk.refusal, now=_now
             ).operations(),
+            *AttemptPages(log, lambda: sink_names, lookup, _now).operations(),
+            *DeliveryPages(
+                log,
+                lookup,
+                lambda: settings.sinks,
+                deliveries,
+                lambda one: _selection(one, tables.catalogue),
+                _standing,
+            ).operations(),
+            *ReplayPages(log, replays, deliveries, lambda: sink_names, lookup, _now).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
             *PublicKeyPages(signing_keys, lambda: settings.sinks, certs).operations(),
@@ -453,6 +476,17 @@ def _doubtful_keys(settings: Settings, sources: Mapping[str, str], tables: Colle
 async def _reload(tables: Tables, changed: Sequence[str]) -> None:
     """Take up tables that another service has saved; whoever saved them has said that other keys are meant."""
     await tables.reload(None if TYPES in changed else changed, force=True)
+
+
+def _selection(sink: SinkSettings, catalogue: Catalogue) -> Selection:
+    """Which events a sink gets."""
+    filter = Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter")
+    return Selection(filter, revisions=sink.revisions == "send")
+
+
+async def _standing(sink: str) -> Present | None:
+    """What was decided about a sink, if it is not simply to run."""
+    return None
 
 
 def _now() -> int:

@@ -76,7 +76,7 @@ class Permission(StrEnum):
     RECONCILE = "reconcile"
     #: Have a secret taken out of what is stored.
     SCRUB = "scrub"
-    #: Manage sinks.
+    #: Manage sinks, see what became of events at them, and have them sent again.
     SINKS = "sinks"
     #: Manage keys.
     KEYS = "keys"
@@ -236,6 +236,10 @@ class StoreSettings(Section):
         None,
         description="How long a removed event is known when it comes again, from its arrival. None: 30 days longer "
         "than events are kept",
+    )
+    keep_attempts: Period = Field("30d", description="How long it is remembered what sinks have tried")
+    attempts_limit: int = Field(
+        10_000, ge=100, le=1_000_000, description="How many tries of each sink are remembered, the latest"
     )
     low_disk: Mark = Field("5GB", description="With less room on the disk it warns; a size, or a share such as 5%")
     full_disk: Mark = Field("500MB", description="With less room on the disk events are refused with 503")

@@ -31,7 +31,7 @@ LEVELS = [
     {"principal"},
     {"oidc"},
     {"delivery", "search", "access", "hints", "listening"},
-    {"reconciliation", "renormalization", "retention", "scrub"},
+    {"reconciliation", "renormalization", "replay", "retention", "scrub"},
     {"api", "prepared", "handover"},
     {"service"},
     {"running"},

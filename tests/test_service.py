@@ -220,6 +220,11 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/statement-key",
         "/.well-known/jwks.json",
         "/scrub",
+        "/events/{uid}/deliveries",
+        "/sinks/{name}/attempts",
+        "/sinks/{name}/dead",
+        "/sinks/{name}/replay",
+        "/sinks/{name}/resend",
         "/status",
         "/mappings/{provider}/examples",
         *(

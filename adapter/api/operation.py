@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from adapter.access import Access, Principal, bearer_token
-from adapter.errors import RequestError
+from adapter.errors import RequestError, public_text
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.scope import Scope
 from adapter.settings import Permission
@@ -193,6 +193,11 @@ def is_administrator(request: web.Request) -> bool:
     """Whether the caller may do everything, and so is told what only those may know who can change the settings."""
     principal: Principal = request[_CALLER]
     return not principal.scope.is_limited and principal.permissions >= frozenset(Permission)
+
+
+def told_to_caller(request: web.Request) -> Callable[[str], str]:
+    """What the caller may be told of a text about a receiver or a server."""
+    return str if is_administrator(request) else public_text
 
 
 def scope_of_caller(request: web.Request) -> Scope:

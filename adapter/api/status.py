@@ -12,16 +12,15 @@ from adapter.api.operation import (
     Answer,
     Limited,
     Operation,
-    is_administrator,
     json_answer,
     scope_of_caller,
     sees_source,
+    told_to_caller,
 )
 from adapter.api.status_answer import Counted, PulledStream, RefusedRequests, SinkStatus, SourceStatus, Status, Todo
 from adapter.counts import PullCounts, Tally
 from adapter.delivery.loop import Delivery, reader_name
 from adapter.delivery.standing import Decided, read
-from adapter.errors import public_text
 from adapter.log.protocol import Store
 from adapter.ownership import Ownership
 from adapter.settings import Permission
@@ -72,7 +71,7 @@ class StatusPages:
 
     async def show(self, request: web.Request) -> web.Response:
         is_seen = sees_source(request) if scope_of_caller(request).is_limited else None
-        status = await self.status(is_seen, str if is_administrator(request) else public_text)
+        status = await self.status(is_seen, told_to_caller(request))
         return json_answer(status.model_dump_json().encode())
 
     async def status(self, is_seen: Callable[[str], bool] | None = None, told: Callable[[str], str] = str) -> Status:

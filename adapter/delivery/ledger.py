@@ -11,8 +11,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adapter.log.protocol import Held, ReaderState, Settlement
+from adapter.log.protocol import Attempt, Held, ReaderState, Settlement
 from adapter.model import Entry
+
+#: The answer of a row whose entry was sent and not answered for when the cursor passed it, and of one that somebody
+#: asked to have sent again.
+UNANSWERED = "not answered yet"
+AGAIN = "to be sent again, as somebody asked"
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +97,12 @@ class Ledger:
         self._missing: list[int] = []
         self._buried: list[int] = []
         self._held_again: list[Held] = []
+        self._attempts: list[Attempt] = []
+        #: Rows that are due anew, and how many of them were dead.
+        self._renewed: list[Held] = []
+        self._revived = 0
+        #: While rows are read that are to be renewed: positions of those that were on their way meanwhile.
+        self._moving: set[int] | None = None
         #: Of the settlement that is being written: positions that need no care after it, and how many entries they
         #: and the ones the cursor passes are.
         self._leaving: list[int] = []
@@ -120,6 +131,14 @@ class Ledger:
     def reserve(self, positions: Iterable[int]) -> None:
         """The held rows of these positions are taken up and are not to be taken up again."""
         self.busy.update(positions)
+
+    def is_flying(self, position: int) -> bool:
+        """Whether an entry is sent and not answered for, as far as is known here."""
+        if position in self.busy:
+            return True
+        if not self._order or not self._order[0].first <= position:
+            return False
+        return any(position in (entry.position for entry in flight.entries) for flight in self._order)
 
     def skip(self, positions: Sequence[int]) -> None:
         """The entries of these reserved rows are no longer in the log."""
@@ -152,6 +171,25 @@ class Ledger:
             flight.skipped += len(skipped)
             flight.hold = [*flight.hold, *hold] if hold else flight.hold
 
+    def begin_renewing(self) -> None:
+        """Rows are about to be read that are to be renewed."""
+        self._moving = set(self.busy)
+
+    def renew(self, rows: Iterable[Held], due_at: int) -> int:
+        """Let these rows, read since `begin_renewing`, be tried anew from ``due_at`` (epoch ms) on, with all their
+        tries; how many. Those that are on their way, or were meanwhile, stay as they are."""
+        moving = self.busy | (self._moving or set())
+        self._moving = None
+        chosen = [row for row in rows if row.position not in moving]
+        self.busy.update([row.position for row in chosen])
+        self._renewed.extend([Held(row.position, 0, due_at, AGAIN) for row in chosen])
+        self._revived += _dead(chosen)
+        return len(chosen)
+
+    def remember(self, attempts: Sequence[Attempt]) -> None:
+        """These go with the next settlement."""
+        self._attempts.extend(attempts)
+
     def settle(self, reached: int, patience: int, due_at: int, *, stopping: bool = False) -> Settlement | None:
         """The next step to put on disk, or ``None`` if nothing moved.
 
@@ -168,7 +206,7 @@ class Ledger:
                 answered -= 1
             elif answered > patience and (flight.flying or stopping):
                 flight.has_rows = True
-                hold.extend([Held(entry.position, 0, due_at, "not answered yet") for entry in flight.entries])
+                hold.extend([Held(entry.position, 0, due_at, UNANSWERED) for entry in flight.entries])
                 self.busy.update([entry.position for entry in flight.entries])
                 passed += len(flight.entries)
             else:
@@ -180,8 +218,11 @@ class Ledger:
             hold.extend(flight.hold)
         cursor = max(self.cursor, self._order[0].first - 1 if self._order else reached)
         again, released, missing, buried = self._held_again, self._released, self._missing, self._buried
-        if cursor == self.cursor and not (hold or again or released or missing or buried):
+        attempts = self._attempts
+        renewed = self._renewed
+        if cursor == self.cursor and not (hold or again or released or missing or buried or attempts or renewed):
             return None
+        self._attempts, self._renewed = [], []
         self._held_again, self._released, self._missing, self._buried = [], [], [], []
         ended = released + missing
         dead_again = _dead(again)
@@ -195,7 +236,10 @@ class Ledger:
         self._retrying += passed
         self._leaving = ended + [row.position for row in again]
         self._leaving_exposed = matched - passed + len(self._leaving)
-        self._leaving += buried
+        self._leaving += buried + [row.position for row in renewed]
+        self.held += self._revived
+        self.dead -= self._revived
+        self._revived = 0
         return Settlement(
             reader=self._reader,
             epoch=self._epoch,
@@ -203,22 +247,25 @@ class Ledger:
             matched=self._matched,
             delivered=self._delivered,
             skipped=self._skipped,
-            hold=hold + again,
+            hold=hold + again + renewed,
             release=ended + buried,
             token=self._token,
+            attempts=attempts,
         )
 
     def commit(self) -> None:
         """The last settlement is on disk."""
         self.exposed -= self._leaving_exposed
         self._leaving_exposed = 0
+        if self._moving is not None:
+            self._moving.update(self._leaving)
         self.busy.difference_update(self._leaving)
         self._leaving = []
 
     def counts(self) -> SinkCounts:
         """The counters, with what is sent and not settled."""
         matched, delivered, skipped = self._matched, self._delivered, self._skipped
-        in_flight, held, dead = self._retrying, self.held - self._retrying, self.dead
+        in_flight, held, dead = self._retrying, self.held - self._retrying + self._revived, self.dead - self._revived
         for flight in self._order:
             dead_here = _dead(flight.hold) if flight.hold else 0
             matched += flight.size

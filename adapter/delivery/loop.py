@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import structlog
 
 from adapter.delivery.answers import AnswerPolicy
+from adapter.delivery.attempts import AttemptBook
 from adapter.delivery.backoff import PROBE
 from adapter.delivery.fetching import Fetcher
 from adapter.delivery.health import ReceiverHealth, State
@@ -30,8 +32,9 @@ from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
 from adapter.delivery.standing import Decided, Standing, Standings, open_standings, read
 from adapter.errors import ClaimLost, StoreError
-from adapter.log.protocol import ReaderState, Store
-from adapter.sinks.protocol import Promise, Sink
+from adapter.log.protocol import Attempt, ReaderState, Store
+from adapter.model import Entry
+from adapter.sinks.protocol import Answer, Promise, Sink
 from adapter.sinks.settings import SinkSettings
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +66,16 @@ class Snapshot:
     rate: float | None = None
 
 
+class Renewed(NamedTuple):
+    """What became of the rows of a stretch that were to be tried anew."""
+
+    #: Up to here all were looked at.
+    reached: int
+    #: How many were wanted, and how many of those are tried anew: the others are on their way.
+    chosen: int
+    renewed: int
+
+
 class Delivery:
     """The delivery to one sink: its parts, and the tasks in which they run. Made by `open_delivery`."""
 
@@ -85,7 +98,13 @@ class Delivery:
 
         monotonic = asyncio.get_running_loop().time
         name, reader, window = settings.name, reader_name(settings.name), sink.window
+        self.settings = settings
+        self.sink = sink
+        self.selection = selection
         self._name = name
+        self._reader = reader
+        self._now = now
+        self._renewing = asyncio.Lock()
         self._kind = settings.kind
         self._promise = sink.promise
         self._epoch = progress.epoch
@@ -102,8 +121,9 @@ class Delivery:
         queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
         policy = AnswerPolicy(settings.retry, now=now, random_source=random_source)
         self._settler = Settler(name, log, ledger, queue, window=window, now=now)
+        attempts = AttemptBook(settings.attempts, self._remember, now=now)
         self._sender = Sender(
-            name, sink, queue, self._health, ledger, policy, self._settler, self._reporter,
+            name, sink, queue, self._health, ledger, policy, self._settler, attempts, self._reporter,
             self._pace if self._pace.is_bounded else None,
             window=window, begin_worker=self._begin_worker,
         )  # fmt: skip
@@ -135,6 +155,53 @@ class Delivery:
         if standing.version > self._standing.version:
             self._standing = standing
             self._sender.decide(standing)
+
+    async def renew(
+        self, *, dead: bool | None, after: int, until: int, limit: int, wanted: Callable[[Entry], bool]
+    ) -> Renewed:
+        """Let held rows of a stretch be tried anew, at once and with all their tries: dead ones, or those that wait, or
+        both (``None``); of those whose entries are wanted. At most ``limit`` are looked at.
+
+        Raises:
+            StoreError: the log cannot be read; nothing was changed.
+        """
+        async with self._renewing:
+            self._ledger.begin_renewing()
+            rows = await self._log.rows(self._reader, dead=dead, after=after, until=until, limit=limit)
+            chosen: set[int] = set()
+            left = [row.position for row in rows]
+            while left and (entries := await self._log.fetch(left)):
+                chosen.update([entry.position for entry in entries if wanted(entry)])
+                left = left[left.index(entries[-1].position) + 1 :]
+            count = self._ledger.renew([row for row in rows if row.position in chosen], self._now())
+        if count:
+            self._settler.note_more()
+        return Renewed(rows[-1].position if len(rows) == limit else until, len(chosen), count)
+
+    async def resend(self, entry: Entry) -> Answer | None:
+        """Send one event now, whatever became of it: one that is held or dead takes its turn at once with all its tries
+        (``None``); any other one that the sink is past is sent beside all others, and counted nowhere.
+
+        Raises:
+            StoreError: the log cannot be read.
+            ValueError: it is on its way, or the sink has not come to it; says so.
+        """
+        if self._ledger.is_flying(entry.position):
+            raise ValueError("it is on its way to the receiver")
+        after = entry.position - 1
+        found = await self.renew(dead=None, after=after, until=entry.position, limit=1, wanted=lambda _: True)
+        if found.renewed:
+            return None
+        if found.chosen or self._ledger.is_flying(entry.position):
+            raise ValueError("it is on its way to the receiver")
+        if entry.position > self._ledger.cursor:
+            raise ValueError("the sink has not come to it; it is sent when its turn comes")
+        (answer,) = await self.sink.send([entry])
+        return answer
+
+    def is_flying(self, position: int) -> bool:
+        """Whether the entry at a position is on its way to the receiver, or waits to be sent again at once."""
+        return self._ledger.is_flying(position)
 
     @asynccontextmanager
     async def run(self, patience: Callable[[], float]) -> AsyncIterator[None]:
@@ -173,6 +240,10 @@ class Delivery:
 
     def _begin_worker(self) -> None:
         self._workers.append(self._start(self._sender.work))
+
+    def _remember(self, attempts: Sequence[Attempt]) -> None:
+        self._ledger.remember(attempts)
+        self._settler.note_more()
 
     def _start(self, job: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.create_task(self._keep(job), name=f"sink {self._name} {job.__name__}")

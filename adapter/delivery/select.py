@@ -19,6 +19,8 @@ class Selection:
     def __init__(self, filter: Filter, *, revisions: bool = False, sink: str | None = None) -> None:
         #: How the filter is known, to notice when it changes.
         self.text = filter.canonical() + (" revisions" if revisions else "")
+        #: Whether later entries are taken, too.
+        self.takes_revisions = revisions
         self._last_revision = 2**62 if revisions else 0
         #: The most entries to policy at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
@@ -42,6 +44,13 @@ class Selection:
         if self._filter.needs_event:
             return [entry for entry in chosen if self._matches(entry)]
         return chosen
+
+    def refusal(self, entry: Entry) -> str | None:
+        """Why the sink does not get an entry with an event, for people; ``None`` if it gets it."""
+        assert entry.event is not None
+        if entry.revision > self._last_revision:
+            return 'a correction of an event; revisions = "send" would have it sent'
+        return self._filter.refusal(search_fields(entry.event))
 
     def _matches(self, entry: Entry) -> bool:
         assert entry.event is not None

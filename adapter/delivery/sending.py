@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 
 from adapter.delivery.answers import AnswerPolicy, checked
+from adapter.delivery.attempts import AttemptBook
 from adapter.delivery.health import ReceiverHealth, Ruling, State
 from adapter.delivery.ledger import Flight, Ledger
 from adapter.delivery.queue import SendQueue
@@ -35,6 +36,7 @@ class Sender:
         ledger: Ledger,
         policy: AnswerPolicy,
         settler: Settler,
+        attempts: AttemptBook,
         reporter: Reporter,
         pace: Pace | None,
         *,
@@ -50,6 +52,7 @@ class Sender:
         self._ledger = ledger
         self._policy = policy
         self._settler = settler
+        self._attempts = attempts
         self._reporter = reporter
         self._pace = pace
         self._begin_worker = begin_worker
@@ -159,11 +162,14 @@ class Sender:
         if answers.count(DELIVERED) == len(entries):
             self._ledger.answer(flight, entries, (), ())
             self._settler.note_answered(len(entries))
+            if self._attempts.keeps_all:
+                self._attempts.answered(flight, entries, answers, ())
             health.answer = "delivered"
             reporter.note_passed()
             self._follow(health.note_up(flight))
             return
         judged = self._policy.judge(flight, answers)
+        self._attempts.answered(flight, entries, answers, judged.hold)
         self._ledger.answer(flight, judged.delivered, judged.hold, judged.left, judged.skipped)
         self._settler.note_answered(len(judged.delivered) + len(judged.hold) + len(judged.skipped))
         health.answer = judged.said
@@ -187,12 +193,14 @@ class Sender:
             return
         for suspect in ruling.charge:
             rows = self._policy.charge(suspect.flight, suspect.answer)
+            self._attempts.charged(suspect.flight, suspect.answer, rows)
             self._ledger.answer(suspect.flight, (), rows, ())
             self._settler.note_answered(len(rows))
             self._note_dead(rows)
         for flight in ruling.again:
             self._queue.put_back(flight)
         if ruling.probe_in is not None:
+            self._attempts.found_down()
             self._plan_probe(ruling.probe_in)
         if ruling.resume:
             self._reporter.tell_backlog()

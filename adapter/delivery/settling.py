@@ -58,6 +58,10 @@ class Settler:
         """Entries were skipped, in the ledger."""
         self._unsettled.set()
 
+    def note_more(self) -> None:
+        """There is something more to settle in the ledger."""
+        self._unsettled.set()
+
     def note_read(self) -> None:
         """The log was read on, perhaps past nothing that the sink gets: that can wait for long."""
         if self._queue.read_to - self._ledger.cursor >= IDLE_STRETCH:

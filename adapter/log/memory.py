@@ -17,6 +17,7 @@ from adapter.log.protocol import (
     READ_SIZE,
     TOLD_LENGTH,
     Arrivals,
+    Attempt,
     Claim,
     Held,
     NewEntry,
@@ -43,6 +44,7 @@ from adapter.model import Entry, renamed, uid_text
 class _Reader:
     progress: ReaderState
     held: dict[int, Held] = field(default_factory=dict)
+    attempts: dict[tuple[int, int], Attempt] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -254,6 +256,13 @@ class MemoryLog:
         first = self._first(uid)
         return None if first is None else self._latest(first)
 
+    async def before(self, uid: bytes, position: int) -> int | None:
+        await _turn()
+        first = self._first(uid)
+        if first is None:
+            return None
+        return max([one for one in (first, *self._memory.revisions.get(first, ())) if one < position], default=None)
+
     async def quarantine(
         self,
         *,
@@ -426,10 +435,10 @@ class MemoryLog:
         self._check_token(reader, token)
         progress = self._progress(reader)
         if progress is None:
-            self._memory.readers[reader] = _Reader(ReaderState(cursor, 1, filter))
+            self._memory.readers[reader] = _Reader(ReaderState(cursor, 1, filter, since=cursor))
         elif progress.filter != filter:
             matched = progress.held + progress.dead
-            begun = ReaderState(progress.cursor, progress.epoch + 1, filter, matched)
+            begun = ReaderState(progress.cursor, progress.epoch + 1, filter, matched, since=progress.cursor)
             self._memory.readers[reader].progress = begun
         progress = self._progress(reader)
         assert progress is not None
@@ -453,6 +462,8 @@ class MemoryLog:
         known.held |= {one.position: one for one in settlement.hold}
         for position in settlement.release:
             known.held.pop(position, None)
+        for attempt in settlement.attempts:
+            known.attempts.setdefault((attempt.began_at, attempt.position), attempt)
         await _turn()
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
@@ -462,6 +473,56 @@ class MemoryLog:
             one for one in known.held.values() if due_at is None or (one.due_at is not None and one.due_at <= due_at)
         ]
         return sorted(found, key=lambda one: (one.due_at is None, one.due_at or 0, one.position))[:limit]
+
+    async def held_at(self, reader: str, positions: Sequence[int]) -> list[Held]:
+        await _turn()
+        held = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, ""))).held
+        return [held[position] for position in sorted(set(positions)) if position in held]
+
+    async def rows(
+        self, reader: str, *, dead: bool | None = None, after: int = 0, until: int | None = None, limit: int = 1000
+    ) -> list[Held]:
+        await _turn()
+        held = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, ""))).held
+        found = [held[one] for one in sorted(held) if after < one and (until is None or one <= until)]
+        return [one for one in found if dead is None or (one.due_at is None) is dead][:limit]
+
+    async def attempts(
+        self,
+        reader: str,
+        *,
+        position: int | None = None,
+        outcomes: Sequence[str] | None = None,
+        statuses: Sequence[int] | None = None,
+        began_from: int | None = None,
+        began_to: int | None = None,
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> list[Attempt]:
+        await _turn()
+        attempts = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, ""))).attempts
+        found = [
+            one
+            for key, one in sorted(attempts.items(), reverse=True)
+            if (position is None or one.position <= position <= one.last)
+            and (outcomes is None or one.outcome in outcomes)
+            and (statuses is None or one.status in statuses)
+            and (began_from is None or one.began_at >= began_from)
+            and (began_to is None or one.began_at < began_to)
+            and (before is None or key < before)
+        ]
+        return found[:limit]
+
+    async def remove_attempts(self, *, before: int, most: int, limit: int = 500) -> int:
+        await _turn()
+        gone = 0
+        for reader in self._memory.readers.values():
+            keys = sorted(reader.attempts, reverse=True)
+            over = [key for number, key in enumerate(keys) if number >= most or key[0] < before]
+            for key in over[::-1][: limit - gone]:
+                del reader.attempts[key]
+                gone += 1
+        return gone
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         await _turn()

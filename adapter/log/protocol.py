@@ -276,6 +276,33 @@ class Held:
     answer: str
 
 
+class Attempt(NamedTuple):
+    """One request of a sink, remembered for people. A reader's attempts are known by ``began_at`` and ``position``."""
+
+    #: When it began, epoch milliseconds.
+    began_at: int
+    #: Position of the first event in it, that of the last one, and how many there were.
+    position: int
+    last: int
+    entries: int
+    #: Which try of the (first) event it was, from 1; 0 where none was spent, since the receiver was down.
+    tries: int
+    #: `adapter.delivery.attempts.Outcome`
+    outcome: str
+    #: HTTP status, where the kind has one and an answer came.
+    status: int | None
+    #: How long it took, milliseconds: to look up the name, to connect (TLS included), from the beginning to the first
+    #: byte of the answer, and altogether. ``None``: it did not come to that, as on a connection that was open.
+    resolve: int | None
+    connect: int | None
+    first_byte: int | None
+    total: int | None
+    #: The beginning of the answer's body, as it came: to be shown harmless.
+    excerpt: str
+    #: For people.
+    reason: str
+
+
 @dataclass(slots=True, frozen=True)
 class ReaderState:
     """How far a reader is. ``matched = delivered + in flight + held + dead + skipped`` over its epoch."""
@@ -296,6 +323,8 @@ class ReaderState:
     removed: int = 0
     #: The first position of a held row that waits for its next try.
     waiting: int | None = None
+    #: The cursor when the epoch began; ``None`` of one that an older version began.
+    since: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -317,6 +346,8 @@ class Settlement:
     release: Sequence[int] = field(default_factory=tuple)
     #: Token of the latest claim of the reader's name; 0 where there was none.
     token: int = 0
+    #: Attempts to remember; those that are there already change nothing.
+    attempts: Sequence[Attempt] = field(default_factory=tuple)
 
 
 class Log(Protocol):
@@ -388,6 +419,10 @@ class Log(Protocol):
 
     async def latest(self, uid: bytes) -> int | None:
         """Position of the latest entry of this event."""
+
+    async def before(self, uid: bytes, position: int) -> int | None:
+        """Position of the entry of an event that stood for it before the one at ``position``; ``None``: there is
+        none."""
 
     async def position_at(self, received_at: int) -> int:
         """The largest position such that it and all before arrived before ``received_at`` (epoch ms); 0 if none. Of
@@ -518,6 +553,39 @@ class Progress(Protocol):
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         """Held rows of a reader, soonest due first (dead ones last, and only without ``due_at``); with ``due_at``
         (epoch ms) only those due by then."""
+
+    async def held_at(self, reader: str, positions: Sequence[int]) -> list[Held]:
+        """The held rows of a reader at these positions, ascending."""
+
+    async def rows(
+        self, reader: str, *, dead: bool | None = None, after: int = 0, until: int | None = None, limit: int = 1000
+    ) -> list[Held]:
+        """Held rows of a reader with ``after < position <= until`` (``None``: all behind ``after``), ascending, at most
+        ``limit``; ``dead``: those alone, or only the others."""
+
+    async def attempts(
+        self,
+        reader: str,
+        *,
+        position: int | None = None,
+        outcomes: Sequence[str] | None = None,
+        statuses: Sequence[int] | None = None,
+        began_from: int | None = None,
+        began_to: int | None = None,
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> list[Attempt]:
+        """Attempts of a reader that are remembered, the latest first: those that had the event at ``position`` in them,
+        of some outcomes, of some statuses, that began in ``began_from <= t < began_to`` (epoch ms). ``before``: only
+        those behind the one that began then, with that position, in this order."""
+
+    async def remove_attempts(self, *, before: int, most: int, limit: int = 500) -> int:
+        """Forget some attempts, of any reader: of those that began before then (epoch ms), or that are not among the
+        latest ``most`` of their reader. How many; at most ``limit``, and 0 when there are none.
+
+        Raises:
+            StoreUnavailable: none was forgotten.
+        """
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         """Positions of dead rows of a reader whose entries were removed from the log, ascending."""

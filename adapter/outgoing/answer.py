@@ -7,9 +7,12 @@ answers, chunk extensions, trailers) costs memory and time, too.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, cast
 
 import aiohttp
+
+from adapter.outgoing.timing import timing_of_request
 
 #: Raw bytes that are read of one answer: its head, interim answers before it, and its body.
 ANSWER_SIZE = 65536
@@ -34,12 +37,20 @@ class AnswerConnector(aiohttp.TCPConnector):
         self._answer_lines = answer_lines
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
-        connection = await super().connect(*args, **kwargs)
+        timing, began = timing_of_request.get(), time.perf_counter()
+        try:
+            connection = await super().connect(*args, **kwargs)
+        except BaseException:
+            if timing is not None:
+                timing.note_connected(began)
+            raise
         if (transport := connection.transport) is not None:
             protocol = transport.get_protocol()
             if isinstance(protocol, _Bounded):
                 protocol.begin()
             else:
+                if timing is not None:
+                    timing.note_connected(began)
                 inner = cast(asyncio.Protocol, protocol)
                 transport.set_protocol(_Bounded(transport, inner, self._answer_size, self._answer_lines))
         return connection

@@ -20,7 +20,9 @@ from adapter.errors import Blocked, NoReply, Unreached
 from adapter.outgoing.answer import ANSWER_LINES, ANSWER_SIZE, AnswerTooLong
 from adapter.outgoing.guard import AddressRefused, Guard, make_guard, open_connector
 from adapter.outgoing.proxy import Proxy
+from adapter.outgoing.resolver import Resolver
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
+from adapter.outgoing.timing import TimedResolver, Timing, timing_of_request
 from adapter.outgoing.tls import make_tls
 
 #: Bodies up to this size are sent in one piece, bytes.
@@ -61,9 +63,10 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         read: bool = True,
+        timing: Timing | None = None,
     ) -> Reply:
         """Make one request. Without ``read`` the status line is the answer, whatever becomes of the body behind it, and
-        the body is as much as came of it.
+        the body is as much as came of it. ``timing`` is told how the request gets on.
 
         Raises:
             Blocked: it may not go there.
@@ -84,6 +87,7 @@ class Client:
                 proxy_headers = self._proxy.headers  # go with the CONNECT, and no farther
             else:
                 headers = {**(headers or {}), **self._proxy.headers}
+        timing_of_request.set(timing)
         try:
             async with session.request(
                 method,
@@ -95,6 +99,8 @@ class Client:
                 proxy=proxy,
                 proxy_headers=proxy_headers,
             ) as response:
+                if timing is not None:
+                    timing.note_answer()
                 if proxy is not None and response.status == 407:
                     raise NoReply(_refused_by_proxy(407))
                 if read:
@@ -193,7 +199,14 @@ async def open_client(
 
     def session(guard: Guard | None) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=open_connector(guard, connections, tls=tls, answer_size=answer_size, answer_lines=answer_lines),
+            connector=open_connector(
+                guard,
+                connections,
+                TimedResolver(Resolver()),
+                tls=tls,
+                answer_size=answer_size,
+                answer_lines=answer_lines,
+            ),
             timeout=aiohttp.ClientTimeout(total=timeout),
             headers={
                 "User-Agent": f"idp-event-adapter/{__version__}",

@@ -239,7 +239,8 @@ class Tokens:
         self._settings = settings
         self._clock = clock
         self._url = URL(settings.token_url)
-        self._token: str | None = None
+        #: The last one that was fetched.
+        self.present: str | None = None
         self._until = 0.0
         self._fetching = asyncio.Lock()
         #: How often one was asked for, and why none came the last time.
@@ -264,16 +265,16 @@ class Tokens:
         raise Unreached(f"no token from {self._url.host}: {self._problem or 'it gave the one again that was refused'}")
 
     def _good(self, refused: str | None) -> str | None:
-        return self._token if self._token != refused and self._clock() < self._until else None
+        return self.present if self.present != refused and self._clock() < self._until else None
 
     async def _fetch(self) -> None:
         problem = None
         began = self._clock()
         try:
-            self._token, lifetime = await self._ask()
+            self.present, lifetime = await self._ask()
             self._until = began + max(lifetime * 0.8, lifetime - _MARGIN)
         except (NoReply, ValueError) as error:
-            self._token, problem = None, str(error)
+            self.present, problem = None, str(error)
         # Not where this one is cancelled: then the next of those who wait asks.
         self._problem = problem
         self._asked += 1
@@ -333,6 +334,11 @@ class Authorized:
         self._client = client
         self._headers = headers
         self._tokens = tokens
+
+    @property
+    def present(self) -> list[str]:
+        """The token that was fetched, if there is one."""
+        return [] if self._tokens is None or self._tokens.present is None else [self._tokens.present]
 
     async def request(self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, **more: Any) -> Reply:
         """As `Client.request`. Where a token is refused (401), another one is fetched, and the request made once again:

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from adapter.model import Entry
+from adapter.sinks.tried import Tried
 
 #: The longest wait that a receiver can ask for, seconds.
 RETRY_AFTER = 3600.0
@@ -19,6 +20,9 @@ RETRY_AFTER = 3600.0
 @dataclass(slots=True, frozen=True)
 class Delivered:
     """The receiver has it."""
+
+    #: What was seen of the request; answers are equal whatever that was.
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,6 +40,7 @@ class Later:
     after: float | None = None
     receiver_down: bool = False
     spares: bool = False
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,6 +48,7 @@ class Never:
     """This message will never be taken."""
 
     reason: str
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,6 +56,7 @@ class Skip:
     """The receiver asked not to get this message. It counts as skipped."""
 
     reason: str
+    tried: Tried | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, frozen=True)
@@ -59,6 +66,7 @@ class Stop:
 
     reason: str
     delivered: bool = False
+    tried: Tried | None = field(default=None, compare=False)
 
 
 Answer = Delivered | Later | Never | Skip | Stop

@@ -53,6 +53,10 @@ def _period(text: str) -> str:
 OneOrMore = BeforeValidator(_listed)
 
 
+#: Which tries are remembered.
+Attempts = Literal["failures", "all", "none"]
+
+
 class SinkSettings(Section):
     """One of ``[[sinks]]``: the fields that every kind has."""
 
@@ -89,6 +93,9 @@ class SinkSettings(Section):
         None,
         description="After which time of nothing but failures it is stopped, until somebody resumes it: 12h, 5d; "
         "without one it is tried for ever",
+    )
+    attempts: Attempts = Field(
+        "failures", description="Which tries are remembered, for people: failures, all (a row for each), none"
     )
 
     @property

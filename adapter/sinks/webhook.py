@@ -17,14 +17,16 @@ from yarl import URL
 from adapter.errors import ConfigError, NoReply, Unreached
 from adapter.formats.protocol import is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
+from adapter.known_secrets import REDACTED, KnownSecrets
 from adapter.model import Entry
 from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
-from adapter.section import read_http_url
+from adapter.outgoing.timing import Timing
+from adapter.section import read_http_url, secrets_of
 from adapter.sinks.bodies import BatchSettings, Bodies
 from adapter.sinks.credentials import AnyAuth, Authorized, authorized
 from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Skip, Stop
-from adapter.sinks.settings import SinkSettings
+from adapter.sinks.settings import Attempts, SinkSettings
 from adapter.sinks.signing import (
     Secrets,
     Signature,
@@ -37,6 +39,10 @@ from adapter.sinks.signing import (
     text_of,
 )
 from adapter.sinks.token_key import GetTokenKey
+from adapter.sinks.tried import Tried, excerpt_of
+
+#: Bytes of an answer's body in which secrets are looked for before it is cut: none is cut in two.
+CLEANED = 4096
 
 #: Refusals (4xx) that say nothing of what a body holds, but of credentials, of the moment, of the address, or of how
 #: requests are made. Any other one may be for one event of a batch.
@@ -194,12 +200,17 @@ class Webhook:
         sign: Signer,
         batch: Batch,
         window: int,
+        attempts: Attempts,
+        secrets: KnownSecrets,
         clock: Callable[[], float],
         on_4xx: On4xx = "retry",
     ) -> None:
+        """``secrets``: those that no receiver is to bring into what is remembered of its answer."""
         self.window = window
         self.batch = batch
         self._on_4xx = on_4xx
+        self._attempts = attempts
+        self._secrets = secrets
         self._client = client
         self._url = URL(url)
         self._bodies = bodies
@@ -229,15 +240,36 @@ class Webhook:
         now = self._clock()
         id, headers, body = await self._bodies.make(entries)
         headers = {**headers, **self._sign(id, int(now), body)}
+        timing = Timing()
         try:
-            reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False)
+            reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False, timing=timing)
         except NoReply as failure:
-            return 0, Later(str(failure), receiver_down=True, spares=isinstance(failure, Unreached))
+            answer: Answer = Later(str(failure), receiver_down=True, spares=isinstance(failure, Unreached))
+            return 0, replace(answer, tried=_tried(timing, int(now * 1000), None, b""))
         answer = read_answer(reply.status, reply.headers, now, self._on_4xx)
         if reply.status == 415 and isinstance(answer, Later | Never):
             sent = ", ".join(self._bodies.headers.values())
             answer = replace(answer, reason=f"{answer.reason}: it does not take {sent}; see format, batch and compress")
-        return reply.status, answer
+        if answer is DELIVERED and self._attempts != "all":
+            return reply.status, answer
+        excerpt = self._cleaned(reply.body[:CLEANED], headers)
+        return reply.status, replace(answer, tried=_tried(timing, int(now * 1000), reply.status, excerpt))
+
+    def _cleaned(self, excerpt: bytes, headers: Mapping[str, str]) -> bytes:
+        """What may be remembered of an answer: without our secrets, and without the tokens of the request."""
+        tokens = self._client.present if isinstance(self._client, Authorized) else []
+        for token in [*tokens, headers.get("Authorization", "").rpartition(" ")[2]]:
+            if token:
+                excerpt = excerpt.replace(token.encode(), REDACTED.encode())
+        return self._secrets.cleaned(excerpt)
+
+
+def _tried(timing: Timing, began_at: int, status: int | None, excerpt: bytes) -> Tried:
+    """What was seen of a request."""
+    resolve, connect, first_byte = (
+        None if part is None else round(part * 1000) for part in (timing.resolve, timing.connect, timing.first_byte)
+    )
+    return Tried(began_at, status, resolve, connect, first_byte, round(timing.total * 1000), excerpt_of(excerpt))
 
 
 def _is_refusal(status: int, answer: Answer) -> bool:
@@ -279,6 +311,14 @@ async def open_sink(
     )
     async with opening as plain, authorized(plain, settings.auth, outgoing) as client:
         yield Webhook(
-            client, settings.url, bodies=bodies, sign=sign, batch=batch, window=settings.window, clock=clock,
+            client,
+            settings.url,
+            bodies=bodies,
+            sign=sign,
+            batch=batch,
+            window=settings.window,
+            attempts=settings.attempts,
+            secrets=KnownSecrets([*secrets_of(settings), *secrets_of(outgoing)]),
+            clock=clock,
             on_4xx=settings.on_4xx,
-        )  # fmt: skip
+        )

@@ -37,6 +37,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ope
             {"name": "acme", "provider": "acme"},
             {"name": "pulled", "provider": "keycloak", "pull": NOBODY},
         ],
+        sinks=[{"name": "copy", "kind": "file", "path": tmp_path_factory.mktemp("sink") / "copy", "from": "beginning"}],
     ) as service:
         await service.post([RAW, {"id": "2", "kind": "odd"}], "acme")
         yield service
@@ -90,6 +91,19 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/scrub", "/scrub", {}, {"texts": ["hunter2-hunter2"], "redact": True}),
     ("get", "/scrub", "/scrub", {}, None),
     ("delete", "/scrub", "/scrub", {}, None),
+    ("get", "/sinks/{name}/attempts", "/sinks/copy/attempts", {"outcome": "dead", "from": "-1h"}, None),
+    ("get", "/sinks/{name}/attempts", "/sinks/copy/attempts", {"status": "400", "limit": "1"}, None),
+    ("get", "/sinks/{name}/attempts", "/sinks/copy/attempts", {"cursor": "soon"}, None),
+    ("get", "/sinks/{name}/attempts", "/sinks/nobody/attempts", {}, None),
+    ("get", "/sinks/{name}/dead", "/sinks/copy/dead", {}, None),
+    ("get", "/sinks/{name}/replay", "/sinks/copy/replay", {}, None),
+    ("post", "/sinks/{name}/replay", "/sinks/copy/replay", {}, {"dry_run": True, "filter": {"received_from": "-1h"}}),
+    ("post", "/sinks/{name}/replay", "/sinks/copy/replay", {}, {"dry_run": True, "filter": {"nothing": "x"}}),
+    ("get", "/sinks/{name}/replay", "/sinks/copy/replay", {}, None),
+    ("delete", "/sinks/{name}/replay", "/sinks/copy/replay", {}, None),
+    ("post", "/sinks/{name}/resend", "/sinks/copy/resend", {}, {"uid": "nothing"}),
+    ("get", "/events/{uid}/deliveries", "/events/1/deliveries", {"sink": "copy"}, None),
+    ("get", "/events/{uid}/deliveries", "/events/nothing/deliveries", {}, None),
     ("get", "/mappings", "/mappings", {}, None),
     ("get", "/mappings/{provider}", "/mappings/acme", {}, None),
     ("get", "/mappings/{provider}", "/mappings/nobody", {}, None),
@@ -129,6 +143,8 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
             ("get", f"{top}/realms/{{realm}}{CERTS}", f"{top}/realms/acme{CERTS}", {}, None),
         )
     ),
+    # Last, when the sink is past it.
+    ("post", "/sinks/{name}/resend", "/sinks/copy/resend", {}, {"uid": "1"}),
 ]  # fmt: skip
 
 

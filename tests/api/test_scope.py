@@ -395,7 +395,9 @@ async def test_what_is_doubtful_of_keys_is_said_at_the_start(tmp_path: Path) -> 
 #: What callers get who are limited. Whoever adds an operation decides, and has a test above that holds it.
 DECIDED: dict[str, set[tuple[str, str]]] = {
     "everybody gets the same": {
-        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json"),
+        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json"), ("GET", "/.well-known/jwks.json"),
+        ("GET", "/realms/{realm}/protocol/openid-connect/certs"),
+        ("GET", "/auth/realms/{realm}/protocol/openid-connect/certs"),
         ("POST", "/realms/{realm}/protocol/openid-connect/token"),
         ("POST", "/auth/realms/{realm}/protocol/openid-connect/token"),
         ("DELETE", "/admin/realms/{realm}/events"), ("DELETE", "/admin/realms/{realm}/admin-events"),
@@ -404,6 +406,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
     "only of their sources": {("POST", "/ingest/{source}"), ("GET", "/ingest/{source}")},
     "by event": {
         ("GET", "/events"), ("GET", "/events/export"), ("GET", "/events/{uid}"), ("GET", "/events/counts"),
+        ("GET", "/events/{uid}/deliveries"),
         ("GET", "/admin/realms/{realm}/events"), ("GET", "/admin/realms/{realm}/admin-events"),
         ("GET", "/auth/admin/realms/{realm}/events"), ("GET", "/auth/admin/realms/{realm}/admin-events"),
     },
@@ -423,6 +426,9 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("POST", "/renormalization"), ("GET", "/renormalization"), ("DELETE", "/renormalization"),
         ("POST", "/scrub"), ("GET", "/scrub"), ("DELETE", "/scrub"),
         ("GET", "/retention/preview"), ("GET", "/statement-key"),
+        # A sink has events of all.
+        ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
+        ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },
 }  # fmt: skip
 

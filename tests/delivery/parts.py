@@ -91,7 +91,7 @@ class Told:
             answer = self.reply(entry)
             if isinstance(answer, Awaitable):
                 answer = await answer
-            if answer is DELIVERED:
+            if answer == DELIVERED:
                 self.delivered.append(entry.position)
             answers.append(answer)
         await asyncio.sleep(0)
@@ -112,8 +112,10 @@ async def delivering(
     probe: float = 0.01,
     clock: Callable[[], float] = time.time,
     token: int = 0,
+    attempts: str = "failures",
 ) -> AsyncIterator[Delivery]:
-    settings = SinkSettings.model_validate({"name": name, "kind": "told", "from": begin, "retry": retry})
+    told = {"name": name, "kind": "told", "from": begin, "retry": retry, "attempts": attempts}
+    settings = SinkSettings.model_validate(told)
     selection = Selection(Filter.from_settings(filter or {}, CATALOGUE), revisions=revisions)
     opened = open_delivery(
         settings, sink, log, selection, token=token, patience=lambda: patience, probe=probe, clock=clock

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from adapter.errors import ClaimLost, NoteChanged, StoreError
 from adapter.log.protocol import (
     Arrivals,
+    Attempt,
     Claim,
     Held,
     Log,
@@ -877,8 +878,8 @@ class LogConformance:
 
     async def test_a_reader_begins_once(self, place: Place) -> None:
         async with place.open() as log:
-            assert await log.begin("sink", 7, "f") == ReaderState(cursor=7, epoch=1, filter="f")
-            assert await log.begin("sink", 99, "f") == ReaderState(cursor=7, epoch=1, filter="f")
+            assert await log.begin("sink", 7, "f") == ReaderState(cursor=7, epoch=1, filter="f", since=7)
+            assert await log.begin("sink", 99, "f") == ReaderState(cursor=7, epoch=1, filter="f", since=7)
             assert await log.progress("other") is None
 
     async def test_settlements_move_progress_on(self, place: Place) -> None:
@@ -888,9 +889,9 @@ class LogConformance:
             await log.settle(Settlement("sink", 1, 10, matched=5, delivered=3, hold=[held(2), held(4)]))
             await log.settle(Settlement("sink", 1, 20, matched=7, delivered=4, skipped=2, release=[4]))
             assert await log.progress("sink") == ReaderState(
-                20, 1, "f", matched=7, delivered=4, skipped=2, held=1, waiting=2
+                20, 1, "f", matched=7, delivered=4, skipped=2, held=1, waiting=2, since=0
             )
-            assert await log.progress("other") == ReaderState(0, 1, "f")
+            assert await log.progress("other") == ReaderState(0, 1, "f", since=0)
 
     async def test_a_settlement_that_is_stored_twice_counts_once(self, place: Place) -> None:
         async with place.open() as log:
@@ -900,7 +901,7 @@ class LogConformance:
             for settlement in (first, first, second, second):
                 await log.settle(settlement)
             assert await log.progress("sink") == ReaderState(
-                12, 1, "f", matched=7, delivered=6, skipped=1, held=1, waiting=2
+                12, 1, "f", matched=7, delivered=6, skipped=1, held=1, waiting=2, since=0
             )
             assert await log.held("sink") == [held(2, tries=2)]
 
@@ -909,7 +910,7 @@ class LogConformance:
             await log.begin("sink", 5, "f")
             await log.settle(Settlement("sink", 1, 7, matched=2, delivered=2))
             await log.settle(Settlement("sink", 1, 3, matched=1))
-            assert await log.progress("sink") == ReaderState(7, 1, "f", matched=2, delivered=2)
+            assert await log.progress("sink") == ReaderState(7, 1, "f", matched=2, delivered=2, since=5)
 
     async def test_held_rows_come_soonest_due_first_and_the_dead_last(self, place: Place) -> None:
         async with place.open() as log:
@@ -932,12 +933,82 @@ class LogConformance:
             assert await log.held("sink") == [Held(1, 2, None, 'gave up: "no"')]
             assert await log.next_due("sink") is None
 
+    async def test_held_rows_are_found_by_position_and_page_by_page(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            rows = [held(1, due_at=None), held(2), held(4, due_at=None), held(9, due_at=None)]
+            await log.settle(Settlement("sink", 1, 9, matched=9, hold=rows))
+            assert await log.held_at("sink", [9, 3, 2]) == [rows[1], rows[3]]
+            assert await log.held_at("other", [9]) == []
+            assert await log.rows("sink") == rows
+            assert await log.rows("sink", dead=False) == [rows[1]]
+            assert await log.rows("sink", dead=True, limit=2) == [rows[0], rows[2]]
+            assert await log.rows("sink", dead=True, after=4) == [rows[3]]
+            assert await log.rows("sink", after=1, until=8) == [rows[1], rows[2]]
+            assert await log.rows("other") == []
+
+    async def test_attempts_are_remembered_with_the_settlement_and_once(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            await log.begin("other", 0, "f")
+            tried = [attempt(100, 1), attempt(100, 2, outcome="delivered", status=200), attempt(90, 3)]
+            step = Settlement("sink", 1, 3, matched=3, delivered=1, hold=[held(1), held(3)], attempts=tried)
+            await log.settle(step)
+            await log.settle(step)
+            assert await log.attempts("sink") == [tried[1], tried[0], tried[2]]
+            assert await log.attempts("other") == []
+            assert await log.attempts("nobody") == []
+
+    async def test_attempts_alone_move_nothing_else(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 4, "f")
+            await log.settle(Settlement("sink", 1, 4, attempts=[attempt(100, 5, status=None)]))
+            assert await log.progress("sink") == ReaderState(4, 1, "f", since=4)
+            (found,) = await log.attempts("sink")
+            assert (found.status, found.resolve, found.total, found.excerpt) == (None, None, 12, 'no \u202e\n"')
+
+    async def test_attempts_are_found_by_what_they_came_to_and_when_and_for_which_event(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            tried = [
+                attempt(10, 1),
+                attempt(20, 2, outcome="dead", status=400),
+                attempt(30, 3, outcome="delivered", status=204, last=9, entries=5),
+                attempt(40, 2),
+            ]
+            await log.settle(Settlement("sink", 1, 9, attempts=tried))
+
+            async def found(**asked: Any) -> list[int]:
+                return [one.began_at for one in await log.attempts("sink", **asked)]
+
+            assert await found(position=2) == [40, 20]
+            assert await found(position=7) == [30]
+            assert await found(outcomes=["dead", "delivered"]) == [30, 20]
+            assert await found(statuses=[503]) == [40, 10]
+            assert await found(began_from=20, began_to=40) == [30, 20]
+            assert await found(limit=2) == [40, 30]
+            assert await found(before=(30, 3), limit=1) == [20]
+            assert await found(outcomes=[]) == []
+
+    async def test_attempts_that_are_old_or_too_many_are_forgotten_step_by_step(self, place: Place) -> None:
+        async with place.open() as log:
+            for reader, times in (("sink", numbers(1, 10)), ("other", numbers(5, 9))):
+                await log.begin(reader, 0, "f")
+                await log.settle(Settlement(reader, 1, 0, attempts=[attempt(time, time) for time in times]))
+            assert await log.remove_attempts(before=4, most=100, limit=2) == 2
+            assert [one.began_at for one in await log.attempts("sink")] == [10, 9, 8, 7, 6, 5, 4, 3]
+            assert await log.remove_attempts(before=4, most=100, limit=2) == 1
+            assert await log.remove_attempts(before=4, most=100) == 0
+            assert await log.remove_attempts(before=4, most=3) == 6
+            assert [one.began_at for one in await log.attempts("sink")] == [10, 9, 8]
+            assert [one.began_at for one in await log.attempts("other")] == [9, 8, 7]
+
     async def test_a_changed_filter_begins_an_epoch_with_the_held_ones_as_matched(self, place: Place) -> None:
         async with place.open() as log:
             await log.begin("sink", 0, "f")
             rows = [held(2), held(3, due_at=None)]
             await log.settle(Settlement("sink", 1, 9, matched=6, delivered=3, skipped=1, hold=rows))
-            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1, waiting=2)
+            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1, waiting=2, since=9)
             assert await log.begin("sink", 0, "g") == expected
             # The last settlement of the former epoch comes late: no counter of this one is touched.
             await log.settle(Settlement("sink", 1, 9, matched=4, delivered=4))
@@ -953,7 +1024,7 @@ class LogConformance:
             assert isinstance(refusal, StoreError)
             assert "'nobody'" in str(refusal)
             assert (receipts, done) == ([Receipt((await log.read(0))[0].uid, 1)], None)
-            assert await log.progress("sink") == ReaderState(3, 1, "f", matched=1)
+            assert await log.progress("sink") == ReaderState(3, 1, "f", matched=1, since=0)
 
     async def test_appends_and_settlements_go_on_together(self, place: Place) -> None:
         async with place.open() as log:
@@ -963,7 +1034,7 @@ class LogConformance:
                 *(log.settle(Settlement("sink", 1, number, matched=number, delivered=number)) for number in range(50)),
             )
             assert log.head == 50
-            assert await log.progress("sink") == ReaderState(49, 1, "f", matched=49, delivered=49)
+            assert await log.progress("sink") == ReaderState(49, 1, "f", matched=49, delivered=49, since=0)
 
     # Notes
 
@@ -1084,7 +1155,7 @@ class LogConformance:
             )  # fmt: skip
             assert isinstance(answers[1], ClaimLost)
             assert log.head == 1
-            assert await log.progress("other") == ReaderState(1, 1, "")
+            assert await log.progress("other") == ReaderState(1, 1, "", since=0)
 
 
 Group = tuple[Sequence[str], int]
@@ -1118,6 +1189,24 @@ def revision(first: int, latest: int) -> Revision:
 
 def held(position: int, *, tries: int = 1, due_at: int | None = 1000) -> Held:
     return Held(position, tries, due_at, "503")
+
+
+def attempt(
+    began_at: int,
+    position: int,
+    *,
+    last: int | None = None,
+    entries: int = 1,
+    outcome: str = "held",
+    status: int | None = 503,
+) -> Attempt:
+    end = position if last is None else last
+    seen = (outcome, status, None, 3, 11 if status else None, 12)
+    return Attempt(began_at, position, end, entries, 1, *seen, 'no \u202e\n"', "the receiver answered")
+
+
+def numbers(first: int, last: int) -> list[int]:
+    return list(range(first, last + 1))
 
 
 async def claimed(log: Store, name: str, owner: str) -> Claim:

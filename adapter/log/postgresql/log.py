@@ -22,9 +22,19 @@ from adapter.log.postgresql.connecting import Connection, Sessions, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error
 from adapter.log.postgresql.identities import find_known
 from adapter.log.postgresql.notes import read_note
-from adapter.log.postgresql.progress import read_dead_removed, read_held, read_next_due, read_progress
+from adapter.log.postgresql.progress import (
+    read_attempts,
+    read_dead_removed,
+    read_held,
+    read_held_at,
+    read_next_due,
+    read_progress,
+    read_rows,
+    remove_attempts,
+)
 from adapter.log.postgresql.reading import (
     fetch_entries,
+    find_before,
     find_latest,
     find_position_at,
     read_entries,
@@ -57,6 +67,7 @@ from adapter.log.protocol import (
     CLAIM_SECONDS,
     READ_SIZE,
     Arrivals,
+    Attempt,
     Claim,
     Held,
     NewEntry,
@@ -178,6 +189,9 @@ class PostgresqlLog:
     async def latest(self, uid: bytes) -> int | None:
         return await self._reading.ask(partial(find_latest, uid=uid))
 
+    async def before(self, uid: bytes, position: int) -> int | None:
+        return await self._reading.ask(partial(find_before, uid=uid, position=position))
+
     async def position_at(self, received_at: int) -> int:
         head = self.head
         found = await self._reading.ask(partial(find_position_at, received_at=received_at))
@@ -270,6 +284,36 @@ class PostgresqlLog:
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._reading.ask(partial(read_held, reader=reader, due_at=due_at, limit=limit))
+
+    async def held_at(self, reader: str, positions: Sequence[int]) -> list[Held]:
+        return await self._reading.ask(partial(read_held_at, reader=reader, positions=positions))
+
+    async def rows(
+        self, reader: str, *, dead: bool | None = None, after: int = 0, until: int | None = None, limit: int = 1000
+    ) -> list[Held]:
+        question = partial(read_rows, reader=reader, dead=dead, after=after, until=until, limit=limit)
+        return await self._reading.ask(question)
+
+    async def attempts(
+        self,
+        reader: str,
+        *,
+        position: int | None = None,
+        outcomes: Sequence[str] | None = None,
+        statuses: Sequence[int] | None = None,
+        began_from: int | None = None,
+        began_to: int | None = None,
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> list[Attempt]:
+        question = partial(
+            read_attempts, reader=reader, position=position, outcomes=outcomes, statuses=statuses,
+            began_from=began_from, began_to=began_to, before=before, limit=limit,
+        )  # fmt: skip
+        return await self._reading.ask(question)
+
+    async def remove_attempts(self, *, before: int, most: int, limit: int = 500) -> int:
+        return await self._removing.ask(partial(remove_attempts, before=before, most=most, limit=limit))
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         return await self._reading.ask(partial(read_dead_removed, reader=reader, limit=limit))

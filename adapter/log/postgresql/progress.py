@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.works import text
-from adapter.log.protocol import Held, ReaderState, Settlement
+from adapter.log.protocol import Attempt, Held, ReaderState, Settlement
 
 # The columns of `ReaderState`, in order.
 _PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NOT NULL),
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL), removed,
-  (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL)
+  (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL), since
 FROM reader WHERE name = $1
 """
 # Locked until the transaction ends: nobody takes the claim over between the check and the commit.
@@ -38,12 +40,54 @@ held_back AS (
 ),
 released AS (
   DELETE FROM held USING moved WHERE held.reader = moved.name AND held.position = ANY($12::bigint[])
+),
+tried AS (
+  INSERT INTO attempt
+  SELECT moved.name, one.* FROM moved, unnest(
+    $13::bigint[], $14::bigint[], $15::bigint[], $16::integer[], $17::integer[], $18::text[], $19::integer[],
+    $20::integer[], $21::integer[], $22::integer[], $23::integer[], $24::text[], $25::text[]
+  ) AS one
+  ON CONFLICT DO NOTHING
 )
 SELECT is_allowed, EXISTS (SELECT FROM moved) AS is_known FROM allowed
 """
 _HELD = """
 SELECT position, tries, due_at, answer FROM held
 WHERE reader = $1 AND ($2::bigint IS NULL OR due_at <= $2) ORDER BY due_at, position LIMIT $3
+"""
+_HELD_AT = """
+SELECT position, tries, due_at, answer FROM held WHERE reader = $1 AND position = ANY($2::bigint[]) ORDER BY position
+"""
+_ROWS = """
+SELECT position, tries, due_at, answer FROM held
+WHERE reader = $1 AND ($2::boolean IS NULL OR (due_at IS NULL) = $2)
+  AND position > $3 AND ($4::bigint IS NULL OR position <= $4)
+ORDER BY position LIMIT $5
+"""
+# The columns of `Attempt`, in order.
+_ATTEMPTS = f"""
+SELECT {", ".join(Attempt._fields)} FROM attempt
+WHERE reader = $1 AND ($2::bigint IS NULL OR $2 BETWEEN position AND last)
+  AND ($3::text[] IS NULL OR outcome = ANY($3)) AND ($4::integer[] IS NULL OR status = ANY($4))
+  AND ($5::bigint IS NULL OR began_at >= $5) AND ($6::bigint IS NULL OR began_at < $6)
+  AND ($7::bigint IS NULL OR (began_at, position) < ($7, $8::bigint))
+ORDER BY began_at DESC, position DESC LIMIT $9
+"""
+# Of each reader: before when attempts are too many, if they are.
+_OLD_ATTEMPTS = """
+WITH known AS (
+  SELECT name, (
+    SELECT began_at FROM attempt WHERE attempt.reader = name ORDER BY began_at DESC, position DESC LIMIT 1 OFFSET $2
+  ) AS beyond FROM reader
+),
+due AS (SELECT name, greatest($1::bigint, beyond + 1) AS until FROM known),
+gone AS (
+  SELECT one.reader, one.began_at, one.position FROM due CROSS JOIN LATERAL (
+    SELECT * FROM attempt WHERE attempt.reader = due.name AND began_at < due.until ORDER BY began_at, position LIMIT $3
+  ) AS one LIMIT $3
+)
+DELETE FROM attempt USING gone
+WHERE attempt.reader = gone.reader AND attempt.began_at = gone.began_at AND attempt.position = gone.position
 """
 # Parameters: reader, limit.
 _DEAD_REMOVED = """
@@ -64,6 +108,51 @@ async def read_progress(connection: Connection, reader: str) -> ReaderState | No
 async def read_held(connection: Connection, reader: str, *, due_at: int | None, limit: int) -> list[Held]:
     """As `adapter.log.protocol.Progress.held`."""
     return [Held(*row) for row in await connection.fetch(_HELD, text(reader), due_at, limit)]
+
+
+async def read_held_at(connection: Connection, reader: str, positions: Sequence[int]) -> list[Held]:
+    """As `adapter.log.protocol.Progress.held_at`."""
+    return [Held(*row) for row in await connection.fetch(_HELD_AT, text(reader), list(positions))]
+
+
+async def read_rows(
+    connection: Connection, reader: str, *, dead: bool | None, after: int, until: int | None, limit: int
+) -> list[Held]:
+    """As `adapter.log.protocol.Progress.rows`."""
+    return [Held(*row) for row in await connection.fetch(_ROWS, text(reader), dead, after, until, limit)]
+
+
+async def read_attempts(
+    connection: Connection,
+    reader: str,
+    *,
+    position: int | None,
+    outcomes: Sequence[str] | None,
+    statuses: Sequence[int] | None,
+    began_from: int | None,
+    began_to: int | None,
+    before: tuple[int, int] | None,
+    limit: int,
+) -> list[Attempt]:
+    """As `adapter.log.protocol.Progress.attempts`."""
+    rows = await connection.fetch(
+        _ATTEMPTS,
+        text(reader),
+        position,
+        None if outcomes is None else list(map(text, outcomes)),
+        None if statuses is None else list(statuses),
+        began_from,
+        began_to,
+        *((None, None) if before is None else before),
+        limit,
+    )
+    return [Attempt(*row) for row in rows]
+
+
+async def remove_attempts(connection: Connection, *, before: int, most: int, limit: int) -> int:
+    """As `adapter.log.protocol.Progress.remove_attempts`."""
+    said = await connection.execute(_OLD_ATTEMPTS, before, most, limit)
+    return int(said.rpartition(" ")[2])
 
 
 async def read_dead_removed(connection: Connection, reader: str, limit: int) -> list[int]:
@@ -87,9 +176,9 @@ async def begin(connection: Connection, reader: str, cursor: int, filter: str, t
     if await connection.fetchval(_TOKEN, reader) != (token or None):
         raise ClaimLost(f"somebody else has claimed {reader!r}")
     await connection.execute(
-        "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0, 0) ON CONFLICT (name) DO UPDATE"
+        "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0, 0, $2) ON CONFLICT (name) DO UPDATE"
         " SET epoch = reader.epoch + 1, filter = excluded.filter, delivered = 0, skipped = 0, removed = 0,"
-        " matched = (SELECT count(*) FROM held WHERE held.reader = excluded.name)"
+        " since = reader.cursor, matched = (SELECT count(*) FROM held WHERE held.reader = excluded.name)"
         " WHERE reader.filter <> excluded.filter",
         reader,
         cursor,
@@ -126,9 +215,20 @@ async def settle(connection: Connection, settlement: Settlement) -> None:
         [one.due_at for one in hold],
         [text(one.answer) for one in hold],
         list(released),
+        *(list(column) for column in _columns(settlement.attempts)),
     )
     assert row is not None
     if not row["is_allowed"]:
         raise ClaimLost(f"somebody else has claimed {reader!r}")
     if not row["is_known"]:
         raise StoreError(f"reader {reader!r} is not known to the log; begin it first")
+
+
+def _columns(attempts: Sequence[Attempt]) -> Sequence[Sequence[object]]:
+    """The columns of the attempts' rows."""
+    if not attempts:
+        return [()] * len(Attempt._fields)
+    checked = [
+        one._replace(outcome=text(one.outcome), excerpt=text(one.excerpt), reason=text(one.reason)) for one in attempts
+    ]
+    return list(zip(*checked, strict=True))

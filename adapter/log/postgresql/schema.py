@@ -20,7 +20,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 3
+VERSION = 4
 #: Oldest server, as it numbers its versions.
 SERVER_VERSION = 130000
 
@@ -49,6 +49,18 @@ ALTER TABLE reader ADD COLUMN removed bigint NOT NULL DEFAULT 0
 _TABLES_3 = """
 -- Names of the sources of which something was ever quarantined: the events of others are not asked for by their bytes.
 CREATE TABLE quarantine (source text PRIMARY KEY)
+"""
+
+_TABLES_4 = """
+-- What sinks have tried, as adapter.log.protocol.Attempt has it.
+CREATE TABLE attempt (
+  reader text NOT NULL, began_at bigint NOT NULL, position bigint NOT NULL, last bigint NOT NULL,
+  entries integer NOT NULL, tries integer NOT NULL, outcome text NOT NULL, status integer, resolve integer,
+  connect integer, first_byte integer, total integer, excerpt text NOT NULL, reason text NOT NULL,
+  PRIMARY KEY (reader, began_at, position)
+);
+-- The cursor when the epoch began; null: an older version began it.
+ALTER TABLE reader ADD COLUMN since bigint
 """
 
 _TABLES = f"""
@@ -106,13 +118,15 @@ CREATE TABLE claim (name text PRIMARY KEY, token bigint NOT NULL, owner text, un
 CREATE TABLE trial (tried_at timestamptz NOT NULL);
 INSERT INTO trial VALUES (clock_timestamp());
 {_TABLES_2};
-{_TABLES_3}
+{_TABLES_3};
+{_TABLES_4}
 """
 
 #: What takes a schema of an older version to the next one, by the older.
 STEPS: dict[int, str] = {
     1: _TABLES_2,
     2: f"{_TABLES_3};\nINSERT INTO quarantine SELECT DISTINCT source FROM entry WHERE size IS NULL",
+    3: _TABLES_4,
 }
 
 _NUMBER = f"""

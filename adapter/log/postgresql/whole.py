@@ -219,16 +219,17 @@ class PostgresqlWhole:
         run, many = self._connection.execute, self._connection.executemany
         with self._asking():
             async with self._connection.transaction():
+                await run("DELETE FROM attempt")
                 await run("DELETE FROM held")
                 await run("DELETE FROM reader")
                 await run("DELETE FROM claim")
                 await run("DELETE FROM note WHERE name <> $1", UNFINISHED)
                 await many(
-                    "INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, removed)"
-                    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                    "INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, removed, since)"
+                    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                     [
                         (text(name), one.cursor, one.epoch, text(one.filter), one.matched, one.delivered, one.skipped,
-                         one.removed)
+                         one.removed, one.since)
                         for name, one in rest.readers
                     ],
                 )  # fmt: skip

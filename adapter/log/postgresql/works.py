@@ -69,7 +69,7 @@ class Settle(Work[None]):
 
     @property
     def weight(self) -> int:
-        return ROW_WEIGHT * (1 + len(self.settlement.hold))
+        return ROW_WEIGHT * (1 + len(self.settlement.hold) + len(self.settlement.attempts))
 
 
 @dataclass(slots=True, frozen=True, eq=False)

@@ -21,8 +21,10 @@ from adapter.log.sqlite.messages import (
     Begun,
     Claimed,
     Committed,
+    Counted,
     Done,
     Forget,
+    ForgetAttempts,
     Forgotten,
     Gone,
     Keep,
@@ -41,7 +43,7 @@ from adapter.log.sqlite.messages import (
     Work,
 )
 from adapter.log.sqlite.notes import keep_note, take_claim
-from adapter.log.sqlite.progress import begin, settle
+from adapter.log.sqlite.progress import begin, forget_attempts, settle
 from adapter.log.sqlite.removing import Remover
 from adapter.log.sqlite.replacing import replace, wipe
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
@@ -162,6 +164,8 @@ class Committer:
                 return Gone(self._remover.remove_raw(after, until))
             case Forget(until, seconds):
                 return Forgotten(self._remover.forget(until, seconds))
+            case ForgetAttempts(number, before, limit):
+                return Counted(forget_attempts(self._connection, number, before, limit))
             case Replace(replacements, note):
                 replaced = replace(self._connection, self._compression, replacements)
                 if note is not None:

@@ -23,6 +23,7 @@ from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.protocol import (
     READ_SIZE,
     Arrivals,
+    Attempt,
     Claim,
     Held,
     NewEntry,
@@ -41,11 +42,20 @@ from adapter.log.protocol import (
     Usage,
 )
 from adapter.log.sqlite.arrivals import count_arrivals
-from adapter.log.sqlite.asking import ask_dead_removed, ask_held, ask_next_due, ask_progress
+from adapter.log.sqlite.asking import (
+    ask_attempts,
+    ask_dead_removed,
+    ask_held,
+    ask_held_at,
+    ask_next_due,
+    ask_old_attempts,
+    ask_progress,
+    ask_rows,
+)
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Files
-from adapter.log.sqlite.history import find_latest, read_note, read_stored
+from adapter.log.sqlite.history import find_before, find_latest, read_note, read_stored
 from adapter.log.sqlite.known import read_known
 from adapter.log.sqlite.messages import (
     Answer,
@@ -54,7 +64,9 @@ from adapter.log.sqlite.messages import (
     Begin,
     Begun,
     Claimed,
+    Counted,
     Forget,
+    ForgetAttempts,
     Forgotten,
     Gone,
     Keep,
@@ -186,6 +198,9 @@ class SqliteLog:
     async def latest(self, uid: bytes) -> int | None:
         return await self._read(find_latest, uid)
 
+    async def before(self, uid: bytes, position: int) -> int | None:
+        return await self._read(find_before, uid, position)
+
     async def quarantine(
         self,
         *,
@@ -281,6 +296,41 @@ class SqliteLog:
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._ask(ask_held(self._progress, reader, due_at=due_at, limit=limit))
+
+    async def held_at(self, reader: str, positions: Sequence[int]) -> list[Held]:
+        return await self._ask(ask_held_at(self._progress, reader, positions))
+
+    async def rows(
+        self, reader: str, *, dead: bool | None = None, after: int = 0, until: int | None = None, limit: int = 1000
+    ) -> list[Held]:
+        return await self._ask(ask_rows(self._progress, reader, dead, after, until, limit))
+
+    async def attempts(
+        self,
+        reader: str,
+        *,
+        position: int | None = None,
+        outcomes: Sequence[str] | None = None,
+        statuses: Sequence[int] | None = None,
+        began_from: int | None = None,
+        began_to: int | None = None,
+        before: tuple[int, int] | None = None,
+        limit: int = 100,
+    ) -> list[Attempt]:
+        question = ask_attempts(
+            self._progress, reader, position, outcomes, statuses, began_from, began_to, before, limit
+        )  # fmt: skip
+        return await self._ask(question)
+
+    async def remove_attempts(self, *, before: int, most: int, limit: int = 500) -> int:
+        gone = 0
+        for reader, until in await self._ask(ask_old_attempts(self._progress, before, most)):
+            if gone >= limit:
+                break
+            answer = await self._writing.call(ForgetAttempts(reader, until, limit - gone))
+            assert type(answer) is Counted
+            gone += answer.rows
+        return gone
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         return await self._ask(ask_dead_removed(self._progress, reader, limit=limit))

@@ -147,12 +147,35 @@ class Wipe(msgspec.Struct, array_like=True, tag=True):
     """Leave nothing in the WAL; answered with `Wiped`."""
 
 
+class ForgetAttempts(msgspec.Struct, array_like=True, tag=True):
+    """Forget the earliest attempts of a reader, known by its row; answered with `Counted`."""
+
+    reader: int
+    #: Only those that began before then, epoch milliseconds; and at most so many.
+    before: int
+    limit: int
+
+
 class TryWrite(msgspec.Struct, array_like=True, tag=True):
     """Write something durably that changes nothing; answered with `Done`."""
 
 
 #: What a transaction is made of.
-Work = Append | Revise | Settle | Begin | Keep | TakeClaim | Remove | RemoveRaw | Forget | Replace | Wipe | TryWrite
+Work = (
+    Append
+    | Revise
+    | Settle
+    | Begin
+    | Keep
+    | TakeClaim
+    | Remove
+    | RemoveRaw
+    | Forget
+    | ForgetAttempts
+    | Replace
+    | Wipe
+    | TryWrite
+)
 #: What the service says.
 Told = Work | Part | AppendParts | DropParts
 
@@ -168,7 +191,9 @@ def weigh(work: Work) -> int:
         return max(sum([len(one.event) for one in work.revisions]), ROW_WEIGHT * len(work.revisions))
     if type(work) is Replace:
         return max(sum([len(one.event or b"") + len(one.raw or b"") for one in work.replacements]), ROW_WEIGHT)
-    return ROW_WEIGHT * len(work.settlement.hold) if type(work) is Settle else 0
+    if type(work) is Settle:
+        return ROW_WEIGHT * (len(work.settlement.hold) + len(work.settlement.attempts))
+    return 0
 
 
 def weigh_entries(entries: Sequence[NewEntry]) -> int:
@@ -222,6 +247,12 @@ class Forgotten(msgspec.Struct, array_like=True, tag=True):
     more: bool
 
 
+class Counted(msgspec.Struct, array_like=True, tag=True):
+    """How many rows it was."""
+
+    rows: int
+
+
 class Replaced(msgspec.Struct, array_like=True, tag=True):
     """Positions of the entries that were there."""
 
@@ -266,7 +297,7 @@ _ERRORS = {
     )
 }
 
-Answer = Appended | Revised | Begun | Claimed | Gone | Forgotten | Replaced | Wiped | Done | Refused
+Answer = Appended | Revised | Begun | Claimed | Gone | Forgotten | Counted | Replaced | Wiped | Done | Refused
 
 
 class Committed(msgspec.Struct, array_like=True):

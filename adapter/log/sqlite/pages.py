@@ -34,6 +34,7 @@ _TABLES = {
     "NT": "source",
     "NTIITIII": "reader",
     "NTIITIIII": "reader",
+    "NTIITIIIIi": "reader",
     "NB": "removed",
     "NI": "gap",
     "II": "extent",

@@ -7,7 +7,7 @@ import sqlite3
 import orjson
 
 from adapter.errors import StoreError
-from adapter.log.protocol import ReaderState, Settlement
+from adapter.log.protocol import Attempt, ReaderState, Settlement
 from adapter.log.sqlite.notes import check_token
 
 #: Parameter: the reader's name. The columns of `ReaderState`, in order.
@@ -15,12 +15,13 @@ PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NOT NULL),
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NULL),
-  removed, (SELECT min(position) FROM held WHERE reader = reader.id AND due_at IS NOT NULL)
+  removed, (SELECT min(position) FROM held WHERE reader = reader.id AND due_at IS NOT NULL), since
 FROM reader WHERE name = ?
 """
 
 _BEGIN = """
-INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped) VALUES (?, ?, 1, ?, 0, 0, 0)
+INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, since)
+VALUES (?1, ?2, 1, ?3, 0, 0, 0, ?2)
 """
 _HOLD = """
 INSERT INTO held (reader, position, tries, due_at, answer)
@@ -31,6 +32,17 @@ SET tries = excluded.tries, due_at = excluded.due_at, answer = excluded.answer
 _RELEASE = """
 DELETE FROM held WHERE reader = (SELECT id FROM reader WHERE name = ?1)
 AND position IN (SELECT value FROM json_each(?2))
+"""
+# The columns of `Attempt`, in order.
+_TRIED = f"""
+INSERT INTO attempt
+SELECT reader.id, {", ".join(f"value ->> {number}" for number in range(len(Attempt._fields)))}
+FROM reader, json_each(?2) WHERE name = ?1 ON CONFLICT DO NOTHING
+"""
+_FORGET_ATTEMPTS = """
+DELETE FROM attempt WHERE reader = ?1 AND began_at < ?2 AND (began_at, position) IN (
+  SELECT began_at, position FROM attempt WHERE reader = ?1 AND began_at < ?2 ORDER BY began_at, position LIMIT ?3
+)
 """
 
 
@@ -53,8 +65,8 @@ def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str,
         connection.execute(_BEGIN, row)
     elif known.filter != filter:
         connection.execute(
-            "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0, removed = 0"
-            " WHERE name = ?",
+            "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0, removed = 0,"
+            " since = cursor WHERE name = ?",
             (filter, known.held + known.dead, reader),
         )
     else:
@@ -87,3 +99,11 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
         connection.execute(_HOLD, (name, orjson.dumps(rows).decode()))
     if settlement.release:
         connection.execute(_RELEASE, (name, orjson.dumps(list(settlement.release)).decode()))
+    if settlement.attempts:
+        tried = [tuple(attempt) for attempt in settlement.attempts]
+        connection.execute(_TRIED, (name, orjson.dumps(tried).decode()))
+
+
+def forget_attempts(connection: sqlite3.Connection, reader: int, before: int, limit: int) -> int:
+    """Forget the earliest attempts of a reader, by its row, of those that began before then (epoch ms): how many."""
+    return connection.execute(_FORGET_ATTEMPTS, (reader, before, limit)).rowcount

@@ -168,14 +168,24 @@ class SqliteWhole:
     async def put_rest(self, rest: Rest) -> None:
         with self._transaction() as connection:
             run, many = connection.execute, connection.executemany
-            for table in ("held", "reader", "claim"):
+            for table in ("attempt", "held", "reader", "claim"):
                 run(f"DELETE FROM {table}")
             run("DELETE FROM note WHERE name <> ?", (UNFINISHED,))
             many(
-                "INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, removed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, removed, since)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (name, one.cursor, one.epoch, one.filter, one.matched, one.delivered, one.skipped, one.removed)
+                    (
+                        name,
+                        one.cursor,
+                        one.epoch,
+                        one.filter,
+                        one.matched,
+                        one.delivered,
+                        one.skipped,
+                        one.removed,
+                        one.since,
+                    )
                     for name, one in rest.readers
                 ],
             )

@@ -13,7 +13,7 @@ from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import connect
 from adapter.log.postgresql.log import open_postgresql_log
 from adapter.log.postgresql.schema import make_month
-from adapter.log.protocol import Removal, Removed, RetainingStore
+from adapter.log.protocol import Attempt, Removal, Removed, RetainingStore, Settlement
 from tests.log.conformance import remove, revision
 from tests.log.entries import new_entry, read_entry, unread_entry
 
@@ -150,7 +150,8 @@ async def test_tables_of_the_first_version_are_taken_to_the_present_one(database
         await log.begin("sink", 1, "f")
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "idp_adapter"})
     await connection.execute(
-        "DROP TABLE emptied, gap, quarantine; DROP INDEX revision_place; ALTER TABLE reader DROP COLUMN removed;"
+        "DROP TABLE emptied, gap, quarantine, attempt; DROP INDEX revision_place;"
+        " ALTER TABLE reader DROP COLUMN removed, DROP COLUMN since;"
         " UPDATE about SET version = 1"
     )
     await connection.close()
@@ -160,7 +161,10 @@ async def test_tables_of_the_first_version_are_taken_to_the_present_one(database
         assert (await log.append([read_entry(b"{", "c")]))[0].quarantined == 3
         state = await log.progress("sink")
         assert state is not None
-        assert (state.cursor, state.removed) == (1, 1)
+        assert (state.cursor, state.removed, state.since) == (1, 1, None)
+        tried = Attempt(5, 3, 3, 1, 1, "held", 503, None, None, 2, 2, "", "no")
+        await log.settle(Settlement("sink", 1, 3, attempts=[tried]))
+        assert await log.attempts("sink") == [tried]
 
 
 @pytest.mark.parametrize("times", [1, 2])

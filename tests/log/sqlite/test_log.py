@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import StoreError, StoreMismatch, StoreUnavailable
-from adapter.log.protocol import Settlement
+from adapter.log.protocol import Attempt, Held, ReaderState, Settlement
 from adapter.log.sqlite.log import SqliteLog, find_position, open_reader, open_sqlite_log, read_entries
 from tests.log.conformance import LogConformance, ReplacingConformance, RetentionConformance, read_all
 from tests.log.entries import new_entry, quarantined_entry, strong_key
@@ -50,10 +50,29 @@ async def test_a_log_of_a_newer_version_is_refused(place: SqlitePlace) -> None:
     async with place.open():
         pass
     with alone(place.path) as connection:
-        connection.execute("PRAGMA user_version = 5")
-    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 5 of the log, .* up to 4; run the newer program"):
+        connection.execute("PRAGMA user_version = 6")
+    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 6 of the log, .* up to 5; run the newer program"):
         async with place.open():
             pass
+
+
+async def test_a_log_of_version_4_is_taken_to_the_present_one(place: SqlitePlace) -> None:
+    async with place.open() as log:
+        await log.append([new_entry("a"), new_entry("b")])
+        await log.begin("sink", 1, "f")
+        await log.settle(Settlement("sink", 1, 2, matched=1, hold=[Held(2, 1, 5, "503")]))
+    with alone(place.path) as connection:
+        connection.execute("DROP TABLE attempt")
+        connection.execute("ALTER TABLE reader DROP COLUMN since")
+        connection.execute("PRAGMA user_version = 4")
+    async with place.open() as log:
+        # Nobody noted where the epoch began.
+        assert await log.progress("sink") == ReaderState(2, 1, "f", matched=1, held=1, waiting=2, since=None)
+        tried = Attempt(5, 2, 2, 1, 2, "held", 503, None, None, 2, 2, "", "no")
+        await log.settle(Settlement("sink", 1, 2, attempts=[tried]))
+        assert await log.attempts("sink") == [tried]
+        # The next one is.
+        assert (await log.begin("sink", 0, "g")).since == 2
 
 
 async def test_a_database_of_another_program_is_refused_and_left_alone(place: SqlitePlace) -> None:

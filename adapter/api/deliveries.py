@@ -1,0 +1,169 @@
+"""Of one event, over HTTP: what became of it at every sink, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from aiohttp import web
+from pydantic import BaseModel, Field
+
+from adapter.api.attempts import AttemptShown, shown
+from adapter.api.feed import UID
+from adapter.api.lookup import Lookup
+from adapter.api.operation import (
+    Answer,
+    Limited,
+    Operation,
+    Parameter,
+    caller,
+    json_answer,
+    scope_of_caller,
+    told_to_caller,
+)
+from adapter.delivery.fault import Fault
+from adapter.delivery.loop import Delivery, reader_name
+from adapter.delivery.select import Selection
+from adapter.delivery.why import Present, Stage, explain
+from adapter.errors import RequestError
+from adapter.log.protocol import Attempt, Store
+from adapter.model import Entry, uid_text
+from adapter.ownership import Ownership
+from adapter.settings import Permission
+from adapter.sinks.settings import SinkSettings
+
+#: Entries of an event, and attempts of each at a sink, that are told: the latest.
+ENTRIES, ATTEMPTS = 10, 20
+
+
+class Delivered(BaseModel):
+    """What became of one entry of an event at one sink."""
+
+    sink: str
+    kind: str
+    position: int = Field(description="The entry's place in the log")
+    revision: int = Field(description="0 for the event itself; corrections follow")
+    stage: Stage
+    reason: str = Field(description="Why, for people")
+    fault: Fault | None = Field(
+        description="Whose fault it is that it is not delivered: receiver, network, ours; null: nobody's, or not known"
+    )
+    tries: int = Field(description="Failed tries of it")
+    dueAt: int | None = Field(description="Of a held one, when its next try is due, epoch milliseconds")
+    lag: int | None = Field(description="Of one that the sink has not come to: entries before it")
+    state: str = Field(description="What the sink is doing: running, down, paused, stopped, elsewhere, off")
+    since: int | None = Field(description="Since when, epoch milliseconds")
+    attempts: list[AttemptShown] = Field(description="Tries of it that are remembered, the latest first")
+
+
+class Deliveries(BaseModel):
+    """What became of an event at every sink."""
+
+    uid: str
+    type: str | None = Field(description="Of its latest entry; null: quarantined")
+    deliveries: list[Delivered] = Field(description="By sink, the latest entry first")
+
+
+class DeliveryPages:
+    """Answers what became of an event."""
+
+    def __init__(
+        self,
+        log: Store,
+        lookup: Lookup,
+        sinks: Callable[[], Sequence[SinkSettings]],
+        deliveries: Mapping[str, Ownership[Delivery]],
+        selection: Callable[[SinkSettings], Selection],
+        standing: Callable[[str], Awaitable[Present | None]],
+    ) -> None:
+        """``sinks``: those there are; ``selection``: what one of them gets; ``standing``: what was decided about the
+        one of a name, if it is not simply to run."""
+        self._log = log
+        self._lookup = lookup
+        self._sinks = sinks
+        self._deliveries = deliveries
+        self._selection = selection
+        self._standing = standing
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                "GET", "/events/{uid}/deliveries", self.show, "What became of an event at every sink, and why",
+                {200: Answer("Each sink, also where nothing was sent.", model=Deliveries)}, Permission.SINKS,
+                [UID, Parameter("sink", "Name of a sink: of this one alone", repeatable=True)],
+                limited=Limited.BY_EVENT,
+            )
+        ]  # fmt: skip
+
+    async def show(self, request: web.Request) -> web.Response:
+        wanted = request.query.getall("sink", None)
+        sinks = [one for one in self._sinks() if wanted is None or one.name in wanted]
+        if missing := set(wanted or ()) - {one.name for one in sinks}:
+            raise RequestError(404, "Not found", f"There is no sink {', '.join(sorted(missing))}.")
+        latest = await self._lookup.find(request.match_info["uid"], caller(request), scope_of_caller(request))
+        if latest is None:
+            raise RequestError(
+                404, "Not found", "There is no event with this uid: it never came, or was removed from the log."
+            )
+        entries = await self._entries(latest)
+        deliveries = [one for sink in sinks for one in await self._at(sink, entries, told_to_caller(request))]
+        answer = Deliveries(uid=uid_text(latest.uid), type=latest.type, deliveries=deliveries)
+        return json_answer(answer.model_dump_json().encode())
+
+    async def _entries(self, latest: Entry) -> list[Entry]:
+        """The entries of an event, the latest first."""
+        entries, position = [latest], await self._log.before(latest.uid, latest.position)
+        while position is not None and len(entries) < ENTRIES:
+            entries += await self._log.fetch([position])
+            position = await self._log.before(latest.uid, position)
+        return entries
+
+    async def _at(
+        self, sink: SinkSettings, entries: Sequence[Entry], may_tell: Callable[[str], str]
+    ) -> list[Delivered]:
+        reader, selection = reader_name(sink.name), self._selection(sink)
+        owned = self._deliveries.get(sink.name)
+        delivery = None if owned is None else owned.present
+        present = await self._present(sink.name, owned, delivery)
+        # Before the rows: what the sink had passed then, and has no row afterwards, was delivered.
+        progress = await self._log.progress(reader)
+        flying = {one.position for one in entries if delivery is not None and delivery.is_flying(one.position)}
+        held = await self._log.held_at(reader, [one.position for one in entries])
+        rows = {row.position: replace(row, answer=may_tell(row.answer)) for row in held}
+        attempts = {one.position: await self._attempts(reader, one.position) for one in entries}
+        told = []
+        for entry in entries:
+            position = entry.position
+            now = Present(present.state, present.since, may_tell(present.reason), position in flying)
+            tried = attempts[position]
+            verdict = explain(position, entry, selection, progress, rows.get(position), tried, now)
+            told.append(
+                Delivered(
+                    sink=sink.name,
+                    kind=sink.kind,
+                    position=position,
+                    revision=entry.revision,
+                    stage=verdict.stage,
+                    reason=verdict.reason,
+                    fault=verdict.fault,
+                    tries=verdict.tries,
+                    dueAt=verdict.due_at,
+                    lag=verdict.lag,
+                    state=now.state,
+                    since=now.since,
+                    attempts=[shown(one, uid_text(entry.uid), may_tell) for one in tried],
+                )
+            )
+        return told
+
+    async def _attempts(self, reader: str, position: int) -> list[Attempt]:
+        return await self._log.attempts(reader, position=position, limit=ATTEMPTS)
+
+    async def _present(self, name: str, owned: Ownership[Delivery] | None, delivery: Delivery | None) -> Present:
+        decided = await self._standing(name)
+        if decided is not None:
+            return decided
+        if delivery is None:
+            return Present("off" if owned is None else "elsewhere")
+        shot = delivery.snapshot()
+        return Present(str(shot.state), shot.since, "" if shot.state == "running" else shot.answer)

@@ -1,0 +1,1 @@
+"""Sending again what a sink has had, has given up on, or never got."""
