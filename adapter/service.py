@@ -481,7 +481,7 @@ async def _reload(tables: Tables, changed: Sequence[str]) -> None:
 def _selection(sink: SinkSettings, catalogue: Catalogue) -> Selection:
     """Which events a sink gets."""
     filter = Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter")
-    return Selection(filter, revisions=sink.revisions == "send")
+    return Selection(filter, revisions=sink.revisions == "send", sink=sink.name)
 
 
 async def _standing(sink: str) -> Present | None:
