@@ -66,6 +66,8 @@ from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
+from adapter.delivery.standing import Decided, Standings, open_standings
+from adapter.delivery.standing import read as read_standing
 from adapter.delivery.why import Present
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
@@ -129,6 +131,8 @@ _log = structlog.get_logger("adapter.service")
 #: How long requests and receivers get to answer where another service goes on, and how long that one waits for the data
 #: folder, seconds. Whoever connects waits meanwhile.
 HANDING_OVER, FOLLOWING = 1.0, 10.0
+#: Sinks that read the log at the same moment.
+READS = 4
 
 
 @dataclass(slots=True, frozen=True)
@@ -386,7 +390,7 @@ async def open_service(
                 lambda: settings.sinks,
                 deliveries,
                 lambda one: _selection(one, tables.catalogue),
-                _standing,
+                partial(_standing, log),
             ).operations(),
             *ReplayPages(log, replays, deliveries, lambda: sink_names, lookup, _now).operations(),
             *Metrics(readings).operations(),
@@ -478,12 +482,15 @@ async def _reload(tables: Tables, changed: Sequence[str]) -> None:
 def _selection(sink: SinkSettings, catalogue: Catalogue) -> Selection:
     """Which events a sink gets."""
     filter = Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter")
-    return Selection(filter, revisions=sink.revisions == "send")
+    return Selection(filter, revisions=sink.revisions == "send", sink=sink.name)
 
 
-async def _standing(sink: str) -> Present | None:
+async def _standing(log: Store, sink: str) -> Present | None:
     """What was decided about a sink, if it is not simply to run."""
-    return None
+    standing = await read_standing(log, sink)
+    if standing.state is Decided.RUNNING:
+        return None
+    return Present(str(standing.state), standing.since, standing.reason)
 
 
 def _now() -> int:
@@ -521,18 +528,20 @@ async def _open_deliveries(
     for one in settings.sinks:
         filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
         filters.append(filter)
-        selections.append(Selection(filter, revisions=one.revisions == "send"))
+        selections.append(Selection(filter, revisions=one.revisions == "send", sink=one.name))
         for hint in hints.of(filter.terms):
             _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
-    stacks: list[AsyncExitStack] = []
+    stacks: list[AsyncExitStack] = [AsyncExitStack()]
     deliveries: dict[str, Ownership[Delivery]] = {}
     try:
+        standings = await stacks[0].enter_async_context(open_standings(log))
+        reads = asyncio.Semaphore(READS)
         for one, filter, selection in zip(settings.sinks, filters, selections, strict=True):
             stacks.append(stack := AsyncExitStack())
             sink = await stack.enter_async_context(open_sink(one, settings.outgoing, token_key))
             if one.names:
                 sink = NamingSink(sink, one.name, search, filter)
-            deliver = partial(_deliver, one, sink, log, selection, ending=ending)
+            deliver = partial(_deliver, one, sink, log, selection, standings=standings, reads=reads, ending=ending)
             opened = open_ownership(log, reader_name(one.name), owner, deliver)
             deliveries[one.name] = await stack.enter_async_context(opened)
         yield deliveries
@@ -543,6 +552,17 @@ async def _open_deliveries(
 
 
 def _deliver(
-    settings: SinkSettings, sink: Sink, log: Store, selection: Selection, claim: Claim, *, ending: Ending
+    settings: SinkSettings,
+    sink: Sink,
+    log: Store,
+    selection: Selection,
+    claim: Claim,
+    *,
+    standings: Standings,
+    reads: asyncio.Semaphore,
+    ending: Ending,
 ) -> AbstractAsyncContextManager[Delivery]:
-    return open_delivery(settings, sink, log, selection, token=claim.token, patience=lambda: ending.patience)
+    return open_delivery(
+        settings, sink, log, selection, token=claim.token, standings=standings, reads=reads,
+        patience=lambda: ending.patience,
+    )  # fmt: skip

@@ -366,7 +366,9 @@ class _Walk:
         is_done = False
         while not is_done:
             await self._wait_for_sink()
-            opened = open_delivery(settings, paced, stretch, self._chosen, token=token, patience=lambda: 1.0)
+            opened = open_delivery(
+                settings, paced, stretch, self._chosen, token=token, replay_of=self._sink, patience=lambda: 1.0
+            )
             async with opened as replay:
                 while self._may_send() and not is_done:
                     shot = replay.snapshot()

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from yarl import URL
 
-from adapter.errors import NoReply
+from adapter.errors import NoReply, Unreached
 from adapter.outgoing.client import Client, Reply, open_client
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from adapter.section import Section, read_http_url, read_kind, valid_token
@@ -252,7 +252,7 @@ class Tokens:
         meanwhile gets what comes of it.
 
         Raises:
-            NoReply: none is to be had; says why, for people.
+            Unreached: none is to be had; says why, for people.
         """
         if (token := self._good(refused)) is not None:
             return token
@@ -262,7 +262,7 @@ class Tokens:
                 await self._fetch()
             if (token := self._good(refused)) is not None:
                 return token
-        raise NoReply(f"no token from {self._url.host}: {self._problem or 'it gave the one again that was refused'}")
+        raise Unreached(f"no token from {self._url.host}: {self._problem or 'it gave the one again that was refused'}")
 
     def _good(self, refused: str | None) -> str | None:
         return self.present if self.present != refused and self._clock() < self._until else None

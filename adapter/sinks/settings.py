@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +27,7 @@ from adapter.errors import ConfigError
 from adapter.kinds import Kinds
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.privacy import Privacy, PrivacySettings
+from adapter.quantities import seconds_of
 from adapter.section import Section, read_kind
 from adapter.sinks.private import PrivateSink
 from adapter.sinks.protocol import Sink
@@ -40,6 +42,11 @@ KINDS = Kinds(adapter.sinks, "open_sink", "kind of sink")
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _period(text: str) -> str:
+    seconds_of(text)
+    return text
 
 
 #: One value or a list of them; always read as a list.
@@ -78,9 +85,23 @@ class SinkSettings(Section):
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )
+    rate: PositiveFloat | None = Field(None, description="The most events that it gets in a second, batches included")
+    catch_up: PositiveFloat | None = Field(
+        None, description="The most events that it gets in a second while it is more than 1,000 entries behind"
+    )
+    disable_after: Annotated[str, AfterValidator(_period)] | None = Field(
+        None,
+        description="After which time of nothing but failures it is stopped, until somebody resumes it: 12h, 5d; "
+        "without one it is tried for ever",
+    )
     attempts: Attempts = Field(
         "failures", description="Which tries are remembered, for people: failures, all (a row for each), none"
     )
+
+    @property
+    def disable_after_seconds(self) -> float | None:
+        """``disable_after`` in seconds."""
+        return None if self.disable_after is None else float(seconds_of(self.disable_after))
 
     def public_keys(self, now: datetime) -> list[dict[str, str]]:
         """The public keys, as JWKs, by which its receiver verifies what it gets; none for most kinds."""

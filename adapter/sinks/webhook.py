@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 from yarl import URL
 
-from adapter.errors import ConfigError, NoReply
+from adapter.errors import ConfigError, NoReply, Unreached
 from adapter.formats.protocol import is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.known_secrets import REDACTED, KnownSecrets
@@ -24,7 +25,7 @@ from adapter.outgoing.timing import Timing
 from adapter.section import read_http_url, secrets_of
 from adapter.sinks.bodies import BatchSettings, Bodies
 from adapter.sinks.credentials import AnyAuth, Authorized, authorized
-from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Stop
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Skip, Stop
 from adapter.sinks.settings import Attempts, SinkSettings
 from adapter.sinks.signing import (
     Secrets,
@@ -48,6 +49,11 @@ CLEANED = 4096
 NOT_FOR_CONTENT = frozenset({401, 403, 405, 406, 407, 408, 410, 411, 415, 417, 421, 425, 426, 428, 429, 431})
 #: Raw bytes that are read of an answer: its status is all that counts.
 ANSWER_SIZE = 16 * 1024
+
+#: What becomes of a message to which the receiver answers 4xx.
+Refusal = Literal["retry", "dead", "hold"]
+#: For all statuses that have no meaning of their own, or for some of them; the others are tried again.
+On4xx = Refusal | Mapping[int, Refusal]
 
 
 class Settings(HttpSettings, SinkSettings):
@@ -73,6 +79,26 @@ class Settings(HttpSettings, SinkSettings):
     compress: Literal["none", "gzip"] = Field("none", description="gzip: bodies are sent compressed")
     window: int = Field(64, ge=1, le=1024, description="Requests in flight; 1 keeps the order of the log")
     timeout: PositiveFloat = Field(15.0, le=300.0, description="Seconds that a request may take, answer body included")
+
+    on_4xx: Refusal | dict[int, Refusal] = Field(
+        "retry",
+        description="What becomes of a message at 4xx, one for all or a table of statuses: retry: it is tried again by "
+        "its schedule; dead: it is given up on; hold: the receiver is taken to be down. 401, 403, 408, 410, 425 and "
+        "429 have a meaning of their own",
+    )
+
+    @field_validator("on_4xx", mode="before")
+    @classmethod
+    def _on_4xx(cls, given: object) -> object:
+        words = get_args(Refusal)
+        found = given.values() if isinstance(given, dict) else [given]
+        if any(one not in words for one in found):
+            raise ValueError('should be retry, dead or hold, or a table of statuses such as {413 = "dead"}')
+        own = [str(status) for status in sorted(_FIXED)]
+        for status in given if isinstance(given, dict) else ():
+            if not re.fullmatch("4[0-9][0-9]", str(status)) or str(status) in own:
+                raise ValueError(f"{status} is none of 4xx, or has a meaning of its own, as {', '.join(own)} have")
+        return given
 
     @field_validator("url")
     @classmethod
@@ -117,21 +143,45 @@ class Settings(HttpSettings, SinkSettings):
         return list(public_keys(self.signatures(), now))
 
 
-def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
-    """What a status means: only 2xx is delivered. ``now`` is in epoch seconds."""
-    if 200 <= status < 300:
+#: Statuses below 500 that speak of the receiver: too slow, too early, too many requests.
+_WAITS = {408, 425, 429}
+#: Statuses of 4xx that mean the same whatever the settings say.
+_FIXED = {401, 403, 410, *_WAITS}
+#: A receiver that has too many requests and names no wait gets none for so long, seconds.
+_TOO_MANY = 1.0
+
+
+def read_answer(status: int, headers: Mapping[str, str], now: float, on_4xx: On4xx = "retry") -> Answer:
+    """What a status means: only 2xx is delivered. ``now`` is in epoch seconds; ``on_4xx`` says what those of 4xx mean
+    that have no meaning of their own."""
+    wanted = headers.get("webhook-delivery", "").strip().lower()
+    is_delivered = 200 <= status < 300
+    if wanted == "disable":
+        return Stop(f"the receiver answered {status} with webhook-delivery: disable", is_delivered)
+    if is_delivered:
         return DELIVERED
     if status == 410:
         return Stop("the receiver answered 410: it is gone for good")
+    if wanted == "abort-message":
+        return Skip(f"the receiver answered {status} with webhook-delivery: abort-message")
+    after = read_retry_after(headers.get("Retry-After"), now, RETRY_AFTER)
     if 300 <= status < 400:
         location = headers.get("Location", "")[:200]
-        return Later(f"the receiver answered {status}, redirects are not followed; it named {location!r}")
-    after = read_retry_after(headers.get("Retry-After"), now, RETRY_AFTER)
+        return Later(f"the receiver answered {status}, redirects are not followed; it named {location!r}", after)
     if status in (401, 403):
         return Later(f"the receiver answered {status}: it refuses our credentials", after, receiver_down=True)
-    # One message that alone gets such an answer is told apart by the loop, from the others that pass.
-    down = status >= 500 or status in (408, 429)
-    return Later(f"the receiver answered {status}", after, receiver_down=down)
+    if status == 429:
+        # No message is the cause of that.
+        return Later("the receiver answered 429", after or _TOO_MANY, receiver_down=True, spares=True)
+    if status >= 500 or status in _WAITS:
+        # One message that alone gets such an answer is told apart by the loop, from the others that pass.
+        return Later(f"the receiver answered {status}", after, receiver_down=True)
+    match on_4xx if isinstance(on_4xx, str) else on_4xx.get(status):
+        case "dead" if 400 <= status < 500:
+            return Never(f"the receiver answered {status}")
+        case "hold" if 400 <= status < 500:
+            return Later(f"the receiver answered {status}", after, receiver_down=True)
+    return Later(f"the receiver answered {status}", after)
 
 
 class Webhook:
@@ -153,10 +203,12 @@ class Webhook:
         attempts: Attempts,
         secrets: KnownSecrets,
         clock: Callable[[], float],
+        on_4xx: On4xx = "retry",
     ) -> None:
         """``secrets``: those that no receiver is to bring into what is remembered of its answer."""
         self.window = window
         self.batch = batch
+        self._on_4xx = on_4xx
         self._attempts = attempts
         self._secrets = secrets
         self._client = client
@@ -171,14 +223,15 @@ class Webhook:
         while parts:
             part = parts.pop()
             status, answer = await self._post(part)
-            if len(part) > 1 and 400 <= status < 500 and status not in NOT_FOR_CONTENT and not isinstance(answer, Stop):
+            if len(part) > 1 and status not in NOT_FOR_CONTENT and _is_refusal(status, answer):
                 half = len(part) // 2
                 parts += [part[half:], part[:half]]
                 continue
             answers += [answer] * len(part)
             if isinstance(answer, Stop) or (isinstance(answer, Later) and answer.receiver_down):
                 # No other part of it would fare better now.
-                answers += [answer] * (len(entries) - len(answers))
+                rest = replace(answer, delivered=False) if isinstance(answer, Stop) else answer
+                answers += [rest] * (len(entries) - len(answers))
                 break
         return answers
 
@@ -191,9 +244,9 @@ class Webhook:
         try:
             reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False, timing=timing)
         except NoReply as failure:
-            answer: Answer = Later(str(failure), receiver_down=True)
+            answer: Answer = Later(str(failure), receiver_down=True, spares=isinstance(failure, Unreached))
             return 0, replace(answer, tried=_tried(timing, int(now * 1000), None, b""))
-        answer = read_answer(reply.status, reply.headers, now)
+        answer = read_answer(reply.status, reply.headers, now, self._on_4xx)
         if reply.status == 415 and isinstance(answer, Later | Never):
             sent = ", ".join(self._bodies.headers.values())
             answer = replace(answer, reason=f"{answer.reason}: it does not take {sent}; see format, batch and compress")
@@ -217,6 +270,12 @@ def _tried(timing: Timing, began_at: int, status: int | None, excerpt: bytes) ->
         None if part is None else round(part * 1000) for part in (timing.resolve, timing.connect, timing.first_byte)
     )
     return Tried(began_at, status, resolve, connect, first_byte, round(timing.total * 1000), excerpt_of(excerpt))
+
+
+def _is_refusal(status: int, answer: Answer) -> bool:
+    """Whether the receiver refuses something for what it holds, as far as the status tells."""
+    is_of_receiver = isinstance(answer, Stop | Skip) or (isinstance(answer, Later) and answer.receiver_down)
+    return 400 <= status < 500 and not is_of_receiver
 
 
 @asynccontextmanager
@@ -261,4 +320,5 @@ async def open_sink(
             attempts=settings.attempts,
             secrets=KnownSecrets([*secrets_of(settings), *secrets_of(outgoing)]),
             clock=clock,
+            on_4xx=settings.on_4xx,
         )

@@ -25,8 +25,6 @@ pytestmark = pytest.mark.hostile
 DNS = "127.7.7.7"
 #: What the service may take more while answers without an end come, bytes.
 MEMORY = 64 << 20
-#: Where the service does not pass yet.
-NOT_YET = {"disable", "abort-message"}
 #: Paths whose names only the receiver's own name server knows.
 NAMED = {"rebound", "mixed"}
 
@@ -113,5 +111,5 @@ async def test_the_service_passes_everywhere(tmp_path: Path) -> None:
             grown = memory(process, "VmHWM") - before
             score = await end()
     failed = {row["name"]: row["said"] for row in score["rows"] if row["state"] != "passed"}
-    assert set(failed) == leave_out | NOT_YET, failed
+    assert set(failed) == leave_out, failed
     assert grown < MEMORY, f"{grown >> 20} MiB more than before"
