@@ -45,7 +45,7 @@ from adapter.log.sqlite.asking import ask_dead_removed, ask_held, ask_next_due, 
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Files
-from adapter.log.sqlite.history import find_latest, read_note, read_stored
+from adapter.log.sqlite.history import find_latest, read_note, read_notes, read_stored
 from adapter.log.sqlite.known import read_known
 from adapter.log.sqlite.messages import (
     Answer,
@@ -54,7 +54,9 @@ from adapter.log.sqlite.messages import (
     Begin,
     Begun,
     Claimed,
+    Drop,
     Forget,
+    ForgetReader,
     Forgotten,
     Gone,
     Keep,
@@ -288,11 +290,20 @@ class SqliteLog:
     async def next_due(self, reader: str) -> int | None:
         return await self._ask(ask_next_due(self._progress, reader))
 
+    async def forget_reader(self, reader: str, token: int = 0) -> None:
+        await self._writing.call(ForgetReader(reader, token))
+
     async def noted(self, name: str) -> Note | None:
         return await self._read(read_note, name)
 
+    async def notes(self, prefix: str) -> list[Note]:
+        return await self._read(read_notes, prefix)
+
     async def keep(self, note: Note) -> None:
         await self._writing.call(Keep(note))
+
+    async def drop(self, name: str, version: int) -> None:
+        await self._writing.call(Drop(name, version))
 
     async def claim(self, name: str, owner: str) -> Claim | None:
         """As nobody else may have the log open, a claim lasts as long as this has."""

@@ -110,6 +110,20 @@ class Keep(msgspec.Struct, array_like=True, tag=True):
     note: Note
 
 
+class Drop(msgspec.Struct, array_like=True, tag=True):
+    """Keep a note no more; answered with `Done`."""
+
+    name: str
+    version: int
+
+
+class ForgetReader(msgspec.Struct, array_like=True, tag=True):
+    """Know nothing more of a reader; answered with `Done`."""
+
+    reader: str
+    token: int
+
+
 class TakeClaim(msgspec.Struct, array_like=True, tag=True):
     """Count one more claim of this name; answered with `Claimed`."""
 
@@ -152,7 +166,10 @@ class TryWrite(msgspec.Struct, array_like=True, tag=True):
 
 
 #: What a transaction is made of.
-Work = Append | Revise | Settle | Begin | Keep | TakeClaim | Remove | RemoveRaw | Forget | Replace | Wipe | TryWrite
+Work = (
+    Append | Revise | Settle | Begin | Keep | Drop | ForgetReader | TakeClaim | Remove | RemoveRaw | Forget | Replace
+    | Wipe | TryWrite
+)  # fmt: skip
 #: What the service says.
 Told = Work | Part | AppendParts | DropParts
 
