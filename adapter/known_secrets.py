@@ -29,8 +29,13 @@ class KnownSecrets:
     def __init__(self, secrets: Iterable[str] = (), *, shortest: int = SHORTEST) -> None:
         """``shortest``: characters that one of them has at least."""
         self._shortest = shortest
-        self._known: dict[str, Any] = {}
+        #: Each with runs of which one is in whatever holds it: letters and digits are escaped by nobody.
+        self._known: dict[str, tuple[bytes, ...]] = {}
+        self._runs: set[str] = set()
+        #: How each is found in all its forms; made when it may be there, as there may be thousands of secrets.
+        self._patterns: dict[str, Any] = {}
         self._search: Any = None
+        self._is_new = False
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
@@ -38,20 +43,30 @@ class KnownSecrets:
         for secret in secrets:
             text = secret.removeprefix(_PREFIX)
             if len(text) >= self._shortest and text not in self._known:
-                forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
-                self._known[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)
-        runs = sorted({_longest_run(one) for text in self._known for one in (text, *_in_base64(text.encode()))})
-        # Letters and digits are escaped by nobody, so what has none of these runs holds no secret.
-        self._search = re2.compile("|".join(runs).encode("latin-1"), options=_OPTIONS).search if runs else None
+                runs = {_longest_run(one) for one in (text, *_in_base64(text.encode()))}
+                self._known[text] = tuple(run.encode() if run.isalnum() else b"" for run in runs)
+                self._runs |= runs
+                self._is_new = True
 
     def may_be_in(self, raw: bytes) -> bool:
         """Whether it is worth looking closer: one search, which takes hardly longer for 20 secrets than for one."""
+        if self._is_new:
+            self._is_new = False  # first: what is added meanwhile is looked for the next time
+            self._search = re2.compile("|".join(sorted(self._runs)).encode("latin-1"), options=_OPTIONS).search
         search = self._search
         return search is not None and search(raw) is not None
 
     def cleaned(self, raw: bytes) -> bytes:
         """The bytes without secrets; the same object if there are none."""
-        for pattern in self._known.values():
+        if not self.may_be_in(raw):
+            return raw
+        for text, runs in list(self._known.items()):
+            if not any(run in raw for run in runs):
+                continue
+            pattern = self._patterns.get(text)
+            if pattern is None:
+                forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
+                pattern = self._patterns[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)
             if pattern.search(raw) is not None:
                 raw = pattern.sub(REDACTED.encode(), raw)
         return raw

@@ -15,7 +15,6 @@ from adapter.delivery.loop import Delivery, reader_name
 from adapter.log.protocol import Store
 from adapter.ownership import Ownership
 from adapter.settings import Permission
-from adapter.sinks.settings import SinkSettings
 from adapter.source_state.judging import is_refused
 from adapter.source_state.state import SourceState
 from adapter.source_state.watching import WatchedSource, Watching
@@ -29,15 +28,15 @@ class StatusPages:
         log: Store,
         watching: Watching,
         pulls: PullCounts,
-        sinks: Sequence[SinkSettings],
+        sinks: Callable[[], Sequence[tuple[str, str]]],
         deliveries: Mapping[str, Ownership[Delivery]],
         warnings: Callable[[], Sequence[str]],
         refusal: Callable[[], str | None],
         *,
         now: Callable[[], int],
     ) -> None:
-        """``warnings``: what else somebody should look at; ``refusal``: why no events are taken; ``now`` gives epoch
-        milliseconds."""
+        """``sinks`` gives the present ones, each with its kind; ``warnings``: what else somebody should look at;
+        ``refusal``: why no events are taken; ``now`` gives epoch milliseconds."""
         self._log = log
         self._watching = watching
         self._pulls = pulls
@@ -72,7 +71,7 @@ class StatusPages:
         now, states = self._now(), await self._watching.present()
         problem = self._log.damaged or self._refusal()
         sources = [self._source(one, states.get(one.key), now) for one in self._watching.sources]
-        sinks = [await self._sink(one, now) for one in self._sinks]
+        sinks = [await self._sink(name, kind, now) for name, kind in self._sinks()]
         todo = [
             *([Todo(about="", problem=problem, advice="see docs/operate.md")] if problem else []),
             *(Todo(about="", problem=one, advice="") for one in self._warnings()),
@@ -138,8 +137,8 @@ class StatusPages:
             )
         return streams
 
-    async def _sink(self, sink: SinkSettings, now: int) -> SinkStatus:
-        reader, owned = reader_name(sink.name), self._deliveries.get(sink.name)
+    async def _sink(self, name: str, kind: str, now: int) -> SinkStatus:
+        reader, owned = reader_name(name), self._deliveries.get(name)
         delivery = None if owned is None else owned.present
         shot = None if delivery is None else delivery.snapshot()
         if shot is not None:
@@ -150,8 +149,8 @@ class StatusPages:
             cursor, held, dead = found
         left = await self._log.read(cursor, limit=1)
         return SinkStatus(
-            name=sink.name,
-            kind=sink.kind,
+            name=name,
+            kind=kind,
             state=str(shot.state) if shot is not None else "off" if owned is None else "elsewhere",
             since=None if shot is None else shot.since,
             lag=max(0, self._log.head - cursor),

@@ -8,7 +8,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
 from yarl import URL
@@ -29,6 +29,8 @@ Signer = Callable[[str, int, bytes], dict[str, str]]
 
 class Settings(HttpSettings, SinkSettings):
     """``[[sinks]]`` with ``kind = "webhook"``."""
+
+    by_api: ClassVar[bool] = True
 
     kind: Literal["webhook"] = "webhook"
     url: str = Field(description="Where to post: http or https")
