@@ -18,8 +18,16 @@ SHORTEST = 16
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.encoding = re2.Options.Encoding.LATIN1
+#: What is neither letter nor digit as a blank.
+_RUNS = bytes(code if chr(code).isascii() and chr(code).isalnum() else 32 for code in range(256))
 #: Before the secret of a webhook (Standard Webhooks, 'Signature scheme').
 _PREFIX = "whsec_"
+
+
+#: Up to so many runs are looked for by one pattern. Of more the automaton outgrows its room, and a search takes a
+#: hundred times as long: then long ones are found by pieces of them, of so many characters, looked up at every few
+#: places.
+_MANY, _PIECE, _EVERY = 256, 12, 4
 
 
 class KnownSecrets:
@@ -35,6 +43,7 @@ class KnownSecrets:
         #: How each is found in all its forms; made when it may be there, as there may be thousands of secrets.
         self._patterns: dict[str, Any] = {}
         self._search: Any = None
+        self._pieces: frozenset[bytes] = frozenset()
         self._is_new = False
         self.add(*secrets)
 
@@ -52,9 +61,28 @@ class KnownSecrets:
         """Whether it is worth looking closer: one search, which takes hardly longer for 20 secrets than for one."""
         if self._is_new:
             self._is_new = False  # first: what is added meanwhile is looked for the next time
-            self._search = re2.compile("|".join(sorted(self._runs)).encode("latin-1"), options=_OPTIONS).search
+            self._prepare()
         search = self._search
-        return search is not None and search(raw) is not None
+        return (search is not None and search(raw) is not None) or (bool(self._pieces) and self._has_piece(raw))
+
+    def _prepare(self) -> None:
+        runs = sorted(self._runs)
+        by_pieces: list[str] = []
+        if len(runs) > _MANY:
+            by_pieces = [run for run in runs if run.isalnum() and len(run) >= _PIECE + _EVERY - 1]
+            runs = [run for run in runs if not run.isalnum() or len(run) < _PIECE + _EVERY - 1]
+        # Of each run the pieces at the first places: one of them is at a place where a text is looked at.
+        places = range(_EVERY)
+        self._pieces = frozenset(run[at : at + _PIECE].encode() for run in by_pieces for at in places)
+        self._search = re2.compile("|".join(runs).encode("latin-1"), options=_OPTIONS).search if runs else None
+
+    def _has_piece(self, raw: bytes) -> bool:
+        pieces = self._pieces
+        for run in raw.translate(_RUNS).split():
+            for at in range(0, len(run) - _PIECE + 1, _EVERY):
+                if run[at : at + _PIECE] in pieces:
+                    return True
+        return False
 
     def cleaned(self, raw: bytes) -> bytes:
         """The bytes without secrets; the same object if there are none."""
