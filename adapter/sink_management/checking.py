@@ -73,7 +73,7 @@ def read_given(given: Mapping[str, Any], name: str, stored: StoredSink | None) -
         kept = {}
     values = {key: _with_kept(one, kept.get(key), key) for key, one in values.items()}
     made: str | None = None
-    if stored is None and "secret" in model.model_fields and "secret" not in given:
+    if stored is None and "secret" in model.model_fields and "secret" not in given and _goes_by_secret(given):
         made = make_secret()
         values["secret"] = [SecretStr(made)]
     return _validated({**values, "name": name, "kind": kind}), made
@@ -155,6 +155,11 @@ def refused(wrong: Sequence[tuple[str, str]]) -> RequestError:
 def _model(kind: str) -> type[SinkSettings]:
     model: type[SinkSettings] = KINDS.load(kind).Settings
     return model
+
+
+def _goes_by_secret(given: Mapping[str, Any]) -> bool:
+    """Whether its signature is one that the setting ``secret`` is for."""
+    return given.get("signature") in (None, "standard", "phasetwo-sha256", "phasetwo-sha1")
 
 
 def _of_machine(given: Mapping[str, Any], model: type[SinkSettings]) -> Iterator[tuple[str, str]]:

@@ -246,7 +246,9 @@ class LiveSinks:
             await asyncio.wait([task], timeout=until - loop.time())
         # Another service may have got the claim.
         while is_new and slot.wanted is not None and slot.problem is None and loop.time() < until:
-            if await self._log.progress(reader_name(name)) is not None:
+            owned = self.deliveries.get(name)
+            is_begun = owned is not None and owned.present is not None
+            if is_begun or await self._log.progress(reader_name(name)) is not None:
                 return
             await asyncio.sleep(0.02)
 
