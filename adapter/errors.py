@@ -5,6 +5,7 @@
     │   └── MappingError      the author of a mapping file; carries file, line, column and code
     ├── RequestError          the caller of the HTTP interface; carries the status
     ├── NoReply               nobody: whom we asked over HTTP did not answer; it is asked again
+    │   └── Unreached         nobody: no connection came about, so nothing was asked
     ├── Refused               the operator of whom we asked: it answered, and did not give what was asked for
     └── StoreError            the disk or database
         ├── StoreUnavailable  full, locked, read-only: the same request may succeed later
@@ -97,6 +98,10 @@ def _request_error(
 class NoReply(AdapterError):
     """A request that we made got no answer, or not the whole of it; the text says why, and holds nothing of the answer
     and no secret."""
+
+
+class Unreached(NoReply):
+    """No connection came about, or none may be made: nothing of the request was sent, so it cannot be the cause."""
 
 
 class Refused(AdapterError):

@@ -51,9 +51,11 @@ def sink_advice(sink: SinkStatus, now: int) -> Iterator[tuple[str, str]]:
         )
     if sink.state == "stopped":
         yield (
-            f"stopped{ago}, because the receiver says that it is gone: {sink.answer}",
-            "change its address in the settings, or take it out, and have them read: idp-adapter reload",
+            f"stopped{ago}: {sink.reason or sink.answer}",
+            "mend the receiver or change its address, and resume the sink; what it missed waits in the log",
         )
+    if sink.state == "paused":
+        yield f"paused{ago} by {sink.by}: {sink.reason or 'no reason given'}", "resume it when that is over"
 
 
 def _proof_advice(name: str, reason: str) -> str:

@@ -16,7 +16,7 @@ from adapter.api.feed import read_switch
 from adapter.api.operation import Answer, Body, Operation, Parameter, caller, json_answer, request_body
 from adapter.api.slots import Slots
 from adapter.delivery.loop import Snapshot, reader_name
-from adapter.delivery.standing import Standing
+from adapter.delivery.standing import Decided, Standing, read
 from adapter.errors import RequestError
 from adapter.log.protocol import Store
 from adapter.quantities import interval_of, seconds_of
@@ -92,6 +92,8 @@ class SinkShown(BaseModel):
         "`paused`; `elsewhere`: another service over the log delivers to it; `off`: nobody does, `problem` may say why"
     )
     since: int | None = Field(description="Since when it is in this state")
+    reason: str | None = Field(description="Why it was paused, stopped or resumed the last time")
+    by: str | None = Field(description="Who decided that: a person, or the receiver")
     answer: str | None = Field(description="The last answer")
     lag: int = Field(description="Entries between its place and the end of the log")
     epoch: int | None = Field(
@@ -331,16 +333,19 @@ class SinkPages:
         delivery = None if owned is None else owned.present
         shot = None if delivery is None else delivery.snapshot()
         problem, epoch, lag, counts = live.problem(name), *await self._progress(name, shot)
-        if name in live.paused:
-            state = "paused"
-        elif shot is not None:
+        decided = shot.standing if shot is not None else await read(self._log, name)
+        if shot is not None:
             state = str(shot.state)
+        elif decided.state is not Decided.RUNNING:
+            state = str(decided.state)
         else:
             state = "off" if owned is None else "elsewhere"
         how: dict[str, Any] = {
             "name": name,
             "state": state,
-            "since": None if shot is None or state == "paused" else shot.since,
+            "since": shot.since if shot is not None else decided.since or None,
+            "reason": decided.reason or None,
+            "by": decided.by or None,
             "answer": None if shot is None else shot.answer,
             "lag": lag,
             "epoch": epoch,

@@ -12,6 +12,7 @@ from adapter.api.operation import Answer, Operation, json_answer
 from adapter.api.status_answer import Counted, PulledStream, RefusedRequests, SinkStatus, SourceStatus, Status, Todo
 from adapter.counts import PullCounts, Tally
 from adapter.delivery.loop import Delivery, reader_name
+from adapter.delivery.standing import Decided, read
 from adapter.log.protocol import Store
 from adapter.ownership import Ownership
 from adapter.settings import Permission
@@ -148,17 +149,24 @@ class StatusPages:
             found = (0, 0, 0) if progress is None else (progress.cursor, progress.held, progress.dead)
             cursor, held, dead = found
         left = await self._log.read(cursor, limit=1)
+        standing = shot.standing if shot is not None else await read(self._log, name)
+        is_decided = shot is None and standing.state is not Decided.RUNNING
+        state = str(shot.state) if shot is not None else "off" if owned is None else "elsewhere"
         return SinkStatus(
             name=name,
             kind=kind,
-            state=str(shot.state) if shot is not None else "off" if owned is None else "elsewhere",
-            since=None if shot is None else shot.since,
+            state=str(standing.state) if is_decided else state,
+            since=shot.since if shot is not None else standing.since if is_decided else None,
             lag=max(0, self._log.head - cursor),
             behind=max(0.0, (now - left[0].received_at) / 1000) if left else 0.0,
             held=held,
             dead=dead,
             nextTry=await self._log.next_due(reader) if held else None,
             answer=None if shot is None else shot.answer,
+            reason=None if standing.state is Decided.RUNNING else standing.reason,
+            by=None if standing.state is Decided.RUNNING else standing.by,
+            failingSince=None if shot is None else shot.failing_since,
+            rate=None if shot is None else shot.rate,
         )
 
 

@@ -60,7 +60,8 @@ class SinkStatus(BaseModel):
     name: str
     kind: str
     state: str = Field(
-        description="`running`; `down`: the receiver does not take anything; `stopped`: it wants nothing more; "
+        description="`running`; `down`: the receiver does not take anything; `paused`: by somebody; `stopped`: the "
+        "receiver wants nothing more, or took nothing for as long as the settings say; "
         "`elsewhere`: another service over the log delivers to it; `off`: nobody does"
     )
     since: int | None = Field(description="Since when it is in this state")
@@ -70,6 +71,10 @@ class SinkStatus(BaseModel):
     dead: int = Field(description="Events that it gave up on")
     nextTry: int | None = Field(description="When the first of the held ones is tried again")
     answer: str | None = Field(description="The last answer")
+    reason: str | None = Field(None, description="Why it was paused or stopped")
+    by: str | None = Field(None, description="Who paused or stopped it; `receiver` and `disable_after` are nobody")
+    failingSince: int | None = Field(None, description="Since when it has had nothing but failures")
+    rate: float | None = Field(None, description="The most events a second that it gets now; null: any number")
 
 
 class Todo(BaseModel):

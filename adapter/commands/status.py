@@ -17,7 +17,10 @@ from adapter.commands.options import At, grouped
 from adapter.commands.output import console_of_output, write_json
 from adapter.formats.text import counted, lasting
 
-_COLOURS = {"ok": "green", "running": "green", "silent": "yellow", "refused": "red", "down": "red", "stopped": "red"}
+_COLOURS = {
+    "ok": "green", "running": "green", "silent": "yellow", "paused": "yellow",
+    "refused": "red", "down": "red", "stopped": "red",
+}  # fmt: skip
 #: Sources that never sent anything are named, up to so many.
 _NAMED = 5
 

@@ -11,6 +11,8 @@ JITTER = 0.1
 #: First and longest wait between two probes of a receiver that is down, seconds.
 PROBE = 1.0
 PROBE_MAX = 60.0
+#: Wait of a message that failed while others passed, by what cannot be its own fault, seconds.
+SPARED = 5.0
 
 
 def wait_after(tries: int, schedule: Sequence[float], asked: float | None, fraction: float) -> float | None:
@@ -21,6 +23,11 @@ def wait_after(tries: int, schedule: Sequence[float], asked: float | None, fract
     if tries > len(schedule):
         return None
     return max(schedule[tries - 1], asked or 0.0) * (1 + JITTER * fraction)
+
+
+def spared_wait(asked: float | None, fraction: float) -> float:
+    """Seconds until the next try of a message that failed and spent no try."""
+    return max(SPARED, asked or 0.0) * (1 + JITTER * fraction)
 
 
 def longest_wait(tries: int, schedule: Sequence[float]) -> float:

@@ -42,8 +42,10 @@ class Fetcher:
         schedule: Sequence[float],
         now: Callable[[], int],
         wait: float = 0.0,
+        reads: asyncio.Semaphore,
     ) -> None:
-        """``schedule``: waits after failed tries, ``wait``: for less than a full batch, seconds."""
+        """``schedule``: waits after failed tries, ``wait``: for less than a full batch, seconds; ``reads``: what sinks
+        take turns by in reading the log."""
         self._reader = reader
         self._log = log
         self._selection = selection
@@ -54,6 +56,7 @@ class Fetcher:
         self._schedule = schedule
         self._now = now
         self._wait = wait
+        self._reads = reads
         #: Set when something was read that the sink gets.
         self._brought = asyncio.Event()
         #: Set when entries are missing in what was read.
@@ -72,7 +75,8 @@ class Fetcher:
                     await asyncio.sleep(GATHER)
             last_at = loop.time()
             after, until = queue.read_to, self._log.head
-            entries = await self._log.read(after, until=until, limit=queue.stretch)
+            async with self._reads:
+                entries = await self._log.read(after, until=until, limit=queue.stretch)
             reached = entries[-1].position if entries else until
             if reached - after != len(entries):
                 self._gap.set()

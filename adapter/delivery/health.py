@@ -1,9 +1,11 @@
-"""How a receiver is, as far as its answers tell: up, down, or gone for good. No task and no timer.
+"""How a receiver is, as far as its answers tell: up, down, or gone for good; and whether anything may be sent to it by
+what people decided. No task and no timer.
 
 A flight that fails as if the receiver were down is a suspect at first. If one that was sent after that failure comes
 through, the suspect failed for its own sake, and spends a try. If too many fail in a row, or nothing is left in flight
 that could come through, or the receiver names a wait, then it is down: suspects go again without a try being spent, and
-only a probe goes out now and then, until one of them is answered by a receiver that is up.
+only a probe goes out now and then, until one of them is answered by a receiver that is up. So it is where a receiver
+asks for time with what it refuses for its own sake.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import structlog
 
 from adapter.delivery.backoff import Breaker
 from adapter.delivery.ledger import Flight
+from adapter.delivery.standing import Decided
 from adapter.sinks.protocol import Later
 
 #: The receiver is down after so many failures in a row.
@@ -34,7 +37,9 @@ class State(StrEnum):
     RUNNING = "running"
     #: The receiver is down: only a probe goes out now and then, and the cursor stands.
     DOWN = "down"
-    #: The receiver said that it is gone for good: nothing is sent until the service starts again.
+    #: Somebody paused it: nothing is sent until somebody resumes it.
+    PAUSED = "paused"
+    #: The receiver said that it is gone for good, or was down for too long: nothing is sent until somebody resumes it.
     STOPPED = "stopped"
 
 
@@ -78,6 +83,7 @@ class ReceiverHealth:
         #: While the receiver is down: a probe may go. Set by who waited for as long as a ruling said.
         self.probe_due = False
         self._name = name
+        self._decided = Decided.RUNNING
         #: With one send at a time nothing is sent after a failure that could tell more about it.
         self._in_order = window == 1
         self._now = now
@@ -99,8 +105,7 @@ class ReceiverHealth:
         if flight is self._probe:
             self._probe = None
             self._breaker.close()
-            if self.state is State.DOWN:
-                self._enter(State.RUNNING)
+            self._show()
             return Ruling(resume=True)
         if not self._suspects:
             return None
@@ -126,10 +131,35 @@ class ReceiverHealth:
         """Nothing is in flight that could clear the receiver, and nothing may go."""
         return self._note_all_down(None) if self._suspects else None
 
+    def note_wish(self, flight: Flight, after: float) -> Ruling:
+        """The receiver answered this flight for itself, and asked for nothing more for so many seconds."""
+        if self._breaker.is_open and flight is not self._probe:
+            waiting = not self.probe_due and self._probe is None
+            return Ruling(probe_in=after if waiting else None)
+        ruling = self.note_up(flight)
+        wait = self._breaker.fail(after, self._random_source())
+        self._show()
+        return Ruling(charge=() if ruling is None else ruling.charge, probe_in=wait)
+
     def note_gone(self, flight: Flight) -> Ruling:
-        """The receiver said to this flight that it is gone for good."""
-        self._enter(State.STOPPED)
-        return Ruling(again=[flight])
+        """The receiver said to this flight that it wants nothing more."""
+        if flight is self._probe:
+            self._probe = None
+            self.probe_due = True
+        self._decided = Decided.STOPPED
+        self._show()
+        return Ruling(again=[flight] if flight.entries else ())
+
+    def decide(self, decided: Decided, since: int | None = None) -> Ruling | None:
+        """Somebody decided what the sink is to do, at that time (epoch milliseconds; ``None``: now)."""
+        is_resumed = decided is Decided.RUNNING and self._decided is not Decided.RUNNING
+        self._decided = decided
+        self._show(since)
+        if not is_resumed:
+            return None
+        if self._breaker.is_open and self._probe is None:
+            self.probe_due = True  # who resumes it, waits to see
+        return Ruling(resume=True)
 
     def _note_all_down(self, after: float | None) -> Ruling:
         """What failed, failed because the receiver is down, except for what was there too often when it was."""
@@ -145,12 +175,17 @@ class ReceiverHealth:
                 again.append(suspect.flight)
         self._suspects = []
         wait = self._breaker.fail(after, self._random_source())
-        if self.state is State.RUNNING:
-            self._enter(State.DOWN)
+        self._show()
         return Ruling(charge, again, wait)
 
-    def _enter(self, state: State) -> None:
+    def _show(self, since: int | None = None) -> None:
+        """Let the state be what was decided, or else how the receiver is."""
+        state = State.DOWN if self._breaker.is_open else State.RUNNING
+        if self._decided is not Decided.RUNNING:
+            state = State(self._decided)
+        if state is self.state:
+            return
         self.state = state
-        self.since = self._now()
+        self.since = self._now() if since is None else since
         tell = _log.info if state is State.RUNNING else _log.warning
         tell("sink_state", sink=self._name, state=str(state), answer=self.answer)

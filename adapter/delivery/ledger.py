@@ -35,6 +35,7 @@ class Flight:
     size: int = 0
     #: What became of the answered ones of a flight without rows.
     delivered: int = 0
+    skipped: int = 0
     hold: Sequence[Held] = ()
 
     def __post_init__(self) -> None:
@@ -131,15 +132,24 @@ class Ledger:
         self.busy.update(buried)
         self._buried.extend(buried)
 
-    def answer(self, flight: Flight, delivered: Sequence[Entry], hold: Sequence[Held], left: Sequence[Entry]) -> None:
-        """Some entries of a flight are answered for: delivered, or to be held; ``left`` are the others."""
+    def answer(
+        self,
+        flight: Flight,
+        delivered: Sequence[Entry],
+        hold: Sequence[Held],
+        left: Sequence[Entry],
+        skipped: Sequence[Entry] = (),
+    ) -> None:
+        """Some entries of a flight are answered for: delivered, to be held, or skipped; ``left`` are the others."""
         flight.entries = left
         if flight.has_rows:
-            self._retrying -= len(delivered) + len(hold)
+            self._retrying -= len(delivered) + len(hold) + len(skipped)
             self._released.extend([entry.position for entry in delivered])
+            self._missing.extend([entry.position for entry in skipped])
             self._held_again.extend(hold)
         else:
             flight.delivered += len(delivered)
+            flight.skipped += len(skipped)
             flight.hold = [*flight.hold, *hold] if hold else flight.hold
 
     def settle(self, reached: int, patience: int, due_at: int, *, stopping: bool = False) -> Settlement | None:
@@ -150,7 +160,7 @@ class Ledger:
         reads them after a crash. ``stopping`` passes also those that wait to be sent again.
         """
         hold: list[Held] = []
-        matched = delivered = passed = 0
+        matched = delivered = skipped = passed = 0
         answered = sum(1 for flight in self._order if not flight.entries)
         while self._order:
             flight = self._order[0]
@@ -166,6 +176,7 @@ class Ledger:
             self._order.popleft()
             matched += flight.size
             delivered += flight.delivered
+            skipped += flight.skipped
             hold.extend(flight.hold)
         cursor = max(self.cursor, self._order[0].first - 1 if self._order else reached)
         again, released, missing, buried = self._held_again, self._released, self._missing, self._buried
@@ -180,7 +191,7 @@ class Ledger:
         self.dead += dead + dead_again - len(buried)
         self._matched += matched
         self._delivered += delivered + len(released)
-        self._skipped += len(missing) + len(buried)
+        self._skipped += skipped + len(missing) + len(buried)
         self._retrying += passed
         self._leaving = ended + [row.position for row in again]
         self._leaving_exposed = matched - passed + len(self._leaving)
@@ -212,6 +223,7 @@ class Ledger:
             dead_here = _dead(flight.hold) if flight.hold else 0
             matched += flight.size
             delivered += flight.delivered
+            skipped += flight.skipped
             in_flight += len(flight.entries)
             held += len(flight.hold) - dead_here
             dead += dead_here

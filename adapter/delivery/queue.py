@@ -1,5 +1,5 @@
-"""What waits to be sent to one sink, and in which order it goes: flights to be sent again, then held rows that are due,
-then what was read of the log. No task and no clock.
+"""What waits to be sent to one sink, and in which order it goes: flights to be sent again; then held rows that are due
+and what was read of the log, in turns. No task and no clock.
 
 Nothing goes for the first time while too much is exposed: sent, and its outcome not on disk. Less than a full batch of
 new entries goes only when it has waited for more for as long as the sink wants.
@@ -53,6 +53,8 @@ class SendQueue:
         #: To be sent again without a try being spent.
         self._again: deque[Flight] = deque()
         self._probes = 0
+        #: What went last was a held row: where few may go at a time, neither waits for the end of the other.
+        self._due_went = False
         self._short = asyncio.Event()
 
     @property
@@ -110,7 +112,11 @@ class SendQueue:
         """The next flight to send, if one may go now."""
         if self._again:
             return self._again.popleft()
+        if self._due_went and (flight := self._take_fresh()) is not None:
+            self._due_went = False
+            return flight
         if self._due and (flight := self._take_due()) is not None:
+            self._due_went = True
             return flight
         return self._take_fresh()
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 
+import orjson
+
 from adapter.filter import Filter
 from adapter.model import Entry
-from adapter.search_fields import search_fields
+from adapter.search_fields import SYSTEM, search_fields
 
 
 class Selection:
-    """What a filter takes: first entries of events, or with ``revisions`` the later ones, too; nothing quarantined."""
+    """What a filter takes: first entries of events, or with ``revisions`` the later ones, too; nothing quarantined, and
+    nothing that the service tells of the ``sink`` itself: each failure would bring the next event to fail with."""
 
-    def __init__(self, filter: Filter, *, revisions: bool = False) -> None:
+    def __init__(self, filter: Filter, *, revisions: bool = False, sink: str | None = None) -> None:
         #: How the filter is known, to notice when it changes.
         self.text = filter.canonical() + (" revisions" if revisions else "")
         self._last_revision = 2**62 if revisions else 0
         #: The most entries to policy at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
         self._filter = filter
+        self._sink = sink
 
     def select(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those of the entries that the sink gets, in their order."""
@@ -31,6 +35,10 @@ class Selection:
             for entry in compress(entries, map(verdicts.__getitem__, types))
             if entry.revision <= last and entry.event is not None
         ]
+        if self._sink is not None and any(
+            taken and type.startswith(SYSTEM) for type, taken in verdicts.items() if type
+        ):
+            chosen = [entry for entry in chosen if not self._speaks_of_it(entry)]
         if self._filter.needs_event:
             return [entry for entry in chosen if self._matches(entry)]
         return chosen
@@ -38,3 +46,8 @@ class Selection:
     def _matches(self, entry: Entry) -> bool:
         assert entry.event is not None
         return self._filter.matches(search_fields(entry.event))
+
+    def _speaks_of_it(self, entry: Entry) -> bool:
+        assert entry.type is not None
+        assert entry.event is not None
+        return entry.type.startswith(SYSTEM) and orjson.loads(entry.event)["details"].get("sink") == self._sink

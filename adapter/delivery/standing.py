@@ -18,6 +18,7 @@ import orjson
 import structlog
 
 from adapter.errors import NoteChanged, StoreError
+from adapter.formats.text import harmless
 from adapter.log.protocol import Log, Note, Notes
 from adapter.source_state.judging import written
 from adapter.system_events import system_event
@@ -101,7 +102,7 @@ async def change(
         present = await read(log, name)
         if present.state is decided:
             return present
-        standing = Standing(decided, reason[:REASON], now, by, present.version + 1)
+        standing = Standing(decided, harmless(reason[:REASON]), now, by, present.version + 1)
         text = orjson.dumps({"state": decided, "reason": standing.reason, "since": now, "by": by}).decode()
         details = {"sink": name, "reason": standing.reason, "by": by}
         if present.state is not Decided.RUNNING:

@@ -16,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from adapter import __version__
-from adapter.errors import NoReply
+from adapter.errors import NoReply, Unreached
 from adapter.outgoing.answer import ANSWER_LINES, ANSWER_SIZE, AnswerTooLong
 from adapter.outgoing.guard import AddressRefused, Guard, open_connector
 from adapter.outgoing.proxy import Proxy
@@ -63,14 +63,15 @@ class Client:
         """Make one request. Without ``read`` the status line is the answer, whatever becomes of the body behind it.
 
         Raises:
-            NoReply: no answer came, or not the whole; says why, for people.
+            Unreached: no connection came about; says why, for people.
+            NoReply: no answer came, or not the whole; likewise.
         """
         session, proxy, proxy_headers = self._session, None, None
         if self._proxy is not None and self._proxied is not None and self._proxy.serves(url):
             try:
                 self._proxy.check(url)
             except AddressRefused as refusal:
-                raise NoReply(str(refusal)) from None
+                raise Unreached(str(refusal)) from None
             session, proxy = self._proxied, self._proxy.url
             if url.scheme == "https":
                 proxy_headers = self._proxy.headers  # go with the CONNECT, and no farther
@@ -97,9 +98,9 @@ class Client:
             reason = f"no answer within {self._timeout:g} s"
         except aiohttp.ClientConnectorCertificateError as error:
             why = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
-            reason = f"its certificate is not accepted: {why}; ca_file names the authorities that are"
+            raise Unreached(f"its certificate is not accepted: {why}; ca_file names the authorities that are") from None
         except aiohttp.ClientConnectorError as error:
-            reason = _cannot_connect(error)
+            raise Unreached(_cannot_connect(error)) from None
         except AnswerTooLong as error:
             reason = str(error)
         except aiohttp.ServerDisconnectedError:

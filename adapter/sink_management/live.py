@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-import orjson
 import structlog
 
-from adapter.delivery import standing
+from adapter.delivery import reporting, standing
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
+from adapter.delivery.standing import Standings, open_standings
 from adapter.errors import AdapterError, ClaimLost, NoteChanged, StoreError
 from adapter.filter import Filter
 from adapter.hints import Hints
@@ -37,8 +37,8 @@ from adapter.tasks import in_background
 
 #: Seconds between two looks at the sinks of the log.
 EVERY = 2.0
-#: Sinks that are opened at the same time.
-OPENING = 32
+#: Sinks that are opened at the same time, and that read the log at the same moment.
+OPENING, READS = 32, 4
 #: Sinks of the log that are named in a warning.
 _NAMED = 5
 
@@ -97,6 +97,7 @@ class LiveSinks:
         owner: str,
         patience: Callable[[], float],
         now: Callable[[], int],
+        standings: Standings,
         is_shared: bool,
         delivers: bool,
     ) -> None:
@@ -105,8 +106,8 @@ class LiveSinks:
         #: The sinks of the settings, and those of the log, by name.
         self.configured: Mapping[str, SinkSettings] = {one.name: one for one in configured}
         self.stored: dict[str, StoredSink] = {}
-        #: Sinks that are not to be sent to for now, as somebody said so.
-        self.paused: set[str] = set()
+        #: What is decided about sinks, for all that are open here.
+        self.standings = standings
         self._log = log
         self._search = search
         self._sealing = sealing
@@ -119,7 +120,7 @@ class LiveSinks:
         self._is_shared = is_shared
         self._delivers = delivers
         self._slots: dict[str, _Slot] = {}
-        self._opening = asyncio.Semaphore(OPENING)
+        self._opening, self._reads = asyncio.Semaphore(OPENING), asyncio.Semaphore(READS)
         #: The texts of the notes that were read, with their versions: most looks find them as they were.
         self._notes: dict[str, Note] = {}
         #: Sinks that were deleted, and of which something is left: versions of their notes.
@@ -177,9 +178,8 @@ class LiveSinks:
         if self._delivers:
             for name, one in self.configured.items():
                 slot = self._slots[name] = _Slot()
-                if name not in self.paused:
-                    slot.stack = await self._open(Wanted(one))
-                    slot.wanted = slot.present = Wanted(one)
+                slot.stack = await self._open(Wanted(one))
+                slot.wanted = slot.present = Wanted(one)
         self._align_all()
 
     async def follow(self) -> None:
@@ -210,9 +210,6 @@ class LiveSinks:
                 await self._sealing.refresh()  # another service may have sealed for the first time, or changed the key
             changed = [note for note in notes.values() if self._notes.get(note.name) != note]
             self._take(changed)
-            prefix = standing.note_name("")
-            decided = await self._log.notes(prefix)
-            self.paused = {note.name.removeprefix(prefix) for note in decided if _says_paused(note)}
 
     async def take(self, name: str) -> None:
         """Take up what has just been said of a sink.
@@ -226,9 +223,6 @@ class LiveSinks:
                 self._forget(name)
             elif self._notes.get(note.name) != note:
                 self._take([note])
-            decided = await self._log.noted(standing.note_name(name))
-            is_paused = decided is not None and _says_paused(decided)
-            self.paused = self.paused | {name} if is_paused else self.paused - {name}
         self._align(name)
 
     async def taken_up(self, name: str, patience: float, *, is_new: bool) -> None:
@@ -319,9 +313,9 @@ class LiveSinks:
     def _wanted(self, name: str) -> Wanted | None:
         """What is to be delivered to under a name; what cannot be, is told in its slot."""
         if name in self.configured:
-            return None if name in self.paused else Wanted(self.configured[name])
+            return Wanted(self.configured[name])
         stored, slot = self.stored.get(name), self._slots[name]
-        if stored is None or name in self.paused:
+        if stored is None:
             slot.problem = None
             return None
         if stored.problem is not None:
@@ -409,7 +403,7 @@ class LiveSinks:
         """
         settings = wanted.settings
         filter = Filter.from_settings(settings.filter, self._catalogue(), f"sinks: {settings.name}: filter")
-        selection = Selection(filter, revisions=settings.revisions == "send")
+        selection = Selection(filter, revisions=settings.revisions == "send", sink=settings.name)
         stack = AsyncExitStack()
         try:
             sink = await stack.enter_async_context(open_sink(settings, self._outgoing))
@@ -420,8 +414,9 @@ class LiveSinks:
             async def deliver(claim: Claim) -> AsyncIterator[Delivery]:
                 await self._check_still(settings.name, wanted.id)
                 delivering = open_delivery(
-                    settings, sink, self._log, selection, token=claim.token, patience=self._patience
-                )
+                    settings, sink, self._log, selection, token=claim.token, standings=self.standings,
+                    reads=self._reads, patience=self._patience,
+                )  # fmt: skip
                 async with delivering as delivery:
                     yield delivery
 
@@ -454,8 +449,9 @@ class LiveSinks:
                 return
             try:
                 await self._log.forget_reader(reader, claim.token)
-                if (note := await self._log.noted(standing.note_name(name))) is not None:
-                    await self._log.drop(note.name, note.version)
+                for left in (standing.note_name(name), reporting.note_name(name)):
+                    if (note := await self._log.noted(left)) is not None:
+                        await self._log.drop(note.name, note.version)
                 await self._log.drop(PREFIX + name, version)
             finally:
                 await self._log.release(claim)
@@ -466,11 +462,6 @@ class LiveSinks:
             return
         if self._deleted.get(name) == version:
             self._forget(name)
-        self.paused = self.paused - {name}
-
-
-def _says_paused(note: Note) -> bool:
-    return bool(orjson.loads(note.text)["state"] == standing.Decided.PAUSED)
 
 
 @asynccontextmanager
@@ -499,13 +490,14 @@ async def open_live_sinks(
         ConfigError: a sink of the settings cannot be opened. Those of the log say so where they are shown.
         StoreError: the log does not answer.
     """
-    live = LiveSinks(
-        configured, log, search, sealing, outgoing, catalogue, known_secrets,
-        owner=owner, patience=patience, now=now, is_shared=is_shared, delivers=delivers,
-    )  # fmt: skip
-    try:
-        await live.open(hints)
-        async with in_background(live.follow(), "sinks"):
-            yield live
-    finally:
-        await live.end()
+    async with open_standings(log) as standings:
+        live = LiveSinks(
+            configured, log, search, sealing, outgoing, catalogue, known_secrets,
+            owner=owner, patience=patience, now=now, standings=standings, is_shared=is_shared, delivers=delivers,
+        )  # fmt: skip
+        try:
+            await live.open(hints)
+            async with in_background(live.follow(), "sinks"):
+                yield live
+        finally:
+            await live.end()

@@ -16,10 +16,9 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from adapter.delivery import standing
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
-from adapter.delivery.standing import Decided
+from adapter.delivery.standing import Decided, Standing
 from adapter.errors import NoteChanged, RequestError
 from adapter.hints import Hints
 from adapter.known_secrets import KnownSecrets
@@ -123,7 +122,7 @@ class SinkManagement:
                 return replace(self._made(stored, settings, by), warnings=warnings)
             if stored is None and is_paused:
                 reason = "made so"
-                await standing.change(self._log, name, state=Decided.PAUSED, reason=reason, by=by, now=self._now())
+                await self._live.standings.change(name, state=Decided.PAUSED, reason=reason, by=by, now=self._now())
             made = await self._replace(stored, settings, by)
             if made is not None:
                 return replace(made, secret=secret, warnings=warnings)
@@ -198,15 +197,12 @@ class SinkManagement:
                 return replace(after, secret=None if secret else made)
         raise _busy(name)
 
-    async def stand(self, name: str, by: str, *, is_paused: bool) -> standing.Standing:
+    async def stand(self, name: str, by: str, *, is_paused: bool) -> Standing:
         """Pause a sink, or resume it: also one that stopped. Raises: as `put`."""
         if name not in self._live.configured:
             await self._there(name)
         state, reason = (Decided.PAUSED, "paused") if is_paused else (Decided.RUNNING, "resumed")
-        after = await standing.change(self._log, name, state=state, reason=reason, by=by, now=self._now())
-        await self._live.take(name)
-        await self._live.taken_up(name, TAKEN_UP, is_new=False)
-        return after
+        return await self._live.standings.change(name, state=state, reason=reason, by=by, now=self._now())
 
     async def test(self, name: str, by: str) -> Tested:
         """Send a test event to a sink. Raises: as `put`."""

@@ -16,6 +16,8 @@ from adapter.sinks.settings import SinkSettings, read_sink_settings
 
 #: What the names of the notes begin with.
 PREFIX = "sink "
+#: After which time of nothing but failures one is stopped that says nothing of it.
+DISABLE_AFTER = "5d"
 #: Stands for a secret in what is shown, and in what is sent for one that is to stay as it is.
 KEPT = "<kept>"
 
@@ -59,7 +61,7 @@ class StoredSink:
         Raises:
             ValueError: they are none that this version takes; the text holds no secret.
         """
-        values = dict(self.given)
+        values = {"disable_after": DISABLE_AFTER, **self.given}
         if kept := self.valid(now):
             values["secret"] = [*values.get("secret", ()), *(one.secret for one in kept)]
         return read_sink_settings(values)

@@ -33,16 +33,19 @@ class Delivered:
 
 @dataclass(slots=True, frozen=True)
 class Later:
-    """Not now; try again. ``after`` is the receiver's own wish in seconds, if it said one, at most `RETRY_AFTER`.
+    """Not now; try again. ``after`` is the receiver's own wish in seconds, if it said one, at most `RETRY_AFTER`: then
+    nothing at all is sent to it for so long.
 
     ``receiver_down`` is true when the answer speaks of the receiver rather than of this message (refused, timed out,
     429, 5xx, refused credentials): then the breaker may open, and no message spends a try on it. A message that gets
-    such an answer while others pass spends its tries like any other.
+    such an answer while others pass spends its tries like any other, unless the answer ``spares`` it: no message can
+    be the cause of that (no connection, an address that may not be reached, too many requests).
     """
 
     reason: str
     after: float | None = None
     receiver_down: bool = False
+    spares: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,13 +56,22 @@ class Never:
 
 
 @dataclass(slots=True, frozen=True)
-class Stop:
-    """The receiver is gone for good (410): stop this sink and tell people. Nothing is lost; the cursor stands."""
+class Skip:
+    """The receiver asked not to get this message. It counts as skipped."""
 
     reason: str
 
 
-Answer = Delivered | Later | Never | Stop
+@dataclass(slots=True, frozen=True)
+class Stop:
+    """The receiver wants nothing more (410): stop this sink and tell people, until somebody resumes it. Nothing is
+    lost; the cursor stands. ``delivered``: it has this message all the same."""
+
+    reason: str
+    delivered: bool = False
+
+
+Answer = Delivered | Later | Never | Skip | Stop
 
 #: The answer of every message that arrived.
 DELIVERED = Delivered()
@@ -107,5 +119,5 @@ class Sink(Protocol):
         """Hand over at most a ``batch``, all with an event; one answer each, in order.
 
         `Delivered` is answered only when ``promise`` is kept for the event. Never raises for what a receiver does; an
-        exception is our bug, and the loop treats it as `Later`.
+        exception is our bug, and the loop treats it as `Later`, as it does an answer that is none.
         """

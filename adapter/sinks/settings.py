@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +25,7 @@ import adapter.sinks
 from adapter.errors import ConfigError
 from adapter.kinds import Kinds
 from adapter.outgoing.settings import OutgoingSettings
+from adapter.quantities import seconds_of
 from adapter.section import Section, read_kind
 from adapter.sinks.protocol import Sink
 
@@ -36,6 +38,11 @@ KINDS = Kinds(adapter.sinks, "open_sink", "kind of sink")
 
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
+
+
+def _period(text: str) -> str:
+    seconds_of(text)
+    return text
 
 
 #: One value or a list of them; always read as a list.
@@ -70,6 +77,20 @@ class SinkSettings(Section):
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )
+    rate: PositiveFloat | None = Field(None, description="The most events that it gets in a second, batches included")
+    catch_up: PositiveFloat | None = Field(
+        None, description="The most events that it gets in a second while it is more than 1,000 entries behind"
+    )
+    disable_after: Annotated[str, AfterValidator(_period)] | None = Field(
+        None,
+        description="After which time of nothing but failures it is stopped, until somebody resumes it: 12h, 5d; "
+        "without one it is tried for ever",
+    )
+
+    @property
+    def disable_after_seconds(self) -> float | None:
+        """``disable_after`` in seconds."""
+        return None if self.disable_after is None else float(seconds_of(self.disable_after))
 
 
 def read_sink_settings(values: Any) -> SinkSettings:

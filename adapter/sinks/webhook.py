@@ -13,15 +13,20 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, PositiveFloat, SecretStr, field_validator, model_validator
 from yarl import URL
 
-from adapter.errors import NoReply
+from adapter.errors import NoReply, Unreached
 from adapter.formats.protocol import Format, is_whole
 from adapter.formats.settings import DEFAULT, AnyFormat, fitting, make_format
 from adapter.model import Entry
 from adapter.outgoing.client import Client, open_client, read_retry_after
 from adapter.outgoing.settings import HttpSettings, OutgoingSettings
 from adapter.section import read_http_url
-from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Promise, Stop, message_id
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Batch, Later, Never, Promise, Skip, Stop, message_id
 from adapter.sinks.settings import OneOrMore, SinkSettings
+
+#: What becomes of a message to which the receiver answers 4xx.
+Refusal = Literal["retry", "dead", "hold"]
+#: For all statuses that have no meaning of their own, or for some of them; the others are tried again.
+On4xx = Refusal | Mapping[int, Refusal]
 
 #: The headers that prove who sent a body: message id, epoch seconds and body in, headers out.
 Signer = Callable[[str, int, bytes], dict[str, str]]
@@ -45,6 +50,22 @@ class Settings(HttpSettings, SinkSettings):
     )
     window: int = Field(64, ge=1, le=1024, description="Requests in flight; 1 keeps the order of the log")
     timeout: PositiveFloat = Field(15.0, le=300.0, description="Seconds that a request may take, answer body included")
+
+    on_4xx: Refusal | dict[int, Refusal] = Field(
+        "retry",
+        description="What becomes of a message at 4xx, one for all or a table of statuses: retry: it is tried again by "
+        "its schedule; dead: it is given up on; hold: the receiver is taken to be down. 401, 403, 408, 410, 425 and "
+        "429 have a meaning of their own",
+    )
+
+    @field_validator("on_4xx")
+    @classmethod
+    def _on_4xx(cls, given: On4xx) -> On4xx:
+        for status in () if isinstance(given, str) else given:
+            if not 400 <= status < 500 or status in _FIXED:
+                own = ", ".join(map(str, sorted(_FIXED)))
+                raise ValueError(f"{status} is none of 4xx, or has a meaning of its own, as {own} have")
+        return given
 
     @field_validator("url")
     @classmethod
@@ -111,21 +132,45 @@ def _sign_standard(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) 
     return headers
 
 
-def read_answer(status: int, headers: Mapping[str, str], now: float) -> Answer:
-    """What a status means: only 2xx is delivered. ``now`` is in epoch seconds."""
-    if 200 <= status < 300:
+#: Statuses below 500 that speak of the receiver: too slow, too early, too many requests.
+_WAITS = {408, 425, 429}
+#: Statuses of 4xx that mean the same whatever the settings say.
+_FIXED = {401, 403, 410, *_WAITS}
+#: A receiver that has too many requests and names no wait gets none for so long, seconds.
+_TOO_MANY = 1.0
+
+
+def read_answer(status: int, headers: Mapping[str, str], now: float, on_4xx: On4xx = "retry") -> Answer:
+    """What a status means: only 2xx is delivered. ``now`` is in epoch seconds; ``on_4xx`` says what those of 4xx mean
+    that have no meaning of their own."""
+    wanted = headers.get("webhook-delivery", "").strip().lower()
+    is_delivered = 200 <= status < 300
+    if wanted == "disable":
+        return Stop(f"the receiver answered {status} with webhook-delivery: disable", is_delivered)
+    if is_delivered:
         return DELIVERED
     if status == 410:
         return Stop("the receiver answered 410: it is gone for good")
+    if wanted == "abort-message":
+        return Skip(f"the receiver answered {status} with webhook-delivery: abort-message")
+    after = read_retry_after(headers.get("Retry-After"), now, RETRY_AFTER)
     if 300 <= status < 400:
         location = headers.get("Location", "")[:200]
-        return Later(f"the receiver answered {status}, redirects are not followed; it named {location!r}")
-    after = read_retry_after(headers.get("Retry-After"), now, RETRY_AFTER)
+        return Later(f"the receiver answered {status}, redirects are not followed; it named {location!r}", after)
     if status in (401, 403):
         return Later(f"the receiver answered {status}: it refuses our credentials", after, receiver_down=True)
-    # One message that alone gets such an answer is told apart by the loop, from the others that pass.
-    down = status >= 500 or status in (408, 429)
-    return Later(f"the receiver answered {status}", after, receiver_down=down)
+    if status == 429:
+        # No message is the cause of that.
+        return Later("the receiver answered 429", after or _TOO_MANY, receiver_down=True, spares=True)
+    if status >= 500 or status in _WAITS:
+        # One message that alone gets such an answer is told apart by the loop, from the others that pass.
+        return Later(f"the receiver answered {status}", after, receiver_down=True)
+    match on_4xx if isinstance(on_4xx, str) else on_4xx.get(status):
+        case "dead" if 400 <= status < 500:
+            return Never(f"the receiver answered {status}")
+        case "hold" if 400 <= status < 500:
+            return Later(f"the receiver answered {status}", after, receiver_down=True)
+    return Later(f"the receiver answered {status}", after)
 
 
 class Webhook:
@@ -135,9 +180,18 @@ class Webhook:
     promise = Promise.ACKNOWLEDGED
 
     def __init__(
-        self, client: Client, url: str, *, format: Format, sign: Signer, window: int, clock: Callable[[], float]
+        self,
+        client: Client,
+        url: str,
+        *,
+        format: Format,
+        sign: Signer,
+        window: int,
+        clock: Callable[[], float],
+        on_4xx: On4xx = "retry",
     ) -> None:
         self.window = window
+        self._on_4xx = on_4xx
         self._client = client
         self._url = URL(url)
         self._format = format
@@ -154,8 +208,8 @@ class Webhook:
         try:
             reply = await self._client.request("POST", self._url, headers=headers, body=body, read=False)
         except NoReply as failure:
-            return Later(str(failure), receiver_down=True)
-        return read_answer(reply.status, reply.headers, now)
+            return Later(str(failure), receiver_down=True, spares=isinstance(failure, Unreached))
+        return read_answer(reply.status, reply.headers, now, self._on_4xx)
 
 
 @asynccontextmanager
@@ -176,4 +230,6 @@ async def open_sink(
         timeout=settings.timeout,
         headers={"Content-Type": format.record_media_type},
     ) as client:
-        yield Webhook(client, settings.url, format=format, sign=sign, window=settings.window, clock=clock)
+        yield Webhook(
+            client, settings.url, format=format, sign=sign, window=settings.window, clock=clock, on_4xx=settings.on_4xx
+        )

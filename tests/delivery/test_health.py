@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from adapter.delivery.health import ReceiverHealth, Ruling, State
 from adapter.delivery.ledger import Flight
+from adapter.delivery.standing import Decided
 from adapter.sinks.protocol import Later
 from tests.sinks.entries import make_entry
 
@@ -173,6 +174,53 @@ def test_a_message_that_is_there_at_each_of_three_outages_spends_a_try() -> None
     ruling = is_down(health, [odd, other := send(6)])
     assert [suspect.flight for suspect in ruling.charge] == [odd]
     assert ruling.again == [other]
+
+
+# Time that is asked for
+
+
+def test_a_receiver_that_asks_for_time_with_a_refusal_gets_it_for_everything() -> None:
+    health = make_health()
+    assert health.note_wish(send(1), 30.0) == Ruling(probe_in=30.0)
+    assert health.state is State.DOWN
+    # Another wish puts the probe off; so does one of those that were in flight.
+    assert health.note_wish(send(2), 60.0) == Ruling(probe_in=60.0)
+    probe = send(3)
+    health.begin_probe(probe)
+    assert health.note_wish(send(4), 60.0) == Ruling()
+    assert health.note_wish(probe, 30.0) == Ruling(probe_in=30.0)
+    health.begin_probe(probe)
+    assert health.note_up(probe) == Ruling(resume=True)
+
+
+def test_who_asks_for_time_has_answered_what_failed_before_failed_for_its_own_sake() -> None:
+    health = make_health()
+    failed = send(1)
+    health.note_down(failed, DOWN, 3)
+    ruling = health.note_wish(send(4), 30.0)
+    assert [suspect.flight for suspect in ruling.charge] == [failed]
+
+
+# What is decided
+
+
+def test_a_pause_shows_since_when_and_ends_with_how_the_receiver_is() -> None:
+    health = make_health()
+    assert health.decide(Decided.PAUSED, 77) is None
+    assert (health.state, health.since) == (State.PAUSED, 77)
+    assert is_down(health, [send(1)]).probe_in == 1.0
+    assert health.state is State.PAUSED
+    assert health.decide(Decided.RUNNING) == Ruling(resume=True)
+    assert (health.state, health.probe_due) == (State.DOWN, True)
+    assert health.decide(Decided.RUNNING) is None
+
+
+def test_who_is_resumed_runs_if_nothing_says_that_the_receiver_is_down() -> None:
+    health = make_health()
+    gone = send(1)
+    health.note_gone(gone)
+    assert health.decide(Decided.RUNNING) == Ruling(resume=True)
+    assert health.state is State.RUNNING
 
 
 # Gone

@@ -11,6 +11,7 @@ import structlog.testing
 
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
+from adapter.delivery.standing import Decided, change
 from adapter.errors import ClaimLost, StoreUnanswered, StoreUnavailable
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Held, Removal, RetainingStore, Revision, Settlement, Store
@@ -405,18 +406,22 @@ async def test_gone_stops_the_sink_and_its_cursor(log: Store) -> None:
     await append(log, 100)
     sink = Told(lambda entry: Stop("the receiver answered 410") if entry.position > 10 else DELIVERED)
     async with delivering(log, sink) as delivery:
-        await until(lambda: delivery.snapshot().state is State.STOPPED, delivery)
+        await until(lambda: delivery.snapshot().standing.state is Decided.STOPPED, delivery)
+        assert delivery.snapshot().state is State.STOPPED
         sends = len(sink.sends)
         await append(log, 10, first=101)
         await asyncio.sleep(0.1)
         shown = delivery.snapshot()
         assert len(sink.sends) <= sends + sink.window
+    # One entry more tells that it stopped, and another one that it goes on.
+    assert log.head == 111
     assert shown.answer == "the receiver answered 410"
     assert shown.cursor <= 10
     sink.reply = lambda _: DELIVERED
+    await change(log, "soc", state="running", reason="moved", by="zoe", now=0)
     async with delivering(log, sink) as delivery:
         await caught_up(delivery)
-    assert sorted(sink.delivered) == numbers(1, 110)
+    assert sorted(sink.delivered) == [*numbers(1, 100), *numbers(102, 111)]
 
 
 # The receiver is down

@@ -19,9 +19,9 @@ from standardwebhooks.webhooks import Webhook as Judge
 from adapter.errors import ConfigError
 from adapter.model import uid_text
 from adapter.outgoing.settings import OutgoingSettings
-from adapter.sinks.protocol import DELIVERED, Answer, Later, Stop
+from adapter.sinks.protocol import DELIVERED, RETRY_AFTER, Answer, Delivered, Later, Skip, Stop
 from adapter.sinks.settings import open_sink as open_any_sink
-from adapter.sinks.webhook import Settings, Webhook, make_signer, open_sink, read_answer
+from adapter.sinks.webhook import On4xx, Refusal, Settings, Webhook, make_signer, open_sink, read_answer
 from tests.outgoing.certificates import Authority
 from tests.outgoing.proxy import ForwardProxy
 from tests.sinks.conformance import SinkConformance
@@ -176,25 +176,104 @@ def test_any_2xx_is_delivered(status: int) -> None:
     assert read_answer(status, {}, 0) == DELIVERED
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 400, 404, 405, 413, 415, 422, 425, 499])
-def test_a_refusal_of_one_message_is_tried_later(status: int) -> None:
-    answer = read_answer(status, {}, 0)
-    assert isinstance(answer, Later)
-    assert not answer.receiver_down
+def meaning(status: int, on_4xx: On4xx = "retry") -> str:
+    """What becomes of a message that gets this answer, in a word."""
+    answer = read_answer(status, {}, 0, on_4xx)
+    match answer:
+        case Delivered():
+            return "delivered"
+        case Later(reason):
+            assert str(status) in reason
+            return "spared" if answer.spares else "down" if answer.receiver_down else "retry"
     assert str(status) in answer.reason
+    return type(answer).__name__.lower()
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 501, 502, 503, 504, 599])
-def test_some_answers_speak_of_the_receiver(status: int) -> None:
-    answer = read_answer(status, {"Retry-After": "7"}, 0)
+def test_what_every_status_means() -> None:
+    expected = dict.fromkeys(range(200, 300), "delivered")
+    expected |= dict.fromkeys(range(300, 500), "retry")
+    expected |= dict.fromkeys((401, 403, 408, 425, *range(500, 600)), "down")
+    expected |= {410: "stop", 429: "spared"}
+    assert {status: meaning(status) for status in range(200, 600)} == expected
+
+
+@pytest.mark.parametrize(("on_4xx", "word"), [("dead", "never"), ("hold", "down"), ("retry", "retry")])
+def test_what_4xx_means_is_set_where_it_has_no_meaning_of_its_own(on_4xx: Refusal, word: str) -> None:
+    own = {401: "down", 403: "down", 408: "down", 410: "stop", 425: "down", 429: "spared"}
+    found = {status: meaning(status, on_4xx) for status in range(400, 500)}
+    assert found == {status: own.get(status, word) for status in range(400, 500)}
+    others = [*range(200, 400), *range(500, 600)]
+    assert [meaning(status, on_4xx) for status in others] == [meaning(status) for status in others]
+
+
+def test_what_4xx_means_can_be_set_for_some_statuses() -> None:
+    set_to = settings("https://soc.example/", on_4xx={"413": "dead", "404": "hold"}).on_4xx
+    assert [meaning(status, set_to) for status in (413, 404, 400)] == ["never", "down", "retry"]
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 401, 404, 408, 422, 425, 429, 500, 503])
+@pytest.mark.parametrize("text", ["7", "Thu, 01 Jan 1970 00:00:07 GMT"])
+def test_a_wait_is_read_with_any_failure_in_both_its_forms(status: int, text: str) -> None:
+    answer = read_answer(status, {"Retry-After": text}, 0)
     assert isinstance(answer, Later)
-    assert answer.receiver_down
     assert answer.after == 7
-    assert str(status) in answer.reason
 
 
-def test_gone_stops_the_sink() -> None:
-    assert isinstance(read_answer(410, {}, 0), Stop)
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("86400", RETRY_AFTER),
+        ("Fri, 02 Jan 1970 00:00:00 GMT", RETRY_AFTER),
+        ("-5", None),
+        ("1e9", None),
+        ("soon", None),
+    ],
+)
+def test_a_wait_is_bounded_and_what_is_none_is_passed_over(text: str, after: float | None) -> None:
+    answer = read_answer(503, {"Retry-After": text}, 0)
+    assert isinstance(answer, Later)
+    assert answer.after == after
+
+
+def test_a_wait_that_is_over_by_our_clock_is_none() -> None:
+    answer = read_answer(503, {"Retry-After": "Thu, 01 Jan 1970 00:00:07 GMT"}, 86_400)
+    assert isinstance(answer, Later)
+    assert answer.after == 0
+
+
+def test_who_has_too_many_requests_and_names_no_wait_gets_none_for_a_second() -> None:
+    answer = read_answer(429, {}, 0)
+    assert isinstance(answer, Later)
+    assert answer.after == 1
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 410, 429, 500])
+def test_a_receiver_may_stop_the_sink_with_any_answer(status: int) -> None:
+    answer = read_answer(status, {"webhook-delivery": "disable"}, 0)
+    assert isinstance(answer, Stop)
+    assert answer.delivered == (status == 200)
+
+
+def test_a_receiver_may_ask_not_to_get_a_message() -> None:
+    headers = {"webhook-delivery": "Abort-Message"}
+    assert isinstance(read_answer(422, headers, 0), Skip)
+    assert read_answer(200, headers, 0) == DELIVERED
+    assert isinstance(read_answer(410, headers, 0), Stop)
+
+
+async def test_the_header_is_found_however_it_is_written(receiver: HttpReceiver) -> None:
+    receiver.status, receiver.headers = 422, {"Webhook-Delivery": "abort-message"}
+    async with receiver.open() as sink:
+        (answer,) = await sink.send([make_entry()])
+    assert isinstance(answer, Skip)
+
+
+async def test_where_no_connection_came_about_no_message_is_the_cause(receiver: HttpReceiver) -> None:
+    async with receiver.open() as sink:
+        await receiver.fail()
+        (answer,) = await sink.send([make_entry()])
+    assert isinstance(answer, Later)
+    assert (answer.receiver_down, answer.spares) == (True, True)
 
 
 async def test_a_redirect_is_not_followed(receiver: HttpReceiver) -> None:
@@ -218,7 +297,7 @@ async def test_a_refused_address_says_how_to_allow_it(receiver: HttpReceiver) ->
     async with open_sink(settings(receiver.url), OutgoingSettings()) as sink:
         (answer,) = await sink.send([make_entry()])
     assert isinstance(answer, Later)
-    assert answer.receiver_down
+    assert (answer.receiver_down, answer.spares) == (True, True)
     assert answer.reason == ("address not allowed: 127.0.0.1; if it is meant, list its network in [outgoing] allow")
     assert receiver.requests == []
 
@@ -510,6 +589,11 @@ async def test_connections_are_used_again_and_no_more_than_the_window() -> None:
         ({"secret": ["a" * 8, "b" * 8], "signature": "phasetwo-sha256"}, "", "takes one secret, not 2"),
         ({"signature": "standard"}, "", "needs secret"),
         ({"signature": "md5", "secret": "x"}, "signature", "phasetwo-sha256"),
+        ({"on_4xx": "later"}, "on_4xx", "'retry', 'dead' or 'hold'"),
+        ({"on_4xx": {"429": "dead"}}, "on_4xx", "has a meaning of its own"),
+        ({"on_4xx": {"500": "dead"}}, "on_4xx", "none of 4xx"),
+        ({"rate": 0}, "rate", "greater than 0"),
+        ({"disable_after": "5 minutes"}, "disable_after", "12h, 90d"),
         ({"window": 0}, "window", "greater than or equal to 1"),
         ({"timeout": 0}, "timeout", "greater than 0"),
         ({"from": "yesterday"}, "from", "beginning"),
