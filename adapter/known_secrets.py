@@ -18,8 +18,16 @@ SHORTEST = 16
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.encoding = re2.Options.Encoding.LATIN1
+#: What is neither letter nor digit as a blank.
+_RUNS = bytes(code if chr(code).isascii() and chr(code).isalnum() else 32 for code in range(256))
 #: Before the secret of a webhook (Standard Webhooks, 'Signature scheme').
 _PREFIXES = ("whsec_", "whsk_")
+
+
+#: Up to so many runs are looked for by one pattern. Of more the automaton outgrows its room, and a search takes a
+#: hundred times as long: then long ones are found by pieces of them, of so many characters, looked up at every few
+#: places.
+_MANY, _PIECE, _EVERY = 256, 12, 4
 
 
 class KnownSecrets:
@@ -29,8 +37,14 @@ class KnownSecrets:
     def __init__(self, secrets: Iterable[str] = (), *, shortest: int = SHORTEST) -> None:
         """``shortest``: characters that one of them has at least."""
         self._shortest = shortest
-        self._known: dict[str, Any] = {}
+        #: Each with runs of which one is in whatever holds it: letters and digits are escaped by nobody.
+        self._known: dict[str, tuple[bytes, ...]] = {}
+        self._runs: set[str] = set()
+        #: How each is found in all its forms; made when it may be there, as there may be thousands of secrets.
+        self._patterns: dict[str, Any] = {}
         self._search: Any = None
+        self._pieces: frozenset[bytes] = frozenset()
+        self._is_new = False
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
@@ -38,20 +52,49 @@ class KnownSecrets:
         for secret in secrets:
             text = secret.partition("_")[2] if secret.startswith(_PREFIXES) else secret
             if len(text) >= self._shortest and text not in self._known:
-                forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
-                self._known[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)
-        runs = sorted({_longest_run(one) for text in self._known for one in (text, *_in_base64(text.encode()))})
-        # Letters and digits are escaped by nobody, so what has none of these runs holds no secret.
-        self._search = re2.compile("|".join(runs).encode("latin-1"), options=_OPTIONS).search if runs else None
+                runs = {_longest_run(one) for one in (text, *_in_base64(text.encode()))}
+                self._known[text] = tuple(run.encode() if run.isalnum() else b"" for run in runs)
+                self._runs |= runs
+                self._is_new = True
 
     def may_be_in(self, raw: bytes) -> bool:
         """Whether it is worth looking closer: one search, which takes hardly longer for 20 secrets than for one."""
+        if self._is_new:
+            self._is_new = False  # first: what is added meanwhile is looked for the next time
+            self._prepare()
         search = self._search
-        return search is not None and search(raw) is not None
+        return (search is not None and search(raw) is not None) or (bool(self._pieces) and self._has_piece(raw))
+
+    def _prepare(self) -> None:
+        runs = sorted(self._runs)
+        by_pieces: list[str] = []
+        if len(runs) > _MANY:
+            by_pieces = [run for run in runs if run.isalnum() and len(run) >= _PIECE + _EVERY - 1]
+            runs = [run for run in runs if not run.isalnum() or len(run) < _PIECE + _EVERY - 1]
+        # Of each run the pieces at the first places: one of them is at a place where a text is looked at.
+        places = range(_EVERY)
+        self._pieces = frozenset(run[at : at + _PIECE].encode() for run in by_pieces for at in places)
+        self._search = re2.compile("|".join(runs).encode("latin-1"), options=_OPTIONS).search if runs else None
+
+    def _has_piece(self, raw: bytes) -> bool:
+        pieces = self._pieces
+        for run in raw.translate(_RUNS).split():
+            for at in range(0, len(run) - _PIECE + 1, _EVERY):
+                if run[at : at + _PIECE] in pieces:
+                    return True
+        return False
 
     def cleaned(self, raw: bytes) -> bytes:
         """The bytes without secrets; the same object if there are none."""
-        for pattern in self._known.values():
+        if not self.may_be_in(raw):
+            return raw
+        for text, runs in list(self._known.items()):
+            if not any(run in raw for run in runs):
+                continue
+            pattern = self._patterns.get(text)
+            if pattern is None:
+                forms = [_escaped(text), *map(_of_base64, _in_base64(text.encode()))]
+                pattern = self._patterns[text] = re2.compile("|".join(forms).encode("latin-1"), options=_OPTIONS)
             if pattern.search(raw) is not None:
                 raw = pattern.sub(REDACTED.encode(), raw)
         return raw

@@ -6,13 +6,12 @@ stop finishes the requests that are being answered, settles what sinks have sent
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,12 +60,12 @@ from adapter.api.replay import ReplayPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
+from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
-from adapter.delivery.loop import Delivery, open_delivery, reader_name
-from adapter.delivery.select import Selection
-from adapter.delivery.standing import Decided, Standings, open_standings
+from adapter.delivery.loop import reader_name
+from adapter.delivery.standing import Decided
 from adapter.delivery.standing import read as read_standing
 from adapter.delivery.why import Present
 from adapter.filter import Filter
@@ -75,15 +74,14 @@ from adapter.hints import Hints
 from adapter.known_secrets import KnownSecrets
 from adapter.listening import BACKLOG, Ending, Listening, listen
 from adapter.log.opening import file_of, open_store
-from adapter.log.protocol import Claim, Notes, RetainingStore, Store
+from adapter.log.protocol import Notes, RetainingStore, Store
 from adapter.log.transfer import refuse_unfinished
-from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.language import UNBOUND
 from adapter.mapping.table import load_tables
 from adapter.neighbours import Neighbours, open_neighbours
 from adapter.oidc import open_issuers
 from adapter.outgoing.own import OwnAddresses
-from adapter.ownership import Ownership, open_ownership
+from adapter.ownership import open_ownership
 from adapter.prepared import SAVED, Prepared, prepare
 from adapter.prepared import log_url as where_log_lies
 from adapter.reconciliation.opening import open_reconciliation
@@ -101,14 +99,13 @@ from adapter.retention.retaining import NAME as RETENTION
 from adapter.retention.retaining import Retaining, open_retention
 from adapter.scrub.cleaning import Cleaner
 from adapter.scrub.scrubbing import open_scrubbing
-from adapter.search.looked_up import NamingSink
-from adapter.search.search import Search, open_search
+from adapter.sealing import open_sealing
+from adapter.search.search import open_search
 from adapter.section import secrets_of
 from adapter.settings import OidcIssuer, Permission, Settings
 from adapter.signing_keys import SigningKeys
-from adapter.sinks.protocol import Sink
-from adapter.sinks.settings import SinkSettings, open_sink
-from adapter.sinks.token_key import GetTokenKey
+from adapter.sink_management.live import ReaderNames, open_live_sinks
+from adapter.sink_management.managing import SinkManagement
 from adapter.source_state.watching import WatchedSource, Watching, open_watching
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.authentication import unbound
@@ -131,8 +128,6 @@ _log = structlog.get_logger("adapter.service")
 #: How long requests and receivers get to answer where another service goes on, and how long that one waits for the data
 #: folder, seconds. Whoever connects waits meanwhile.
 HANDING_OVER, FOLLOWING = 1.0, 10.0
-#: Sinks that read the log at the same moment.
-READS = 4
 
 
 @dataclass(slots=True, frozen=True)
@@ -187,7 +182,8 @@ async def open_service(
         ConfigError: the settings, a table, or the data folder cannot be used; says which and why.
         StoreError: the data cannot be opened.
     """
-    folder = settings.data.folder
+    data = settings.data
+    folder = data.folder
     own_addresses = OwnAddresses()
     settings = settings.model_copy(update={"outgoing": settings.outgoing.knowing(own_addresses)})
     async with AsyncExitStack() as stack:
@@ -248,10 +244,19 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        delivering = _open_deliveries(settings, log, search, tables.catalogue, hints, owner, ending, signing_keys.get)
-        deliveries = await stack.enter_async_context(delivering) if sinks else {}
+        keys = [None if one is None else one.get_secret_value() for one in (data.secret_key, data.old_secret_key)]
+        sealing = await open_sealing(log, folder, *keys, is_shared=log_file is None)
+        delivering = open_live_sinks(
+            settings.sinks, log, search, sealing, settings.outgoing, signing_keys.get, lambda: tables.catalogue,
+            known_secrets, hints,
+            owner=owner, patience=lambda: ending.patience, is_shared=log_file is None, delivers=sinks,
+        )  # fmt: skip
+        live = await stack.enter_async_context(delivering)
+        managing = SinkManagement(
+            log, live, sealing, lambda: tables.catalogue, hints, settings.outgoing, known_secrets, now=_now
+        )
 
-        opening_replays = open_replays(log, deliveries, lambda: tables.catalogue, owner=owner, go_on=sinks)
+        opening_replays = open_replays(log, live.deliveries, lambda: tables.catalogue, owner=owner, go_on=sinks)
         replays = await stack.enter_async_context(opening_replays)
 
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
@@ -260,7 +265,7 @@ async def open_service(
         await stack.enter_async_context(open_disk(disk, log))
         retaining: Retaining | None = None
         if isinstance(log, RetainingStore):
-            readers = [reader_name(one.name) for one in settings.sinks]
+            readers = ReaderNames(live, reader_name)
             retaining = Retaining(
                 log, policy, readers, lambda: tables.catalogue, others_size=search.size, prune=search.prune
             )
@@ -304,9 +309,8 @@ async def open_service(
         limits = BodyLimits(server.body_limit, server.unpacked_limit, server.body_timeout)
         again = open_renormalization(log, present, tables, lambda: tables.catalogue, owner=owner, go_on=sinks)
         renormalization = await stack.enter_async_context(again)
-        sink_names = [one.name for one in settings.sinks]
         scrubs = open_scrubbing(
-            log, sink_names, search.rebuild, [RENORMALIZATION], counts.ignored.forget_samples, owner=owner
+            log, ReaderNames(live, str), search.rebuild, [RENORMALIZATION], counts.ignored.forget_samples, owner=owner
         )
         scrubbing = await stack.enter_async_context(scrubs)
         readings = [
@@ -317,7 +321,7 @@ async def open_service(
             lambda: read_disk(disk),
             *([partial(read_retention, retaining.counts)] if retaining is not None else ()),
             lambda: read_commits(log.commits),
-            lambda: read_sinks(deliveries),
+            lambda: read_sinks(live.deliveries),
             lambda: read_mappings(tables),
             lambda: read_renormalization(renormalization),
         ]
@@ -354,7 +358,7 @@ async def open_service(
         neighbours: Neighbours | None = None
 
         def warnings() -> list[str]:
-            return [*_warnings(tables, neighbours), *doubtful, *disk.warnings]
+            return [*_warnings(tables, neighbours), *doubtful, *disk.warnings, *live.warnings()]
 
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
@@ -381,21 +385,17 @@ async def open_service(
                 log, lambda: [*warnings(), *_pull_warnings(counts), *watching.warnings()], lambda: disk.refusal
             ).operations(),
             *StatusPages(
-                log, watching, counts.pulls, settings.sinks, deliveries, warnings, lambda: disk.refusal, now=_now
+                log, watching, counts.pulls, live.kinds, live.deliveries, warnings, lambda: disk.refusal, now=_now
             ).operations(),
-            *AttemptPages(log, lambda: sink_names, lookup, _now).operations(),
+            *SinkPages(log, live, managing, now=_now).operations(),
+            *AttemptPages(log, live.names, lookup, _now).operations(),
             *DeliveryPages(
-                log,
-                lookup,
-                lambda: settings.sinks,
-                deliveries,
-                lambda one: _selection(one, tables.catalogue),
-                partial(_standing, log),
+                log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log)
             ).operations(),
-            *ReplayPages(log, replays, deliveries, lambda: sink_names, lookup, _now).operations(),
+            *ReplayPages(log, replays, live.deliveries, live.names, lookup, _now).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
-            *PublicKeyPages(signing_keys, lambda: settings.sinks, certs).operations(),
+            *PublicKeyPages(signing_keys, live.settings, certs).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
         limits_of_connections = ConnectionLimits(
@@ -419,7 +419,7 @@ async def open_service(
             announcing = open_neighbours(log, owner, url, lambda: {one: table.version for one, table in tables.items()})
             neighbours = await stack.enter_async_context(announcing)
         await runner.adopt(connections)  # nothing can fail after this
-        _log.info("listening", url=url, sources=len(sources), sinks=len(deliveries), head=log.head)
+        _log.info("listening", url=url, sources=len(sources), sinks=len(live.names()), head=log.head)
         yield Service(
             url, folder, log_file is None, admin_token, not is_admin_set, sources, prepared, listening, ending
         )
@@ -479,12 +479,6 @@ async def _reload(tables: Tables, changed: Sequence[str]) -> None:
     await tables.reload(None if TYPES in changed else changed, force=True)
 
 
-def _selection(sink: SinkSettings, catalogue: Catalogue) -> Selection:
-    """Which events a sink gets."""
-    filter = Filter.from_settings(sink.filter, catalogue, f"sinks: {sink.name}: filter")
-    return Selection(filter, revisions=sink.revisions == "send", sink=sink.name)
-
-
 async def _standing(log: Store, sink: str) -> Present | None:
     """What was decided about a sink, if it is not simply to run."""
     standing = await read_standing(log, sink)
@@ -509,60 +503,3 @@ def _warnings(tables: Tables, neighbours: Neighbours | None) -> list[str]:
 
 def _pull_warnings(counts: IngestCounts) -> list[str]:
     return [f"sources: {source}: {problem}" for (source, _, _), problem in sorted(counts.pulls.problems.items())]
-
-
-@asynccontextmanager
-async def _open_deliveries(
-    settings: Settings,
-    log: Store,
-    search: Search,
-    catalogue: Catalogue,
-    hints: Hints,
-    owner: str,
-    ending: Ending,
-    token_key: GetTokenKey,
-) -> AsyncIterator[dict[str, Ownership[Delivery]]]:
-    """A delivery for each sink, while nobody else delivers to it. They end side by side: one receiver that hangs holds
-    up no other."""
-    selections, filters = [], []
-    for one in settings.sinks:
-        filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
-        filters.append(filter)
-        selections.append(Selection(filter, revisions=one.revisions == "send", sink=one.name))
-        for hint in hints.of(filter.terms):
-            _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
-    stacks: list[AsyncExitStack] = [AsyncExitStack()]
-    deliveries: dict[str, Ownership[Delivery]] = {}
-    try:
-        standings = await stacks[0].enter_async_context(open_standings(log))
-        reads = asyncio.Semaphore(READS)
-        for one, filter, selection in zip(settings.sinks, filters, selections, strict=True):
-            stacks.append(stack := AsyncExitStack())
-            sink = await stack.enter_async_context(open_sink(one, settings.outgoing, token_key))
-            if one.names:
-                sink = NamingSink(sink, one.name, search, filter)
-            deliver = partial(_deliver, one, sink, log, selection, standings=standings, reads=reads, ending=ending)
-            opened = open_ownership(log, reader_name(one.name), owner, deliver)
-            deliveries[one.name] = await stack.enter_async_context(opened)
-        yield deliveries
-    finally:
-        for error in await asyncio.gather(*(stack.aclose() for stack in stacks), return_exceptions=True):
-            if error is not None:
-                _log.error("sink_end_failed", exc_info=error)
-
-
-def _deliver(
-    settings: SinkSettings,
-    sink: Sink,
-    log: Store,
-    selection: Selection,
-    claim: Claim,
-    *,
-    standings: Standings,
-    reads: asyncio.Semaphore,
-    ending: Ending,
-) -> AbstractAsyncContextManager[Delivery]:
-    return open_delivery(
-        settings, sink, log, selection, token=claim.token, standings=standings, reads=reads,
-        patience=lambda: ending.patience,
-    )  # fmt: skip

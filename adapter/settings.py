@@ -37,6 +37,7 @@ from adapter.log.opening import check_url, file_of
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.quantities import bytes_of, is_size, seconds_of, share_of
 from adapter.scope import RealmOf, Scope, read_realm, read_scope
+from adapter.sealing import read_key
 from adapter.section import Name, Section, keys, read_http_url, read_keys_url, valid_token
 from adapter.sinks.settings import AnySinkSettings
 from adapter.sources.settings import AnySourceSettings
@@ -76,7 +77,7 @@ class Permission(StrEnum):
     RECONCILE = "reconcile"
     #: Have a secret taken out of what is stored.
     SCRUB = "scrub"
-    #: Manage sinks, see what became of events at them, and have them sent again.
+    #: See, make and change sinks; see what became of events at them, and have them sent again.
     SINKS = "sinks"
     #: Manage keys.
     KEYS = "keys"
@@ -158,6 +159,15 @@ class Server(Section):
         return self
 
 
+def _sealing_key(secret: SecretStr) -> SecretStr:
+    read_key(secret.get_secret_value())
+    return secret
+
+
+#: The base64 of 32 random bytes.
+SealingKey = Annotated[SecretStr, AfterValidator(_sealing_key)]
+
+
 class Data(Section):
     """Where everything is kept."""
 
@@ -168,6 +178,15 @@ class Data(Section):
         le=300,
         description="Seconds within which the disk has to take what was posted; then the sender is told to send it "
         "again (503), and so is every other one until the disk answers",
+    )
+    secret_key: SealingKey | None = Field(
+        None,
+        description="Key that secrets in the log are encrypted with, as those of sinks that are made while the service "
+        "runs: the base64 of 32 random bytes (`openssl rand -base64 32`). Default: made into the data folder; with a "
+        "log in PostgreSQL it has to be set, the same for every adapter over it",
+    )
+    old_secret_key: SealingKey | None = Field(
+        None, description="The key before it, while it is changed: what is encrypted with it is encrypted anew"
     )
 
 

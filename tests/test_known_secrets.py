@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 from collections.abc import Callable
@@ -95,3 +96,17 @@ def test_texts_keys_and_numbers_of_a_value_are_cleaned() -> None:
         "a": ["x", {REDACTED: f"<{REDACTED}>"}], "n": REDACTED, "t": True, "none": None, "f": 1.5,
     }  # fmt: skip
     assert known.cleaned_value(plain := {"a": ["x", 1], "b": {"c": None}}) is plain
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_of_thousands_of_secrets_each_is_found(form: str) -> None:
+    known = KnownSecrets()
+    made = [base64.b64encode(hashlib.sha256(b"%d" % number).digest()).decode() for number in range(1000)]
+    for secret in made:
+        known.add(f"whsec_{secret}")
+    for number, secret in enumerate(made):
+        written = FORMS[form](secret)
+        raw = f"{'x' * (number % 9)}{written}{'y' * (number % 7)}".encode()
+        assert known.may_be_in(raw)
+        assert number % 100 or written.encode() not in known.cleaned(raw)
+    assert not known.may_be_in(base64.b64encode(hashlib.sha256(b"another").digest()))

@@ -24,7 +24,6 @@ from adapter.delivery.standing import Decided, read
 from adapter.log.protocol import Store
 from adapter.ownership import Ownership
 from adapter.settings import Permission
-from adapter.sinks.settings import SinkSettings
 from adapter.source_state.judging import is_refused
 from adapter.source_state.state import SourceState
 from adapter.source_state.watching import WatchedSource, Watching
@@ -38,15 +37,15 @@ class StatusPages:
         log: Store,
         watching: Watching,
         pulls: PullCounts,
-        sinks: Sequence[SinkSettings],
+        sinks: Callable[[], Sequence[tuple[str, str]]],
         deliveries: Mapping[str, Ownership[Delivery]],
         warnings: Callable[[], Sequence[str]],
         refusal: Callable[[], str | None],
         *,
         now: Callable[[], int],
     ) -> None:
-        """``warnings``: what else somebody should look at; ``refusal``: why no events are taken; ``now`` gives epoch
-        milliseconds."""
+        """``sinks`` gives the present ones, each with its kind; ``warnings``: what else somebody should look at;
+        ``refusal``: why no events are taken; ``now`` gives epoch milliseconds."""
         self._log = log
         self._watching = watching
         self._pulls = pulls
@@ -85,7 +84,7 @@ class StatusPages:
         problem = self._log.damaged or self._refusal()
         watched = [one for one in self._watching.sources if is_seen is None or is_seen(one.name)]
         sources = [self._source(one, states.get(one.key), now, told) for one in watched]
-        sinks = [await self._sink(one, now, told) for one in self._sinks] if is_seen is None else []
+        sinks = [await self._sink(name, kind, now, told) for name, kind in self._sinks()] if is_seen is None else []
         warnings = self._warnings() if is_seen is None else ()
         todo = [
             *([Todo(about="", problem=problem, advice="see docs/operate.md")] if problem else []),
@@ -154,8 +153,8 @@ class StatusPages:
             )
         return streams
 
-    async def _sink(self, sink: SinkSettings, now: int, told: Callable[[str], str]) -> SinkStatus:
-        reader, owned = reader_name(sink.name), self._deliveries.get(sink.name)
+    async def _sink(self, name: str, kind: str, now: int, told: Callable[[str], str]) -> SinkStatus:
+        reader, owned = reader_name(name), self._deliveries.get(name)
         delivery = None if owned is None else owned.present
         shot = None if delivery is None else delivery.snapshot()
         if shot is not None:
@@ -165,12 +164,12 @@ class StatusPages:
             found = (0, 0, 0) if progress is None else (progress.cursor, progress.held, progress.dead)
             cursor, held, dead = found
         left = await self._log.read(cursor, limit=1)
-        standing = shot.standing if shot is not None else await read(self._log, sink.name)
+        standing = shot.standing if shot is not None else await read(self._log, name)
         is_decided = shot is None and standing.state is not Decided.RUNNING
         state = str(shot.state) if shot is not None else "off" if owned is None else "elsewhere"
         return SinkStatus(
-            name=sink.name,
-            kind=sink.kind,
+            name=name,
+            kind=kind,
             state=str(standing.state) if is_decided else state,
             since=shot.since if shot is not None else standing.since if is_decided else None,
             lag=max(0, self._log.head - cursor),

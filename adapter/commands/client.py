@@ -96,13 +96,13 @@ class Client:
                 raise await _refused(response)
             yield response
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+    async def ask(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON of a successful answer; ``body`` is sent as JSON.
 
         Raises:
             Refused: with the service's reason.
         """
-        async with self.request(method, path, body=body) as response:
+        async with self.request(method, path, body=body, headers=headers) as response:
             if response.status >= 300:
                 raise await _refused(response)
             return orjson.loads(await read_answer(response))

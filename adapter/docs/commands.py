@@ -16,8 +16,8 @@ _INTRODUCTION = """\
 
 `idp-adapter` has a command for each thing that people do. `--help` says the same as this page.
 
-**Which service is asked** by commands that have `--url` (`events`, `status`, `mapping save`, and what else asks for
-stored events), the first of these that is given:
+**Which service is asked** by commands that have `--url` (`events`, `sinks`, `status`, `mapping save`, and what else
+asks for stored events), the first of these that is given:
 
 1. `--url`, with `--token-file` (or `--token`, which others on the machine can see), or `--login NAME`; or `--data` or
    `--config` for the one on this machine

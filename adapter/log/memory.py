@@ -533,13 +533,29 @@ class MemoryLog:
     async def next_due(self, reader: str) -> int | None:
         return min((one.due_at for one in await self.held(reader) if one.due_at is not None), default=None)
 
+    async def forget_reader(self, reader: str, token: int = 0) -> None:
+        self._check_token(reader, token)
+        self._memory.readers.pop(reader, None)
+        await _turn()
+
     async def noted(self, name: str) -> Note | None:
         await _turn()
         return self._memory.notes.get(name)
 
+    async def notes(self, prefix: str) -> list[Note]:
+        await _turn()
+        return sorted(note for name, note in self._memory.notes.items() if name.startswith(prefix))
+
     async def keep(self, note: Note) -> None:
         self._check_note(note)
         self._keep_note(note)
+        await _turn()
+
+    async def drop(self, name: str, version: int) -> None:
+        note = self._memory.notes.get(name)
+        if note is None or note.version != version:
+            raise NoteChanged(f"note {name!r} is not of version {version} now")
+        del self._memory.notes[name]
         await _turn()
 
     async def claim(self, name: str, owner: str) -> Claim | None:

@@ -593,12 +593,26 @@ class Progress(Protocol):
     async def next_due(self, reader: str) -> int | None:
         """When the soonest held row of a reader is due, epoch milliseconds."""
 
+    async def forget_reader(self, reader: str, token: int = 0) -> None:
+        """Know nothing more of a reader: neither its cursor and counters nor what is held for it. Nothing happens if it
+        is not known.
+
+        Raises:
+            ClaimLost: ``token`` is not that of the latest claim of the reader's name; nothing was changed.
+            StoreUnanswered: it was done, or not; to do it again is right.
+            StoreUnavailable: nothing was changed.
+        """
+
 
 class Notes(Protocol):
     """Texts that parts of the service keep for themselves."""
 
     async def noted(self, name: str) -> Note | None:
         """The note that is kept under this name."""
+
+    async def notes(self, prefix: str) -> list[Note]:
+        """The notes whose names begin with a text, by their names. All of them at once: for those that are few, and
+        short."""
 
     async def keep(self, note: Note) -> None:
         """Keep a note in the place of the one before it.
@@ -607,6 +621,15 @@ class Notes(Protocol):
             NoteChanged: a note of that version, or of another, is there already; nothing was stored.
             StoreUnanswered: it was stored, or not.
             StoreUnavailable: it was not stored; it may be later.
+        """
+
+    async def drop(self, name: str, version: int) -> None:
+        """Keep a note no more; the next one of its name is a first one again.
+
+        Raises:
+            NoteChanged: there is none of this name and version; nothing was changed.
+            StoreUnanswered: it was dropped, or not.
+            StoreUnavailable: it was not dropped; it may be later.
         """
 
 

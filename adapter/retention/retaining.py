@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -76,7 +76,7 @@ class Retaining:
         self,
         log: RetainingStore,
         policy: Policy,
-        readers: Sequence[str],
+        readers: Iterable[str],
         catalogue: Callable[[], Catalogue],
         *,
         others_size: Callable[[], Awaitable[int]],
@@ -84,9 +84,9 @@ class Retaining:
         clock: Callable[[], float] = time.time,
         pace: float = PACE,
     ) -> None:
-        """``readers``: names by which the log knows the configured sinks. ``others_size`` gives the bytes of what is
-        made of the log, and counts into the size; ``prune`` removes from it what the log has not any more, where a size
-        is to be kept."""
+        """``readers``: names by which the log knows the sinks, asked for in each round. ``others_size`` gives the
+        bytes of what is made of the log, and counts into the size; ``prune`` removes from it what the log has not any
+        more, where a size is to be kept."""
         self.counts = RetentionCounts()
         self._log = log
         self._policy = policy

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -34,7 +34,7 @@ class Scrubbing:
     def __init__(
         self,
         log: Store,
-        sinks: Sequence[str],
+        sinks: Iterable[str],
         rebuild_search: Callable[[str], Awaitable[None]],
         notes: Sequence[str],
         forget_samples: Callable[[], None],
@@ -207,7 +207,7 @@ class Scrubbing:
 @asynccontextmanager
 async def open_scrubbing(
     log: Store,
-    sinks: Sequence[str],
+    sinks: Iterable[str],
     rebuild_search: Callable[[str], Awaitable[None]],
     notes: Sequence[str] = (),
     forget_samples: Callable[[], None] = lambda: None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -48,7 +48,7 @@ class Walk:
         log: Store,
         kept: Kept[Job],
         job: Job,
-        sinks: Sequence[str],
+        sinks: Iterable[str],
         rebuild_search: Callable[[str], Awaitable[None]],
         *,
         now: Callable[[], int],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -61,6 +61,9 @@ class SinkSettings(Section):
     """One of ``[[sinks]]``: the fields that every kind has."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+    #: Whether such a sink may be made while the service runs: it reaches nothing of the service's own machine.
+    by_api: ClassVar[bool] = False
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Its own name; progress is kept under it"

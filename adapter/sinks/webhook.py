@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, PositiveFloat, field_validator, model_validator
 from yarl import URL
@@ -58,6 +58,8 @@ On4xx = Refusal | Mapping[int, Refusal]
 
 class Settings(HttpSettings, SinkSettings):
     """``[[sinks]]`` with ``kind = "webhook"``."""
+
+    by_api: ClassVar[bool] = True
 
     kind: Literal["webhook"] = "webhook"
     url: str = Field(description="Where to post: http or https")

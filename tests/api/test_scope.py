@@ -427,6 +427,10 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("POST", "/scrub"), ("GET", "/scrub"), ("DELETE", "/scrub"),
         ("GET", "/retention/preview"), ("GET", "/statement-key"),
         # A sink has events of all.
+        ("GET", "/sinks"), ("POST", "/sinks"), ("POST", "/sinks/check"), ("GET", "/sinks/{name}"),
+        ("PUT", "/sinks/{name}"), ("PATCH", "/sinks/{name}"), ("DELETE", "/sinks/{name}"),
+        ("POST", "/sinks/{name}/pause"), ("POST", "/sinks/{name}/resume"), ("POST", "/sinks/{name}/test"),
+        ("POST", "/sinks/{name}/rotate"),
         ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
         ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },

@@ -1079,6 +1079,67 @@ class LogConformance:
             assert sum(isinstance(answer, NoteChanged) for answer in answers) == 19
             assert await log.noted("place") == notes[answers.index(None)]
 
+    async def test_notes_are_listed_by_how_their_names_begin(self, place: Place) -> None:
+        async with place.open() as log:
+            assert await log.notes("sink ") == []
+            kept = [Note(f"sink {name}", name, 1) for name in ("Z", "a", "a%", "a_b", "ä", "\U0010fffd")]
+            for note in (*reversed(kept), Note("sink", "", 1), Note("sink-standing a", "", 1), Note("sinl a", "", 1)):
+                await log.keep(note)
+            assert await log.notes("sink ") == kept
+            assert await log.notes("sink a") == kept[1:4]
+            assert await log.notes("sink a%") == kept[2:3]
+            assert len(await log.notes("")) == 9
+
+    async def test_a_note_that_was_dropped_is_gone_and_the_next_one_is_a_first_one(self, place: Place) -> None:
+        async with place.open() as log:
+            for version in (1, 2):
+                await log.keep(Note("place", "", version))
+            for name, version in (("place", 1), ("place", 3), ("other", 1)):
+                with pytest.raises(NoteChanged):
+                    await log.drop(name, version)
+            await log.drop("place", 2)
+            with pytest.raises(NoteChanged):
+                await log.drop("place", 2)
+        async with place.open() as log:
+            assert (await log.noted("place"), await log.notes("")) == (None, [])
+            await log.keep(Note("place", "anew", 1))
+            assert await log.noted("place") == Note("place", "anew", 1)
+
+    async def test_of_those_who_keep_and_drop_a_note_at_once_one_does(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.keep(Note("place", "", 1))
+            works = [log.drop("place", 1), log.keep(Note("place", "new", 2)), log.drop("place", 1)]
+            answers = await asyncio.gather(*works, return_exceptions=True)
+            assert sum(isinstance(answer, NoteChanged) for answer in answers) == 2
+            kept = None if answers[1] is not None else Note("place", "new", 2)
+            assert await log.noted("place") == kept
+
+    async def test_of_a_reader_that_was_forgotten_nothing_is_left(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.append([new_entry() for _ in range(3)])
+            for name in ("sink", "other"):
+                await log.begin(name, 1, "f")
+                await log.settle(Settlement(name, 1, 3, matched=2, delivered=1, hold=[Held(2, 1, 5, "no")]))
+            await log.forget_reader("sink")
+            await log.forget_reader("sink")
+            await log.forget_reader("unknown")
+            assert (await log.progress("sink"), await log.held("sink")) == (None, [])
+            assert len(await log.held("other")) == 1
+            assert await log.begin("sink", 0, "f") == ReaderState(0, 1, "f")
+            with pytest.raises(StoreError):
+                await log.settle(Settlement("unknown", 1, 3))
+
+    async def test_who_has_lost_the_claim_forgets_no_reader(self, place: Place) -> None:
+        async with place.open() as log:
+            claim = await log.claim("sink", "one")
+            assert claim is not None
+            await log.begin("sink", 0, "f", claim.token)
+            for token in (0, claim.token + 1):
+                with pytest.raises(ClaimLost):
+                    await log.forget_reader("sink", token)
+            await log.forget_reader("sink", claim.token)
+            assert await log.progress("sink") is None
+
     async def test_entries_are_stored_with_their_note(self, place: Place) -> None:
         async with place.open() as log:
             await log.append([new_entry("a"), new_entry("b")], Note("place", "at 2", 1))

@@ -21,7 +21,7 @@ from adapter.log.postgresql.committing import Committing, open_committing
 from adapter.log.postgresql.connecting import Connection, Sessions, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error
 from adapter.log.postgresql.identities import find_known
-from adapter.log.postgresql.notes import read_note
+from adapter.log.postgresql.notes import read_note, read_notes
 from adapter.log.postgresql.progress import (
     read_attempts,
     read_dead_removed,
@@ -55,6 +55,8 @@ from adapter.log.postgresql.summaries import count_arrivals, read_quarantine
 from adapter.log.postgresql.watching import Watching, open_watching
 from adapter.log.postgresql.works import (
     Begin,
+    Drop,
+    ForgetReader,
     Keep,
     Revise,
     Settle,
@@ -321,8 +323,17 @@ class PostgresqlLog:
     async def next_due(self, reader: str) -> int | None:
         return await self._reading.ask(partial(read_next_due, reader=reader))
 
+    async def forget_reader(self, reader: str, token: int = 0) -> None:
+        await self._committing.call(ForgetReader(text(reader), token))
+
     async def noted(self, name: str) -> Note | None:
         return await self._reading.ask(partial(read_note, name=name))
+
+    async def notes(self, prefix: str) -> list[Note]:
+        return await self._reading.ask(partial(read_notes, prefix=prefix))
+
+    async def drop(self, name: str, version: int) -> None:
+        await self._committing.call(Drop(text(name), version))
 
     async def keep(self, note: Note) -> None:
         await self._committing.call(Keep(Note(text(note.name), text(note.text), note.version)))

@@ -19,6 +19,23 @@ async def read_note(connection: Connection, name: str) -> Note | None:
     return None if row is None else Note(*row)
 
 
+async def read_notes(connection: Connection, prefix: str) -> list[Note]:
+    """The notes whose names begin with a text, by their names."""
+    statement = 'SELECT name, text, version FROM note WHERE starts_with(name, $1) ORDER BY name COLLATE "C"'
+    return [Note(*row) for row in await connection.fetch(statement, text(prefix))]
+
+
+async def drop_note(connection: Connection, name: str, version: int) -> None:
+    """Keep a note no more, in the transaction that runs.
+
+    Raises:
+        NoteChanged: there is none of this name and version; nothing was written.
+    """
+    dropped = await connection.execute("DELETE FROM note WHERE name = $1 AND version = $2", name, version)
+    if not dropped.endswith(" 1"):
+        raise NoteChanged(f"note {name!r} is not of version {version} now")
+
+
 class Versions:
     """The versions of notes as a transaction will find them, and as it will leave them."""
 

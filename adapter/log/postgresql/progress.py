@@ -189,6 +189,19 @@ async def begin(connection: Connection, reader: str, cursor: int, filter: str, t
     return progress
 
 
+async def forget_reader(connection: Connection, reader: str, token: int) -> None:
+    """Know nothing more of a reader, in the transaction that runs.
+
+    Raises:
+        ClaimLost: ``token`` is not that of the latest claim; nothing was written.
+    """
+    if await connection.fetchval(_TOKEN, reader) != (token or None):
+        raise ClaimLost(f"somebody else has claimed {reader!r}")
+    await connection.execute("DELETE FROM held WHERE reader = $1", reader)
+    await connection.execute("DELETE FROM attempt WHERE reader = $1", reader)
+    await connection.execute("DELETE FROM reader WHERE name = $1", reader)
+
+
 async def settle(connection: Connection, settlement: Settlement) -> None:
     """Store one step of a reader's progress in the transaction that runs; a second time it changes nothing. A
     settlement of an earlier epoch counts for nothing, but its cursor and held rows hold.

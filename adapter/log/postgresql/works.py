@@ -90,6 +90,22 @@ class Keep(Work[None]):
 
 
 @dataclass(slots=True, frozen=True, eq=False)
+class Drop(Work[None]):
+    """Keep a note no more."""
+
+    name: str
+    version: int
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class ForgetReader(Work[None]):
+    """Know nothing more of a reader."""
+
+    reader: str
+    token: int
+
+
+@dataclass(slots=True, frozen=True, eq=False)
 class TryWrite(Work[None]):
     """Write something durably that changes nothing."""
 

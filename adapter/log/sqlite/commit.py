@@ -23,8 +23,10 @@ from adapter.log.sqlite.messages import (
     Committed,
     Counted,
     Done,
+    Drop,
     Forget,
     ForgetAttempts,
+    ForgetReader,
     Forgotten,
     Gone,
     Keep,
@@ -42,8 +44,8 @@ from adapter.log.sqlite.messages import (
     Wiped,
     Work,
 )
-from adapter.log.sqlite.notes import keep_note, take_claim
-from adapter.log.sqlite.progress import begin, forget_attempts, settle
+from adapter.log.sqlite.notes import drop_note, keep_note, take_claim
+from adapter.log.sqlite.progress import begin, forget_attempts, forget_reader, settle
 from adapter.log.sqlite.removing import Remover
 from adapter.log.sqlite.replacing import replace, wipe
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
@@ -156,6 +158,10 @@ class Committer:
                 return Begun(begin(self._connection, reader, cursor, filter, token))
             case Keep(note):
                 keep_note(self._connection, note)
+            case Drop(name, version):
+                drop_note(self._connection, name, version)
+            case ForgetReader(reader, token):
+                forget_reader(self._connection, reader, token)
             case TakeClaim(name):
                 return Claimed(take_claim(self._connection, name))
             case Remove(removal):

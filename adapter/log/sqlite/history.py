@@ -85,6 +85,16 @@ def read_note(reader: Reader, name: str) -> Note | None:
     return None if row is None else Note(*row)
 
 
+def read_notes(reader: Reader, prefix: str) -> list[Note]:
+    """The notes whose names begin with a text, by their names."""
+    # One more than the last name that begins so.
+    behind = prefix + "\U0010ffff"
+    rows = reader.execute(
+        "SELECT name, text, version FROM note WHERE name >= ? AND name < ? ORDER BY name", (prefix, behind)
+    )
+    return [Note(*row) for row in rows.fetchall()]
+
+
 def _fitting(runs: list[_Run], after: int, last: int) -> int:
     """The last position so that the native bytes up to it, one entry aside, are not more than a read gives."""
     room = READ_SIZE

@@ -55,7 +55,7 @@ from adapter.log.sqlite.asking import (
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Files
-from adapter.log.sqlite.history import find_before, find_latest, read_note, read_stored
+from adapter.log.sqlite.history import find_before, find_latest, read_note, read_notes, read_stored
 from adapter.log.sqlite.known import read_known
 from adapter.log.sqlite.messages import (
     Answer,
@@ -65,8 +65,10 @@ from adapter.log.sqlite.messages import (
     Begun,
     Claimed,
     Counted,
+    Drop,
     Forget,
     ForgetAttempts,
+    ForgetReader,
     Forgotten,
     Gone,
     Keep,
@@ -338,11 +340,20 @@ class SqliteLog:
     async def next_due(self, reader: str) -> int | None:
         return await self._ask(ask_next_due(self._progress, reader))
 
+    async def forget_reader(self, reader: str, token: int = 0) -> None:
+        await self._writing.call(ForgetReader(reader, token))
+
     async def noted(self, name: str) -> Note | None:
         return await self._read(read_note, name)
 
+    async def notes(self, prefix: str) -> list[Note]:
+        return await self._read(read_notes, prefix)
+
     async def keep(self, note: Note) -> None:
         await self._writing.call(Keep(note))
+
+    async def drop(self, name: str, version: int) -> None:
+        await self._writing.call(Drop(name, version))
 
     async def claim(self, name: str, owner: str) -> Claim | None:
         """As nobody else may have the log open, a claim lasts as long as this has."""

@@ -110,6 +110,20 @@ class Keep(msgspec.Struct, array_like=True, tag=True):
     note: Note
 
 
+class Drop(msgspec.Struct, array_like=True, tag=True):
+    """Keep a note no more; answered with `Done`."""
+
+    name: str
+    version: int
+
+
+class ForgetReader(msgspec.Struct, array_like=True, tag=True):
+    """Know nothing more of a reader; answered with `Done`."""
+
+    reader: str
+    token: int
+
+
 class TakeClaim(msgspec.Struct, array_like=True, tag=True):
     """Count one more claim of this name; answered with `Claimed`."""
 
@@ -167,6 +181,8 @@ Work = (
     | Settle
     | Begin
     | Keep
+    | Drop
+    | ForgetReader
     | TakeClaim
     | Remove
     | RemoveRaw

@@ -25,6 +25,16 @@ def keep_note(connection: sqlite3.Connection, note: Note) -> None:
         raise NoteChanged(f"note {note.name!r} is not of version {note.version - 1} now")
 
 
+def drop_note(connection: sqlite3.Connection, name: str, version: int) -> None:
+    """Keep a note no more.
+
+    Raises:
+        NoteChanged: there is none of this name and version.
+    """
+    if connection.execute("DELETE FROM note WHERE name = ? AND version = ?", (name, version)).rowcount != 1:
+        raise NoteChanged(f"note {name!r} is not of version {version} now")
+
+
 def take_claim(connection: sqlite3.Connection, name: str) -> int:
     """Token of one more claim of this name."""
     (token,) = connection.execute(_CLAIM, (name,)).fetchone()

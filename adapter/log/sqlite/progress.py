@@ -76,6 +76,18 @@ def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str,
     return progress
 
 
+def forget_reader(connection: sqlite3.Connection, reader: str, token: int) -> None:
+    """Know nothing more of a reader, as `adapter.log.protocol.Progress.forget_reader`.
+
+    Raises:
+        ClaimLost: ``token`` is not that of the latest claim.
+    """
+    check_token(connection, reader, token)
+    for table in ("held", "attempt"):
+        connection.execute(f"DELETE FROM {table} WHERE reader = (SELECT id FROM reader WHERE name = ?)", (reader,))
+    connection.execute("DELETE FROM reader WHERE name = ?", (reader,))
+
+
 def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
     """Store one step of a reader's progress; a second time it changes nothing. A settlement of an earlier epoch counts
     for nothing, but its cursor and held rows hold.

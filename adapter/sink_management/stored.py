@@ -1,0 +1,172 @@
+"""A sink as the log keeps it: one note for each, with the settings as they were given, and their secrets sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, SecretStr
+from pydantic_core import to_jsonable_python
+
+from adapter.log.protocol import Note
+from adapter.sealing import SEALED, Sealing, SealingError
+from adapter.sinks.settings import SinkSettings, read_sink_settings
+
+#: What the names of the notes begin with.
+PREFIX = "sink "
+#: After which time of nothing but failures one is stopped that says nothing of it.
+DISABLE_AFTER = "5d"
+#: Stands for a secret in what is shown, and in what is sent for one that is to stay as it is.
+KEPT = "<kept>"
+
+
+@dataclass(frozen=True, slots=True)
+class Retiring:
+    """A secret that was replaced, and is valid until then, epoch milliseconds."""
+
+    secret: SecretStr
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSink:
+    """One sink of the log."""
+
+    name: str
+    #: Made up when the sink was; one that is made anew with the same name has another.
+    id: str
+    #: Of its note: grows with each change.
+    version: int
+    #: Epoch milliseconds, and names of principals.
+    created_at: int
+    created_by: str
+    changed_at: int
+    changed_by: str
+    #: The settings as they were given, without defaults: JSON with `SecretStr` in it.
+    given: Mapping[str, Any]
+    retiring: tuple[Retiring, ...] = ()
+    #: Why its secrets cannot be read; they are sealed still in ``given`` then.
+    problem: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return str(self.given.get("kind"))
+
+    def settings(self, now: int) -> SinkSettings:
+        """The settings that count: with those of the replaced secrets that are still valid. ``now``: epoch
+        milliseconds.
+
+        Raises:
+            ValueError: they are none that this version takes; the text holds no secret.
+        """
+        values = {"disable_after": DISABLE_AFTER, **self.given}
+        if kept := self.valid(now):
+            values["secret"] = [*values.get("secret", ()), *(one.secret for one in kept)]
+        return read_sink_settings(values)
+
+    def valid(self, now: int) -> tuple[Retiring, ...]:
+        """The replaced secrets that are still valid."""
+        return tuple(one for one in self.retiring if one.until > now)
+
+    def note(self, sealing: Sealing) -> Note:
+        """As it is kept.
+
+        Raises:
+            SealingError: its secrets cannot be sealed.
+        """
+        tree = {
+            "id": self.id,
+            "createdAt": self.created_at,
+            "createdBy": self.created_by,
+            "changedAt": self.changed_at,
+            "changedBy": self.changed_by,
+            "settings": self.given,
+            "retiring": [{"secret": one.secret, "until": one.until} for one in self.retiring],
+        }
+        name = PREFIX + self.name
+        return Note(name, orjson.dumps(sealing.seal(name, tree)).decode(), self.version)
+
+
+def read_stored(note: Note, sealing: Sealing) -> StoredSink | None:
+    """The sink of a note; ``None``: it was deleted, and what it leaves behind is not gone yet."""
+    if not note.text:
+        return None
+    tree, problem = orjson.loads(note.text), None
+    try:
+        tree = sealing.open(note.name, tree)
+    except SealingError as error:
+        problem = str(error)
+    return StoredSink(
+        note.name.removeprefix(PREFIX),
+        tree["id"],
+        note.version,
+        tree["createdAt"],
+        tree["createdBy"],
+        tree["changedAt"],
+        tree["changedBy"],
+        tree["settings"],
+        tuple(Retiring(one["secret"], one["until"]) for one in tree["retiring"]) if problem is None else (),
+        problem,
+    )
+
+
+def given_of(settings: SinkSettings) -> dict[str, Any]:
+    """The settings that were given for a sink, as `StoredSink.given` has them."""
+    tree = _tree(settings)
+    assert isinstance(tree, dict)
+    return {"kind": settings.kind, **tree, "name": settings.name}
+
+
+def shown(tree: Any) -> Any:
+    """JSON of what is given, with `KEPT` for each secret."""
+    match tree:
+        case SecretStr():
+            return KEPT
+        case Mapping():
+            if set(tree) == {SEALED}:
+                return KEPT
+            return {name: shown(one) for name, one in tree.items()}
+        case list() | tuple():
+            return [shown(one) for one in tree]
+    return tree
+
+
+def has_secret(tree: Any) -> bool:
+    """Whether a secret is anywhere in it."""
+    return any(True for _ in _secrets(tree))
+
+
+def secrets_in(tree: Any) -> list[str]:
+    """Every secret in it."""
+    return [one.get_secret_value() for one in _secrets(tree)]
+
+
+def _secrets(tree: Any) -> Iterator[SecretStr]:
+    match tree:
+        case SecretStr():
+            yield tree
+        case Mapping():
+            for one in tree.values():
+                yield from _secrets(one)
+        case list() | tuple():
+            for one in tree:
+                yield from _secrets(one)
+
+
+def _tree(value: Any) -> Any:
+    """What of a model was set, as JSON with `SecretStr` in it."""
+    match value:
+        case SecretStr():
+            return value
+        case BaseModel():
+            fields = type(value).model_fields
+            return {fields[name].alias or name: _tree(getattr(value, name)) for name in sorted(value.model_fields_set)}
+        case Mapping():
+            return {str(name): _tree(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_tree(one) for one in value]
+        case set() | frozenset():
+            return sorted(_tree(one) for one in value)
+    return to_jsonable_python(value)
