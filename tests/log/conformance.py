@@ -16,6 +16,7 @@ import pytest
 from adapter.errors import ClaimLost, NoteChanged, StoreError
 from adapter.log.protocol import (
     Arrivals,
+    BlockedKey,
     Claim,
     Held,
     Log,
@@ -877,8 +878,8 @@ class LogConformance:
 
     async def test_a_reader_begins_once(self, place: Place) -> None:
         async with place.open() as log:
-            assert await log.begin("sink", 7, "f") == ReaderState(cursor=7, epoch=1, filter="f")
-            assert await log.begin("sink", 99, "f") == ReaderState(cursor=7, epoch=1, filter="f")
+            assert await log.begin("sink", 7, "f") == ReaderState(cursor=7, epoch=1, filter="f", since=7)
+            assert await log.begin("sink", 99, "f") == ReaderState(cursor=7, epoch=1, filter="f", since=7)
             assert await log.progress("other") is None
 
     async def test_settlements_move_progress_on(self, place: Place) -> None:
@@ -888,9 +889,9 @@ class LogConformance:
             await log.settle(Settlement("sink", 1, 10, matched=5, delivered=3, hold=[held(2), held(4)]))
             await log.settle(Settlement("sink", 1, 20, matched=7, delivered=4, skipped=2, release=[4]))
             assert await log.progress("sink") == ReaderState(
-                20, 1, "f", matched=7, delivered=4, skipped=2, held=1, waiting=2
+                20, 1, "f", matched=7, delivered=4, skipped=2, held=1, waiting=2, since=0
             )
-            assert await log.progress("other") == ReaderState(0, 1, "f")
+            assert await log.progress("other") == ReaderState(0, 1, "f", since=0)
 
     async def test_a_settlement_that_is_stored_twice_counts_once(self, place: Place) -> None:
         async with place.open() as log:
@@ -900,7 +901,7 @@ class LogConformance:
             for settlement in (first, first, second, second):
                 await log.settle(settlement)
             assert await log.progress("sink") == ReaderState(
-                12, 1, "f", matched=7, delivered=6, skipped=1, held=1, waiting=2
+                12, 1, "f", matched=7, delivered=6, skipped=1, held=1, waiting=2, since=0
             )
             assert await log.held("sink") == [held(2, tries=2)]
 
@@ -909,7 +910,7 @@ class LogConformance:
             await log.begin("sink", 5, "f")
             await log.settle(Settlement("sink", 1, 7, matched=2, delivered=2))
             await log.settle(Settlement("sink", 1, 3, matched=1))
-            assert await log.progress("sink") == ReaderState(7, 1, "f", matched=2, delivered=2)
+            assert await log.progress("sink") == ReaderState(7, 1, "f", matched=2, delivered=2, since=5)
 
     async def test_held_rows_come_soonest_due_first_and_the_dead_last(self, place: Place) -> None:
         async with place.open() as log:
@@ -937,11 +938,52 @@ class LogConformance:
             await log.begin("sink", 0, "f")
             rows = [held(2), held(3, due_at=None)]
             await log.settle(Settlement("sink", 1, 9, matched=6, delivered=3, skipped=1, hold=rows))
-            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1, waiting=2)
+            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1, waiting=2, since=9, carried=2)
             assert await log.begin("sink", 0, "g") == expected
             # The last settlement of the former epoch comes late: no counter of this one is touched.
             await log.settle(Settlement("sink", 1, 9, matched=4, delivered=4))
             assert await log.progress("sink") == expected
+
+    async def test_keys_are_blocked_at_a_position_and_let_go(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            await log.begin("other", 0, "f")
+            await log.settle(Settlement("other", 1, 9, hold=[held(2), held(4)], block=[BlockedKey("user:a", 9)]))
+            blocked = [BlockedKey("user:a", 4), BlockedKey("user:b", 2), BlockedKey("user:c", 3)]
+            first = Settlement("sink", 1, 9, matched=6, delivered=2, behind=4, block=blocked)
+            again = [BlockedKey("user:b", 7)]
+            second = Settlement("sink", 1, 9, matched=6, delivered=3, behind=3, block=again, unblock=["user:c", "none"])
+            await log.settle(first)
+            assert await log.blocked("sink") == [blocked[1], blocked[2], blocked[0]]
+            assert await log.progress("sink") == ReaderState(
+                9, 1, "f", matched=6, delivered=2, waiting=3, since=0, behind=4
+            )
+            for _ in range(2):
+                await log.settle(second)
+            assert await log.blocked("sink") == [blocked[0], *again]
+            assert await log.blocked("nobody") == []
+        async with place.open() as log:
+            assert await log.blocked("sink") == [blocked[0], *again]
+            # What is behind is counted anew with another filter; where each key is, stays.
+            assert await log.begin("sink", 0, "g") == ReaderState(9, 2, "g", waiting=5, since=9)
+            # The last settlement of the former epoch comes late: where its keys are, holds.
+            await log.settle(replace(second, unblock=["user:a"]))
+            assert await log.progress("sink") == ReaderState(9, 2, "g", waiting=8, since=9)
+            await log.settle(Settlement("sink", 2, 9, matched=1, delivered=1, behind=3, carried=1))
+            assert await log.progress("sink") == ReaderState(
+                9, 2, "g", matched=1, delivered=1, waiting=8, since=9, behind=3, carried=1
+            )
+
+    async def test_a_blocked_key_says_whether_a_held_row_blocks_it(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            rows = [held(1), held(2), held(3, due_at=None)]
+            others = [BlockedKey("user:c", 2), BlockedKey("user:d", 4, is_held=True)]
+            blocked = [BlockedKey("user:a", 2, is_held=True), BlockedKey("user:b", 3, is_held=True), *others]
+            await log.settle(Settlement("sink", 1, 9, matched=9, delivered=2, behind=4, hold=rows, block=blocked))
+            assert await log.blocked("sink") == [
+                BlockedKey("user:a", 2, True, True), others[0], BlockedKey("user:b", 3, True, False), others[1]
+            ]  # fmt: skip
 
     async def test_a_reader_that_never_began_cannot_settle(self, place: Place) -> None:
         async with place.open() as log:
@@ -953,7 +995,7 @@ class LogConformance:
             assert isinstance(refusal, StoreError)
             assert "'nobody'" in str(refusal)
             assert (receipts, done) == ([Receipt((await log.read(0))[0].uid, 1)], None)
-            assert await log.progress("sink") == ReaderState(3, 1, "f", matched=1)
+            assert await log.progress("sink") == ReaderState(3, 1, "f", matched=1, since=0)
 
     async def test_appends_and_settlements_go_on_together(self, place: Place) -> None:
         async with place.open() as log:
@@ -963,7 +1005,7 @@ class LogConformance:
                 *(log.settle(Settlement("sink", 1, number, matched=number, delivered=number)) for number in range(50)),
             )
             assert log.head == 50
-            assert await log.progress("sink") == ReaderState(49, 1, "f", matched=49, delivered=49)
+            assert await log.progress("sink") == ReaderState(49, 1, "f", matched=49, delivered=49, since=0)
 
     # Notes
 
@@ -1084,7 +1126,7 @@ class LogConformance:
             )  # fmt: skip
             assert isinstance(answers[1], ClaimLost)
             assert log.head == 1
-            assert await log.progress("other") == ReaderState(1, 1, "")
+            assert await log.progress("other") == ReaderState(1, 1, "", since=0)
 
 
 Group = tuple[Sequence[str], int]

@@ -22,7 +22,13 @@ from adapter.log.postgresql.connecting import Connection, Sessions, connect
 from adapter.log.postgresql.failures import FAILURES, opening_error
 from adapter.log.postgresql.identities import find_known
 from adapter.log.postgresql.notes import read_note
-from adapter.log.postgresql.progress import read_dead_removed, read_held, read_next_due, read_progress
+from adapter.log.postgresql.progress import (
+    read_blocked,
+    read_dead_removed,
+    read_held,
+    read_next_due,
+    read_progress,
+)
 from adapter.log.postgresql.reading import (
     fetch_entries,
     find_latest,
@@ -57,6 +63,7 @@ from adapter.log.protocol import (
     CLAIM_SECONDS,
     READ_SIZE,
     Arrivals,
+    BlockedKey,
     Claim,
     Held,
     NewEntry,
@@ -273,6 +280,9 @@ class PostgresqlLog:
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         return await self._reading.ask(partial(read_dead_removed, reader=reader, limit=limit))
+
+    async def blocked(self, reader: str) -> list[BlockedKey]:
+        return await self._reading.ask(partial(read_blocked, reader=reader))
 
     async def next_due(self, reader: str) -> int | None:
         return await self._reading.ask(partial(read_next_due, reader=reader))

@@ -5,14 +5,18 @@ from __future__ import annotations
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.works import text
-from adapter.log.protocol import Held, ReaderState, Settlement
+from adapter.log.protocol import BlockedKey, Held, ReaderState, Settlement
 
 # The columns of `ReaderState`, in order.
 _PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NOT NULL),
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL), removed,
-  (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL)
+  least(
+    (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL),
+    (SELECT min(position) + 1 FROM blocked WHERE reader = name)
+  ),
+  since, behind, carried
 FROM reader WHERE name = $1
 """
 # Locked until the transaction ends: nobody takes the claim over between the check and the commit.
@@ -26,7 +30,9 @@ moved AS (
   UPDATE reader SET cursor = greatest(cursor, $3),
     matched = greatest(matched, CASE WHEN epoch = $4 THEN $5::bigint ELSE 0 END),
     delivered = greatest(delivered, CASE WHEN epoch = $4 THEN $6::bigint ELSE 0 END),
-    skipped = greatest(skipped, CASE WHEN epoch = $4 THEN $7::bigint ELSE 0 END)
+    skipped = greatest(skipped, CASE WHEN epoch = $4 THEN $7::bigint ELSE 0 END),
+    behind = CASE WHEN epoch = $4 THEN $13::bigint ELSE behind END,
+    carried = CASE WHEN epoch = $4 THEN $17::bigint ELSE carried END
   WHERE name = $1 AND (SELECT is_allowed FROM allowed)
   RETURNING name
 ),
@@ -38,6 +44,14 @@ held_back AS (
 ),
 released AS (
   DELETE FROM held USING moved WHERE held.reader = moved.name AND held.position = ANY($12::bigint[])
+),
+blocked_now AS (
+  INSERT INTO blocked (reader, key, position, is_held)
+  SELECT moved.name, one.* FROM moved, unnest($14::text[], $15::bigint[], $18::boolean[]) AS one
+  ON CONFLICT (reader, key) DO UPDATE SET position = excluded.position, is_held = excluded.is_held
+),
+unblocked AS (
+  DELETE FROM blocked USING moved WHERE blocked.reader = moved.name AND blocked.key = ANY($16::text[])
 )
 SELECT is_allowed, EXISTS (SELECT FROM moved) AS is_known FROM allowed
 """
@@ -51,6 +65,11 @@ SELECT position FROM held WHERE reader = $1 AND due_at IS NULL AND NOT EXISTS (
   SELECT FROM (SELECT number, first FROM batch WHERE first <= held.position ORDER BY first DESC LIMIT 1) AS its
   JOIN entry ON entry.batch = its.number AND entry.place = held.position - its.first
 ) ORDER BY position LIMIT $2
+"""
+_BLOCKED = """
+SELECT key, blocked.position, is_held, CASE WHEN held.position IS NOT NULL THEN due_at IS NOT NULL END
+FROM blocked LEFT JOIN held ON is_held AND held.reader = blocked.reader AND held.position = blocked.position
+WHERE blocked.reader = $1 ORDER BY blocked.position, key COLLATE "C"
 """
 _NEXT_DUE = "SELECT min(due_at) FROM held WHERE reader = $1"
 
@@ -71,6 +90,11 @@ async def read_dead_removed(connection: Connection, reader: str, limit: int) -> 
     return [position for (position,) in await connection.fetch(_DEAD_REMOVED, text(reader), limit)]
 
 
+async def read_blocked(connection: Connection, reader: str) -> list[BlockedKey]:
+    """As `adapter.log.protocol.Progress.blocked`."""
+    return [BlockedKey(*row) for row in await connection.fetch(_BLOCKED, text(reader))]
+
+
 async def read_next_due(connection: Connection, reader: str) -> int | None:
     """When the soonest held row of a reader is due, epoch milliseconds."""
     found: int | None = await connection.fetchval(_NEXT_DUE, text(reader))
@@ -87,9 +111,10 @@ async def begin(connection: Connection, reader: str, cursor: int, filter: str, t
     if await connection.fetchval(_TOKEN, reader) != (token or None):
         raise ClaimLost(f"somebody else has claimed {reader!r}")
     await connection.execute(
-        "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0, 0) ON CONFLICT (name) DO UPDATE"
+        "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0, 0, $2) ON CONFLICT (name) DO UPDATE"
         " SET epoch = reader.epoch + 1, filter = excluded.filter, delivered = 0, skipped = 0, removed = 0,"
-        " matched = (SELECT count(*) FROM held WHERE held.reader = excluded.name)"
+        " since = reader.cursor, behind = 0,"
+        " (matched, carried) = (SELECT count(*), count(*) FROM held WHERE held.reader = excluded.name)"
         " WHERE reader.filter <> excluded.filter",
         reader,
         cursor,
@@ -112,6 +137,7 @@ async def settle(connection: Connection, settlement: Settlement) -> None:
     released = set(settlement.release)
     # One statement writes a row once: of several for one position, the last counts.
     hold = {one.position: one for one in settlement.hold if one.position not in released}.values()
+    block = {text(one.key): one for one in settlement.block}
     row = await connection.fetchrow(
         _SETTLE,
         reader,
@@ -126,6 +152,12 @@ async def settle(connection: Connection, settlement: Settlement) -> None:
         [one.due_at for one in hold],
         [text(one.answer) for one in hold],
         list(released),
+        settlement.behind,
+        list(block),
+        [one.position for one in block.values()],
+        [text(key) for key in settlement.unblock],
+        settlement.carried,
+        [one.is_held for one in block.values()],
     )
     assert row is not None
     if not row["is_allowed"]:

@@ -20,7 +20,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 3
+VERSION = 4
 #: Oldest server, as it numbers its versions.
 SERVER_VERSION = 130000
 
@@ -49,6 +49,22 @@ ALTER TABLE reader ADD COLUMN removed bigint NOT NULL DEFAULT 0
 _TABLES_3 = """
 -- Names of the sources of which something was ever quarantined: the events of others are not asked for by their bytes.
 CREATE TABLE quarantine (source text PRIMARY KEY)
+"""
+
+# What order within keys needs.
+_TABLES_4 = """
+-- Keys of which not all events up to the cursor are done: up to which position they are.
+-- is_held: the event at the position is of this key, and has a held row.
+CREATE TABLE blocked (
+  reader text NOT NULL, key text NOT NULL, position bigint NOT NULL, is_held boolean NOT NULL,
+  PRIMARY KEY (reader, key)
+);
+-- The cursor when the epoch began; null: it began before this was kept.
+ALTER TABLE reader ADD COLUMN since bigint;
+-- Events of blocked keys that the cursor passed, and that are not done.
+ALTER TABLE reader ADD COLUMN behind bigint NOT NULL DEFAULT 0;
+-- How many of the matched ones the cursor had passed before the epoch began.
+ALTER TABLE reader ADD COLUMN carried bigint NOT NULL DEFAULT 0
 """
 
 _TABLES = f"""
@@ -106,13 +122,15 @@ CREATE TABLE claim (name text PRIMARY KEY, token bigint NOT NULL, owner text, un
 CREATE TABLE trial (tried_at timestamptz NOT NULL);
 INSERT INTO trial VALUES (clock_timestamp());
 {_TABLES_2};
-{_TABLES_3}
+{_TABLES_3};
+{_TABLES_4}
 """
 
 #: What takes a schema of an older version to the next one, by the older.
 STEPS: dict[int, str] = {
     1: _TABLES_2,
     2: f"{_TABLES_3};\nINSERT INTO quarantine SELECT DISTINCT source FROM entry WHERE size IS NULL",
+    3: _TABLES_4,
 }
 
 _NUMBER = f"""

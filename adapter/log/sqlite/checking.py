@@ -33,6 +33,7 @@ _OTHERS = (
     "SELECT sum(length(name) + length(text)) FROM note",
     "SELECT sum(length(name) + length(filter)) FROM reader",
     "SELECT sum(length(answer)) FROM held",
+    "SELECT sum(length(key)) FROM blocked",
     "SELECT max(until) FROM former",
     "SELECT max(last + raw) FROM extent",
     "SELECT sum(entries) FROM gap",

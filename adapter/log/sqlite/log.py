@@ -23,6 +23,7 @@ from adapter.errors import StoreDamaged, StoreError, StoreUnavailable
 from adapter.log.protocol import (
     READ_SIZE,
     Arrivals,
+    BlockedKey,
     Claim,
     Held,
     NewEntry,
@@ -41,7 +42,7 @@ from adapter.log.protocol import (
     Usage,
 )
 from adapter.log.sqlite.arrivals import count_arrivals
-from adapter.log.sqlite.asking import ask_dead_removed, ask_held, ask_next_due, ask_progress
+from adapter.log.sqlite.asking import ask_blocked, ask_dead_removed, ask_held, ask_next_due, ask_progress
 from adapter.log.sqlite.checking import Checking
 from adapter.log.sqlite.damage import Damage
 from adapter.log.sqlite.files import Files
@@ -284,6 +285,9 @@ class SqliteLog:
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         return await self._ask(ask_dead_removed(self._progress, reader, limit=limit))
+
+    async def blocked(self, reader: str) -> list[BlockedKey]:
+        return await self._ask(ask_blocked(self._progress, reader))
 
     async def next_due(self, reader: str) -> int | None:
         return await self._ask(ask_next_due(self._progress, reader))

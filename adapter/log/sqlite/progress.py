@@ -15,12 +15,17 @@ PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NOT NULL),
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NULL),
-  removed, (SELECT min(position) FROM held WHERE reader = reader.id AND due_at IS NOT NULL)
+  removed,
+  (SELECT min(position) FROM (
+    SELECT min(position) AS position FROM held WHERE reader = reader.id AND due_at IS NOT NULL
+    UNION ALL SELECT min(position) + 1 FROM blocked WHERE reader = reader.id
+  )),
+  since, behind, carried
 FROM reader WHERE name = ?
 """
 
 _BEGIN = """
-INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped) VALUES (?, ?, 1, ?, 0, 0, 0)
+INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, since) VALUES (?1, ?2, 1, ?3, 0, 0, 0, ?2)
 """
 _HOLD = """
 INSERT INTO held (reader, position, tries, due_at, answer)
@@ -31,6 +36,14 @@ SET tries = excluded.tries, due_at = excluded.due_at, answer = excluded.answer
 _RELEASE = """
 DELETE FROM held WHERE reader = (SELECT id FROM reader WHERE name = ?1)
 AND position IN (SELECT value FROM json_each(?2))
+"""
+_BLOCK = """
+INSERT INTO blocked (reader, key, position, is_held)
+SELECT reader.id, value ->> 0, value ->> 1, value ->> 2 FROM reader, json_each(?2) WHERE name = ?1
+ON CONFLICT (reader, key) DO UPDATE SET position = excluded.position, is_held = excluded.is_held
+"""
+_UNBLOCK = """
+DELETE FROM blocked WHERE reader = (SELECT id FROM reader WHERE name = ?1) AND key IN (SELECT value FROM json_each(?2))
 """
 
 
@@ -53,9 +66,9 @@ def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str,
         connection.execute(_BEGIN, row)
     elif known.filter != filter:
         connection.execute(
-            "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0, removed = 0"
-            " WHERE name = ?",
-            (filter, known.held + known.dead, reader),
+            "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0, removed = 0,"
+            " since = cursor, behind = 0, carried = ? WHERE name = ?",
+            (filter, known.held + known.dead, known.held + known.dead, reader),
         )
     else:
         return known
@@ -76,9 +89,18 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
     check_token(connection, name, settlement.token)
     updated = connection.execute(
         "UPDATE reader SET cursor = max(cursor, ?2), matched = max(matched, iif(epoch = ?3, ?4, 0)),"
-        " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0))"
-        " WHERE name = ?1",
-        (name, settlement.cursor, settlement.epoch, settlement.matched, settlement.delivered, settlement.skipped),
+        " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0)),"
+        " behind = iif(epoch = ?3, ?7, behind), carried = iif(epoch = ?3, ?8, carried) WHERE name = ?1",
+        (
+            name,
+            settlement.cursor,
+            settlement.epoch,
+            settlement.matched,
+            settlement.delivered,
+            settlement.skipped,
+            settlement.behind,
+            settlement.carried,
+        ),
     )
     if updated.rowcount != 1:
         raise StoreError(f"reader {name!r} is not known to the log; begin it first")
@@ -87,3 +109,7 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
         connection.execute(_HOLD, (name, orjson.dumps(rows).decode()))
     if settlement.release:
         connection.execute(_RELEASE, (name, orjson.dumps(list(settlement.release)).decode()))
+    if settlement.block:
+        connection.execute(_BLOCK, (name, orjson.dumps([list(one) for one in settlement.block]).decode()))
+    if settlement.unblock:
+        connection.execute(_UNBLOCK, (name, orjson.dumps(list(settlement.unblock)).decode()))

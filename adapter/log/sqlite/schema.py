@@ -6,7 +6,8 @@ that is part of the log, since nothing is readable without it. ``identity`` is t
 ``former`` says until when it may have keys of version 2 and older, which are digests without a time in front.
 
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
-found by time although arrivals are not in order. ``reader`` and ``held`` are what sinks settle.
+found by time although arrivals are not in order. ``reader``, ``held`` and ``blocked`` are what sinks
+settle.
 
 ``removed``, ``gap`` and ``extent`` say what retention has taken away (`removing.py`).
 
@@ -30,7 +31,7 @@ from adapter.errors import StoreDamaged, StoreError, StoreMismatch, StoreUnavail
 #: "IdPa": how a file is known to be ours.
 APPLICATION = 0x49645061
 #: Raised with every change of the tables; an older file is taken from step to step by `STEPS`.
-VERSION = 4
+VERSION = 5
 
 _TABLES_2 = """
 CREATE TABLE revision (first INTEGER, position INTEGER, PRIMARY KEY (first, position)) WITHOUT ROWID;
@@ -61,6 +62,23 @@ CREATE INDEX revision_position ON revision (position);
 ALTER TABLE reader ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
 """
 
+_TABLES_5 = """
+-- Keys of which not all events up to the cursor are done: up to which position they are.
+CREATE TABLE blocked (
+  reader INTEGER NOT NULL REFERENCES reader (id),
+  key TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  is_held INTEGER NOT NULL, -- the event at the position is of this key, and has a held row
+  PRIMARY KEY (reader, key)
+) WITHOUT ROWID;
+-- The cursor when the epoch began; null: it began before this was kept.
+ALTER TABLE reader ADD COLUMN since INTEGER;
+-- Events of blocked keys that the cursor passed, and that are not done.
+ALTER TABLE reader ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
+-- How many of the matched ones the cursor had passed before the epoch began.
+ALTER TABLE reader ADD COLUMN carried INTEGER NOT NULL DEFAULT 0;
+"""
+
 # Keys that were on their way into identity get there, the later ones last.
 _TO_3 = f"""
 INSERT INTO identity (key, position, taken, equal)
@@ -78,7 +96,12 @@ SELECT max(latest) / 1000 FROM (
 """
 
 #: What a file needs to be of the next version, by the version that it has.
-STEPS = {1: _TABLES_2, 2: _TO_3, 3: f"ALTER TABLE note ADD COLUMN version INTEGER NOT NULL DEFAULT 1;\n{_TABLES_4}"}
+STEPS = {
+    1: _TABLES_2,
+    2: _TO_3,
+    3: f"ALTER TABLE note ADD COLUMN version INTEGER NOT NULL DEFAULT 1;\n{_TABLES_4}",
+    4: _TABLES_5,
+}
 
 TABLES = f"""
 CREATE TABLE dictionary (content BLOB NOT NULL);
@@ -135,7 +158,7 @@ CREATE TABLE held (
   PRIMARY KEY (reader, position)
 ) WITHOUT ROWID;
 CREATE INDEX held_due ON held (reader, due_at);
-{_TABLES_2}{_TABLES_3}{_TABLES_4}
+{_TABLES_2}{_TABLES_3}{_TABLES_4}{_TABLES_5}
 ALTER TABLE note ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 """
 

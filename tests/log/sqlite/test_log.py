@@ -50,8 +50,8 @@ async def test_a_log_of_a_newer_version_is_refused(place: SqlitePlace) -> None:
     async with place.open():
         pass
     with alone(place.path) as connection:
-        connection.execute("PRAGMA user_version = 5")
-    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 5 of the log, .* up to 4; run the newer program"):
+        connection.execute("PRAGMA user_version = 6")
+    with pytest.raises(StoreMismatch, match=r"log\.sqlite: version 6 of the log, .* up to 5; run the newer program"):
         async with place.open():
             pass
 
