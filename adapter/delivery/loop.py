@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,15 +19,19 @@ import structlog
 
 from adapter.delivery.answers import AnswerPolicy
 from adapter.delivery.backoff import PROBE
-from adapter.delivery.fetching import Fetcher
+from adapter.delivery.fetching import Fetcher, Rereader
 from adapter.delivery.health import ReceiverHealth, State
+from adapter.delivery.keys import kind_of, make_key_of
+from adapter.delivery.lanes import Lanes
 from adapter.delivery.ledger import Ledger, SinkCounts
+from adapter.delivery.ordered_ledger import OrderedLedger
+from adapter.delivery.ordered_queue import OrderedQueue
 from adapter.delivery.queue import SendQueue
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
 from adapter.errors import ClaimLost, StoreError
-from adapter.log.protocol import ReaderState, Store
+from adapter.log.protocol import BlockedKey, ReaderState, Store
 from adapter.sinks.protocol import Promise, Sink
 from adapter.sinks.settings import SinkSettings
 
@@ -64,6 +68,7 @@ class Delivery:
         log: Store,
         selection: Selection,
         progress: ReaderState,
+        blocked: Sequence[BlockedKey],
         token: int,
         *,
         probe: float,
@@ -80,9 +85,17 @@ class Delivery:
         self._epoch = progress.epoch
         self._window = window
         self._log = log
-        self._ledger = ledger = Ledger(reader, progress, token)
         self._health = ReceiverHealth(name, window=window, probe=probe, now=now, random_source=random_source)
-        queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
+        lanes = _make_lanes(settings, progress, blocked)
+        ledger: Ledger
+        queue: SendQueue
+        if lanes is None:
+            ledger = Ledger(reader, progress, token)
+            queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
+        else:
+            ledger = OrderedLedger(reader, progress, token, lanes, batch=sink.batch.entries)
+            queue = OrderedQueue(ledger, lanes, window=window, batch=sink.batch, read_to=progress.cursor)
+        self._ledger = ledger
         policy = AnswerPolicy(name, settings.retry, now=now, random_source=random_source)
         self._settler = Settler(name, log, ledger, queue, window=window, now=now)
         self._sender = Sender(name, sink, queue, self._health, ledger, policy, self._settler)
@@ -90,6 +103,13 @@ class Delivery:
             reader, log, selection, ledger, queue, self._settler, self._sender,
             schedule=settings.retry, now=now, wait=sink.batch.wait,
         )  # fmt: skip
+        self._jobs = [self._fetcher.read_on, self._fetcher.ripen, self._fetcher.take_up, self._fetcher.watch_removed]
+        if lanes is not None and isinstance(ledger, OrderedLedger) and isinstance(queue, OrderedQueue):
+            rereader = Rereader(
+                reader, log, selection, lanes, ledger, queue, self._settler, self._sender,
+                make_key_of(settings.order_by), progress.since or 0,
+            )  # fmt: skip
+            self._jobs.append(rereader.read_again)
 
     def snapshot(self) -> Snapshot:
         """How it stands now."""
@@ -112,9 +132,7 @@ class Delivery:
         known then. Left with `ClaimLost` it waits for nothing."""
         is_lost = False
         settling = self._start(self._settle)
-        fetcher = self._fetcher
-        jobs = [fetcher.read_on, fetcher.ripen, fetcher.take_up, fetcher.watch_removed]
-        others = [self._start(job) for job in jobs]
+        others = [self._start(job) for job in self._jobs]
         others += [self._start(self._sender.work) for _ in range(self._window)]
         try:
             yield
@@ -150,6 +168,17 @@ class Delivery:
     async def _settle(self) -> None:
         while await self._settler.settle():
             self._sender.wake()
+
+
+def _make_lanes(settings: SinkSettings, progress: ReaderState, blocked: Sequence[BlockedKey]) -> Lanes | None:
+    """Where order is kept within keys. Keys that are blocked were perhaps made otherwise than the settings say now:
+    then all are made so, until none is blocked."""
+    if settings.order_by is None and not blocked:
+        return None
+    order_by = kind_of(blocked[0].key) if blocked else settings.order_by
+    if order_by != settings.order_by:
+        _log.warning("sink_order_kept", sink=settings.name, order_by=order_by, blocked=len(blocked))
+    return Lanes(make_key_of(order_by), blocked, skips=settings.when_dead == "skip", read_to=progress.cursor)
 
 
 def reader_name(sink: str) -> str:
@@ -193,8 +222,10 @@ async def open_delivery(
     else:
         cursor = progress.cursor
     progress = await log.begin(reader, cursor, selection.text, token)
+    blocked = await log.blocked(reader)
     delivery = Delivery(
-        settings, sink, log, selection, progress, token, probe=probe, clock=clock, random_source=random_source
-    )
+        settings, sink, log, selection, progress, blocked, token,
+        probe=probe, clock=clock, random_source=random_source,
+    )  # fmt: skip
     async with delivery.run(patience):
         yield delivery

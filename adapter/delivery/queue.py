@@ -101,6 +101,9 @@ class SendQueue:
         for part in _batches(entries, self._batch):
             self._due.append(Flight(part, tries={e.position: tries[e.position] for e in part}, has_rows=True))
 
+    def note_settled(self) -> None:
+        """What was sent is settled, as far as it is answered."""
+
     def put_back(self, flight: Flight) -> None:
         """A flight is to be sent again without a try being spent."""
         # Behind the others, so that probes go round among them. With one send at a time there are no others.

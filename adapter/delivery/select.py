@@ -14,27 +14,30 @@ class Selection:
     """What a filter takes: first entries of events, or with ``revisions`` the later ones, too; nothing quarantined."""
 
     def __init__(self, filter: Filter, *, revisions: bool = False) -> None:
-        #: How the filter is known, to notice when it changes.
-        self.text = filter.canonical() + (" revisions" if revisions else "")
+        #: How the filter is known, to notice when it changes, or what the catalogue makes of it.
+        catalogued = filter.catalogued()
+        self.text = filter.canonical() + (f" {catalogued}" if catalogued else "") + (" revisions" if revisions else "")
         self._last_revision = 2**62 if revisions else 0
         #: The most entries to policy at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
-        self._filter = filter
+        #: The most entries that are read again at once: all that are taken are opened for their keys.
+        self.again = 1_000
+        self.filter = filter
 
     def select(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those of the entries that the sink gets, in their order."""
         types = [entry.type for entry in entries]
-        verdicts = {type: type is not None and self._filter.may_match_type(type) for type in set(types)}
+        verdicts = {type: type is not None and self.filter.may_match_type(type) for type in set(types)}
         last = self._last_revision
         chosen = [
             entry
             for entry in compress(entries, map(verdicts.__getitem__, types))
             if entry.revision <= last and entry.event is not None
         ]
-        if self._filter.needs_event:
+        if self.filter.needs_event:
             return [entry for entry in chosen if self._matches(entry)]
         return chosen
 
     def _matches(self, entry: Entry) -> bool:
         assert entry.event is not None
-        return self._filter.matches(search_fields(entry.event))
+        return self.filter.matches(search_fields(entry.event))
