@@ -15,7 +15,7 @@ from adapter import __version__
 COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "login", "logout": "login"}
 
 #: Groups of commands, each the module of its name in `adapter.commands`.
-GROUPS = ("events", "mapping", "log", "sources", "store")
+GROUPS = ("events", "mapping", "log", "sinks", "sources", "store")
 
 
 def make_app(word: str | None = None) -> typer.Typer:

@@ -56,9 +56,11 @@ from adapter.api.renormalization import RenormalizationPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
+from adapter.api.sink_audit import AuditPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
+from adapter.delivery.audit import open_audits
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
@@ -280,6 +282,11 @@ async def open_service(
             log, sink_names, search.rebuild, [RENORMALIZATION], counts.ignored.forget_samples, owner=owner
         )
         scrubbing = await stack.enter_async_context(scrubs)
+        audits = await stack.enter_async_context(
+            open_audits(
+                log, lambda: {one.name: one for one in settings.sinks}, lambda one: _select(one, tables.catalogue)
+            )
+        )
         readings = [
             lambda: read_counts(counts),
             lambda: read_pulls(counts.pulls, time.time()),
@@ -337,6 +344,7 @@ async def open_service(
             *ScrubPages(
                 scrubbing, lambda given, redact: Cleaner([known_secrets, given], present, tables, redact=redact)
             ).operations(),
+            *AuditPages(audits).operations(),
             *mappings.operations(),
             *saving.operations(),
             *ExamplePages(tables, trials, log, lookup, questions, providers).operations(),
@@ -435,9 +443,8 @@ async def _open_deliveries(
     up no other."""
     selections, filters = [], []
     for one in settings.sinks:
-        filter = Filter.from_settings(one.filter, catalogue, f"sinks: {one.name}: filter")
-        filters.append(filter)
-        selections.append(Selection(filter, revisions=one.revisions == "send"))
+        selections.append(_select(one, catalogue))
+        filters.append(filter := selections[-1].filter)
         for hint in hints.of(filter.terms):
             _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
     stacks: list[AsyncExitStack] = []
@@ -456,6 +463,16 @@ async def _open_deliveries(
         for error in await asyncio.gather(*(stack.aclose() for stack in stacks), return_exceptions=True):
             if error is not None:
                 _log.error("sink_end_failed", exc_info=error)
+
+
+def _select(settings: SinkSettings, catalogue: Catalogue) -> Selection:
+    """What a sink gets.
+
+    Raises:
+        ConfigError: its filter cannot be.
+    """
+    filter = Filter.from_settings(settings.filter, catalogue, f"sinks: {settings.name}: filter")
+    return Selection(filter, revisions=settings.revisions == "send")
 
 
 def _deliver(

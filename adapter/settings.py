@@ -71,6 +71,8 @@ class Permission(StrEnum):
     RECONCILE = "reconcile"
     #: Have a secret taken out of what is stored.
     SCRUB = "scrub"
+    #: Run the sinks.
+    SINKS = "sinks"
 
 
 def is_loopback(host: str) -> bool:

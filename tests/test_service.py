@@ -219,6 +219,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/sources/{name}/reconciliation",
         "/statement-key",
         "/scrub",
+        "/sinks/{name}/audit",
         "/status",
         "/mappings/{provider}/examples",
         *(

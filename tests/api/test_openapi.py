@@ -36,6 +36,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ope
             {"name": "acme", "provider": "acme"},
             {"name": "pulled", "provider": "keycloak", "pull": NOBODY},
         ],
+        sinks=[{"name": "out", "kind": "file", "path": folder / "out"}],
     ) as service:
         await service.post([RAW, {"id": "2", "kind": "odd"}], "acme")
         yield service
@@ -89,6 +90,10 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/scrub", "/scrub", {}, {"texts": ["hunter2-hunter2"], "redact": True}),
     ("get", "/scrub", "/scrub", {}, None),
     ("delete", "/scrub", "/scrub", {}, None),
+    ("get", "/sinks/{name}/audit", "/sinks/nobody/audit", {}, None),
+    ("post", "/sinks/{name}/audit", "/sinks/out/audit", {}, {"rate": 0}),
+    ("get", "/sinks/{name}/audit", "/sinks/out/audit", {}, None),
+    ("delete", "/sinks/{name}/audit", "/sinks/out/audit", {}, None),
     ("get", "/mappings", "/mappings", {}, None),
     ("get", "/mappings/{provider}", "/mappings/acme", {}, None),
     ("get", "/mappings/{provider}", "/mappings/nobody", {}, None),
