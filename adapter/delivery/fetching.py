@@ -83,8 +83,9 @@ class Fetcher:
                 self._gap.set()
             if not entries:
                 queue.add_fresh([], until)
-            for begin in range(0, len(entries), selection.stretch):
-                part = entries[begin : begin + selection.stretch]
+            step = min(selection.stretch, queue.part)
+            for begin in range(0, len(entries), step):
+                part = entries[begin : begin + step]
                 chosen = selection.select(part)
                 queue.add_fresh(chosen, part[-1].position, waits_until=loop.time() + self._wait)
                 if chosen:

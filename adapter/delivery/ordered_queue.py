@@ -19,6 +19,7 @@ class OrderedQueue(SendQueue):
     def __init__(self, ledger: Ledger, lanes: Lanes, *, window: int, batch: Batch, read_to: int) -> None:
         super().__init__(ledger, window=window, batch=batch, read_to=read_to)
         self._lanes = lanes
+        self.part = 250  # each is opened for its key
         #: Of the room, what events of keys that were blocked may take.
         self._late_room = max(1, self.room // 4)
         self._late_flights: list[Flight] = []

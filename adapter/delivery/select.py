@@ -21,7 +21,7 @@ class Selection:
         #: The most entries to policy at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
         #: The most entries that are read again at once: all that are taken are opened for their keys.
-        self.again = 1_000
+        self.again = 250
         self.filter = filter
 
     def select(self, entries: Sequence[Entry]) -> list[Entry]:
