@@ -19,7 +19,7 @@ import orjson
 
 from adapter.errors import ConfigError, RequestError
 from adapter.globs import glob_matches
-from adapter.mapping.catalogue import ACCESS, Catalogue
+from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.country import country_code
 from adapter.model import Outcome
 from adapter.search_fields import (
@@ -215,6 +215,23 @@ class Filter:
         bounds = (self.time_from, self.time_to, self.received_from, self.received_to)
         said |= {name: bound for name, bound in zip(TIMES, bounds, strict=True) if bound is not None}
         return orjson.dumps(said, option=orjson.OPT_SORT_KEYS).decode()
+
+    def catalogued(self) -> str:
+        """What the catalogue adds to the filter's meaning: other names of types of which one is meant and one is not,
+        and the reasons of the classes that are asked for. Empty where it adds nothing."""
+        said: list[str] = []
+        if self._typed:
+            renamed = sorted(self.catalogue.renamed.items())
+            twins = [(one + twin, other + twin) for one, other in renamed for twin in ("", ERROR)]
+            said += [f"{one}={other}" for one, other in twins if self._names(one) != self._names(other)]
+        classes = {value for term in self.terms if term.name == "reason_class" for value in term.values}
+        if classes:
+            said += sorted(one for one in self.catalogue.reasons if self.catalogue.reason_class(one) in classes)
+        return " ".join(said)
+
+    def _names(self, type: str) -> list[bool]:
+        """Of each condition on the type, whether it names this one."""
+        return [type in exact or any(glob_matches(glob, type) for glob in globs) for _, exact, globs in self._typed]
 
     def __str__(self) -> str:
         return self.canonical()

@@ -60,10 +60,12 @@ from adapter.api.replay import ReplayPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
+from adapter.api.sink_audit import AuditPages
 from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
 from adapter.counts import IngestCounts
+from adapter.delivery.audit import open_audits
 from adapter.delivery.loop import reader_name
 from adapter.delivery.standing import Decided
 from adapter.delivery.standing import read as read_standing
@@ -313,6 +315,8 @@ async def open_service(
             log, ReaderNames(live, str), search.rebuild, [RENORMALIZATION], counts.ignored.forget_samples, owner=owner
         )
         scrubbing = await stack.enter_async_context(scrubs)
+        opening_audits = open_audits(log, lambda: {one.name: one for one in live.settings()}, live.selection)
+        audits = await stack.enter_async_context(opening_audits)
         readings = [
             lambda: read_counts(counts),
             lambda: read_pulls(counts.pulls, time.time()),
@@ -372,6 +376,7 @@ async def open_service(
             *ScrubPages(
                 scrubbing, lambda given, redact: Cleaner([known_secrets, given], present, tables, redact=redact)
             ).operations(),
+            *AuditPages(audits).operations(),
             *mappings.operations(),
             *saving.operations(),
             *ExamplePages(tables, trials, log, lookup, questions, providers).operations(),

@@ -232,6 +232,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/sinks/{name}/dead",
         "/sinks/{name}/replay",
         "/sinks/{name}/resend",
+        "/sinks/{name}/audit",
         "/status",
         "/mappings/{provider}/examples",
         *(

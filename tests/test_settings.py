@@ -213,7 +213,7 @@ def test_a_sink_is_read_by_the_model_of_its_kind() -> None:
 def test_a_wrong_setting_of_a_sink_is_named_by_its_place() -> None:
     assert complaint('[[sinks]]\nname = "soc"\nkind = "file"\npath = "x"\ncolour = "red"\n') == (
         "adapter.toml: sinks[1].colour: there is no such key; there are name, kind, filter, revisions, from, names, "
-        "privacy, retry, rate, catch_up, disable_after, attempts, path, format"
+        "privacy, retry, order_by, when_dead, rate, catch_up, disable_after, attempts, path, format"
     )
     assert complaint('[[sources]]\nname = "a"\nprovider = "keycloak"\nkind = "pigeon"\n') == (
         "adapter.toml: sources[1]: no kind of source is called 'pigeon'; there are: push"

@@ -22,6 +22,7 @@ from adapter.api.operation import (
     told_to_caller,
 )
 from adapter.delivery.fault import Fault
+from adapter.delivery.keys import make_key_of
 from adapter.delivery.loop import Delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.delivery.why import Present, Stage, explain
@@ -131,12 +132,16 @@ class DeliveryPages:
         held = await self._log.held_at(reader, [one.position for one in entries])
         rows = {row.position: replace(row, answer=may_tell(row.answer)) for row in held}
         attempts = {one.position: await self._attempts(reader, one.position) for one in entries}
-        told = []
+        blocked = {} if sink.order_by is None else {one.key: one.position for one in await self._log.blocked(reader)}
+        key_of, told = make_key_of(sink.order_by), []
         for entry in entries:
             position = entry.position
             now = Present(present.state, present.since, may_tell(present.reason), position in flying)
             tried = attempts[position]
-            verdict = explain(position, entry, selection, progress, rows.get(position), tried, now)
+            head = blocked.get(key_of(entry.event) or "") if blocked and entry.event is not None else None
+            is_behind = head is not None and progress is not None and head < position <= progress.cursor
+            behind = head if is_behind else None
+            verdict = explain(position, entry, selection, progress, rows.get(position), tried, now, behind)
             told.append(
                 Delivered(
                     sink=sink.name,

@@ -227,6 +227,7 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
             ("held", "Events that failed and wait for their next try"),
             ("dead", "Events that the sink gave up on"),
             ("skipped", "Events that were skipped: removed from the log before the receiver had them"),
+            ("difference", "By how much its counters do not add up; 0, unless something is wrong"),
             ("lag", "Entries between the sink's cursor and the end of the log"),
         )
     }
@@ -245,7 +246,7 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
         info.add_metric([shot.name, shot.kind, shot.promise], 1)
         matched.add_metric([shot.name], shot.counts.matched)
         delivered.add_metric([shot.name], shot.counts.delivered)
-        for name in ("in_flight", "held", "dead", "skipped"):
+        for name in ("in_flight", "held", "dead", "skipped", "difference"):
             now[name].add_metric([shot.name], getattr(shot.counts, name))
         now["lag"].add_metric([shot.name], shot.lag)
         for one in State:

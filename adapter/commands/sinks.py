@@ -22,6 +22,7 @@ from adapter.commands.columns import Column, fitted, plain
 from adapter.commands.options import At, grouped
 from adapter.commands.output import console_of_output, say, write_json
 from adapter.commands.sink_attempts import attempts, why
+from adapter.commands.sink_audit import audit
 from adapter.commands.sink_replay import dead, replay, resend
 from adapter.errors import ConfigError
 from adapter.formats.text import harmless
@@ -537,3 +538,4 @@ app.command("attempts")(grouped(attempts))
 app.command("dead")(grouped(dead))
 app.command("replay")(grouped(replay))
 app.command("resend")(grouped(resend))
+app.command("audit")(grouped(audit))

@@ -1,4 +1,5 @@
-"""Where entries to be sent come from: the log, read past the cursor, and held rows that are due."""
+"""Where entries to be sent come from: the log, read past the cursor; held rows that are due; and, where order is kept
+within keys, the log read again for keys that were blocked."""
 
 from __future__ import annotations
 
@@ -9,7 +10,11 @@ from contextlib import suppress
 import structlog
 
 from adapter.delivery.backoff import longest_wait
+from adapter.delivery.keys import KeyOf
+from adapter.delivery.lanes import Lanes
 from adapter.delivery.ledger import Ledger
+from adapter.delivery.ordered_ledger import OrderedLedger
+from adapter.delivery.ordered_queue import OrderedQueue
 from adapter.delivery.queue import SendQueue
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
@@ -82,8 +87,9 @@ class Fetcher:
                 self._gap.set()
             if not entries:
                 queue.add_fresh([], until)
-            for begin in range(0, len(entries), selection.stretch):
-                part = entries[begin : begin + selection.stretch]
+            step = min(selection.stretch, queue.part)
+            for begin in range(0, len(entries), step):
+                part = entries[begin : begin + step]
                 chosen = selection.select(part)
                 queue.add_fresh(chosen, part[-1].position, waits_until=loop.time() + self._wait)
                 if chosen:
@@ -161,3 +167,69 @@ class Fetcher:
         """Whether a held row that is due in ``wait`` milliseconds may go. One that is to wait longer than any may is
         due: the clock was set back since."""
         return wait <= 0 or wait > longest_wait(tries, self._schedule) * 1000
+
+
+class Rereader:
+    """Reads the log again for keys that were blocked, all of them in one pass: what of theirs the cursor has passed."""
+
+    def __init__(
+        self,
+        reader: str,
+        log: Store,
+        selection: Selection,
+        lanes: Lanes,
+        ledger: OrderedLedger,
+        queue: OrderedQueue,
+        settler: Settler,
+        sender: Sender,
+        key_of: KeyOf,
+        since: int,
+    ) -> None:
+        """``key_of``: how keys are made as soon as none is blocked that was made otherwise; ``since``: the cursor when
+        the epoch began."""
+        self._reader = reader
+        self._log = log
+        self._selection = selection
+        self._lanes = lanes
+        self._ledger = ledger
+        self._queue = queue
+        self._settler = settler
+        self._sender = sender
+        self._key_of = key_of
+        self._since = since
+
+    async def read_again(self) -> None:
+        """Bring what blocked keys wait for, for ever."""
+        lanes = self._lanes
+        while True:
+            lanes.wanted.clear()
+            after = lanes.wanted_from()
+            if after is None:
+                if not lanes.blocked:
+                    await self._end_round()
+                await lanes.wanted.wait()
+                continue
+            end = lanes.read_to
+            entries = await self._log.read(after, until=end, limit=self._selection.again)
+            chosen = self._selection.select(entries)
+            self._queue.add_again(chosen, after, entries[-1].position if entries else end)
+            if lanes.lost:
+                _log.warning("sink_events_removed", sink=self._reader, entries=lanes.lost)
+                self._ledger.skip_behind(lanes.lost)
+                lanes.lost = 0
+            self._settler.note_skipped()
+            self._sender.wake()
+            await asyncio.sleep(0)
+
+    async def _end_round(self) -> None:
+        """No key is blocked."""
+        self._lanes.key_of = self._key_of
+        # What is left was counted, and is no more in the log.
+        if not self._ledger.behind:
+            return
+        removed = await self._log.removed(self._since, self._ledger.cursor)
+        gone = 0 if self._lanes.blocked else min(self._ledger.behind, removed)
+        if gone:
+            _log.warning("sink_events_removed", sink=self._reader, entries=gone)
+            self._ledger.skip_behind(gone)
+            self._settler.note_skipped()

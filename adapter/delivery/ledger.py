@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from adapter.log.protocol import Attempt, Held, ReaderState, Settlement
+from adapter.log.protocol import Attempt, BlockedKey, Held, ReaderState, Settlement
 from adapter.model import Entry
 
 #: The answer of a row whose entry was sent and not answered for when the cursor passed it, and of one that somebody
@@ -63,6 +63,25 @@ class SinkCounts:
     dead: int
     skipped: int
 
+    @property
+    def difference(self) -> int:
+        """By how much the counters do not add up; 0, unless something is wrong."""
+        return self.matched - self.delivered - self.in_flight - self.held - self.dead - self.skipped
+
+
+@dataclass(slots=True)
+class Passed:
+    """What the cursor passes in one step: so many entries, and what became of them."""
+
+    cursor: int
+    #: Rows to be written.
+    hold: list[Held] = field(default_factory=list)
+    matched: int = 0
+    delivered: int = 0
+    skipped: int = 0
+    #: Entries whose outcome is on disk with this step.
+    ended: int = 0
+
 
 class Ledger:
     """The progress of one sink, with what is not settled yet."""
@@ -89,6 +108,9 @@ class Ledger:
         self._matched = progress.matched
         self._delivered = progress.delivered
         self._skipped = progress.skipped
+        #: As in `ReaderState`; here nothing is behind.
+        self._behind = progress.behind
+        self._carried = progress.carried
         #: Flights without rows, in the order of the log.
         self._order: deque[Flight] = deque()
         #: Entries of flights with rows that have no final answer.
@@ -197,30 +219,12 @@ class Ledger:
         answered ones wait behind are passed: their rows are due at ``due_at`` (epoch ms), which matters only to whoever
         reads them after a crash. ``stopping`` passes also those that wait to be sent again.
         """
-        hold: list[Held] = []
-        matched = delivered = skipped = passed = 0
-        answered = sum(1 for flight in self._order if not flight.entries)
-        while self._order:
-            flight = self._order[0]
-            if not flight.entries:
-                answered -= 1
-            elif answered > patience and (flight.flying or stopping):
-                flight.has_rows = True
-                hold.extend([Held(entry.position, 0, due_at, UNANSWERED) for entry in flight.entries])
-                self.busy.update([entry.position for entry in flight.entries])
-                passed += len(flight.entries)
-            else:
-                break
-            self._order.popleft()
-            matched += flight.size
-            delivered += flight.delivered
-            skipped += flight.skipped
-            hold.extend(flight.hold)
-        cursor = max(self.cursor, self._order[0].first - 1 if self._order else reached)
+        passed = self._pass(reached, patience, due_at, stopping=stopping)
+        hold, cursor = passed.hold, passed.cursor
         again, released, missing, buried = self._held_again, self._released, self._missing, self._buried
-        attempts = self._attempts
-        renewed = self._renewed
-        if cursor == self.cursor and not (hold or again or released or missing or buried or attempts or renewed):
+        attempts, renewed = self._attempts, self._renewed
+        has_moved = self._has_moved(cursor) or bool(hold or again or released or missing or buried)
+        if cursor == self.cursor and not (has_moved or attempts or renewed):
             return None
         self._attempts, self._renewed = [], []
         self._held_again, self._released, self._missing, self._buried = [], [], [], []
@@ -230,16 +234,16 @@ class Ledger:
         self.cursor = cursor
         self.held += len(hold) - dead - dead_again - len(ended)
         self.dead += dead + dead_again - len(buried)
-        self._matched += matched
-        self._delivered += delivered + len(released)
-        self._skipped += skipped + len(missing) + len(buried)
-        self._retrying += passed
+        self._matched += passed.matched
+        self._delivered += passed.delivered + len(released)
+        self._skipped += passed.skipped + len(missing) + len(buried)
         self._leaving = ended + [row.position for row in again]
-        self._leaving_exposed = matched - passed + len(self._leaving)
+        self._leaving_exposed = passed.ended + len(self._leaving)
         self._leaving += buried + [row.position for row in renewed]
         self.held += self._revived
         self.dead -= self._revived
         self._revived = 0
+        block, unblock = self._take_moves(cursor)
         return Settlement(
             reader=self._reader,
             epoch=self._epoch,
@@ -251,7 +255,44 @@ class Ledger:
             release=ended + buried,
             token=self._token,
             attempts=attempts,
+            behind=self._behind,
+            carried=self._carried,
+            block=block,
+            unblock=unblock,
         )
+
+    def _pass(self, reached: int, patience: int, due_at: int, *, stopping: bool) -> Passed:
+        """Let the cursor pass what it can."""
+        found = Passed(self.cursor)
+        answered = sum(1 for flight in self._order if not flight.entries)
+        while self._order:
+            flight = self._order[0]
+            if not flight.entries:
+                answered -= 1
+            elif answered > patience and (flight.flying or stopping):
+                flight.has_rows = True
+                found.hold.extend([Held(entry.position, 0, due_at, UNANSWERED) for entry in flight.entries])
+                self.busy.update([entry.position for entry in flight.entries])
+                self._retrying += len(flight.entries)
+                found.ended -= len(flight.entries)
+            else:
+                break
+            self._order.popleft()
+            found.matched += flight.size
+            found.ended += flight.size
+            found.delivered += flight.delivered
+            found.skipped += flight.skipped
+            found.hold.extend(flight.hold)
+        found.cursor = max(self.cursor, self._order[0].first - 1 if self._order else reached)
+        return found
+
+    def _has_moved(self, cursor: int) -> bool:
+        """Whether anything else moved than what stands in lists."""
+        return False
+
+    def _take_moves(self, cursor: int) -> tuple[Sequence[BlockedKey], Sequence[str]]:
+        """Rows of blocked keys to be written, and keys whose row ends."""
+        return (), ()
 
     def commit(self) -> None:
         """The last settlement is on disk."""

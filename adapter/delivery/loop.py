@@ -21,9 +21,13 @@ import structlog
 from adapter.delivery.answers import AnswerPolicy
 from adapter.delivery.attempts import AttemptBook
 from adapter.delivery.backoff import PROBE
-from adapter.delivery.fetching import Fetcher
+from adapter.delivery.fetching import Fetcher, Rereader
 from adapter.delivery.health import ReceiverHealth, State
+from adapter.delivery.keys import kind_of, make_key_of
+from adapter.delivery.lanes import Lanes
 from adapter.delivery.ledger import Ledger, SinkCounts
+from adapter.delivery.ordered_ledger import OrderedLedger
+from adapter.delivery.ordered_queue import OrderedQueue
 from adapter.delivery.queue import SendQueue
 from adapter.delivery.rate import Pace
 from adapter.delivery.reporting import Reporter
@@ -32,7 +36,7 @@ from adapter.delivery.sending import Sender
 from adapter.delivery.settling import STORE_WAIT, Settler
 from adapter.delivery.standing import Decided, Standing, Standings, open_standings, read
 from adapter.errors import ClaimLost, StoreError
-from adapter.log.protocol import Attempt, ReaderState, Store
+from adapter.log.protocol import Attempt, BlockedKey, ReaderState, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import Answer, Promise, Sink
 from adapter.sinks.settings import SinkSettings
@@ -87,6 +91,7 @@ class Delivery:
         log: Store,
         selection: Selection,
         progress: ReaderState,
+        blocked: Sequence[BlockedKey],
         token: int,
         *,
         replay_of: str | None,
@@ -112,7 +117,6 @@ class Delivery:
         self._epoch = progress.epoch
         self._workers: list[asyncio.Task[None]] = []
         self._log = log
-        self._ledger = ledger = Ledger(reader, progress, token)
         self._health = ReceiverHealth(name, window=window, probe=probe, now=now, random_source=random_source)
         self._standing = Standing()
         self._pace = Pace(settings.rate, settings.catch_up, lag=self._lag, clock=monotonic)
@@ -120,7 +124,16 @@ class Delivery:
             replay_of or name, log, self._health, disable_after=settings.disable_after_seconds, lag=self._lag,
             decide=self.follow, now=now, clock=monotonic, is_replay=replay_of is not None,
         )  # fmt: skip
-        queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
+        lanes = _make_lanes(settings, progress, blocked)
+        ledger: Ledger
+        queue: SendQueue
+        if lanes is None:
+            ledger = Ledger(reader, progress, token)
+            queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
+        else:
+            ledger = OrderedLedger(reader, progress, token, lanes, batch=sink.batch.entries)
+            queue = OrderedQueue(ledger, lanes, window=window, batch=sink.batch, read_to=progress.cursor)
+        self._ledger = ledger
         policy = AnswerPolicy(settings.retry, now=now, random_source=random_source)
         self._settler = Settler(name, log, ledger, queue, window=window, now=now)
         attempts = AttemptBook(settings.attempts, self._remember, now=now)
@@ -133,6 +146,13 @@ class Delivery:
             reader, log, selection, ledger, queue, self._settler, self._sender,
             schedule=settings.retry, now=now, wait=sink.batch.wait, reads=reads,
         )  # fmt: skip
+        self._jobs = [self._fetcher.read_on, self._fetcher.ripen, self._fetcher.take_up, self._fetcher.watch_removed]
+        if lanes is not None and isinstance(ledger, OrderedLedger) and isinstance(queue, OrderedQueue):
+            rereader = Rereader(
+                reader, log, selection, lanes, ledger, queue, self._settler, self._sender,
+                make_key_of(settings.order_by), progress.since or 0,
+            )  # fmt: skip
+            self._jobs.append(rereader.read_again)
 
     def snapshot(self) -> Snapshot:
         """How it stands now."""
@@ -214,9 +234,7 @@ class Delivery:
         if self._standing.state is Decided.RUNNING:
             self._reporter.tell_backlog()
         settling = self._start(self._settle)
-        fetcher = self._fetcher
-        jobs = [fetcher.read_on, fetcher.ripen, fetcher.take_up, fetcher.watch_removed]
-        others = [self._start(job) for job in [*jobs, self._reporter.run]]
+        others = [self._start(job) for job in [*self._jobs, self._reporter.run]]
         try:
             yield
         except ClaimLost:
@@ -274,6 +292,17 @@ class Delivery:
             self._sender.wake()
 
 
+def _make_lanes(settings: SinkSettings, progress: ReaderState, blocked: Sequence[BlockedKey]) -> Lanes | None:
+    """Where order is kept within keys. Keys that are blocked were perhaps made otherwise than the settings say now:
+    then all are made so, until none is blocked."""
+    if settings.order_by is None and not blocked:
+        return None
+    order_by = kind_of(blocked[0].key) if blocked else settings.order_by
+    if order_by != settings.order_by:
+        _log.warning("sink_order_kept", sink=settings.name, order_by=order_by, blocked=len(blocked))
+    return Lanes(make_key_of(order_by), blocked, skips=settings.when_dead == "skip", read_to=progress.cursor)
+
+
 def reader_name(sink: str) -> str:
     """Under which name the log keeps a sink's progress."""
     return f"sink:{sink}"
@@ -322,8 +351,9 @@ async def open_delivery(
     else:
         cursor = progress.cursor
     progress = await log.begin(reader, cursor, selection.text, token)
+    blocked = await log.blocked(reader)
     delivery = Delivery(
-        settings, sink, log, selection, progress, token,
+        settings, sink, log, selection, progress, blocked, token,
         replay_of=replay_of, reads=reads or asyncio.Semaphore(), probe=probe, clock=clock, random_source=random_source,
     )  # fmt: skip
     async with AsyncExitStack() as stack:

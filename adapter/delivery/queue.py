@@ -31,6 +31,8 @@ class SendQueue:
         self.room = window * batch.entries
         #: How many entries of the log are read at a time.
         self.stretch = max(1000, min(batch.entries, 10_000))
+        #: How many entries may be added at once, so that others get their turn between.
+        self.part = 1_000_000
         #: The queue runs short with no more entries than this, or fewer bytes of events than a batch or a read has.
         self._few = max(self.stretch // 2, batch.entries - 1)
         self._few_bytes = max(batch.bytes, READ_SIZE)
@@ -104,6 +106,9 @@ class SendQueue:
         failed = [[entry] for entry in entries if tries[entry.position]]
         for part in [*_batches([entry for entry in entries if not tries[entry.position]], self._batch), *failed]:
             self._due.append(Flight(part, tries={e.position: tries[e.position] for e in part}, has_rows=True))
+
+    def note_settled(self) -> None:
+        """What was sent is settled, as far as it is answered."""
 
     def put_back(self, flight: Flight) -> None:
         """A flight is to be sent again without a try being spent."""

@@ -17,20 +17,23 @@ class Selection:
     nothing that the service tells of the ``sink`` itself: each failure would bring the next event to fail with."""
 
     def __init__(self, filter: Filter, *, revisions: bool = False, sink: str | None = None) -> None:
-        #: How the filter is known, to notice when it changes.
-        self.text = filter.canonical() + (" revisions" if revisions else "")
+        #: How the filter is known, to notice when it changes, or what the catalogue makes of it.
+        catalogued = filter.catalogued()
+        self.text = filter.canonical() + (f" {catalogued}" if catalogued else "") + (" revisions" if revisions else "")
         #: Whether later entries are taken, too.
         self.takes_revisions = revisions
         self._last_revision = 2**62 if revisions else 0
         #: The most entries to policy at once where events are opened, so that others get their turn between.
         self.stretch = 250 if filter.needs_event else 1_000_000
-        self._filter = filter
+        #: The most entries that are read again at once: all that are taken are opened for their keys.
+        self.again = 250
+        self.filter = filter
         self._sink = sink
 
     def select(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those of the entries that the sink gets, in their order."""
         types = [entry.type for entry in entries]
-        verdicts = {type: type is not None and self._filter.may_match_type(type) for type in set(types)}
+        verdicts = {type: type is not None and self.filter.may_match_type(type) for type in set(types)}
         last = self._last_revision
         chosen = [
             entry
@@ -41,7 +44,7 @@ class Selection:
             taken and type.startswith(SYSTEM) for type, taken in verdicts.items() if type
         ):
             chosen = [entry for entry in chosen if not self._speaks_of_it(entry)]
-        if self._filter.needs_event:
+        if self.filter.needs_event:
             return [entry for entry in chosen if self._matches(entry)]
         return chosen
 
@@ -50,11 +53,11 @@ class Selection:
         assert entry.event is not None
         if entry.revision > self._last_revision:
             return 'a correction of an event; revisions = "send" would have it sent'
-        return self._filter.refusal(search_fields(entry.event))
+        return self.filter.refusal(search_fields(entry.event))
 
     def _matches(self, entry: Entry) -> bool:
         assert entry.event is not None
-        return self._filter.matches(search_fields(entry.event))
+        return self.filter.matches(search_fields(entry.event))
 
     def _speaks_of_it(self, entry: Entry) -> bool:
         assert entry.type is not None

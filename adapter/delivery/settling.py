@@ -97,6 +97,7 @@ class Settler:
                 return False
             if settlement is not None:
                 self._ledger.commit()
+                self._queue.note_settled()
                 if settlement.hold or settlement.release:
                     self.rows_moved.set()
                 return True

@@ -18,6 +18,7 @@ from adapter.log.protocol import (
     TOLD_LENGTH,
     Arrivals,
     Attempt,
+    BlockedKey,
     Claim,
     Held,
     NewEntry,
@@ -45,6 +46,7 @@ class _Reader:
     progress: ReaderState
     held: dict[int, Held] = field(default_factory=dict)
     attempts: dict[tuple[int, int], Attempt] = field(default_factory=dict)
+    blocked: dict[str, BlockedKey] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -428,7 +430,8 @@ class MemoryLog:
         if known is None:
             return None
         dead = sum(one.due_at is None for one in known.held.values())
-        waiting = min((position for position, one in known.held.items() if one.due_at is not None), default=None)
+        to_send = [position for position, one in known.held.items() if one.due_at is not None]
+        waiting = min([*to_send, *(one.position + 1 for one in known.blocked.values())], default=None)
         return replace(known.progress, held=len(known.held) - dead, dead=dead, waiting=waiting)
 
     async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
@@ -438,7 +441,9 @@ class MemoryLog:
             self._memory.readers[reader] = _Reader(ReaderState(cursor, 1, filter, since=cursor))
         elif progress.filter != filter:
             matched = progress.held + progress.dead
-            begun = ReaderState(progress.cursor, progress.epoch + 1, filter, matched, since=progress.cursor)
+            begun = ReaderState(
+                progress.cursor, progress.epoch + 1, filter, matched, since=progress.cursor, carried=matched
+            )
             self._memory.readers[reader].progress = begun
         progress = self._progress(reader)
         assert progress is not None
@@ -451,19 +456,25 @@ class MemoryLog:
         if known is None:
             raise StoreError(f"reader {settlement.reader!r} is not known to the log; begin it first")
         before = known.progress
-        counted = settlement if settlement.epoch == before.epoch else Settlement("", 0, 0)
+        is_present = settlement.epoch == before.epoch
+        counted = settlement if is_present else Settlement("", 0, 0)
         known.progress = replace(
             before,
             cursor=max(before.cursor, settlement.cursor),
             matched=max(before.matched, counted.matched),
             delivered=max(before.delivered, counted.delivered),
             skipped=max(before.skipped, counted.skipped),
+            behind=settlement.behind if is_present else before.behind,
+            carried=settlement.carried if is_present else before.carried,
         )
         known.held |= {one.position: one for one in settlement.hold}
         for position in settlement.release:
             known.held.pop(position, None)
         for attempt in settlement.attempts:
             known.attempts.setdefault((attempt.began_at, attempt.position), attempt)
+        known.blocked |= {one.key: one for one in settlement.block}
+        for key in settlement.unblock:
+            known.blocked.pop(key, None)
         await _turn()
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
@@ -529,6 +540,15 @@ class MemoryLog:
         held = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, ""))).held
         dead = sorted(position for position, one in held.items() if one.due_at is None)
         return [position for position in dead if self._memory.entries[position - 1] is None][:limit]
+
+    async def blocked(self, reader: str) -> list[BlockedKey]:
+        await _turn()
+        known = self._memory.readers.get(reader, _Reader(ReaderState(0, 0, "")))
+        found = []
+        for one in known.blocked.values():
+            row = known.held.get(one.position) if one.is_held else None
+            found.append(one._replace(waits=None if row is None else row.due_at is not None))
+        return sorted(found, key=lambda one: (one.position, one.key))
 
     async def next_due(self, reader: str) -> int | None:
         return min((one.due_at for one in await self.held(reader) if one.due_at is not None), default=None)

@@ -303,9 +303,22 @@ class Attempt(NamedTuple):
     reason: str
 
 
+class BlockedKey(NamedTuple):
+    """A key of a reader that keeps order within keys: not all of its events up to the cursor are done."""
+
+    key: str
+    #: Up to here its events are done, or have a held row; those between here and the cursor are not, and have no row.
+    position: int
+    #: The event at the position is one of its own, and has a held row.
+    is_held: bool = False
+    #: As the log tells it: whether that row waits for its next try (``False``: it is dead); ``None``: there is none.
+    waits: bool | None = None
+
+
 @dataclass(slots=True, frozen=True)
 class ReaderState:
-    """How far a reader is. ``matched = delivered + in flight + held + dead + skipped`` over its epoch."""
+    """How far a reader is. ``matched = delivered + in flight + held + dead + skipped`` over its epoch, where ``held``
+    are rows and those ``behind``."""
 
     #: Everything up to here is done, the held ones aside.
     cursor: int
@@ -321,10 +334,15 @@ class ReaderState:
     #: Entries that were removed from the log before the cursor came to them, in this epoch. They count as nothing of
     #: the above: nobody knows whether the filter would have taken them.
     removed: int = 0
-    #: The first position of a held row that waits for its next try.
+    #: The first position of what is still to be sent up to the cursor: of a held row that waits for its next try, or
+    #: behind that of a blocked key.
     waiting: int | None = None
-    #: The cursor when the epoch began; ``None`` of one that an older version began.
+    #: The cursor when the epoch began; ``None``: it began before this was kept.
     since: int | None = None
+    #: Events of blocked keys that the cursor passed in this epoch, and that are not done.
+    behind: int = 0
+    #: How many of the matched ones the cursor had passed before the epoch began.
+    carried: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -348,6 +366,12 @@ class Settlement:
     token: int = 0
     #: Attempts to remember; those that are there already change nothing.
     attempts: Sequence[Attempt] = field(default_factory=tuple)
+    #: `ReaderState.behind` and `ReaderState.carried` after this step.
+    behind: int = 0
+    carried: int = 0
+    #: Blocked keys to insert or replace, and those that are blocked no more.
+    block: Sequence[BlockedKey] = field(default_factory=tuple)
+    unblock: Sequence[str] = field(default_factory=tuple)
 
 
 class Log(Protocol):
@@ -530,9 +554,9 @@ class Progress(Protocol):
         """How far a reader is; ``None`` if it was never seen."""
 
     async def begin(self, reader: str, cursor: int, filter: str, token: int = 0) -> ReaderState:
-        """Make a reader known at ``cursor``, or begin a new epoch of one whose filter changed (its cursor and held
-        rows stay, its counters start anew with the held ones as matched). A reader whose filter is unchanged is
-        returned as it is.
+        """Make a reader known at ``cursor``, or begin a new epoch of one whose filter changed (its cursor, held rows
+        and blocked keys stay, its counters start anew with the held ones as matched). A reader whose filter is
+        unchanged is returned as it is.
 
         Raises:
             ClaimLost: ``token`` is not that of the latest claim of the reader's name.
@@ -589,6 +613,9 @@ class Progress(Protocol):
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         """Positions of dead rows of a reader whose entries were removed from the log, ascending."""
+
+    async def blocked(self, reader: str) -> list[BlockedKey]:
+        """The blocked keys of a reader, in the order of their positions."""
 
     async def next_due(self, reader: str) -> int | None:
         """When the soonest held row of a reader is due, epoch milliseconds."""

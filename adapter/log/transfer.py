@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from adapter.errors import ConfigError, StoreError
-from adapter.log.protocol import Held, Note, Notes, ReaderState
+from adapter.log.protocol import BlockedKey, Held, Note, Notes, ReaderState
 from adapter.model import Entry
 
 #: Name of the note that stands in a log until all of another one was carried there.
@@ -65,6 +65,8 @@ class Rest(NamedTuple):
     notes: Sequence[Note]
     #: Of each name that was ever claimed the token of its latest claim.
     tokens: Sequence[tuple[str, int]]
+    #: Blocked keys of readers, by the reader's name, in the order of keys.
+    blocked: Sequence[tuple[str, BlockedKey]]
 
 
 class Mark(NamedTuple):

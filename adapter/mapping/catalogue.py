@@ -175,6 +175,11 @@ class Catalogue:
         ]
         return tuple(dict.fromkeys([*listed, *twins, *forms]))
 
+    @property
+    def renamed(self) -> Mapping[str, str]:
+        """Canonical types by their other names; ``_ERROR`` twins are not listed."""
+        return self._canonical
+
     def canonical(self, type: str) -> str:
         """The one name of a type: aliases resolved, ``_ERROR`` kept; unknown types as they are."""
         base, twin = (type[: -len(ERROR)], ERROR) if type.endswith(ERROR) else (type, "")

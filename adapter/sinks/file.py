@@ -37,7 +37,7 @@ class File:
 
     #: Lines keep the order of the log.
     window = 1
-    batch = Batch(5000)
+    batch = Batch(5000, alike=True)
     promise = Promise.DURABLE
 
     def __init__(self, path: Path, format: Format, thread: ThreadPoolExecutor) -> None:

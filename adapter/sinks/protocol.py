@@ -85,6 +85,8 @@ class Batch:
     bytes: int = 8 * 1024 * 1024
     #: How long less than a full batch may wait for more, seconds. 0: it is sent at once.
     wait: float = 0.0
+    #: All entries of one `send` are answered alike: then it may get several of one key where the sink keeps order.
+    alike: bool = False
 
 
 class Promise(StrEnum):

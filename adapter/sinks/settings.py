@@ -88,6 +88,15 @@ class SinkSettings(Section):
     retry: tuple[PositiveFloat, ...] = Field(
         RETRY, description="Seconds to wait after each failed try of one message; after the last it is dead"
     )
+    order_by: Literal["user", "session", "realm"] | None = Field(
+        None,
+        description="Events of one user, session or realm one after another, in the order of the log; none: unordered "
+        "within the window",
+    )
+    when_dead: Literal["block", "skip"] = Field(
+        "block",
+        description="With order_by, after the last try: block keeps back what follows in the same key, skip goes on",
+    )
     rate: PositiveFloat | None = Field(None, description="The most events that it gets in a second, batches included")
     catch_up: PositiveFloat | None = Field(
         None, description="The most events that it gets in a second while it is more than 1,000 entries behind"

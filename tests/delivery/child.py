@@ -1,4 +1,5 @@
-"""A process of its own that delivers a log to a webhook until it is killed, or caught up: LOG, URL, EVENTS."""
+"""A process of its own that delivers a log to a webhook until it is killed, or caught up: LOG, URL, EVENTS, and by what
+order is kept, if it is."""
 
 from __future__ import annotations
 
@@ -12,15 +13,18 @@ from adapter.filter import Filter
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.sinks.settings import open_sink, read_sink_settings
-from tests.delivery.parts import CATALOGUE, append, caught_up
+from tests.delivery.parts import CATALOGUE, caught_up, new_entry
 
 WINDOW = 16
+#: Users whose events they are.
+USERS = 40
 
 
-async def main(path: Path, url: str, events: int) -> None:
+async def main(path: Path, url: str, events: int, order_by: str | None) -> None:
     settings = read_sink_settings(
-        {"name": "soc", "kind": "webhook", "url": url, "window": WINDOW, "from": "beginning", "retry": [0.05] * 20}
-    )
+        {"name": "soc", "kind": "webhook", "url": url, "window": WINDOW, "from": "beginning", "retry": [0.05] * 20,
+         "order_by": order_by}
+    )  # fmt: skip
     outgoing = OutgoingSettings.model_validate({"allow": ["127.0.0.0/8"]})
     selection = Selection(Filter.from_settings({}, CATALOGUE))
     async with (
@@ -29,9 +33,10 @@ async def main(path: Path, url: str, events: int) -> None:
         open_delivery(settings, sink, log, selection, probe=0.02) as delivery,
     ):
         while log.head < events:
-            await append(log, 50, first=log.head + 1)
+            some = range(log.head + 1, log.head + 51)
+            await log.append([new_entry(one, authDetails={"userId": f"u-{one % USERS}"}) for one in some])
         await caught_up(delivery)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), next(iter(sys.argv[4:]), None)))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import uuid
 from asyncio.subprocess import Process
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Receiver:
         self.turned_away = 0
         #: How often each id was taken.
         self.taken: Counter[str] = Counter()
+        #: Times of each user's events, as they were taken first.
+        self.firsts: dict[str, list[int]] = defaultdict(list)
         self.url = ""
 
     async def take(self, request: web.Request) -> web.Response:
@@ -44,6 +46,8 @@ class Receiver:
             return web.Response(status=400)
         if self.chance.random() < 0.01:
             await asyncio.sleep(0.1)
+        if not self.taken[body["uid"]]:
+            self.firsts[body["authDetails"]["userId"]].append(body["time"])
         self.taken[body["uid"]] += 1
         return web.Response(status=204)
 
@@ -61,18 +65,22 @@ async def receiver() -> AsyncIterator[Receiver]:
     await runner.cleanup()
 
 
-async def start(path: Path, receiver: Receiver) -> Process:
+async def start(path: Path, receiver: Receiver, order_by: str | None) -> Process:
+    told = [str(path), receiver.url, str(EVENTS), *([] if order_by is None else [order_by])]
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.delivery.child", str(path), receiver.url, str(EVENTS), stdout=subprocess.DEVNULL
+        sys.executable, "-m", "tests.delivery.child", *told, stdout=subprocess.DEVNULL
     )
 
 
 @pytest.mark.crash
-async def test_killed_again_and_again_every_event_arrives_with_its_one_id(tmp_path: Path, receiver: Receiver) -> None:
+@pytest.mark.parametrize("order_by", [None, "user"])
+async def test_killed_again_and_again_every_event_arrives_with_its_one_id(
+    tmp_path: Path, receiver: Receiver, order_by: str | None
+) -> None:
     path = tmp_path / "log.sqlite"
     goals = [50, 400, 401, 900, 1500]
     for goal in goals:
-        process = await start(path, receiver)
+        process = await start(path, receiver, order_by)
         # Each kill comes at another point; some of them in an outage.
         await until(lambda goal=goal: len(receiver.taken) >= goal)  # type: ignore[misc]
         if goal in (401, 900):
@@ -82,7 +90,7 @@ async def test_killed_again_and_again_every_event_arrives_with_its_one_id(tmp_pa
         process.kill()
         await process.wait()
         receiver.down = False
-    process = await start(path, receiver)
+    process = await start(path, receiver, order_by)
     async with asyncio.timeout(60):
         assert await process.wait() == 0
 
@@ -93,3 +101,5 @@ async def test_killed_again_and_again_every_event_arrives_with_its_one_id(tmp_pa
     assert set(receiver.taken) == set(kept) == {str(uuid.uuid5(uuid.NAMESPACE_OID, str(n + 1))) for n in range(EVENTS)}
     again = receiver.taken.total() - EVENTS
     assert again <= len(goals) * 2 * child.WINDOW
+    if order_by is not None:
+        assert all(times == sorted(times) for times in receiver.firsts.values())

@@ -17,6 +17,7 @@ from adapter.errors import ClaimLost, NoteChanged, StoreError
 from adapter.log.protocol import (
     Arrivals,
     Attempt,
+    BlockedKey,
     Claim,
     Held,
     Log,
@@ -1008,11 +1009,52 @@ class LogConformance:
             await log.begin("sink", 0, "f")
             rows = [held(2), held(3, due_at=None)]
             await log.settle(Settlement("sink", 1, 9, matched=6, delivered=3, skipped=1, hold=rows))
-            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1, waiting=2, since=9)
+            expected = ReaderState(9, 2, "g", matched=2, held=1, dead=1, waiting=2, since=9, carried=2)
             assert await log.begin("sink", 0, "g") == expected
             # The last settlement of the former epoch comes late: no counter of this one is touched.
             await log.settle(Settlement("sink", 1, 9, matched=4, delivered=4))
             assert await log.progress("sink") == expected
+
+    async def test_keys_are_blocked_at_a_position_and_let_go(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            await log.begin("other", 0, "f")
+            await log.settle(Settlement("other", 1, 9, hold=[held(2), held(4)], block=[BlockedKey("user:a", 9)]))
+            blocked = [BlockedKey("user:a", 4), BlockedKey("user:b", 2), BlockedKey("user:c", 3)]
+            first = Settlement("sink", 1, 9, matched=6, delivered=2, behind=4, block=blocked)
+            again = [BlockedKey("user:b", 7)]
+            second = Settlement("sink", 1, 9, matched=6, delivered=3, behind=3, block=again, unblock=["user:c", "none"])
+            await log.settle(first)
+            assert await log.blocked("sink") == [blocked[1], blocked[2], blocked[0]]
+            assert await log.progress("sink") == ReaderState(
+                9, 1, "f", matched=6, delivered=2, waiting=3, since=0, behind=4
+            )
+            for _ in range(2):
+                await log.settle(second)
+            assert await log.blocked("sink") == [blocked[0], *again]
+            assert await log.blocked("nobody") == []
+        async with place.open() as log:
+            assert await log.blocked("sink") == [blocked[0], *again]
+            # What is behind is counted anew with another filter; where each key is, stays.
+            assert await log.begin("sink", 0, "g") == ReaderState(9, 2, "g", waiting=5, since=9)
+            # The last settlement of the former epoch comes late: where its keys are, holds.
+            await log.settle(replace(second, unblock=["user:a"]))
+            assert await log.progress("sink") == ReaderState(9, 2, "g", waiting=8, since=9)
+            await log.settle(Settlement("sink", 2, 9, matched=1, delivered=1, behind=3, carried=1))
+            assert await log.progress("sink") == ReaderState(
+                9, 2, "g", matched=1, delivered=1, waiting=8, since=9, behind=3, carried=1
+            )
+
+    async def test_a_blocked_key_says_whether_a_held_row_blocks_it(self, place: Place) -> None:
+        async with place.open() as log:
+            await log.begin("sink", 0, "f")
+            rows = [held(1), held(2), held(3, due_at=None)]
+            others = [BlockedKey("user:c", 2), BlockedKey("user:d", 4, is_held=True)]
+            blocked = [BlockedKey("user:a", 2, is_held=True), BlockedKey("user:b", 3, is_held=True), *others]
+            await log.settle(Settlement("sink", 1, 9, matched=9, delivered=2, behind=4, hold=rows, block=blocked))
+            assert await log.blocked("sink") == [
+                BlockedKey("user:a", 2, True, True), others[0], BlockedKey("user:b", 3, True, False), others[1]
+            ]  # fmt: skip
 
     async def test_a_reader_that_never_began_cannot_settle(self, place: Place) -> None:
         async with place.open() as log:

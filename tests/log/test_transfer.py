@@ -12,7 +12,7 @@ import pytest
 
 from adapter.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
 from adapter.log.opening import file_url, open_new_log, open_store, open_whole
-from adapter.log.protocol import Note, Receipt, RetainingStore, Settlement, Stored
+from adapter.log.protocol import BlockedKey, Note, Receipt, RetainingStore, Settlement, Stored
 from adapter.log.transfer import UNFINISHED, carry, compare, refuse_unfinished
 from tests.log.conformance import held, read_all, remove, revision
 from tests.log.entries import SECONDS, new_entry, quarantined_entry, read_entry, strong_key, unread_entry
@@ -89,8 +89,11 @@ async def fill(log: RetainingStore) -> None:
         after = (await log.remove_raw(after, 1200)).reached
     await log.begin("sink", 800, "f")
     await log.settle(
-        Settlement("sink", 1, 2000, matched=40, delivered=30, hold=[held(1500), held(1600, due_at=None)], skipped=2)
-    )
+        Settlement(
+            "sink", 1, 2000, matched=40, delivered=30, hold=[held(1500), held(1600, due_at=None)], skipped=2, behind=5,
+            carried=1, block=[BlockedKey("user:b", 1500, is_held=True), BlockedKey("user:a", 1510)],
+        )
+    )  # fmt: skip
     claim = await log.claim("other", "me")
     assert claim is not None
     await log.begin("other", 5, "g", claim.token)
@@ -114,6 +117,7 @@ async def whole(log: RetainingStore) -> list[Any]:
         [await log.latest(one.entry.uid) for one in stored[::11]],
         [await log.progress(name) for name in ("sink", "other", "unknown")],
         [await log.held(name) for name in ("sink", "other")],
+        await log.blocked("sink"),
         [await log.noted(name) for name in ("kept", "unknown", UNFINISHED)],
         await log.quarantine(),
         await log.arrivals(),
@@ -233,6 +237,7 @@ async def test_a_log_that_is_open_is_refused(places: Places) -> None:
         ("INSERT INTO note VALUES ('theirs', '', 1)", "in their notes"),
         ("UPDATE reader SET cursor = 2", "in their readers"),
         ("UPDATE held SET tries = 9", "in their held"),
+        ("INSERT INTO blocked VALUES ('sink', 'user:a', 1, false)", "in their blocked"),
         ("DELETE FROM claim", "in their tokens"),
         ("UPDATE counter SET head = 7", "ends at position"),
     ],

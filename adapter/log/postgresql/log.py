@@ -24,6 +24,7 @@ from adapter.log.postgresql.identities import find_known
 from adapter.log.postgresql.notes import read_note, read_notes
 from adapter.log.postgresql.progress import (
     read_attempts,
+    read_blocked,
     read_dead_removed,
     read_held,
     read_held_at,
@@ -70,6 +71,7 @@ from adapter.log.protocol import (
     READ_SIZE,
     Arrivals,
     Attempt,
+    BlockedKey,
     Claim,
     Held,
     NewEntry,
@@ -319,6 +321,9 @@ class PostgresqlLog:
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         return await self._reading.ask(partial(read_dead_removed, reader=reader, limit=limit))
+
+    async def blocked(self, reader: str) -> list[BlockedKey]:
+        return await self._reading.ask(partial(read_blocked, reader=reader))
 
     async def next_due(self, reader: str) -> int | None:
         return await self._reading.ask(partial(read_next_due, reader=reader))

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.works import text
-from adapter.log.protocol import Attempt, Held, ReaderState, Settlement
+from adapter.log.protocol import Attempt, BlockedKey, Held, ReaderState, Settlement
 
 # The columns of `ReaderState`, in order.
 _PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NOT NULL),
   (SELECT count(*) FROM held WHERE reader = name AND due_at IS NULL), removed,
-  (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL), since
+  least(
+    (SELECT min(position) FROM held WHERE reader = name AND due_at IS NOT NULL),
+    (SELECT min(position) + 1 FROM blocked WHERE reader = name)
+  ),
+  since, behind, carried
 FROM reader WHERE name = $1
 """
 # Locked until the transaction ends: nobody takes the claim over between the check and the commit.
@@ -28,7 +32,9 @@ moved AS (
   UPDATE reader SET cursor = greatest(cursor, $3),
     matched = greatest(matched, CASE WHEN epoch = $4 THEN $5::bigint ELSE 0 END),
     delivered = greatest(delivered, CASE WHEN epoch = $4 THEN $6::bigint ELSE 0 END),
-    skipped = greatest(skipped, CASE WHEN epoch = $4 THEN $7::bigint ELSE 0 END)
+    skipped = greatest(skipped, CASE WHEN epoch = $4 THEN $7::bigint ELSE 0 END),
+    behind = CASE WHEN epoch = $4 THEN $26::bigint ELSE behind END,
+    carried = CASE WHEN epoch = $4 THEN $30::bigint ELSE carried END
   WHERE name = $1 AND (SELECT is_allowed FROM allowed)
   RETURNING name
 ),
@@ -48,6 +54,14 @@ tried AS (
     $20::integer[], $21::integer[], $22::integer[], $23::integer[], $24::text[], $25::text[]
   ) AS one
   ON CONFLICT DO NOTHING
+),
+blocked_now AS (
+  INSERT INTO blocked (reader, key, position, is_held)
+  SELECT moved.name, one.* FROM moved, unnest($27::text[], $28::bigint[], $31::boolean[]) AS one
+  ON CONFLICT (reader, key) DO UPDATE SET position = excluded.position, is_held = excluded.is_held
+),
+unblocked AS (
+  DELETE FROM blocked USING moved WHERE blocked.reader = moved.name AND blocked.key = ANY($29::text[])
 )
 SELECT is_allowed, EXISTS (SELECT FROM moved) AS is_known FROM allowed
 """
@@ -95,6 +109,11 @@ SELECT position FROM held WHERE reader = $1 AND due_at IS NULL AND NOT EXISTS (
   SELECT FROM (SELECT number, first FROM batch WHERE first <= held.position ORDER BY first DESC LIMIT 1) AS its
   JOIN entry ON entry.batch = its.number AND entry.place = held.position - its.first
 ) ORDER BY position LIMIT $2
+"""
+_BLOCKED = """
+SELECT key, blocked.position, is_held, CASE WHEN held.position IS NOT NULL THEN due_at IS NOT NULL END
+FROM blocked LEFT JOIN held ON is_held AND held.reader = blocked.reader AND held.position = blocked.position
+WHERE blocked.reader = $1 ORDER BY blocked.position, key COLLATE "C"
 """
 _NEXT_DUE = "SELECT min(due_at) FROM held WHERE reader = $1"
 
@@ -160,6 +179,11 @@ async def read_dead_removed(connection: Connection, reader: str, limit: int) -> 
     return [position for (position,) in await connection.fetch(_DEAD_REMOVED, text(reader), limit)]
 
 
+async def read_blocked(connection: Connection, reader: str) -> list[BlockedKey]:
+    """As `adapter.log.protocol.Progress.blocked`."""
+    return [BlockedKey(*row) for row in await connection.fetch(_BLOCKED, text(reader))]
+
+
 async def read_next_due(connection: Connection, reader: str) -> int | None:
     """When the soonest held row of a reader is due, epoch milliseconds."""
     found: int | None = await connection.fetchval(_NEXT_DUE, text(reader))
@@ -178,7 +202,8 @@ async def begin(connection: Connection, reader: str, cursor: int, filter: str, t
     await connection.execute(
         "INSERT INTO reader VALUES ($1, $2, 1, $3, 0, 0, 0, 0, $2) ON CONFLICT (name) DO UPDATE"
         " SET epoch = reader.epoch + 1, filter = excluded.filter, delivered = 0, skipped = 0, removed = 0,"
-        " since = reader.cursor, matched = (SELECT count(*) FROM held WHERE held.reader = excluded.name)"
+        " since = reader.cursor, behind = 0,"
+        " (matched, carried) = (SELECT count(*), count(*) FROM held WHERE held.reader = excluded.name)"
         " WHERE reader.filter <> excluded.filter",
         reader,
         cursor,
@@ -199,6 +224,7 @@ async def forget_reader(connection: Connection, reader: str, token: int) -> None
         raise ClaimLost(f"somebody else has claimed {reader!r}")
     await connection.execute("DELETE FROM held WHERE reader = $1", reader)
     await connection.execute("DELETE FROM attempt WHERE reader = $1", reader)
+    await connection.execute("DELETE FROM blocked WHERE reader = $1", reader)
     await connection.execute("DELETE FROM reader WHERE name = $1", reader)
 
 
@@ -214,6 +240,7 @@ async def settle(connection: Connection, settlement: Settlement) -> None:
     released = set(settlement.release)
     # One statement writes a row once: of several for one position, the last counts.
     hold = {one.position: one for one in settlement.hold if one.position not in released}.values()
+    block = {text(one.key): one for one in settlement.block}
     row = await connection.fetchrow(
         _SETTLE,
         reader,
@@ -229,6 +256,12 @@ async def settle(connection: Connection, settlement: Settlement) -> None:
         [text(one.answer) for one in hold],
         list(released),
         *(list(column) for column in _columns(settlement.attempts)),
+        settlement.behind,
+        list(block),
+        [one.position for one in block.values()],
+        [text(key) for key in settlement.unblock],
+        settlement.carried,
+        [one.is_held for one in block.values()],
     )
     assert row is not None
     if not row["is_allowed"]:

@@ -60,7 +60,17 @@ CREATE TABLE attempt (
   PRIMARY KEY (reader, began_at, position)
 );
 -- The cursor when the epoch began; null: an older version began it.
-ALTER TABLE reader ADD COLUMN since bigint
+ALTER TABLE reader ADD COLUMN since bigint;
+-- Keys of which not all events up to the cursor are done: up to which position they are.
+-- is_held: the event at the position is of this key, and has a held row.
+CREATE TABLE blocked (
+  reader text NOT NULL, key text NOT NULL, position bigint NOT NULL, is_held boolean NOT NULL,
+  PRIMARY KEY (reader, key)
+);
+-- Events of blocked keys that the cursor passed, and that are not done.
+ALTER TABLE reader ADD COLUMN behind bigint NOT NULL DEFAULT 0;
+-- How many of the matched ones the cursor had passed before the epoch began.
+ALTER TABLE reader ADD COLUMN carried bigint NOT NULL DEFAULT 0
 """
 
 _TABLES = f"""

@@ -28,7 +28,7 @@ from adapter.log.postgresql.schema import (
     read_schema,
 )
 from adapter.log.postgresql.works import text, text_or_none
-from adapter.log.protocol import Held, Note
+from adapter.log.protocol import BlockedKey, Held, Note
 from adapter.log.removal import BLOCK
 from adapter.log.runs import cut
 from adapter.log.transfer import KEYS, PAGE, UNFINISHED, Carried, CarriedKey, Mark, Page, Rest
@@ -132,6 +132,9 @@ class PostgresqlWhole:
             held = await fetch(
                 'SELECT reader, position, tries, due_at, answer FROM held ORDER BY reader COLLATE "C", position'
             )
+            blocked = await fetch(
+                'SELECT reader, key, position, is_held FROM blocked ORDER BY reader COLLATE "C", key COLLATE "C"'
+            )
             notes = await fetch('SELECT name, text, version FROM note ORDER BY name COLLATE "C"')
             tokens = await fetch('SELECT name, token FROM claim ORDER BY name COLLATE "C"')
         return Rest(
@@ -139,6 +142,7 @@ class PostgresqlWhole:
             [(name, Held(*row)) for name, *row in held],
             [Note(*row) for row in notes if row["name"] != UNFINISHED],
             [(name, token) for name, token in tokens],
+            [(name, BlockedKey(*row)) for name, *row in blocked],
         )
 
     @contextmanager
@@ -221,21 +225,27 @@ class PostgresqlWhole:
             async with self._connection.transaction():
                 await run("DELETE FROM attempt")
                 await run("DELETE FROM held")
+                await run("DELETE FROM blocked")
                 await run("DELETE FROM reader")
                 await run("DELETE FROM claim")
                 await run("DELETE FROM note WHERE name <> $1", UNFINISHED)
                 await many(
-                    "INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, removed, since)"
-                    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                    "INSERT INTO reader"
+                    " (name, cursor, epoch, filter, matched, delivered, skipped, removed, since, behind, carried)"
+                    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                     [
                         (text(name), one.cursor, one.epoch, text(one.filter), one.matched, one.delivered, one.skipped,
-                         one.removed, one.since)
+                         one.removed, one.since, one.behind, one.carried)
                         for name, one in rest.readers
                     ],
                 )  # fmt: skip
                 await many(
                     "INSERT INTO held VALUES ($1, $2, $3, $4, $5)",
                     [(text(name), one.position, one.tries, one.due_at, text(one.answer)) for name, one in rest.held],
+                )
+                await many(
+                    "INSERT INTO blocked VALUES ($1, $2, $3, $4)",
+                    [(text(name), text(one.key), one.position, one.is_held) for name, one in rest.blocked],
                 )
                 await many("INSERT INTO note VALUES ($1, $2, $3)", [tuple(note) for note in rest.notes])
                 await many("INSERT INTO claim VALUES ($1, $2, NULL, clock_timestamp())", list(rest.tokens))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import aiosqlite
 import orjson
 
-from adapter.log.protocol import Attempt, Held, ReaderState
+from adapter.log.protocol import Attempt, BlockedKey, Held, ReaderState
 from adapter.log.sqlite.progress import PROGRESS
 
 _ATTEMPTS = f"""
@@ -125,6 +125,27 @@ async def ask_dead_removed(connection: aiosqlite.Connection, reader: str, *, lim
         (reader, limit),
     )
     return [] if row is None else list(orjson.loads(row[0]))
+
+
+async def ask_blocked(connection: aiosqlite.Connection, reader: str) -> list[BlockedKey]:
+    """Blocked keys of a reader, as `adapter.log.protocol.Progress.blocked`."""
+    row = await _one(
+        connection,
+        "SELECT json_group_array(json_array(key, position, is_held, row, due_at)) FROM ("
+        " SELECT key, blocked.position, is_held, held.position AS row, due_at FROM blocked"
+        " JOIN reader ON reader.id = blocked.reader"
+        " LEFT JOIN held ON is_held AND held.reader = blocked.reader AND held.position = blocked.position"
+        " WHERE name = ? ORDER BY blocked.position, key)",
+        (reader,),
+    )
+    return (
+        []
+        if row is None
+        else [
+            BlockedKey(key, position, bool(is_held), None if held is None else due_at is not None)
+            for key, position, is_held, held, due_at in orjson.loads(row[0])
+        ]
+    )
 
 
 async def ask_next_due(connection: aiosqlite.Connection, reader: str) -> int | None:

@@ -34,6 +34,7 @@ _OTHERS = (
     "SELECT sum(length(name) + length(filter)) FROM reader",
     "SELECT sum(length(answer)) FROM held",
     "SELECT sum(length(excerpt) + length(reason)) FROM attempt",
+    "SELECT sum(length(key)) FROM blocked",
     "SELECT max(until) FROM former",
     "SELECT max(last + raw) FROM extent",
     "SELECT sum(entries) FROM gap",

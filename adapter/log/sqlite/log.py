@@ -24,6 +24,7 @@ from adapter.log.protocol import (
     READ_SIZE,
     Arrivals,
     Attempt,
+    BlockedKey,
     Claim,
     Held,
     NewEntry,
@@ -44,6 +45,7 @@ from adapter.log.protocol import (
 from adapter.log.sqlite.arrivals import count_arrivals
 from adapter.log.sqlite.asking import (
     ask_attempts,
+    ask_blocked,
     ask_dead_removed,
     ask_held,
     ask_held_at,
@@ -336,6 +338,9 @@ class SqliteLog:
 
     async def dead_removed(self, reader: str, *, limit: int = 1000) -> list[int]:
         return await self._ask(ask_dead_removed(self._progress, reader, limit=limit))
+
+    async def blocked(self, reader: str) -> list[BlockedKey]:
+        return await self._ask(ask_blocked(self._progress, reader))
 
     async def next_due(self, reader: str) -> int | None:
         return await self._ask(ask_next_due(self._progress, reader))

@@ -34,12 +34,12 @@ _TABLES = {
     "NT": "source",
     "NTIITIII": "reader",
     "NTIITIIII": "reader",
-    "NTIITIIIIi": "reader",
+    "NTIITIIIIiII": "reader",
     "NB": "removed",
     "NI": "gap",
     "II": "extent",
 }
-_WITHOUT_ROWID = {"BIII": "identity", "IIIiT": "held", "TT": "note", "TTI": "note"}
+_WITHOUT_ROWID = {"BIII": "identity", "IIIiT": "held", "ITII": "blocked", "TT": "note", "TTI": "note"}
 
 
 class FoundRow(NamedTuple):

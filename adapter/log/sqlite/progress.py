@@ -15,7 +15,12 @@ PROGRESS = """
 SELECT cursor, epoch, filter, matched, delivered, skipped,
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NOT NULL),
   (SELECT count(*) FROM held WHERE reader = reader.id AND due_at IS NULL),
-  removed, (SELECT min(position) FROM held WHERE reader = reader.id AND due_at IS NOT NULL), since
+  removed,
+  (SELECT min(position) FROM (
+    SELECT min(position) AS position FROM held WHERE reader = reader.id AND due_at IS NOT NULL
+    UNION ALL SELECT min(position) + 1 FROM blocked WHERE reader = reader.id
+  )),
+  since, behind, carried
 FROM reader WHERE name = ?
 """
 
@@ -44,6 +49,14 @@ DELETE FROM attempt WHERE reader = ?1 AND began_at < ?2 AND (began_at, position)
   SELECT began_at, position FROM attempt WHERE reader = ?1 AND began_at < ?2 ORDER BY began_at, position LIMIT ?3
 )
 """
+_BLOCK = """
+INSERT INTO blocked (reader, key, position, is_held)
+SELECT reader.id, value ->> 0, value ->> 1, value ->> 2 FROM reader, json_each(?2) WHERE name = ?1
+ON CONFLICT (reader, key) DO UPDATE SET position = excluded.position, is_held = excluded.is_held
+"""
+_UNBLOCK = """
+DELETE FROM blocked WHERE reader = (SELECT id FROM reader WHERE name = ?1) AND key IN (SELECT value FROM json_each(?2))
+"""
 
 
 def read_progress(connection: sqlite3.Connection, reader: str) -> ReaderState | None:
@@ -66,8 +79,8 @@ def begin(connection: sqlite3.Connection, reader: str, cursor: int, filter: str,
     elif known.filter != filter:
         connection.execute(
             "UPDATE reader SET epoch = epoch + 1, filter = ?, matched = ?, delivered = 0, skipped = 0, removed = 0,"
-            " since = cursor WHERE name = ?",
-            (filter, known.held + known.dead, reader),
+            " since = cursor, behind = 0, carried = ? WHERE name = ?",
+            (filter, known.held + known.dead, known.held + known.dead, reader),
         )
     else:
         return known
@@ -83,7 +96,7 @@ def forget_reader(connection: sqlite3.Connection, reader: str, token: int) -> No
         ClaimLost: ``token`` is not that of the latest claim.
     """
     check_token(connection, reader, token)
-    for table in ("held", "attempt"):
+    for table in ("held", "attempt", "blocked"):
         connection.execute(f"DELETE FROM {table} WHERE reader = (SELECT id FROM reader WHERE name = ?)", (reader,))
     connection.execute("DELETE FROM reader WHERE name = ?", (reader,))
 
@@ -100,9 +113,18 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
     check_token(connection, name, settlement.token)
     updated = connection.execute(
         "UPDATE reader SET cursor = max(cursor, ?2), matched = max(matched, iif(epoch = ?3, ?4, 0)),"
-        " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0))"
-        " WHERE name = ?1",
-        (name, settlement.cursor, settlement.epoch, settlement.matched, settlement.delivered, settlement.skipped),
+        " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0)),"
+        " behind = iif(epoch = ?3, ?7, behind), carried = iif(epoch = ?3, ?8, carried) WHERE name = ?1",
+        (
+            name,
+            settlement.cursor,
+            settlement.epoch,
+            settlement.matched,
+            settlement.delivered,
+            settlement.skipped,
+            settlement.behind,
+            settlement.carried,
+        ),
     )
     if updated.rowcount != 1:
         raise StoreError(f"reader {name!r} is not known to the log; begin it first")
@@ -114,6 +136,10 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
     if settlement.attempts:
         tried = [tuple(attempt) for attempt in settlement.attempts]
         connection.execute(_TRIED, (name, orjson.dumps(tried).decode()))
+    if settlement.block:
+        connection.execute(_BLOCK, (name, orjson.dumps([list(one) for one in settlement.block]).decode()))
+    if settlement.unblock:
+        connection.execute(_UNBLOCK, (name, orjson.dumps(list(settlement.unblock)).decode()))
 
 
 def forget_attempts(connection: sqlite3.Connection, reader: int, before: int, limit: int) -> int:

@@ -392,12 +392,14 @@ class _Writing:
                 continue
             known.add(row.rowid)
             self._report.readers.append(str(name))
-            # Before version 4 nothing was removed, and before version 5 nobody noted where an epoch began.
-            later = (0, None)[len(rest) - 5 :]
-            values = (row.rowid, name, min(int(cursor or 0), self._found.head), *rest, *later)
-            self._connection.execute("INSERT OR IGNORE INTO reader VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            # Before version 4 nothing was removed; before version 5 nobody knew where an epoch began.
+            fewer = (0, None, 0, 0)[len(rest) - 5 :]
+            values = (row.rowid, name, min(int(cursor or 0), self._found.head), *rest, *fewer)
+            self._connection.execute("INSERT OR IGNORE INTO reader VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         held = [row.values for row in self._found.rows("held") if row.values[0] in known]
         self._connection.executemany("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)", held)
+        blocked = [row.values for row in self._found.rows("blocked") if row.values[0] in known]
+        self._connection.executemany("INSERT OR IGNORE INTO blocked VALUES (?, ?, ?, ?)", blocked)
         # Of version 3 and older they have no version of their own.
         notes = [(*row.values, 1)[:3] for row in self._found.rows("note")]
         self._connection.executemany("INSERT OR IGNORE INTO note VALUES (?, ?, ?)", notes)

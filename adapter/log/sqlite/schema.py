@@ -6,7 +6,8 @@ that is part of the log, since nothing is readable without it. ``identity`` is t
 ``former`` says until when it may have keys of version 2 and older, which are digests without a time in front.
 
 ``arrival`` says for some positions, in ascending order, the latest arrival up to there, so that a position can be
-found by time although arrivals are not in order. ``reader``, ``held`` and ``attempt`` are what sinks settle.
+found by time although arrivals are not in order. ``reader``, ``held``, ``blocked`` and ``attempt`` are what
+sinks settle.
 
 ``removed``, ``gap`` and ``extent`` say what retention has taken away (`removing.py`).
 
@@ -82,6 +83,18 @@ CREATE TABLE attempt (
 ) WITHOUT ROWID;
 -- The cursor when the epoch began; null: an older version began it.
 ALTER TABLE reader ADD COLUMN since INTEGER;
+-- Keys of which not all events up to the cursor are done: up to which position they are.
+CREATE TABLE blocked (
+  reader INTEGER NOT NULL REFERENCES reader (id),
+  key TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  is_held INTEGER NOT NULL, -- the event at the position is of this key, and has a held row
+  PRIMARY KEY (reader, key)
+) WITHOUT ROWID;
+-- Events of blocked keys that the cursor passed, and that are not done.
+ALTER TABLE reader ADD COLUMN behind INTEGER NOT NULL DEFAULT 0;
+-- How many of the matched ones the cursor had passed before the epoch began.
+ALTER TABLE reader ADD COLUMN carried INTEGER NOT NULL DEFAULT 0;
 """
 
 # Keys that were on their way into identity get there, the later ones last.

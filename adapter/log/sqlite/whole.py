@@ -12,7 +12,7 @@ from pathlib import Path
 from adapter.errors import StoreMismatch, StoreUnavailable
 from adapter.log.opening import path_of
 from adapter.log.pieces import piece_of
-from adapter.log.protocol import Held, Note
+from adapter.log.protocol import BlockedKey, Held, Note
 from adapter.log.removal import BLOCK
 from adapter.log.sqlite.history import read_stored
 from adapter.log.sqlite.progress import read_progress
@@ -38,6 +38,10 @@ FROM identity WHERE key > ? ORDER BY key LIMIT {KEYS}
 _HELD = """
 SELECT reader.name, position, tries, due_at, answer FROM held JOIN reader ON reader.id = held.reader
 ORDER BY reader.name, position
+"""
+_BLOCKED = """
+SELECT reader.name, key, position, is_held FROM blocked JOIN reader ON reader.id = blocked.reader
+ORDER BY reader.name, key
 """
 _COUNT = """
 INSERT INTO gap (block, entries) VALUES (?, ?) ON CONFLICT (block) DO UPDATE SET entries = entries + excluded.entries
@@ -107,10 +111,14 @@ class SqliteWhole:
             names = [name for (name,) in run("SELECT name FROM reader ORDER BY name").fetchall()]
             states = [(name, read_progress(self._reader, name)) for name in names]
             held = [(name, Held(*row)) for name, *row in run(_HELD).fetchall()]
+            blocked = [
+                (name, BlockedKey(key, position, bool(is_held)))
+                for name, key, position, is_held in run(_BLOCKED).fetchall()
+            ]
             notes = [Note(*row) for row in run("SELECT name, text, version FROM note ORDER BY name").fetchall()]
             tokens = run("SELECT name, token FROM claim ORDER BY name").fetchall()
         readers = [(name, state) for name, state in states if state is not None]
-        return Rest(readers, held, [note for note in notes if note.name != UNFINISHED], tokens)
+        return Rest(readers, held, [note for note in notes if note.name != UNFINISHED], tokens, blocked)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -168,30 +176,26 @@ class SqliteWhole:
     async def put_rest(self, rest: Rest) -> None:
         with self._transaction() as connection:
             run, many = connection.execute, connection.executemany
-            for table in ("attempt", "held", "reader", "claim"):
+            for table in ("attempt", "held", "blocked", "reader", "claim"):
                 run(f"DELETE FROM {table}")
             run("DELETE FROM note WHERE name <> ?", (UNFINISHED,))
             many(
-                "INSERT INTO reader (name, cursor, epoch, filter, matched, delivered, skipped, removed, since)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO reader"
+                " (name, cursor, epoch, filter, matched, delivered, skipped, removed, since, behind, carried)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (
-                        name,
-                        one.cursor,
-                        one.epoch,
-                        one.filter,
-                        one.matched,
-                        one.delivered,
-                        one.skipped,
-                        one.removed,
-                        one.since,
-                    )
+                    (name, one.cursor, one.epoch, one.filter, one.matched, one.delivered, one.skipped, one.removed,
+                     one.since, one.behind, one.carried)
                     for name, one in rest.readers
                 ],
-            )
+            )  # fmt: skip
             many(
                 "INSERT INTO held SELECT id, ?, ?, ?, ? FROM reader WHERE name = ?",
                 [(one.position, one.tries, one.due_at, one.answer, name) for name, one in rest.held],
+            )
+            many(
+                "INSERT INTO blocked SELECT id, ?, ?, ? FROM reader WHERE name = ?",
+                [(one.key, one.position, one.is_held, name) for name, one in rest.blocked],
             )
             many("INSERT INTO note (name, text, version) VALUES (?, ?, ?)", rest.notes)
             many("INSERT INTO claim (name, token) VALUES (?, ?)", rest.tokens)

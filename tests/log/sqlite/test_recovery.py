@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from adapter.errors import StoreError
-from adapter.log.protocol import Held, NewEntry, Note, Receipt, Removal, Revision, Settlement, Stored
+from adapter.log.protocol import BlockedKey, Held, NewEntry, Note, Receipt, Removal, Revision, Settlement, Stored
 from adapter.log.sqlite.log import SqliteLog, open_sqlite_log
 from adapter.log.sqlite.recovery import EVENT_LOST, LOST, Report, recover
 from adapter.model import uid_text
@@ -52,7 +52,9 @@ async def fill(path: Path, entries: list[NewEntry]) -> None:
         await log.revise([Revision(10, 10, "LOGIN", "access.LOGOUT", corrected)], Note("job", "a note", 1))
         await log.begin("sink:soc", 0, "f")
         rows = [Held(5, 1, None, "gone"), Held(7, 2, 9, "503")]
-        await log.settle(Settlement("sink:soc", 1, 4000, matched=4000, delivered=3998, hold=rows))
+        blocked = [BlockedKey("user:a", 7, is_held=True)]
+        settled = Settlement("sink:soc", 1, 4000, matched=4000, delivered=3990, hold=rows, behind=8, block=blocked)
+        await log.settle(settled)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -126,7 +128,9 @@ async def test_of_a_log_in_order_nothing_is_lost(
         progress = await log.progress("sink:soc")
         assert progress is not None
         assert (progress.cursor, progress.matched, progress.held, progress.dead) == (4000, 4000, 1, 1)
+        assert (progress.since, progress.behind, progress.carried) == (0, 8, 0)
         assert await log.held("sink:soc") == [Held(7, 2, 9, "503"), Held(5, 1, None, "gone")]
+        assert await log.blocked("sink:soc") == [BlockedKey("user:a", 7, is_held=True, waits=True)]
         assert await log.noted("job") == Note("job", "a note", 1)
         assert await log.latest(entries[9].uid) == len(before)
         assert await log.position_at(before[3000].entry.received_at) == 3000
