@@ -1167,7 +1167,7 @@ class LogConformance:
             await log.forget_reader("unknown")
             assert (await log.progress("sink"), await log.held("sink")) == (None, [])
             assert len(await log.held("other")) == 1
-            assert await log.begin("sink", 0, "f") == ReaderState(0, 1, "f")
+            assert await log.begin("sink", 0, "f") == ReaderState(0, 1, "f", since=0)
             with pytest.raises(StoreError):
                 await log.settle(Settlement("unknown", 1, 3))
 
