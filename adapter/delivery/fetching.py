@@ -16,13 +16,12 @@ from adapter.delivery.ledger import Ledger
 from adapter.delivery.ordered_ledger import OrderedLedger
 from adapter.delivery.ordered_queue import OrderedQueue
 from adapter.delivery.queue import SendQueue
+from adapter.delivery.reads import GATHER, Reads
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import Settler
 from adapter.log.protocol import Store
 
-#: While entries come all the time, those of this long are read together, seconds.
-GATHER = 0.01
 #: The longest a due row is left alone because the clock was set back, seconds.
 LONGEST_WAIT = 60.0
 #: How often is looked whether something was removed that the sink has not had, seconds.
@@ -47,7 +46,7 @@ class Fetcher:
         schedule: Sequence[float],
         now: Callable[[], int],
         wait: float = 0.0,
-        reads: asyncio.Semaphore,
+        reads: Reads,
     ) -> None:
         """``schedule``: waits after failed tries, ``wait``: for less than a full batch, seconds; ``reads``: what sinks
         take turns by in reading the log."""
@@ -71,17 +70,18 @@ class Fetcher:
         """Keep a stretch of entries ready to be sent."""
         loop = asyncio.get_running_loop()
         queue, selection = self._queue, self._selection
-        last_at = 0.0
+        last_at, brought = 0.0, 0
         while True:
             await queue.wait_until_short()
             if self._log.head <= queue.read_to:
                 await self._log.wait(queue.read_to)
                 if loop.time() - last_at < 2 * GATHER:
-                    await asyncio.sleep(GATHER)
+                    await asyncio.sleep(self._reads.gather(brought))
             last_at = loop.time()
             after, until = queue.read_to, self._log.head
             async with self._reads:
                 entries = await self._log.read(after, until=until, limit=queue.stretch)
+            brought = len(entries)
             reached = entries[-1].position if entries else until
             if reached - after != len(entries):
                 self._gap.set()

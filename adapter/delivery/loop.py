@@ -30,6 +30,7 @@ from adapter.delivery.ordered_ledger import OrderedLedger
 from adapter.delivery.ordered_queue import OrderedQueue
 from adapter.delivery.queue import SendQueue
 from adapter.delivery.rate import Pace
+from adapter.delivery.reads import Reads
 from adapter.delivery.reporting import Reporter
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
@@ -95,7 +96,7 @@ class Delivery:
         token: int,
         *,
         replay_of: str | None,
-        reads: asyncio.Semaphore,
+        reads: Reads,
         probe: float,
         clock: Callable[[], float],
         random_source: Callable[[], float],
@@ -318,7 +319,7 @@ async def open_delivery(
     token: int = 0,
     replay_of: str | None = None,
     standings: Standings | None = None,
-    reads: asyncio.Semaphore | None = None,
+    reads: Reads | None = None,
     patience: Callable[[], float] = lambda: 10.0,
     probe: float = PROBE,
     clock: Callable[[], float] = time.time,
@@ -328,8 +329,7 @@ async def open_delivery(
 
     ``replay_of`` names the sink beside which it sends what that was sent before, as what is decided about it says.
     ``standings`` tells what is decided about sinks, one for all of a service; ``None``: it looks by itself.
-    ``reads`` is what the sinks of a service take turns by in reading the log: a thousand that open at once would read
-    it at the same moment.
+    ``reads`` is what the sinks of a service share in reading the log; ``None``: it is alone.
     ``token`` is that of the claim of `reader_name`, under which all progress is stored; 0 where it was never claimed.
     ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,
     ``random_source`` a number from 0 to 1.
@@ -338,6 +338,7 @@ async def open_delivery(
         ClaimLost: somebody else delivers to it.
         StoreError: the sink's progress cannot be read or begun.
     """
+    reads = reads or Reads()
     reader = reader_name(settings.name)
     progress = await log.progress(reader)
     if progress is None:
@@ -354,9 +355,11 @@ async def open_delivery(
     blocked = await log.blocked(reader)
     delivery = Delivery(
         settings, sink, log, selection, progress, blocked, token,
-        replay_of=replay_of, reads=reads or asyncio.Semaphore(), probe=probe, clock=clock, random_source=random_source,
+        replay_of=replay_of, reads=reads, probe=probe, clock=clock, random_source=random_source,
     )  # fmt: skip
     async with AsyncExitStack() as stack:
+        reads.join()
+        stack.callback(reads.leave)
         if standings is None:
             standings = await stack.enter_async_context(open_standings(log))
         stack.enter_context(standings.following(replay_of or settings.name, delivery.follow))

@@ -18,6 +18,7 @@ import structlog
 
 from adapter.delivery import reporting, standing
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
+from adapter.delivery.reads import Reads
 from adapter.delivery.select import Selection
 from adapter.delivery.standing import Standings, open_standings
 from adapter.errors import AdapterError, ClaimLost, NoteChanged, StoreError
@@ -38,8 +39,8 @@ from adapter.tasks import in_background
 
 #: Seconds between two looks at the sinks of the log.
 EVERY = 2.0
-#: Sinks that are opened at the same time, and that read the log at the same moment.
-OPENING, READS = 32, 4
+#: Sinks that are opened at the same time.
+OPENING = 32
 #: Sinks of the log that are named in a warning.
 _NAMED = 5
 
@@ -129,7 +130,7 @@ class LiveSinks:
         self._is_shared = is_shared
         self._delivers = delivers
         self._slots: dict[str, _Slot] = {}
-        self._opening, self._reads = asyncio.Semaphore(OPENING), asyncio.Semaphore(READS)
+        self._opening, self._reads = asyncio.Semaphore(OPENING), Reads()
         #: The texts of the notes that were read, with their versions: most looks find them as they were.
         self._notes: dict[str, Note] = {}
         #: Sinks that were deleted, and of which something is left: versions of their notes.

@@ -85,6 +85,15 @@ async def ordering(log: Store, sink: Told, **how: Any) -> AsyncIterator[Delivery
         yield delivery
 
 
+async def until_freed(log: Store) -> None:
+    """Wait until no key is blocked."""
+    async with asyncio.timeout(120.0):
+        while True:
+            if not await log.blocked(reader_name("soc")):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def done(delivery: Delivery, *, held: int = 0, within: float = 3600.0, every: float = 0.01) -> None:
     """Wait until all that can be is sent, and look at the counters meanwhile."""
     async with asyncio.timeout(within):
@@ -521,9 +530,7 @@ def test_whatever_is_answered_and_whenever_it_is_killed_order_is_kept_and_nothin
             async with ordering(log, Chancy(rounds), **{**how, "when_dead": "skip"}) as delivery:
                 await done(delivery, within=120.0, every=0.05)
                 # A key behind whose dead head nothing waits is free as soon as that was looked at.
-                async with asyncio.timeout(120.0):
-                    while await log.blocked(reader_name("soc")):
-                        await asyncio.sleep(0.05)
+                await until_freed(log)
                 counts = delivery.snapshot().counts
             rows = await log.held(reader_name("soc"))
             assert all(row.due_at is None for row in rows)

@@ -15,6 +15,7 @@ import structlog.testing
 
 from adapter.delivery.health import State
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
+from adapter.delivery.reads import Reads
 from adapter.delivery.select import Selection
 from adapter.delivery.standing import Decided, Standings, open_standings, read
 from adapter.filter import Filter
@@ -76,7 +77,7 @@ async def delivering(
     standings: Standings | None = None,
     clock: Callable[[], float] | None = None,
     look: float = HOUR,
-    reads: asyncio.Semaphore | None = None,
+    reads: Reads | None = None,
     **settings: Any,
 ) -> AsyncIterator[Delivery]:
     """``look``: seconds between two looks at what others decided."""
@@ -618,7 +619,7 @@ async def test_sinks_that_open_together_take_turns_in_reading() -> None:
     async with open_memory_log() as log, AsyncExitStack() as stack:
         await append(log, 10)
         busy: Any = Busy(log)
-        reads, sinks = asyncio.Semaphore(4), [Receiver() for _ in range(100)]
+        reads, sinks = Reads(), [Receiver() for _ in range(100)]
         for number, sink in enumerate(sinks):
             await stack.enter_async_context(delivering(busy, sink, name=f"sink-{number}", reads=reads))
         await passes(lambda: all(len(sink.delivered) == 10 for sink in sinks), within=10)
