@@ -150,8 +150,8 @@ async def test_tables_of_the_first_version_are_taken_to_the_present_one(database
         await log.begin("sink", 1, "f")
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "idp_adapter"})
     await connection.execute(
-        "DROP TABLE emptied, gap, quarantine, attempt; DROP INDEX revision_place;"
-        " ALTER TABLE reader DROP COLUMN removed, DROP COLUMN since;"
+        "DROP TABLE emptied, gap, quarantine, attempt, blocked; DROP INDEX revision_place;"
+        " ALTER TABLE reader DROP COLUMN removed, DROP COLUMN since, DROP COLUMN behind, DROP COLUMN carried;"
         " UPDATE about SET version = 1"
     )
     await connection.close()

@@ -62,8 +62,10 @@ async def test_a_log_of_version_4_is_taken_to_the_present_one(place: SqlitePlace
         await log.begin("sink", 1, "f")
         await log.settle(Settlement("sink", 1, 2, matched=1, hold=[Held(2, 1, 5, "503")]))
     with alone(place.path) as connection:
-        connection.execute("DROP TABLE attempt")
-        connection.execute("ALTER TABLE reader DROP COLUMN since")
+        for table in ("attempt", "blocked"):
+            connection.execute(f"DROP TABLE {table}")
+        for column in ("since", "behind", "carried"):
+            connection.execute(f"ALTER TABLE reader DROP COLUMN {column}")
         connection.execute("PRAGMA user_version = 4")
     async with place.open() as log:
         # Nobody noted where the epoch began.
