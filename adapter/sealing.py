@@ -152,7 +152,11 @@ class Sealing:
         with which key it was sealed."""
         for note in await self._notes.notes(""):
             while note is not None and f'"{former}:' in note.text:
-                tree = self._sealed(note.name, "", self._opened(note.name, "", orjson.loads(note.text)), None)
+                try:
+                    tree = self._sealed(note.name, "", self._opened(note.name, "", orjson.loads(note.text)), None)
+                except SealingError as error:
+                    _log.error("secret_not_sealed_anew", note=note.name, problem=str(error))
+                    break
                 try:
                     await self._notes.keep(Note(note.name, orjson.dumps(tree).decode(), note.version + 1))
                     break

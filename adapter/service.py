@@ -392,7 +392,7 @@ async def open_service(
             *StatusPages(
                 log, watching, counts.pulls, live.kinds, live.deliveries, warnings, lambda: disk.refusal, now=_now
             ).operations(),
-            *SinkPages(log, live, managing, now=_now).operations(),
+            *SinkPages(log, live, managing, now=_now, deleted=replays.cancel).operations(),
             *AttemptPages(log, live.names, lookup, _now).operations(),
             *DeliveryPages(
                 log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log)

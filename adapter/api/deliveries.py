@@ -107,7 +107,8 @@ class DeliveryPages:
                 404, "Not found", "There is no event with this uid: it never came, or was removed from the log."
             )
         entries = await self._entries(latest)
-        deliveries = [one for sink in sinks for one in await self._at(sink, entries, told_to_caller(request))]
+        may_tell, is_limited = told_to_caller(request), scope_of_caller(request).is_limited
+        deliveries = [one for sink in sinks for one in await self._at(sink, entries, may_tell, is_limited=is_limited)]
         answer = Deliveries(uid=uid_text(latest.uid), type=latest.type, deliveries=deliveries)
         return json_answer(answer.model_dump_json().encode())
 
@@ -120,7 +121,7 @@ class DeliveryPages:
         return entries
 
     async def _at(
-        self, sink: SinkSettings, entries: Sequence[Entry], may_tell: Callable[[str], str]
+        self, sink: SinkSettings, entries: Sequence[Entry], may_tell: Callable[[str], str], *, is_limited: bool
     ) -> list[Delivered]:
         reader, selection = reader_name(sink.name), self._selection(sink)
         owned = self._deliveries.get(sink.name)
@@ -137,7 +138,12 @@ class DeliveryPages:
         for entry in entries:
             position = entry.position
             now = Present(present.state, present.since, may_tell(present.reason), position in flying)
-            tried = attempts[position]
+            tried = [one._replace(reason=may_tell(one.reason)) for one in attempts[position]]
+            if is_limited:  # of a batch, what was answered may be about events beyond the limit
+                tried = [
+                    one if one.entries == 1 else one._replace(position=position, last=position, entries=1, excerpt="")
+                    for one in tried
+                ]
             head = blocked.get(key_of(entry.event) or "") if blocked and entry.event is not None else None
             is_behind = head is not None and progress is not None and head < position <= progress.cursor
             behind = head if is_behind else None
@@ -162,7 +168,8 @@ class DeliveryPages:
         return told
 
     async def _attempts(self, reader: str, position: int) -> list[Attempt]:
-        return await self._log.attempts(reader, position=position, limit=ATTEMPTS)
+        found = await self._log.attempts(reader, position=position, limit=ATTEMPTS)
+        return [one for one in found if one.has(position)]
 
     async def _present(self, name: str, owned: Ownership[Delivery] | None, delivery: Delivery | None) -> Present:
         decided = await self._standing(name)

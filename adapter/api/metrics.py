@@ -223,7 +223,7 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
     now = {
         name: GaugeMetricFamily(f"idp_adapter_sink_{name}", meaning, labels=["sink"])
         for name, meaning in (
-            ("in_flight", "Events sent and not answered yet"),
+            ("in_flight", "Events sent and not answered yet, or to be sent again once the receiver takes something"),
             ("held", "Events that failed and wait for their next try"),
             ("dead", "Events that the sink gave up on"),
             ("skipped", "Events that were skipped: removed from the log before the receiver had them"),

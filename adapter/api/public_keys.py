@@ -5,6 +5,7 @@ They are for everybody, without a token: with a public key nobody can sign, and 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from adapter.sinks.settings import SinkSettings
 
 #: Seconds for which an answer may be kept, by whoever asks and on its way.
 MAX_AGE = 60
+#: After so many sinks others get their turn.
+_TURN = 50
 #: Seconds for which our own keys are not put together again.
 _GATHERED = 5.0
 
@@ -82,7 +85,10 @@ class PublicKeyPages:
             token_key = await self._keys.present()
             moment = datetime.fromtimestamp(now, UTC)
             found = [] if token_key is None else [token_key.public]
-            found += [key for sink in self._sinks() for key in sink.public_keys(moment)]
+            for number, sink in enumerate(self._sinks(), 1):
+                found += sink.public_keys(moment)
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
             # The same secret may sign for several sinks.
             self._gathered = now, list({key["kid"]: key for key in found}.values())
         return self._gathered[1]

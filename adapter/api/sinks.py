@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -169,8 +169,17 @@ class Rotation(BaseModel):
 class SinkPages:
     """Shows and changes the sinks."""
 
-    def __init__(self, log: Store, live: LiveSinks, management: SinkManagement, *, now: Callable[[], int]) -> None:
-        """``now`` gives epoch milliseconds."""
+    def __init__(
+        self,
+        log: Store,
+        live: LiveSinks,
+        management: SinkManagement,
+        *,
+        now: Callable[[], int],
+        deleted: Callable[[str], Awaitable[object]],
+    ) -> None:
+        """``now`` gives epoch milliseconds; ``deleted`` ends what is under way for a sink that is gone."""
+        self._deleted = deleted
         self._log = log
         self._live = live
         self._management = management
@@ -283,6 +292,7 @@ class SinkPages:
         left = await self._management.delete(
             name, caller(request), force=read_switch(request, "force"), match=_match(request)
         )  # fmt: skip
+        await self._deleted(name)
         return json_answer(DeletedSink(name=name, **left).model_dump_json().encode())
 
     async def pause(self, request: web.Request) -> web.Response:

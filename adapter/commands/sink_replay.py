@@ -144,7 +144,8 @@ def resend(
     if json:
         write_json([orjson.dumps(found)])
     else:
-        say(f"{found['outcome'] or 'queued'}: {found['reason']}")
+        outcome = {None: "queued", "held": "not taken, and not tried again"}.get(found["outcome"], found["outcome"])
+        say(f"{outcome}: {found['reason']}")
         if found["fault"]:
             say(f"  fault: {FAULTS[found['fault']]}")
     if found["outcome"] == "held":

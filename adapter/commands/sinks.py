@@ -35,6 +35,12 @@ app = typer.Typer(
 #: Bytes of a file of sinks.
 SIZE = 16 * 1024 * 1024
 _COLOURS = {"running": "green", "down": "red", "stopped": "red", "paused": "yellow", "off": "red"}
+#: What a test event came to.
+_CAME_TO = {
+    "later": "not taken, would be tried again",
+    "never": "not taken, would not be tried again",
+    "stop": "not taken, would stop the sink",
+}
 #: Said first of a sink, in a file.
 _FIRST = ("name", "kind", "url", "filter", "from")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -53,7 +59,11 @@ Filters = Annotated[
 Url = Annotated[str | None, typer.Option("--to", metavar="URL", help="Where a webhook posts to.")]
 File = Annotated[
     str | None,
-    typer.Option("--file", metavar="FILE", help="Its settings: a file with one [[sinks]], or - for standard input."),
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="Its settings: a file with one sink, as in adapter.toml, or - for standard input.",
+    ),
 ]
 
 
@@ -162,8 +172,10 @@ def delete(
         try:
             await client.ask("DELETE", f"/sinks/{name}{'?force=1' if yes else ''}")
         except Refused as refusal:
-            if not str(refusal).startswith("Not empty") or not sys.stdin.isatty():
+            if not str(refusal).startswith("Not empty"):
                 raise
+            if not sys.stdin.isatty():
+                fail(str(refusal).replace("force=1", "--yes"))
             say(str(refusal), err=True)
             if not await asyncio.to_thread(typer.confirm, "Delete it all the same?"):
                 raise typer.Exit(1) from None
@@ -221,7 +233,10 @@ def check(
     """Try settings before they are saved: say what is wrong with them, send one test event, and show what is answered.
     Ends with 1 unless the receiver took it.
 
-    For example: idp-adapter sinks check --to https://soc.example/hook
+    Give the receiver's secret: without one the test is signed with a new one that no receiver knows, and a receiver
+    that verifies answers 401.
+
+    For example: idp-adapter sinks check --to https://soc.example/hook --set 'secret=${SOC_SECRET}'
     """
     given = {**_given(to, filters, settings, file), "name": name}
     found = run(lambda client: client.ask("POST", "/sinks/check", given), at)
@@ -284,7 +299,7 @@ def export(
 @grouped
 def apply(
     file: Annotated[
-        str, typer.Argument(help="Sinks as [[sinks]] (TOML), or {sinks: […]} (JSON); - is standard input.")
+        str, typer.Argument(help="Sinks as in adapter.toml (TOML), or {sinks: …} (JSON); - is standard input.")
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference, and do nothing.")] = False,
@@ -478,7 +493,9 @@ def _given(
 
 
 def _show_all(sinks: Sequence[Mapping[str, Any]], console: Console) -> None:
-    said = [one["problem"] or one["answer"] for one in sinks]
+    said = [
+        one["problem"] or (one["state"] in ("paused", "stopped") and one["reason"]) or one["answer"] for one in sinks
+    ]
     columns = [
         Column("sink", [plain(one["name"]) for one in sinks], 64, 8),
         Column("kind", [plain(one["kind"]) for one in sinks], 12, 7, spare=2),
@@ -505,6 +522,8 @@ def _standing(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"made by {found['createdBy']}, changed by {found['changedBy']}; version {found['version']}")
     if found["retiring"]:
         lines.append(f"{len(found['retiring'])} replaced secrets sign, too, for a while")
+    if found["state"] in ("paused", "stopped"):
+        lines.append(f"{found['state']} by {found['by']}: {found['reason']}")
     return [*lines, *([found["problem"]] if found["problem"] else [])]
 
 
@@ -526,9 +545,14 @@ def _tell_tested(found: Mapping[str, Any], json: bool, quiet: bool = False) -> N
     if json:
         write_json([orjson.dumps(found)])
     elif not quiet:
-        say(f"{found['outcome']} after {found['seconds'] * 1000:.0f} ms: {harmless(found['answer'])}")
-        for name, one in (found["tried"] or {}).items():
-            say(f"  {name}: {one}")
+        said = "" if found["outcome"] == "delivered" else f": {harmless(found['answer'])}"
+        say(f"{_CAME_TO.get(found['outcome'], found['outcome'])} after {found['seconds'] * 1000:.0f} ms{said}")
+        tried = found["tried"] or {}
+        for key in ("resolve", "connect", "first_byte"):
+            if tried.get(key) is not None:
+                say(f"  {key.replace('_', ' ')}: {tried[key]} ms")
+        if tried.get("excerpt"):
+            say(f"  answer: {harmless(tried['excerpt'])}")
     if found["outcome"] != "delivered":
         raise typer.Exit(1)
 

@@ -123,6 +123,12 @@ class Lanes:
             else:
                 self._want(lane)
 
+    def is_behind(self, entry: Entry) -> bool:
+        """Whether an event that the cursor passed waits for an earlier one of its key."""
+        key = self.key_of(_event(entry))
+        lane = None if key is None else self._lanes.get(key)
+        return lane is not None and lane.is_blocked and entry.position > lane.done
+
     # What comes in
 
     def add(self, entry: Entry, key: str | None) -> None:

@@ -125,6 +125,9 @@ class Ledger:
         self._revived = 0
         #: While rows are read that are to be renewed: positions of those that were on their way meanwhile.
         self._moving: set[int] | None = None
+        #: Positions of rows that are due anew, and not on disk yet; and those of the settlement that is being written.
+        self.renewing: set[int] = set()
+        self._leaving_renewed: list[int] = []
         #: Of the settlement that is being written: positions that need no care after it, and how many entries they
         #: and the ones the cursor passes are.
         self._leaving: list[int] = []
@@ -204,6 +207,7 @@ class Ledger:
         self._moving = None
         chosen = [row for row in rows if row.position not in moving]
         self.busy.update([row.position for row in chosen])
+        self.renewing.update([row.position for row in chosen])
         self._renewed.extend([Held(row.position, 0, due_at, AGAIN) for row in chosen])
         self._revived += _dead(chosen)
         return len(chosen)
@@ -240,6 +244,7 @@ class Ledger:
         self._leaving = ended + [row.position for row in again]
         self._leaving_exposed = passed.ended + len(self._leaving)
         self._leaving += buried + [row.position for row in renewed]
+        self._leaving_renewed = [row.position for row in renewed]
         self.held += self._revived
         self.dead -= self._revived
         self._revived = 0
@@ -302,6 +307,8 @@ class Ledger:
             self._moving.update(self._leaving)
         self.busy.difference_update(self._leaving)
         self._leaving = []
+        self.renewing.difference_update(self._leaving_renewed)
+        self._leaving_renewed = []
 
     def counts(self) -> SinkCounts:
         """The counters, with what is sent and not settled."""

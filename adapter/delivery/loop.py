@@ -34,7 +34,7 @@ from adapter.delivery.reads import Reads
 from adapter.delivery.reporting import Reporter
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
-from adapter.delivery.settling import STORE_WAIT, Settler
+from adapter.delivery.settling import SETTLE, STORE_WAIT, Settler
 from adapter.delivery.standing import Decided, Standing, Standings, open_standings, read
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import Attempt, BlockedKey, ReaderState, Store
@@ -97,6 +97,7 @@ class Delivery:
         *,
         replay_of: str | None,
         reads: Reads,
+        pace: Pace | None,
         probe: float,
         clock: Callable[[], float],
         random_source: Callable[[], float],
@@ -120,12 +121,13 @@ class Delivery:
         self._log = log
         self._health = ReceiverHealth(name, window=window, probe=probe, now=now, random_source=random_source)
         self._standing = Standing()
-        self._pace = Pace(settings.rate, settings.catch_up, lag=self._lag, clock=monotonic)
+        #: How fast it may send; a replay and its sink share one.
+        self.pace = pace or Pace(settings.rate, settings.catch_up, lag=self._lag, clock=monotonic)
         self._reporter = Reporter(
             replay_of or name, log, self._health, disable_after=settings.disable_after_seconds, lag=self._lag,
             decide=self.follow, now=now, clock=monotonic, is_replay=replay_of is not None,
         )  # fmt: skip
-        lanes = _make_lanes(settings, progress, blocked)
+        self._lanes = lanes = _make_lanes(settings, progress, blocked)
         ledger: Ledger
         queue: SendQueue
         if lanes is None:
@@ -140,7 +142,7 @@ class Delivery:
         attempts = AttemptBook(settings.attempts, self._remember, now=now)
         self._sender = Sender(
             name, sink, queue, self._health, ledger, policy, self._settler, attempts, self._reporter,
-            self._pace if self._pace.is_bounded else None,
+            self.pace if self.pace.is_bounded else None,
             window=window, begin_worker=self._begin_worker,
         )  # fmt: skip
         self._fetcher = Fetcher(
@@ -170,7 +172,7 @@ class Delivery:
             counts=self._ledger.counts(),
             standing=self._standing,
             failing_since=self._reporter.failing.since or None,
-            rate=self._pace.rate,
+            rate=self.pace.rate,
         )
 
     def follow(self, standing: Standing) -> None:
@@ -186,7 +188,7 @@ class Delivery:
         both (``None``); of those whose entries are wanted. At most ``limit`` are looked at.
 
         Raises:
-            StoreError: the log cannot be read; nothing was changed.
+            StoreError: the log cannot be read, or the delivery ended; ask again.
         """
         async with self._renewing:
             self._ledger.begin_renewing()
@@ -199,6 +201,11 @@ class Delivery:
             count = self._ledger.renew([row for row in rows if row.position in chosen], self._now())
         if count:
             self._settler.note_more()
+            # Whoever notes that it is done must be right.
+            while not self._ledger.renewing.isdisjoint(chosen):
+                if self._settler.has_ended:
+                    raise StoreError("the delivery ended before it was stored; ask again")
+                await asyncio.sleep(SETTLE)
         return Renewed(rows[-1].position if len(rows) == limit else until, len(chosen), count)
 
     async def resend(self, entry: Entry) -> Answer | None:
@@ -210,15 +217,19 @@ class Delivery:
             ValueError: it is on its way, or the sink has not come to it; says so.
         """
         if self._ledger.is_flying(entry.position):
-            raise ValueError("it is on its way to the receiver")
+            raise ValueError("it is on its way to the receiver, or waits until that can be sent to again")
         after = entry.position - 1
         found = await self.renew(dead=None, after=after, until=entry.position, limit=1, wanted=lambda _: True)
         if found.renewed:
             return None
         if found.chosen or self._ledger.is_flying(entry.position):
-            raise ValueError("it is on its way to the receiver")
+            raise ValueError("it is on its way to the receiver, or waits until that can be sent to again")
         if entry.position > self._ledger.cursor:
             raise ValueError("the sink has not come to it; it is sent when its turn comes")
+        if (refusal := self.selection.refusal(entry)) is not None:
+            raise ValueError(f"the filter of the sink does not take it: {refusal}")
+        if self._lanes is not None and self._lanes.is_behind(entry):
+            raise ValueError("it waits for an earlier event of its key; send that one again first")
         (answer,) = await self.sink.send([entry])
         return answer
 
@@ -320,6 +331,7 @@ async def open_delivery(
     replay_of: str | None = None,
     standings: Standings | None = None,
     reads: Reads | None = None,
+    pace: Pace | None = None,
     patience: Callable[[], float] = lambda: 10.0,
     probe: float = PROBE,
     clock: Callable[[], float] = time.time,
@@ -329,6 +341,7 @@ async def open_delivery(
 
     ``replay_of`` names the sink beside which it sends what that was sent before, as what is decided about it says.
     ``standings`` tells what is decided about sinks, one for all of a service; ``None``: it looks by itself.
+    ``pace`` is that of the sink that it sends beside; ``None``: its own.
     ``reads`` is what the sinks of a service share in reading the log; ``None``: it is alone.
     ``token`` is that of the claim of `reader_name`, under which all progress is stored; 0 where it was never claimed.
     ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,
@@ -355,7 +368,7 @@ async def open_delivery(
     blocked = await log.blocked(reader)
     delivery = Delivery(
         settings, sink, log, selection, progress, blocked, token,
-        replay_of=replay_of, reads=reads, probe=probe, clock=clock, random_source=random_source,
+        replay_of=replay_of, reads=reads, pace=pace, probe=probe, clock=clock, random_source=random_source,
     )  # fmt: skip
     async with AsyncExitStack() as stack:
         reads.join()

@@ -51,10 +51,8 @@ class OrderedQueue(SendQueue):
             self._short.set()
 
     def ripe_at(self) -> float | None:
-        waiting, first = self._waiting, self._lanes.next(late=False)
-        while waiting and (first is None or waiting[0][0] < first.position):
-            waiting.popleft()
-        return waiting[0][1] if waiting else None
+        # Also while none of them can be sent: what follows in its key is to go at once when its turn comes.
+        return self._waiting[0][1] if self._waiting else None
 
     def _take_fresh(self) -> Flight | None:
         for late in (self._is_late_next, not self._is_late_next):

@@ -51,6 +51,8 @@ class Selection:
     def refusal(self, entry: Entry) -> str | None:
         """Why the sink does not get an entry with an event, for people; ``None`` if it gets it."""
         assert entry.event is not None
+        if self._sink is not None and self._speaks_of_it(entry):
+            return "it speaks of this sink itself"
         if entry.revision > self._last_revision:
             return 'a correction of an event; revisions = "send" would have it sent'
         return self.filter.refusal(search_fields(entry.event))

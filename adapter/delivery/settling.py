@@ -46,6 +46,8 @@ class Settler:
         self._plenty = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
         self._last = False
+        #: Nothing more is settled.
+        self.has_ended = False
 
     def note_answered(self, entries: int) -> None:
         """So many entries were answered for, in the ledger."""
@@ -89,11 +91,13 @@ class Settler:
                 except ClaimLost as error:
                     # Whoever delivers now knows what was settled, and sends the rest again.
                     _log.warning("sink_claim_lost", sink=self._name, problem=str(error))
+                    self.has_ended = True
                     return False
                 except StoreError as error:
                     _log.warning("sink_store_failed", sink=self._name, problem=str(error))
                     await asyncio.sleep(STORE_WAIT)
             if last:
+                self.has_ended = True
                 return False
             if settlement is not None:
                 self._ledger.commit()

@@ -96,7 +96,7 @@ def explain(
     that had it in them, the latest first; ``behind``: position of an earlier event that has to go first."""
     if held is not None:
         return _of_row(held, present)
-    last = attempts[0] if attempts else None
+    last = next((one for one in attempts if one.has(position)), None)
     if last is not None and last.outcome == Outcome.DELIVERED:
         return Verdict(Stage.DELIVERED, "the receiver took it", tries=last.tries - 1)
     if last is not None and last.outcome == Outcome.SKIPPED:
@@ -131,7 +131,7 @@ def explain(
 
 
 def _of_row(held: Held, present: Present) -> Verdict:
-    if present.is_flying or held.answer == UNANSWERED:
+    if held.answer == UNANSWERED or (present.is_flying and present.state not in _STANDING):
         said = f"; the last answer was: {held.answer}" if held.tries else ""
         return Verdict(Stage.IN_FLIGHT, f"sent, and not answered yet{said}", tries=held.tries)
     fault = fault_of(held.answer)
@@ -147,7 +147,7 @@ def _of_row(held: Held, present: Present) -> Verdict:
 
 
 def _not_reached(position: int, reader: ReaderState | None, last: Attempt | None, present: Present) -> Verdict:
-    if present.is_flying:
+    if present.is_flying and present.state not in _STANDING:
         return Verdict(Stage.IN_FLIGHT, "sent, and not answered yet")
     lag = None if reader is None else position - reader.cursor - 1
     if present.state in _STANDING:

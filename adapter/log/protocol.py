@@ -302,6 +302,11 @@ class Attempt(NamedTuple):
     #: For people.
     reason: str
 
+    def has(self, position: int) -> bool:
+        """Whether the entry at a position was in it for sure: of several, it says between which places they lie, and
+        not which they are."""
+        return position in (self.position, self.last) or self.last - self.position < self.entries
+
 
 class BlockedKey(NamedTuple):
     """A key of a reader that keeps order within keys: not all of its events up to the cursor are done."""

@@ -79,13 +79,21 @@ class _Bounded(asyncio.Protocol):
         if len(data) <= self._bytes and lines <= self._lines:
             self._bytes -= len(data)
             self._lines -= lines
-            self._protocol.data_received(data)
+            self._pass_on(data)
             return
         # A status that stands within the bounds is the answer, whatever follows it.
         self._refused = AnswerTooLong(self._most_bytes, self._most_lines)
         within = b"\n".join(data[: self._bytes].split(b"\n", self._lines + 1)[: self._lines + 1])
-        self._protocol.data_received(within)
+        self._pass_on(within)
         self._transport.abort()
+
+    def _pass_on(self, data: bytes) -> None:
+        """Each head by itself: where the parser fails at what follows in the same piece, it forgets the status, too."""
+        begin = 0
+        while (end := data.find(b"\r\n\r\n", begin) + 4) >= 4 and end < len(data):
+            self._protocol.data_received(data[begin:end])
+            begin = end
+        self._protocol.data_received(data[begin:])
 
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()

@@ -91,8 +91,11 @@ class Job(BaseModel):
     by: str = Field(description="Who asked for it")
     begin: int = Field(description="It begins after this position")
     end: int = Field(description="It ends with this position")
+    since: int | None = Field(
+        None, description="Where the sink's filter began to count when it was asked for; null: an older version asked"
+    )
     position: int = Field(description="It is done up to this position, of the phase that it is in")
-    rows_done: bool = Field(False, description="Held and dead ones are done; others follow")
+    others_done: bool = Field(False, description="Delivered and never tried ones are done; held and dead ones follow")
     counts: Counts = Field(default_factory=Counts)
     answers: list[str] = Field(
         default_factory=list, description=f"Of those that were given up on: answers, the first {SHOWN}"

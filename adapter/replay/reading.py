@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+from adapter.delivery.keys import kind_of, make_key_of
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
 from adapter.log.protocol import Store
@@ -58,6 +59,12 @@ class Stretch:
         entries = await self._log.read(after, until=last, limit=limit)
         rows = await self._log.held_at(self._reader, [entry.position for entry in entries])
         held = {row.position for row in rows}
+        blocked = {one.key: one.position for one in await self._log.blocked(self._reader)}
+        if blocked:  # what waits behind one of its key has no row, and is the sink's own all the same
+            key_of = make_key_of(kind_of(next(iter(blocked))))
+            for entry in entries:
+                if entry.event is not None and entry.position > blocked.get(key_of(entry.event) or "", entry.position):
+                    held.add(entry.position)
         return [entry._replace(event=None, type=None) if entry.position in held else entry for entry in entries]
 
     async def wait(self, after: int, timeout: float | None = None) -> int:

@@ -91,6 +91,9 @@ class Replays:
         kept = self._kept(sink)
         before = await kept.read()
         if before is not None and before.state is State.RUNNING:
+            # Whoever began it may have been killed before this was noted.
+            await self._set_running(sink, is_running=True)
+            self._wake.set()
             hint = f"wait for its end, or cancel it (DELETE /sinks/{sink}/replay, or sinks replay {sink} --cancel)"
             raise RequestError(409, "Replay under way", hint)
         progress = await self._log.progress(reader_name(sink))
@@ -106,6 +109,7 @@ class Replays:
             by=by,
             begin=begin,
             end=end,
+            since=progress.since or 0,
             position=begin,
             started_at=self._now(),
         )
@@ -283,16 +287,17 @@ class _Walk:
             StoreError: the log cannot be read or written.
         """
         asked = set(self.job.question.status)
-        if asked & _ROWS and not self.job.rows_done:
-            await self._rows(None if asked >= _ROWS else Status.DEAD in asked)
-        if not self.job.rows_done:
-            self._change(rows_done=True, position=self.job.begin)
-            await self._save()
-        if others := asked - _ROWS:
+        # First: what has a row now would be taken for delivered once it is.
+        if (others := asked - _ROWS) and not self.job.others_done:
             progress = await self._log.progress(reader_name(self._sink))
             begin, end = self._range(others, progress)
             if begin < end:
                 await (self._count(begin, end) if self.job.question.dry_run else self._send(begin, end))
+        if not self.job.others_done:
+            self._change(others_done=True, position=self.job.begin)
+            await self._save()
+        if asked & _ROWS:
+            await self._rows(None if asked >= _ROWS else Status.DEAD in asked)
         now = int(self._clock() * 1000)
         self._change(state=State.DONE, position=self.job.end, ended_at=now, problem=None)
         await self._save()
@@ -300,7 +305,9 @@ class _Walk:
     def _range(self, others: set[Status], progress: ReaderState | None) -> tuple[int, int]:
         """Behind which position, and up to which, those lie that are read once more."""
         begin, end = self.job.begin, self.job.end
-        since = 0 if progress is None or progress.since is None else progress.since
+        since = self.job.since
+        if since is None:
+            since = 0 if progress is None or progress.since is None else progress.since
         if Status.NEVER not in others:
             begin = max(begin, since)
         if Status.DELIVERED not in others:
@@ -359,7 +366,12 @@ class _Walk:
         token = self._claim.token
         await self._log.begin(reader, begin, self._chosen.text, token)
         settings = self._delivery.settings.model_copy(
-            update={"name": reader.removeprefix(reader_name("")), "retry": self._delivery.settings.retry[:TRIES]}
+            update={
+                "name": reader.removeprefix(reader_name("")),
+                "retry": self._delivery.settings.retry[:TRIES],
+                # It is to come to an end: nothing is kept back behind what the receiver does not take.
+                "order_by": None,
+            }
         )
         stretch = Stretch(self._log, reader_name(self._sink), end).as_store()
         paced = Paced(self._delivery.sink, self.job.question.rate)
@@ -367,7 +379,14 @@ class _Walk:
         while not is_done:
             await self._wait_for_sink()
             opened = open_delivery(
-                settings, paced, stretch, self._chosen, token=token, replay_of=self._sink, patience=lambda: 1.0
+                settings,
+                paced,
+                stretch,
+                self._chosen,
+                token=token,
+                replay_of=self._sink,
+                pace=self._delivery.pace,
+                patience=lambda: 1.0,
             )
             async with opened as replay:
                 while self._may_send() and not is_done:

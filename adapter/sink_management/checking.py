@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from yarl import URL
 
 from adapter.errors import Blocked, ConfigError, RequestError, public_text
 from adapter.filter import Filter
@@ -28,6 +29,7 @@ from adapter.sinks.settings import KINDS, SinkSettings, read_sink_settings
 LOOKUP = 2.0
 #: The settings of a proxy: it connects without a look at the address, so who may make sinks could reach any.
 _PROXY = ("proxy", "proxy_user", "proxy_password", "no_proxy")
+_NO_PROXY = "a proxy is set in adapter.toml alone, as the address behind it is not checked here"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -72,11 +74,26 @@ def read_given(given: Mapping[str, Any], name: str, stored: StoredSink | None) -
     else:
         kept = {}
     values = {key: _with_kept(one, kept.get(key), key) for key, one in values.items()}
+    if has_secret(values.get("auth")) and _receivers(kept) != _receivers(values):
+        raise refused([("auth", "its secrets were given for another host; say them again, or null")])
     made: str | None = None
     if stored is None and "secret" in model.model_fields and "secret" not in given and _goes_by_secret(given):
         made = make_secret()
         values["secret"] = [SecretStr(made)]
     return _validated({**values, "name": name, "kind": kind}), made
+
+
+def _receivers(given: Mapping[str, Any]) -> list[Any]:
+    """Where the secrets of ``auth`` are sent."""
+    auth = given.get("auth")
+    return [_origin(given.get("url")), _origin(auth.get("token_url") if isinstance(auth, Mapping) else None)]
+
+
+def _origin(text: Any) -> Any:
+    try:
+        return str(URL(text).origin()) if isinstance(text, str) else text
+    except ValueError:
+        return text
 
 
 def patched(given: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,9 +190,11 @@ def _of_machine(given: Mapping[str, Any], model: type[SinkSettings]) -> Iterator
     for name, one in given.items():
         if one is None:
             continue
+        if name == "auth" and isinstance(one, Mapping):
+            yield from ((f"auth.{inner}", _NO_PROXY) for inner in _PROXY if one.get(inner) is not None)
         field = model.model_fields.get(name)
         if name in _PROXY and field is not None:
-            yield name, "a proxy is set in adapter.toml alone, as the address behind it is not checked here"
+            yield name, _NO_PROXY
         elif field is not None and "Path" in str(field.annotation):
             yield name, "names a file of the service's machine; a sink with such settings is made in adapter.toml"
         else:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+import orjson
 import structlog
 
 from adapter.delivery import reporting, standing
@@ -57,6 +58,12 @@ class Wanted:
     version: int = 0
     #: When the replaced secrets end that are still valid, epoch milliseconds.
     ends: tuple[int, ...] = ()
+
+
+def replay_note(sink: str) -> str:
+    """Under which name the log keeps the last replay of a sink: as `adapter.replay` has it, which is beside this
+    part."""
+    return f"sink-replay {sink}"
 
 
 def select(settings: SinkSettings, filter: Filter) -> Selection:
@@ -135,6 +142,9 @@ class LiveSinks:
         self._notes: dict[str, Note] = {}
         #: Sinks that were deleted, and of which something is left: versions of their notes.
         self._deleted: dict[str, int] = {}
+        #: The settings of those of the log as they were read last: to read one takes a millisecond. With id, version,
+        #: and how many replaced secrets are valid.
+        self._read_as: dict[str, tuple[tuple[str, int, int], SinkSettings | None]] = {}
         self._turn = asyncio.Lock()
         self._is_ending = False
 
@@ -149,11 +159,17 @@ class LiveSinks:
 
     def settings(self) -> list[SinkSettings]:
         """The settings of all sinks that can be read."""
-        found = list(self.configured.values())
+        found, now = list(self.configured.values()), self._now()
         for name, one in self.stored.items():
-            if name not in self.configured and one.problem is None:
+            if name in self.configured or one.problem is not None:
+                continue
+            version = one.id, one.version, len(one.valid(now))
+            if name not in self._read_as or self._read_as[name][0] != version:
+                self._read_as[name] = version, None
                 with suppress(ValueError):  # of another version: told where it is opened
-                    found.append(one.settings(self._now()))
+                    self._read_as[name] = version, one.settings(now)
+            if (settings := self._read_as[name][1]) is not None:
+                found.append(settings)
         return found
 
     def selection(self, settings: SinkSettings) -> Selection:
@@ -336,6 +352,7 @@ class LiveSinks:
     def _forget(self, name: str) -> None:
         self._notes.pop(PREFIX + name, None)
         self.stored.pop(name, None)
+        self._read_as.pop(name, None)
         self._deleted.pop(name, None)
 
     def _wanted(self, name: str) -> Wanted | None:
@@ -467,6 +484,19 @@ class LiveSinks:
         if stored is None or stored.id != id:
             raise ClaimLost(f"sink {name}: was deleted")
 
+    async def _forget_replays(self, name: str) -> bool:
+        """Know nothing more of what replays of a deleted sink sent; ``False``: one still runs elsewhere."""
+        note = await self._log.noted(replay_note(name))
+        for number in range(1, 1 + (0 if note is None else orjson.loads(note.text)["id"])):
+            claim = await self._log.claim(f"{reader_name(name)} replay {number}", self._owner)
+            if claim is None:
+                return False
+            try:
+                await self._log.forget_reader(claim.name, claim.token)
+            finally:
+                await self._log.release(claim)
+        return True
+
     async def _sweep(self, name: str, version: int) -> None:
         """Take away what a deleted sink left behind, unless somebody still delivers to it: then it is tried again. Its
         note goes last, so that whoever dies in between has left word."""
@@ -477,7 +507,9 @@ class LiveSinks:
                 return
             try:
                 await self._log.forget_reader(reader, claim.token)
-                for left in (standing.note_name(name), reporting.note_name(name)):
+                if not await self._forget_replays(name):
+                    return  # the last answers are still settled elsewhere
+                for left in (standing.note_name(name), reporting.note_name(name), replay_note(name)):
                     if (note := await self._log.noted(left)) is not None:
                         await self._log.drop(note.name, note.version)
                 await self._log.drop(PREFIX + name, version)

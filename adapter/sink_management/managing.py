@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -40,6 +41,7 @@ from adapter.sink_management.checking import (
 from adapter.sink_management.live import LiveSinks
 from adapter.sink_management.stored import PREFIX, Retiring, StoredSink, given_of, shown
 from adapter.sink_management.trying import Tested, send_test
+from adapter.sinks import signing
 from adapter.sinks.settings import SinkSettings
 from adapter.system_events import system_event
 
@@ -178,12 +180,18 @@ class SinkManagement:
                 raise RequestError(
                     409, "Nothing to rotate", f"the sink {name!r} signs with no secret; PATCH gives it one"
                 )
-            made = secret or make_secret()
             now = self._now()
-            settings, _ = read_given({**stored.given, "secret": [SecretStr(made)]}, name, stored)
             until = now + round(overlap * 1000)
-            replaced = [one["secret"] if isinstance(one, Mapping) else one for one in present]
-            retiring = (*(Retiring(one, until) for one in replaced), *stored.valid(now)) if overlap else ()
+            parts = [one if isinstance(one, Mapping) else {"secret": one} for one in present]
+            made = secret or (make_private_key() if all(map(_is_private_key, parts)) else make_secret())
+            # v1 and v1a are verified apart: secrets of the other kind go on as they are.
+            is_key = made.startswith("whsk_")
+            others = [one for one in parts if _is_private_key(one) is not is_key]
+            settings, _ = read_given({**stored.given, "secret": [SecretStr(made), *others]}, name, stored)
+            replaced = [
+                Retiring(one["secret"], min(until, _end(one, until))) for one in parts if _is_private_key(one) is is_key
+            ]
+            retiring = (*(one for one in replaced if one.until > now), *stored.valid(now)) if overlap else ()
             try:
                 replace(stored, given=given_of(settings), retiring=retiring).settings(now)
             except ValueError:
@@ -225,7 +233,6 @@ class SinkManagement:
         settings, secret = read_given(given, name, stored)
         warnings = await self._check(settings, may_know)
         now = self._now()
-        self._known_secrets.add(*secrets_of(settings))
         made = Made(StoredSink(name, "", 0, now, by, now, by, given_of(settings)), secret=secret, warnings=warnings)
         return made, await send_test(settings, self._outgoing, self._live.token_key, by) if send else None
 
@@ -340,6 +347,8 @@ class SinkManagement:
             sink = StoredSink(settings.name, f"snk_{secrets.token_hex(10)}", 1, now, by, now, by, given)
             return Made(sink, is_new=True, changed=sorted(given.keys() - {"name"}))
         before, kept = stored.given, stored.retiring if retiring is None else retiring
+        if retiring is None and kept and not _signs_with(replace(stored, given=given, problem=None), now):
+            kept = ()
         changed = sorted(name for name in {*before, *given} if before.get(name) != given.get(name))
         if not changed and kept == stored.retiring and stored.problem is None:
             return Made(stored, has_changed=False)
@@ -373,3 +382,27 @@ def settings_shown(sink: StoredSink) -> dict[str, Any]:
 
 def _busy(name: str) -> RequestError:
     return RequestError(409, "Changed meanwhile", f"the sink {name!r} is changed by others all the time; try again")
+
+
+def make_private_key() -> str:
+    """A new Ed25519 key, of the form of Standard Webhooks."""
+    return signing.make_secret("whsk", secrets.token_bytes)
+
+
+def _is_private_key(one: Mapping[str, Any]) -> bool:
+    return bool(one["secret"].get_secret_value().startswith("whsk_"))
+
+
+def _end(one: Mapping[str, Any], otherwise: int) -> int:
+    """When a secret ends, epoch milliseconds."""
+    until = one.get("until")
+    return otherwise if until is None else int(datetime.fromisoformat(until).timestamp() * 1000)
+
+
+def _signs_with(stored: StoredSink, now: int) -> bool:
+    """Whether the sink signs with a secret, and its signature has room for those that were replaced."""
+    try:
+        stored.settings(now)
+    except ValueError:
+        return False
+    return bool(stored.given.get("secret"))

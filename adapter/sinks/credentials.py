@@ -200,6 +200,8 @@ class OAuth2Auth(_Authorizing, HttpSettings):
         own = {"grant_type", "client_id", "client_secret", "scope"}
         if taken := sorted(own & parameters.keys()):
             raise ValueError(f"must not hold {taken[0]}, which is said otherwise")
+        if any(not name.isprintable() or " " in name for name in parameters):
+            raise ValueError("a name must hold no blanks and no control characters")
         return parameters
 
 
@@ -337,8 +339,9 @@ class Authorized:
 
     @property
     def present(self) -> list[str]:
-        """The token that was fetched, if there is one."""
-        return [] if self._tokens is None or self._tokens.present is None else [self._tokens.present]
+        """What requests carry of us that nobody else is to know: values of headers, and the token that was fetched."""
+        fixed = [value.rpartition(" ")[2] for value in self._headers.values()]
+        return fixed if self._tokens is None or self._tokens.present is None else [*fixed, self._tokens.present]
 
     async def request(self, method: str, url: URL, *, headers: Mapping[str, str] | None = None, **more: Any) -> Reply:
         """As `Client.request`. Where a token is refused (401), another one is fetched, and the request made once again:
