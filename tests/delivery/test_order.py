@@ -275,6 +275,35 @@ def test_a_batch_holds_several_events_of_a_user_only_if_all_are_answered_alike(a
     run_virtual(main())
 
 
+def test_what_waits_for_its_turn_waits_for_no_more_to_fill_its_batch() -> None:
+    async def main() -> None:
+        async with open_memory_log() as log:
+            sink = Receiver(takes=5.0, batch=Batch(10, wait=1.0))
+            async with ordering(log, sink) as delivery:
+                for number in (1, 2):
+                    await append_users(log, ["a"], first=number)
+                    await asyncio.sleep(2.0)
+                await done(delivery, within=30.0)
+            assert sink.taken == {"a": [1, 2]}
+
+    run_virtual(main())
+
+
+def test_of_what_waits_behind_a_blocked_event_nothing_is_sent_by_itself() -> None:
+    async def main() -> None:
+        async with open_memory_log() as log:
+            await append_users(log, ["a", "a", "b"])
+            sink = Receiver(lambda entry: REFUSED if entry.position == 1 else DELIVERED)
+            async with ordering(log, sink, retry=[3600.0]) as delivery:
+                await done(delivery, held=2)
+                behind, *_ = await log.fetch([2])
+                with pytest.raises(ValueError, match="an earlier event of its key"):
+                    await delivery.resend(behind)
+            assert sorted(sink.sent) == [1, 3]
+
+    run_virtual(main())
+
+
 class Quiet(Counter[str | None]):
     """Sees no two events of one user: they are in one send."""
 

@@ -286,6 +286,22 @@ def test_every_stage_stands_in_the_table() -> None:
     assert {expected.stage for _, _, expected in CASES} == set(Stage)
 
 
+def test_a_try_of_several_tells_of_those_alone_that_were_in_it_for_sure() -> None:
+    """Of a batch is kept between which places its entries lie; what the filter refused lies there, too."""
+    sparse = Attempt(5, 40, 60, 3, 1, Outcome.DELIVERED, 200, None, None, None, 3, "", "")
+    refused = explain(50, entry(50), selection(type=["admin.*"]), READER, None, [sparse], RUNNING)
+    assert refused.stage is Stage.FILTERED
+    assert [sparse.has(position) for position in (40, 41, 60)] == [True, False, True]
+    assert sparse._replace(entries=21).has(50)
+
+
+def test_a_sink_gets_nothing_that_speaks_of_itself() -> None:
+    own = Selection(Filter.from_settings({"type": ["system.*"]}, CATALOGUE), sink="soc")
+    told = entry(50, "system.SINK-PAUSED", details={"sink": "soc"})
+    assert own.refusal(told) == "it speaks of this sink itself"
+    assert own.refusal(entry(50, "system.SINK-PAUSED", details={"sink": "siem"})) is None
+
+
 @pytest.mark.parametrize(
     ("said", "fault"),
     [

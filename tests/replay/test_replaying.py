@@ -433,6 +433,28 @@ async def test_a_delivered_event_is_sent_at_once_and_counted_nowhere(log: Store)
     assert sink.sent.count(2) == 2
 
 
+async def test_an_event_that_the_filter_refuses_is_not_sent_again(log: Store) -> None:
+    await append(log, 3)
+    sink = Told()
+    async with delivering(log, sink, filter={"type": ["admin.*"]}) as delivery:
+        await caught_up(delivery)
+        (entry,) = await log.fetch([2])
+        with pytest.raises(ValueError, match="the filter of the sink does not take it"):
+            await delivery.resend(entry)
+    assert sink.sent == []
+
+
+async def test_a_replay_of_a_sink_that_keeps_order_comes_to_its_end(log: Store) -> None:
+    await append(log, 20)
+    sink = Told()
+    async with delivering(log, sink, order_by="realm") as delivery, replaying(log, delivery) as replays:
+        await caught_up(delivery)
+        sink.reply = refusing(5)
+        await ask(replays, status=["delivered"])
+        job = await ended(replays)
+    assert (job.state, job.counts.delivered, job.counts.dead) == (State.DONE, 19, 1)
+
+
 async def test_an_event_that_the_sink_has_not_come_to_is_not_sent_before_its_turn(log: Store) -> None:
     sink = Told(lambda _: Later("no", receiver_down=True))
     async with delivering(log, sink, probe=3600.0) as delivery:

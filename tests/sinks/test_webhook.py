@@ -618,3 +618,17 @@ def test_a_wrong_setting_names_its_place_and_what_is_right(wrong: dict[str, Any]
     errors = refusal.value.errors(include_url=False, include_input=False)
     assert any((error["loc"][0] if error["loc"] else "") == place and text in error["msg"] for error in errors)
     assert "hunter22" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\nwith a body",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\nwith a body",
+    ],
+)
+async def test_a_success_counts_whatever_comes_behind_it_in_the_same_packet(answer: bytes) -> None:
+    async with Hostile(saying(answer)) as hostile, opened(f"http://127.0.0.1:{hostile.port}/") as sink:
+        for position in range(5):
+            assert list(await sink.send([make_entry(position)])) == [DELIVERED]
