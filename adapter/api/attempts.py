@@ -12,11 +12,10 @@ from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Operation, Parameter, caller, json_answer, scope_of_caller, told_to_caller
 from adapter.delivery.attempts import Outcome
 from adapter.delivery.fault import Fault, fault_of
-from adapter.delivery.loop import reader_name
+from adapter.delivery.loop import reader_name, replay_reader
 from adapter.errors import RequestError
 from adapter.log.protocol import Attempt, Store
 from adapter.model import uid_text
-from adapter.replay.job import replay_reader
 from adapter.settings import Permission
 from adapter.timestamps import FORMS, SCHEMA, read_timestamp
 

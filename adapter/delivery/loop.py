@@ -320,6 +320,16 @@ def reader_name(sink: str) -> str:
     return f"sink:{sink}"
 
 
+def replay_note(sink: str) -> str:
+    """Under which name the log keeps the replay of a sink (`adapter.replay`)."""
+    return f"sink-replay {sink}"
+
+
+def replay_reader(sink: str, number: int) -> str:
+    """Under which name the log keeps how far a replay is that reads once more, and what it tried."""
+    return f"{reader_name(sink)} replay {number}"
+
+
 @asynccontextmanager
 async def open_delivery(
     settings: SinkSettings,

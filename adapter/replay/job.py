@@ -7,22 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from adapter.delivery.loop import reader_name
-
 #: Events a second, if nobody says otherwise.
 RATE = 100
 #: Answers that are told of those that were given up on.
 SHOWN = 20
-
-
-def note_name(sink: str) -> str:
-    """Under which name the log keeps the replay of a sink."""
-    return f"sink-replay {sink}"
-
-
-def replay_reader(sink: str, number: int) -> str:
-    """Under which name the log keeps how far a replay is that reads once more, and what it tried."""
-    return f"{reader_name(sink)} replay {number}"
 
 
 def _listed(value: object) -> object:

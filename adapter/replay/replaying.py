@@ -20,7 +20,7 @@ import structlog
 from pydantic import ValidationError
 
 from adapter.delivery.health import State as SinkState
-from adapter.delivery.loop import Delivery, open_delivery, reader_name
+from adapter.delivery.loop import Delivery, open_delivery, reader_name, replay_note, replay_reader
 from adapter.errors import ConfigError, NoteChanged, RequestError, StoreError
 from adapter.filter import Filter
 from adapter.kept import Kept
@@ -28,7 +28,7 @@ from adapter.log.protocol import Claim, ReaderState, Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry
 from adapter.ownership import Ownership
-from adapter.replay.job import SHOWN, Job, Question, Running, State, Status, note_name, replay_reader
+from adapter.replay.job import SHOWN, Job, Question, Running, State, Status
 from adapter.replay.reading import Chosen, Paced, Stretch
 from adapter.tasks import in_background
 
@@ -247,7 +247,7 @@ class Replays:
             raise RequestError(400, "Bad parameter", str(error), parameter="filter") from None
 
     def _kept(self, sink: str) -> Kept[Job]:
-        return Kept(self._log, note_name(sink), Job)
+        return Kept(self._log, replay_note(sink), Job)
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
@@ -436,7 +436,7 @@ class _Walk:
         """
         if self._owned.present is not self._delivery:
             raise Stopped
-        note = await self._log.noted(note_name(self._sink))
+        note = await self._log.noted(replay_note(self._sink))
         if note is None or note.version != self._version:
             raise Stopped
         if self.job != self._saved:

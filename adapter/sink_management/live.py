@@ -18,7 +18,7 @@ import orjson
 import structlog
 
 from adapter.delivery import reporting, standing
-from adapter.delivery.loop import Delivery, open_delivery, reader_name
+from adapter.delivery.loop import Delivery, open_delivery, reader_name, replay_note, replay_reader
 from adapter.delivery.reads import Reads
 from adapter.delivery.select import Selection
 from adapter.delivery.standing import Standings, open_standings
@@ -58,12 +58,6 @@ class Wanted:
     version: int = 0
     #: When the replaced secrets end that are still valid, epoch milliseconds.
     ends: tuple[int, ...] = ()
-
-
-def replay_note(sink: str) -> str:
-    """Under which name the log keeps the last replay of a sink: as `adapter.replay` has it, which is beside this
-    part."""
-    return f"sink-replay {sink}"
 
 
 def select(settings: SinkSettings, filter: Filter) -> Selection:
@@ -488,7 +482,7 @@ class LiveSinks:
         """Know nothing more of what replays of a deleted sink sent; ``False``: one still runs elsewhere."""
         note = await self._log.noted(replay_note(name))
         for number in range(1, 1 + (0 if note is None else orjson.loads(note.text)["id"])):
-            claim = await self._log.claim(f"{reader_name(name)} replay {number}", self._owner)
+            claim = await self._log.claim(replay_reader(name, number), self._owner)
             if claim is None:
                 return False
             try:

@@ -20,7 +20,7 @@ from adapter.sinks.protocol import DELIVERED, Answer, Later, Never
 from adapter.sinks.settings import SinkSettings
 from tests.delivery.parts import CATALOGUE, Told, append, delivering, new_entry, until
 from tests.delivery.test_order import append_users, done, ordering, user_of
-from tests.delivery.virtual import run_virtual
+from tests.delivery.virtual_time import run_virtual
 
 READER = reader_name("soc")
 LOGINS: dict[str, object] = {"type": ["access.LOGIN"]}

@@ -16,7 +16,7 @@ from adapter.log.protocol import Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Later
 from tests.delivery.parts import Told, append, delivering
-from tests.delivery.virtual import run_virtual
+from tests.delivery.virtual_time import run_virtual
 
 #: How long a request may take, seconds.
 DEADLINE = 15.0

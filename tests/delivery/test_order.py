@@ -23,7 +23,7 @@ from adapter.log.protocol import NewEntry, Removal, Settlement, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import DELIVERED, Answer, Batch, Later, Never
 from tests.delivery.parts import Told, check_law, check_settled_law, delivering, new_entry, numbers
-from tests.delivery.virtual import run_virtual
+from tests.delivery.virtual_time import run_virtual
 
 DOWN = Later("no", receiver_down=True)
 REFUSED = Later("the receiver answered 400")

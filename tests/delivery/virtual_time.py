@@ -6,9 +6,10 @@ import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 class _Selector(selectors.DefaultSelector):
@@ -45,10 +46,15 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=VirtualTime) as runner:
-            runner.run(test(*args, **kwargs))
+        run_virtual(test(*args, **kwargs))
 
     return run
+
+
+def run_virtual(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run something to its end in such a time."""
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        return runner.run(work)
 
 
 def now() -> float:

@@ -11,13 +11,13 @@ from typing import Any, cast
 import pytest
 
 from adapter.delivery.ledger import AGAIN
-from adapter.delivery.loop import Delivery, reader_name
+from adapter.delivery.loop import Delivery, reader_name, replay_reader
 from adapter.errors import RequestError
 from adapter.log.memory import open_memory_log
 from adapter.log.protocol import Held, Removal, RetainingStore, Store
 from adapter.model import Entry
 from adapter.ownership import Ownership
-from adapter.replay.job import Job, Question, State, replay_reader
+from adapter.replay.job import Job, Question, State
 from adapter.replay.reading import Paced
 from adapter.replay.replaying import Replays, open_replays
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never
