@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 from adapter.errors import ConfigError
+from adapter.keys.live import LiveKeys
+from adapter.keys.stored import digest_of
 from adapter.oidc import Issuers
 from adapter.principal import Principal
 from adapter.settings import Permission
@@ -31,13 +32,16 @@ class Access:
         principals: Iterable[tuple[str, Principal]],
         issuers: Issuers | None = None,
         sources: Mapping[str, str] | None = None,
+        keys: LiveKeys | None = None,
     ) -> None:
-        """``issuers``: who else makes tokens that are taken; ``sources``: of each configured one its provider."""
+        """``issuers``: who else makes tokens that are taken; ``sources``: of each configured one its provider;
+        ``keys``: those of the log."""
         self._issuers = issuers
+        self._keys = keys
         self.sources = sources or {}
         self._principals: dict[bytes, Principal] = {}
         for token, principal in principals:
-            other = self._principals.setdefault(_digest(token), principal)
+            other = self._principals.setdefault(digest_of(token), principal)
             if other is not principal:
                 raise ConfigError(f"keys: {principal.name} has the same token as {other.name}; give each its own")
 
@@ -54,7 +58,13 @@ class Access:
 
     def key(self, token: str) -> Principal | None:
         """Whose token of ours this is; ``None`` if it is none of ours."""
-        return self._principals.get(_digest(token))
+        digest = digest_of(token)
+        found = self._principals.get(digest)
+        return found if found is not None or self._keys is None else self._keys.principal(digest)
+
+    def is_revoked(self, principal: Principal) -> bool:
+        """Whether somebody who had a token when he asked has none now, since his key was revoked."""
+        return principal.key_id is not None and (self._keys is None or not self._keys.has(principal.key_id))
 
     def principal(self, token: str) -> Principal | None:
         """Whose token this is; ``None`` if nobody's. Of an issuer's, `learn` was asked before."""
@@ -80,7 +90,3 @@ def bearer_token(authorization: str | None) -> str | None:
     """The token of an ``Authorization`` header; ``None`` if it holds none."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -16,3 +16,5 @@ class Principal:
     permissions: frozenset[Permission]
     #: What its permissions are limited to.
     scope: Scope = EVERYTHING
+    #: Of a key of the log its id: such a key may be revoked while an answer is written.
+    key_id: str | None = None

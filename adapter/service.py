@@ -35,6 +35,7 @@ from adapter.api.ignored import IgnoredPages
 from adapter.api.ingest import challenge_operation, ingest_operation, ingest_shortcuts
 from adapter.api.keycloak import KeycloakReads
 from adapter.api.keycloak_callers import open_keycloak_callers
+from adapter.api.keys import KeyPages
 from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
 from adapter.api.metrics import (
@@ -73,6 +74,7 @@ from adapter.delivery.why import Present
 from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
+from adapter.keys.live import open_keys
 from adapter.known_secrets import KnownSecrets
 from adapter.listening import BACKLOG, Ending, Listening, listen
 from adapter.log.opening import file_of, open_store
@@ -232,7 +234,9 @@ async def open_service(
         for problem in _doubtful_keys(settings, providers, tables):
             _log.warning("key_doubtful", problem=problem)
         principals = [(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)]
-        access = Access(principals, issuers, providers)
+        taken = {principal.name for _, principal in principals}
+        keys = await stack.enter_async_context(open_keys(log, taken, now=_now, is_shared=log_file is None))
+        access = Access(principals, issuers, providers, keys)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
@@ -246,8 +250,10 @@ async def open_service(
         ]
         for problem in doubtful:
             _log.warning("retention_doubtful", problem=problem)
-        keys = [None if one is None else one.get_secret_value() for one in (data.secret_key, data.old_secret_key)]
-        sealing = await open_sealing(log, folder, *keys, is_shared=log_file is None)
+        secret_keys = [
+            None if one is None else one.get_secret_value() for one in (data.secret_key, data.old_secret_key)
+        ]
+        sealing = await open_sealing(log, folder, *secret_keys, is_shared=log_file is None)
         delivering = open_live_sinks(
             settings.sinks, log, search, sealing, settings.outgoing, signing_keys.get, lambda: tables.catalogue,
             known_secrets, hints,
@@ -398,6 +404,7 @@ async def open_service(
                 log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log)
             ).operations(),
             *ReplayPages(log, replays, live.deliveries, live.names, lookup, _now).operations(),
+            *KeyPages(keys, settings.keys, settings.granted, now=_now).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
             *PublicKeyPages(signing_keys, live.settings, certs).operations(),

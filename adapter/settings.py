@@ -295,11 +295,10 @@ def _realm(text: str) -> str:
 Realm = Annotated[str, AfterValidator(_realm)]
 
 
-class KeySettings(Section):
-    """A token for somebody who reads."""
+class KeyGrant(Section):
+    """What a key lets its holder do."""
 
     name: Name = Field(description="Its name")
-    token: Token = Field(description="Its bearer token")
     permissions: frozenset[Permission] = Field(
         frozenset({Permission.READ}), min_length=1, description="What its holder may do"
     )
@@ -329,6 +328,12 @@ class KeySettings(Section):
     def scope(self) -> Scope:
         """What it is limited to."""
         return read_scope({"realms": self.realms, "sources": self.sources, "providers": self.providers})
+
+
+class KeySettings(KeyGrant):
+    """A token for somebody who reads."""
+
+    token: Token = Field(description="Its bearer token")
 
 
 class Mappings(Section):

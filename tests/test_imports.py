@@ -29,7 +29,7 @@ LEVELS = [
     {"scope"},
     {"settings", "signing_keys"},
     {"principal"},
-    {"oidc"},
+    {"oidc", "keys"},
     {"delivery", "search", "access", "hints", "listening"},
     {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_management"},
     {"api", "prepared", "handover"},

@@ -216,6 +216,8 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/quarantine/{uid}",
         "/renormalization",
         "/retention/preview",
+        "/keys",
+        "/keys/{name}",
         "/sinks",
         "/sinks/check",
         "/sinks/{name}",

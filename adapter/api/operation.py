@@ -189,6 +189,18 @@ def caller(request: web.Request) -> str:
     return request[_CALLER].name
 
 
+def principal_of_caller(request: web.Request) -> Principal:
+    """Who calls, and what he may; the operation has checked it."""
+    principal: Principal = request[_CALLER]
+    return principal
+
+
+def is_revoked(request: web.Request) -> bool:
+    """Whether the caller's key was revoked since he asked."""
+    principal: Principal | None = request.get(_CALLER)
+    return principal is not None and request.app[ACCESS].is_revoked(principal)
+
+
 def is_administrator(request: web.Request) -> bool:
     """Whether the caller may do everything, and so is told what only those may know who can change the settings."""
     principal: Principal = request[_CALLER]
@@ -227,8 +239,8 @@ def refuse_limited(request: web.Request, principal: Principal) -> None:
         raise RequestError(
             403,
             "Forbidden",
-            f"This token is limited to {principal.scope}, and this is about more; the settings of the adapter say so, "
-            "under its name in keys, or under its issuer in oidc.",
+            f"This token is limited to {principal.scope}, and this is about more; its key says so, or its issuer in "
+            "the settings.",
             headers=None,
             **principal.scope.told(),
         )

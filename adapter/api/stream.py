@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from adapter.api.operation import json_answer
+from adapter.api.operation import is_revoked, json_answer
+from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS
 
 #: Seconds after which a reader that takes nothing more of an answer is cut off.
@@ -24,8 +25,11 @@ _log = structlog.get_logger("adapter.api")
 class Stream:
     """An answer that has begun."""
 
-    def __init__(self, response: web.StreamResponse, reading_timeout: float, *, empty: bool) -> None:
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, reading_timeout: float, *, empty: bool
+    ) -> None:
         self.response = response
+        self._request = request
         self._reading_timeout = reading_timeout
         #: Whether only its head is asked for.
         self._empty = empty
@@ -36,11 +40,14 @@ class Stream:
         Raises:
             TimeoutError: nothing of it was read for a long time.
             ConnectionError: the reader has left.
+            RequestError: 401, his key was revoked meanwhile.
         """
         if self._empty:
             return
         pieces = memoryview(data)
         for start in range(0, len(data), PIECE):
+            if is_revoked(self._request):
+                raise RequestError(401, "Unauthorized", "the key was revoked while its answer was written")
             async with asyncio.timeout(self._reading_timeout):
                 await self.response.write(pieces[start : start + PIECE])
 
@@ -61,13 +68,16 @@ async def streamed(
     response.content_length = length
     await response.prepare(request)
     try:
-        yield Stream(response, reading_timeout, empty=request.method == "HEAD")
+        yield Stream(request, response, reading_timeout, empty=request.method == "HEAD")
         async with asyncio.timeout(reading_timeout):
             await response.write_eof()
     except ConnectionError:
         _log.info("answer_left", path=request.path)
     except TimeoutError:
         _log.warning("answer_not_read", path=request.path, seconds=reading_timeout)
+        _abort(request)
+    except RequestError as error:
+        _log.warning("answer_broken_off", path=request.path, why=str(error))
         _abort(request)
     except Exception as error:
         _log.error("answer_broken_off", path=request.path, exc_info=error)

@@ -161,6 +161,12 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
             ("get", f"{top}/realms/{{realm}}{CERTS}", f"{top}/realms/acme{CERTS}", {}, None),
         )
     ),
+    ("post", "/keys", "/keys", {}, {"name": "soc", "permissions": ["read"], "realms": ["acme"], "expires": "90d"}),
+    ("post", "/keys", "/keys", {}, {"name": "soc"}),
+    ("post", "/keys", "/keys", {}, {"name": "other", "expires": "yesterday"}),
+    ("get", "/keys", "/keys", {}, None),
+    ("delete", "/keys/{name}", "/keys/soc", {}, None),
+    ("delete", "/keys/{name}", "/keys/nobody", {}, None),
     # Last, when the sink is past it.
     ("post", "/sinks/{name}/resend", "/sinks/copy/resend", {}, {"uid": "1"}),
 ]  # fmt: skip

@@ -419,6 +419,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("POST", "/sources/{name}/reconciliation"),
     },
     "refused": {
+        ("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/{name}"),
         # They change what all sources of a provider become, or write files beside others' tables.
         ("POST", "/mappings/{provider}/reload"), ("POST", "/mappings/{provider}/new"),
         ("POST", "/mappings/{provider}/accept"), ("PUT", "/mappings/{provider}"), ("DELETE", "/mappings/{provider}"),
