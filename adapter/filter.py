@@ -21,6 +21,7 @@ from adapter.errors import ConfigError, RequestError
 from adapter.globs import glob_matches
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.country import country_code
+from adapter.mapping.pattern import Pattern, compile_pattern
 from adapter.model import Outcome
 from adapter.search_fields import (
     FOUND_DETAILS,
@@ -62,14 +63,17 @@ OF_SCOPE = "origin"
 WORDED = ("q", *FOUND_DETAILS)
 #: Bounds in time: the first of a pair is included, the second is not.
 TIMES = ("from", "to", "received_from", "received_to")
-#: What one question may have over all its filters: values, types with a ``*``, and words of ``q``; and the characters
-#: of a value. Each of them costs something for each type, part of the log or event that is looked at.
+#: What one question may have over all its filters: values, types with a ``*`` or as patterns, and words of ``q``; and
+#: the characters of a value. Each of them costs something for each type, part of the log or event that is looked at.
 VALUES_LIMIT, GLOBS_LIMIT, WORDS_LIMIT, LENGTH_LIMIT = 1_000, 20, 64, 1_000
 #: Every parameter that `Filter.parse` knows.
 PARAMETERS = (*NAMES, *(f"not_{name}" for name in NAMES), *TIMES)
 
 #: How many types' verdicts are remembered, and of types of which length.
 _REMEMBERED, _SHORT = 10_000, 200
+#: Instructions of all patterns of a filter. Types that are longer than `_SHORT` match none: so the worst that strangers
+#: can make of both costs some milliseconds for each new type.
+PATTERNS_LIMIT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +112,17 @@ class Filter:
     _types: dict[str, bool] = field(init=False, compare=False, repr=False)
     #: Whether ``system.`` types are asked for.
     _names_system: bool = field(init=False, compare=False, repr=False)
-    #: Of each condition on the type: its negation, names, and globs.
-    _typed: tuple[tuple[bool, frozenset[str], tuple[str, ...]], ...] = field(init=False, compare=False, repr=False)
+    #: Of each condition on the type: its negation, names, and globs and patterns.
+    _typed: tuple[tuple[bool, frozenset[str], tuple[_Fits, ...]], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         typed = [
-            (term.negated, frozenset(term.values), tuple(value for value in term.values if "*" in value))
+            (term.negated, frozenset(term.values), tuple(_fits(value) for value in term.values if is_open(value)))
             for term in self.terms
             if term.name == "type"
         ]
         object.__setattr__(self, "_typed", tuple(typed))
-        named = any(value.startswith(SYSTEM) for negated, values, _ in typed if not negated for value in values)
+        named = any(value.startswith(_SYSTEM) for negated, values, _ in typed if not negated for value in values)
         object.__setattr__(self, "_names_system", named)
         tests = [(term.negated, term_test(term, self.catalogue)) for term in self.terms if term.name != "type"]
         bounds = (self.time_from, self.time_to, self.received_from, self.received_to)
@@ -175,8 +179,8 @@ class Filter:
         """The first condition that does not hold for an event, for people: ``type: access.LOGIN is none of admin.*``;
         ``None`` if all of them do."""
         type = self.catalogue.canonical(fields.type)
-        for term, (negated, exact, globs) in zip(self._type_terms(), self._typed, strict=True):
-            if self._means(type, fields.type, exact, globs) is negated:
+        for term, (negated, exact, open) in zip(self._type_terms(), self._typed, strict=True):
+            if self._means(type, fields.type, exact, open) is negated:
                 return _refused_by(term, fields.type)
         if not self._names_system and type.startswith(SYSTEM):
             return f"type: {fields.type} is sent only where a filter names it"
@@ -231,22 +235,22 @@ class Filter:
 
     def _names(self, type: str) -> list[bool]:
         """Of each condition on the type, whether it names this one."""
-        return [type in exact or any(glob_matches(glob, type) for glob in globs) for _, exact, globs in self._typed]
+        return [type in exact or any(fits(type) for fits in open) for _, exact, open in self._typed]
 
     def __str__(self) -> str:
         return self.canonical()
 
     def _wants_type(self, type: str) -> bool:
         canonical = self.catalogue.canonical(type)
-        for negated, exact, globs in self._typed:
-            if self._means(canonical, type, exact, globs) is negated:
+        for negated, exact, open in self._typed:
+            if self._means(canonical, type, exact, open) is negated:
                 return False
         return self._names_system or not canonical.startswith(SYSTEM)
 
-    def _means(self, canonical: str, type: str, exact: frozenset[str], globs: tuple[str, ...]) -> bool:
-        """Whether one of these names or globs means a type."""
+    def _means(self, canonical: str, type: str, exact: frozenset[str], open: tuple[_Fits, ...]) -> bool:
+        """Whether one of these names, or of the globs and patterns, means a type."""
         names = {type, canonical, *self.catalogue.aliases(canonical)}
-        return not names.isdisjoint(exact) or any(glob_matches(glob, name) for glob in globs for name in names)
+        return not names.isdisjoint(exact) or any(fits(name) for fits in open for name in names)
 
     def _type_terms(self) -> list[Term]:
         return [term for term in self.terms if term.name == "type"]
@@ -262,7 +266,7 @@ def _refused_by(term: Term, *said: str | None) -> str:
     told = " or ".join(one[:_TOLD_LENGTH] for one in said if one)
     if not told:
         return f"{term.parameter}: the event has none; asked for is {values}"
-    if len(term.values) > 1 or "*" in values:
+    if len(term.values) > 1 or is_open(values):
         return f"{term.parameter}: {told} is {'one' if term.negated else 'none'} of {values}"
     return f"{term.parameter}: {told} is {'' if term.negated else 'not '}{values}"
 
@@ -296,12 +300,45 @@ def _written(moment: int) -> str:
 
 
 def is_known_type(pattern: str, catalogue: Catalogue) -> bool:
-    """Whether the catalogue has a type that a type or glob means; ``system.`` types are ours."""
-    if pattern.startswith(SYSTEM):
+    """Whether the catalogue has a type that a type, glob or pattern means; ``system.`` types are ours."""
+    if pattern.startswith(_SYSTEM):
         return True
-    if "*" in pattern:
-        return any(glob_matches(pattern, name) for name in catalogue.names)
+    if is_open(pattern):
+        return any(map(_fits(pattern), catalogue.names))
     return catalogue.known(catalogue.canonical(pattern)) is not None
+
+
+#: Whether a type is of some form.
+_Fits = Callable[[str], bool]
+#: How types, globs and patterns begin that name types of the service's own.
+_SYSTEM = (SYSTEM, f"/{SYSTEM}", "/system\\.")
+
+
+def is_open(value: str) -> bool:
+    """Whether a value of ``type`` can mean types that nobody listed: a glob, or a pattern."""
+    return "*" in value or is_pattern(value)
+
+
+def is_pattern(value: str) -> bool:
+    """Whether a value of ``type`` is a pattern, ``/…/``, which is to match all of a type."""
+    return len(value) > 2 and value.startswith("/") and value.endswith("/")
+
+
+@lru_cache(maxsize=1_024)
+def _pattern(value: str) -> Pattern:
+    """
+    Raises:
+        ValueError: it is none of RE2 syntax, or too large; says why.
+    """
+    return compile_pattern(value[1:-1])
+
+
+def _fits(value: str) -> _Fits:
+    """What a glob or pattern means."""
+    if not is_pattern(value):
+        return lambda type: glob_matches(value, type)
+    fullmatch = _pattern(value).fullmatch
+    return lambda type: len(type) <= _SHORT and fullmatch(type) is not None
 
 
 def _meant(value: str, catalogue: Catalogue) -> tuple[str, ...]:
@@ -372,10 +409,10 @@ def _check_numbers(parameters: Mapping[str, Sequence[str]]) -> None:
                 detail = f"a value of {name} has {len(value)} characters; the limit is {LENGTH_LIMIT}"
                 raise _Refused("Bad parameter", name, detail)
         plain = name.removeprefix("not_")
-        globs += sum(["*" in value for value in given]) if plain == "type" else 0
+        globs += sum(map(is_open, given)) if plain == "type" else 0
         words += sum([len(query_words(value)) for value in given]) if plain == "q" else 0
         if globs > GLOBS_LIMIT:
-            raise _too_many(name, "types with a *", GLOBS_LIMIT)
+            raise _too_many(name, "types with a * or as patterns", GLOBS_LIMIT)
         if words > WORDS_LIMIT:
             raise _too_many(name, "words", WORDS_LIMIT)
 
@@ -398,6 +435,9 @@ def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue, now: in
             name = parameter.removeprefix("not_")
             checked = {_checked(parameter, name, value, catalogue) for value in values}
             if name == "type":
+                if sum(_pattern(one).size for one in checked if is_pattern(one)) > PATTERNS_LIMIT:
+                    detail = f"the patterns of {parameter} are too large together; use fewer, or smaller ones"
+                    raise _Refused("Bad parameter", parameter, detail)
                 checked = {one for value in checked for one in _meant(value, catalogue)}
             if checked:
                 terms.append(Term(name, name != parameter, tuple(sorted(checked))))
@@ -455,6 +495,12 @@ def _checked(parameter: str, name: str, value: str, catalogue: Catalogue) -> str
             return value.strip()
         case "country":
             return country_code(value) or value
+        case "type" if is_pattern(value):
+            try:
+                _pattern(value)
+            except ValueError as error:
+                raise _Refused("Bad parameter", parameter, f"{parameter}={value[:100]!r}: {error}") from None
+            return value
         case _:
             return value
 

@@ -20,7 +20,7 @@ from adapter.errors import RequestError
 from adapter.formats.text import harmless
 from adapter.mapping.language import Jwt
 from adapter.outgoing.settings import OutgoingSettings
-from adapter.principal import Principal
+from adapter.principal import Person, Principal
 from adapter.settings import OidcIssuer, Permission
 from adapter.sources.public_keys import PublicKeys, open_public_keys
 from adapter.sources.signed_token import Claims, SignedToken, is_meant, public_claims, read_token
@@ -129,7 +129,13 @@ def _principal(settings: OidcIssuer, claims: Claims) -> Principal:
     )
     # No key of the settings has a blank in its name.
     name = f"{harmless(said)[:_NAME]} of {settings.realm}"
-    return Principal(name, frozenset(permissions), settings.scope)
+    id, person, client, session = (_text(claims.get(one)) for one in ("sub", "preferred_username", "azp", "sid"))
+    of_token = Person(id, person, client, session, settings.realm)
+    return Principal(name, frozenset(permissions), settings.scope, person=of_token)
+
+
+def _text(claim: Any) -> str | None:
+    return harmless(claim[:_NAME]) if isinstance(claim, str) and claim else None
 
 
 def _roles(access: Any) -> list[str]:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from adapter.scope import EVERYTHING, Scope
 from adapter.settings import Permission
+
+
+class Person(NamedTuple):
+    """What a token says of its holder; ``None``: nothing."""
+
+    id: str | None = None
+    name: str | None = None
+    client: str | None = None
+    session: str | None = None
+    #: Name of the realm that made the token.
+    realm: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -18,3 +30,5 @@ class Principal:
     scope: Scope = EVERYTHING
     #: Of a key of the log its id: such a key may be revoked while an answer is written.
     key_id: str | None = None
+    #: Of an issuer's token.
+    person: Person | None = None

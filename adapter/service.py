@@ -52,6 +52,9 @@ from adapter.api.metrics import (
     read_sources,
 )
 from adapter.api.operation import BodyReading
+from adapter.api.phasetwo_events import PublishedEvents
+from adapter.api.phasetwo_sends import SendPages
+from adapter.api.phasetwo_webhooks import WebhookPages
 from adapter.api.public_keys import PublicKeyPages
 from adapter.api.quarantine import QuarantinePages
 from adapter.api.realm_certs import open_realm_certs
@@ -356,6 +359,10 @@ async def open_service(
         )  # fmt: skip
         keycloak_url = settings.signing.keycloak_url or settings.keycloak.url
         certs = await stack.enter_async_context(open_realm_certs(keycloak_url, settings.outgoing))
+        webhooks = WebhookPages(
+            log, live, managing, settings.issuer_of,
+            created_as_text=settings.phasetwo.created_at == "text", now=_now, deleted=replays.cancel,
+        )  # fmt: skip
         mappings = Mappings(
             tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable,
             events_limit=events_limit, into=None if shared is None else shared.into,
@@ -407,6 +414,16 @@ async def open_service(
             *KeyPages(keys, settings.keys, settings.granted, now=_now).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
+            *webhooks.operations(),
+            *SendPages(log, webhooks, live.deliveries, lookup, lambda: tables.catalogue, questions).operations(),
+            *PublishedEvents(
+                log,
+                lambda: tables.catalogue,
+                known_secrets,
+                check_room=disk.check,
+                knows_addresses=not settings.server.behind_tls,
+                now=_now,
+            ).operations(),
             *PublicKeyPages(signing_keys, live.settings, certs).operations(),
         ]
         app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pydantic import (
     AfterValidator,
@@ -395,6 +395,16 @@ class KeycloakApi(Section):
     )
 
 
+class PhaseTwoApi(Section):
+    """Phase Two's API: ``/realms/{realm}/webhooks`` and ``…/events``."""
+
+    created_at: Literal["number", "text"] = Field(
+        "number",
+        description="How `createdAt` of a webhook is answered: number, epoch milliseconds, as upstream does; text: the "
+        "same digits as a text, which the Python client asks for",
+    )
+
+
 class StatementSettings(Section):
     """Signed statements: whether the log has all that a server stored."""
 
@@ -550,6 +560,7 @@ class Settings(BaseSettings):
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
     keycloak: KeycloakApi = KeycloakApi()
+    phasetwo: PhaseTwoApi = PhaseTwoApi()
     statements: StatementSettings = StatementSettings()
     signing: SigningSettings = SigningSettings()
     oidc: tuple[OidcIssuer, ...] = ()
@@ -576,6 +587,21 @@ class Settings(BaseSettings):
         """What its own words let a key, or a role that the settings name, do: see ``auth.read_exports``."""
         exports = self.auth.read_exports and Permission.READ in said
         return said | {Permission.EXPORT} if exports else said
+
+    def issuer_of(self, realm: str) -> str | None:
+        """What stands as ``iss`` in the tokens of a realm, for receivers that go by the realm's keys; ``None``: nothing
+        says it."""
+        issuers = [one.issuer for one in self.oidc if one.realm == realm]
+        if len(issuers) == 1:
+            return issuers[0]
+        url = self.signing.keycloak_url or self.keycloak.url
+        return None if url is None else f"{url.rstrip('/')}/realms/{quote(realm, safe='')}"
+
+    @model_validator(mode="after")
+    def _published_is_no_source(self) -> Self:
+        if any("published" in (one.name, one.key) for one in self.sources):
+            raise ValueError("sources: published is the source of events that applications publish; take another name")
+        return self
 
     @model_validator(mode="after")
     def _realms_show_known_sources(self) -> Self:

@@ -99,6 +99,46 @@ def test_a_star_stands_for_any_characters_and_nothing_else_is_special(pattern: s
     assert glob_matches(pattern, text) is expected
 
 
+@pytest.mark.parametrize(
+    ("pattern", "type", "expected"),
+    [
+        (r"/access\.LOGIN(_ERROR)?/", "access.LOGIN_ERROR", True),
+        (r"/access\.LOG/", "access.LOGIN", False),
+        ("/.*/", "foo.bar", True),
+        ("/.*/", "system.SINK-PAUSED", False),
+        ("/system.SINK-.*/", "system.SINK-PAUSED", True),
+        (r"/system\.SINK-.*/", "system.SINK-PAUSED", True),
+        # By its other names, too.
+        ("/access.SOCIAL_[A-Z]+/", "access.FEDERATED_IDENTITY_LINK", True),
+        # What is longer than types are is no type that a pattern means.
+        ("/a.*/", "a" * 201, False),
+        ("/", "/", True),
+        ("//", "//", True),
+    ],
+)
+def test_a_pattern_is_to_match_all_of_a_type(pattern: str, type: str, expected: bool) -> None:
+    assert matches(make_event(type=type), type=pattern) is expected
+    if not type.startswith("system."):
+        assert matches(make_event(type=type), not_type=pattern) is not expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "problem"),
+    [
+        (["/(?=x)/"], "RE2"),
+        (["/[/"], "RE2"),
+        (["/(a{1,1000}){1,1000}/"], "RE2"),
+        (["/a{600}/", "/b{600}/"], "too large"),
+    ],
+    ids=str,
+)
+def test_patterns_that_cannot_be_are_refused(patterns: list[str], problem: str) -> None:
+    with pytest.raises(RequestError, match=problem):
+        parse({"type": patterns})
+    with pytest.raises(ConfigError, match=f"filter.type: .*{problem}"):
+        Filter.from_settings({"type": patterns}, catalogue())
+
+
 @given(pieces=st.lists(st.text("ab", max_size=3), min_size=1, max_size=4), between=st.text("ab", max_size=3))
 def test_a_glob_matches_whatever_stands_for_its_stars(pieces: list[str], between: str) -> None:
     assert glob_matches("*".join(pieces), between.join(pieces))

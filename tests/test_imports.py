@@ -32,6 +32,7 @@ LEVELS = [
     {"oidc", "keys"},
     {"delivery", "search", "access", "hints", "listening"},
     {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_management"},
+    {"phasetwo"},
     {"api", "prepared", "handover"},
     {"service"},
     {"running"},

@@ -245,6 +245,16 @@ async def test_every_operation_is_described(service: Opened) -> None:
                 "/admin/realms/{realm}/admin-events",
                 "/realms/{realm}/protocol/openid-connect/token",
                 "/realms/{realm}/protocol/openid-connect/certs",
+                "/realms/{realm}/events",
+                "/realms/{realm}/webhooks",
+                "/realms/{realm}/webhooks/count",
+                "/realms/{realm}/webhooks/{id}",
+                "/realms/{realm}/webhooks/{id}/secret",
+                "/realms/{realm}/webhooks/{id}/sends",
+                "/realms/{realm}/webhooks/{id}/sends/{sid}",
+                "/realms/{realm}/webhooks/{id}/sends/{sid}/resend",
+                "/realms/{realm}/webhooks/payload/{type}/{kid}",
+                "/realms/{realm}/webhooks/sends/{type}/{kid}",
             )
         ),
     } == set(document["paths"])

@@ -80,6 +80,12 @@ class AttemptBook:
         if told:
             self._note(self._rows(flight, told))
 
+    def resent(self, entry: Entry, answer: Answer) -> None:
+        """An event that the sink is past was sent again; that spent none of its tries."""
+        outcome = _outcome(answer, is_dead=False)
+        if self._keep == "all" or (self._keep == "failures" and outcome is not Outcome.DELIVERED):
+            self._note([self._row(entry, entry, 1, 0, outcome, answer)])
+
     def found_down(self) -> None:
         """The receiver is down, or was found so again."""
         if self._doubtful is None:

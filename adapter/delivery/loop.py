@@ -139,7 +139,7 @@ class Delivery:
         self._ledger = ledger
         policy = AnswerPolicy(settings.retry, now=now, random_source=random_source)
         self._settler = Settler(name, log, ledger, queue, window=window, now=now)
-        attempts = AttemptBook(settings.attempts, self._remember, now=now)
+        self._attempts = attempts = AttemptBook(settings.attempts, self._remember, now=now)
         self._sender = Sender(
             name, sink, queue, self._health, ledger, policy, self._settler, attempts, self._reporter,
             self.pace if self.pace.is_bounded else None,
@@ -231,6 +231,7 @@ class Delivery:
         if self._lanes is not None and self._lanes.is_behind(entry):
             raise ValueError("it waits for an earlier event of its key; send that one again first")
         (answer,) = await self.sink.send([entry])
+        self._attempts.resent(entry, answer)
         return answer
 
     def is_flying(self, position: int) -> bool:

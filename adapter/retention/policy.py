@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from adapter.filter import Filter
+from adapter.errors import ConfigError
+from adapter.filter import Filter, is_pattern
 from adapter.globs import glob_matches
 from adapter.mapping.catalogue import Catalogue
 from adapter.quantities import bytes_of, is_size, seconds_of
@@ -77,6 +78,8 @@ def _milliseconds(period: str | None) -> int | None:
 
 def all_names(types: Sequence[str], catalogue: Catalogue) -> tuple[str, ...]:
     """Types and globs, with the other names that the catalogue knows for what they mean."""
+    if patterns := [one for one in types if is_pattern(one)]:
+        raise ConfigError(f"store.keep_types: {patterns[0]} is a pattern; types and globs are right here")
     (term,) = Filter.from_settings({"type": list(types)}, catalogue).terms
     wanted = Filter(catalogue, (term,))
     names: set[str] = set()

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from adapter.filter import OF_SCOPE, Filter, Term, term_test
+from adapter.filter import OF_SCOPE, Filter, Term, is_open, term_test
 from adapter.search.keys import Symbol
 from adapter.search.linking import Origins
 from adapter.search_fields import SYSTEM, SearchFields, search_fields
@@ -157,7 +157,7 @@ def value_of(symbol: Symbol, name: str) -> str | None:
 def named_types(filter: Filter) -> list[str] | None:
     """All names of the types of which a filter's events have to be one; ``None`` if it names none exactly."""
     for term in filter.terms:
-        if term.name == "type" and not term.negated and not any("*" in value for value in term.values):
+        if term.name == "type" and not term.negated and not any(map(is_open, term.values)):
             canonical = {filter.catalogue.canonical(value) for value in term.values}
             return sorted({name for one in canonical for name in (one, *filter.catalogue.aliases(one))})
     return None

@@ -340,6 +340,7 @@ class LiveSinks:
             if stored.problem is not None:
                 _log.error("sink_secrets_not_readable", sink=name, problem=stored.problem)
             found.append(stored)
+        found = [one for one in found if not one.beside]  # see `SinkManagement._replace`
         self._known_secrets.add(*(one for stored in found for one in secrets_in(stored.given)))
         self._known_secrets.add(*(one.secret.get_secret_value() for stored in found for one in stored.retiring))
 

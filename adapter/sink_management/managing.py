@@ -39,7 +39,7 @@ from adapter.sink_management.checking import (
     read_given,
 )
 from adapter.sink_management.live import LiveSinks
-from adapter.sink_management.stored import PREFIX, Retiring, StoredSink, given_of, shown
+from adapter.sink_management.stored import PREFIX, Retiring, StoredSink, given_of, has_secret, shown
 from adapter.sink_management.trying import Tested, send_test
 from adapter.sinks import signing
 from adapter.sinks.settings import SinkSettings
@@ -102,11 +102,11 @@ class SinkManagement:
 
     async def put(
         self, name: str, given: Mapping[str, Any], by: str, *, may_know: bool, match: str | None = None,
-        only_new: bool = False, is_paused: bool = False, dry_run: bool = False,
+        only_new: bool = False, is_paused: bool = False, dry_run: bool = False, beside: Mapping[str, Any] | None = None,
     ) -> Made:  # fmt: skip
         """Make a sink, or have the one of this name be as is said. ``match``: the version that is to be replaced, as
         `tag` gives it; ``only_new``: there must be none; ``is_paused``: a new one waits to be resumed; ``dry_run``:
-        nothing is changed.
+        nothing is changed; ``beside``: see `StoredSink`, ``None``: as it is.
 
         Raises:
             RequestError: it cannot be; says why.
@@ -121,11 +121,11 @@ class SinkManagement:
             settings, secret = read_given(given, name, stored)
             warnings = await self._check(settings, may_know)
             if dry_run:
-                return replace(self._made(stored, settings, by), warnings=warnings)
+                return replace(self._made(stored, settings, by, beside=beside), warnings=warnings)
             if stored is None and is_paused:
                 reason = "made so"
                 await self._live.standings.change(name, state=Decided.PAUSED, reason=reason, by=by, now=self._now())
-            made = await self._replace(stored, settings, by)
+            made = await self._replace(stored, settings, by, beside=beside)
             if made is not None:
                 return replace(made, secret=secret, warnings=warnings)
         raise _busy(name)
@@ -315,17 +315,21 @@ class SinkManagement:
         *,
         retiring: tuple[Retiring, ...] | None = None,
         event: str | None = None,
+        beside: Mapping[str, Any] | None = None,
     ) -> Made | None:
         """Keep the settings of a sink; ``None``: somebody else has changed it meanwhile."""
         if stored is None and len(self._live.stored) >= MOST:
             raise RequestError(409, "Too many", f"there are {MOST} sinks, which is the most; delete one")
-        made = self._made(stored, settings, by, retiring)
+        made = self._made(stored, settings, by, retiring, beside)
         if not made.has_changed:
             return made
         sink = made.sink
         try:
-            if secrets_in_sink := [*secrets_of(settings)]:
+            if (secrets_in_sink := [*secrets_of(settings)]) or has_secret(sink.beside):
                 await self._sealing.prepare()
+            if not sink.beside:
+                # Made by who may see one realm alone: he could name a word as his secret, and have it taken out of the
+                # events of all.
                 self._known_secrets.add(*secrets_in_sink)
             note = sink.note(self._sealing)
         except SealingError as error:
@@ -339,21 +343,32 @@ class SinkManagement:
         return made
 
     def _made(
-        self, stored: StoredSink | None, settings: SinkSettings, by: str, retiring: tuple[Retiring, ...] | None = None
+        self,
+        stored: StoredSink | None,
+        settings: SinkSettings,
+        by: str,
+        retiring: tuple[Retiring, ...] | None = None,
+        beside: Mapping[str, Any] | None = None,
     ) -> Made:
         """A sink as it would be with these settings."""
         given, now = given_of(settings), self._now()
         if stored is None:
-            sink = StoredSink(settings.name, f"snk_{secrets.token_hex(10)}", 1, now, by, now, by, given)
+            id = f"snk_{secrets.token_hex(10)}"
+            sink = StoredSink(settings.name, id, 1, now, by, now, by, given, beside=beside or {})
             return Made(sink, is_new=True, changed=sorted(given.keys() - {"name"}))
         before, kept = stored.given, stored.retiring if retiring is None else retiring
         if retiring is None and kept and not _signs_with(replace(stored, given=given, problem=None), now):
             kept = ()
         changed = sorted(name for name in {*before, *given} if before.get(name) != given.get(name))
-        if not changed and kept == stored.retiring and stored.problem is None:
+        if beside is None:
+            beside = stored.beside if stored.problem is None else {}  # its secrets cannot be read either
+        if not changed and kept == stored.retiring and stored.problem is None and beside == stored.beside:
             return Made(stored, has_changed=False)
         version = stored.version + 1
-        sink = replace(stored, version=version, changed_at=now, changed_by=by, given=given, retiring=kept, problem=None)
+        sink = replace(
+            stored, version=version, changed_at=now, changed_by=by, given=given, retiring=kept, problem=None,
+            beside=beside,
+        )  # fmt: skip
         return Made(sink, changed=changed)
 
     async def _append(self, event: NewEntry, note: Note) -> bool:

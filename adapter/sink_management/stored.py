@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -49,6 +49,8 @@ class StoredSink:
     retiring: tuple[Retiring, ...] = ()
     #: Why its secrets cannot be read; they are sealed still in ``given`` then.
     problem: str | None = None
+    #: What another interface than that of sinks keeps with a sink that was made there: JSON with `SecretStr` in it.
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -84,6 +86,7 @@ class StoredSink:
             "changedBy": self.changed_by,
             "settings": self.given,
             "retiring": [{"secret": one.secret, "until": one.until} for one in self.retiring],
+            **({"beside": self.beside} if self.beside else {}),
         }
         name = PREFIX + self.name
         return Note(name, orjson.dumps(sealing.seal(name, tree)).decode(), self.version)
@@ -109,6 +112,7 @@ def read_stored(note: Note, sealing: Sealing) -> StoredSink | None:
         tree["settings"],
         tuple(Retiring(one["secret"], one["until"]) for one in tree["retiring"]) if problem is None else (),
         problem,
+        tree.get("beside", {}),
     )
 
 

@@ -409,6 +409,18 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("GET", "/events/{uid}/deliveries"),
         ("GET", "/admin/realms/{realm}/events"), ("GET", "/admin/realms/{realm}/admin-events"),
         ("GET", "/auth/admin/realms/{realm}/events"), ("GET", "/auth/admin/realms/{realm}/admin-events"),
+        # Webhooks of a realm have its events alone; others are not shown.
+        *(
+            (method, f"{top}/realms/{{realm}}{path}")
+            for top in ("", "/auth")
+            for method, path in (
+                ("POST", "/events"), ("GET", "/webhooks"), ("POST", "/webhooks"), ("GET", "/webhooks/count"),
+                ("GET", "/webhooks/{id}"), ("PUT", "/webhooks/{id}"), ("DELETE", "/webhooks/{id}"),
+                ("GET", "/webhooks/{id}/secret"), ("GET", "/webhooks/{id}/sends"),
+                ("GET", "/webhooks/{id}/sends/{sid}"), ("POST", "/webhooks/{id}/sends/{sid}/resend"),
+                ("GET", "/webhooks/payload/{type}/{kid}"), ("GET", "/webhooks/sends/{type}/{kid}"),
+            )
+        ),
     },
     "by source": {
         ("GET", "/quarantine"), ("GET", "/quarantine/{uid}"), ("GET", "/ignored"), ("GET", "/status"),

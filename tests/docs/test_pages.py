@@ -96,5 +96,7 @@ async def test_every_path_is_on_some_page(tmp_path: Path) -> None:
     async with opened(tmp_path / "data") as service:
         _, document = await service.get("/openapi.json")
     pages = "".join(page.read_text("utf-8") for page in PAGES)
-    spoken = [re.sub("{source}|{provider}", "NAME", path).replace("{uid}", "UID") for path in document["paths"]]
+    # Whatever there is below /auth is there without it, too.
+    paths = [path.removeprefix("/auth") for path in document["paths"]]
+    spoken = [re.sub("{source}|{provider}", "NAME", path).replace("{uid}", "UID") for path in paths]
     assert [path for path in spoken if path not in pages] == []

@@ -212,7 +212,17 @@ EVENTS = st.builds(
 
 _VALUES = {
     "type": st.sampled_from(
-        ["access.*", "*", "*_ERROR", "access.FEDERATED_IDENTITY_LINK", "access.EV*", "system.*", "nothing", "*.c*m"]
+        [
+            "access.*",
+            "*",
+            "*_ERROR",
+            "access.FEDERATED_IDENTITY_LINK",
+            "access.EV*",
+            "system.*",
+            "nothing",
+            "*.c*m",
+            "/.*N(_E.*)?/",
+        ]
     ),
     "outcome": st.sampled_from(["success", "failure", "unknown"]),
     "reason": st.sampled_from(["bad_credentials", "unknown_user"]),
