@@ -193,7 +193,7 @@ def changed(webhook: Webhook, given: GivenWebhook) -> Webhook:
     if given.algorithm:
         algorithm = given.algorithm
     event_types = webhook.event_types
-    if given.eventTypes is not None:
+    if given.eventTypes:  # the Java client sends an empty list where nobody said any
         event_types = tuple(dict.fromkeys(given.eventTypes))
         type_values(event_types)
     return replace(
@@ -233,13 +233,13 @@ def settings_of(
         filter.pop(name, None)
         if limit is not None:
             filter[name] = list(limit)
-    if was is None or was.event_types != webhook.event_types:
+    if was is None or given.eventTypes:
         filter.pop("type", None)
         filter.pop("not_type", None)
         filter |= type_filter(webhook.event_types)
     settings["filter"] = filter
-    if was is None or _auth(was) != _auth(webhook) or given.headers is not None:
-        settings |= _proofs(webhook, given.headers, settings.get("auth"), issuer_of)
+    if was is None or _auth(was) != _auth(webhook) or given.secret or given.headers is not None:
+        settings |= _proofs(webhook, given, settings, issuer_of)
     return settings
 
 
@@ -339,18 +339,17 @@ def _auth(webhook: Webhook) -> tuple[object, ...]:
 
 
 def _proofs(
-    webhook: Webhook,
-    headers: Mapping[str, str] | None,
-    present: Mapping[str, Any] | None,
-    issuer_of: Callable[[str], str | None],
+    webhook: Webhook, given: GivenWebhook, present: Mapping[str, Any], issuer_of: Callable[[str], str | None]
 ) -> dict[str, Any]:
-    """The settings by which a receiver knows who sent something. ``present``: the sink's ``auth``."""
+    """The settings by which a receiver knows who sent something. ``present``: those of the sink."""
     none: dict[str, Any] = {"signature": None, "secret": None, "auth": None}
     match webhook.auth_type:
         case "hmac":
             assert webhook.algorithm is not None
             assert webhook.secret is not None
-            return {**none, "signature": _ALGORITHMS["hmac"][webhook.algorithm], "secret": [webhook.secret]}
+            # The sink may have got another one since.
+            secret = [webhook.secret] if given.secret else present.get("secret") or [webhook.secret]
+            return {**none, "signature": _ALGORITHMS["hmac"][webhook.algorithm], "secret": secret}
         case "bearer":
             issuer = issuer_of(webhook.realm)
             if issuer is None:
@@ -361,9 +360,10 @@ def _proofs(
             signature = {"kind": "phasetwo-bearer", "issuer": issuer, "audience": webhook.audience}
             return {**none, "signature": [{name: one for name, one in signature.items() if one is not None}]}
         case "headers":
-            kept = present.get("headers", {}) if present is not None and present.get("kind") == "headers" else {}
-            said = kept if headers is None else {
-                name: kept[name] if one == KEPT and name in kept else one for name, one in headers.items()
+            auth = present.get("auth") or {}
+            kept = auth.get("headers", {}) if auth.get("kind") == "headers" else {}
+            said = kept if given.headers is None else {
+                name: kept[name] if one == KEPT and name in kept else one for name, one in given.headers.items()
             }  # fmt: skip
             if not said:
                 raise bad("headers: authType headers needs one at least, such as X-Api-Key")

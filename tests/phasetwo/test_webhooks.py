@@ -163,7 +163,9 @@ async def test_a_disabled_webhook_gets_nothing_until_it_is_enabled(here: Stand) 
 
 async def test_what_a_put_leaves_out_stays(here: Stand) -> None:
     id = await here.webhook("/kept", secret=SECRET, eventTypes=["access.*"])
-    for changes in ({}, {"url": here.hook.url + "/kept/2"}, {"eventTypes": ["access.LOGIN"]}, {"secret": ""}):
+    to, types = {"url": here.hook.url + "/kept/2"}, {"eventTypes": ["access.LOGIN"]}
+    puts: list[dict[str, Any]] = [{}, to, types, {"secret": ""}, {"eventTypes": []}]
+    for changes in puts:
         await here.manage("PUT", f"/webhooks/{id}", changes, status=204)
         shown = await here.manage("GET", f"/webhooks/{id}")
         assert (shown["enabled"], shown["authType"], shown["algorithm"]) == (True, "hmac", "HmacSHA256")
@@ -191,6 +193,11 @@ async def test_settings_of_the_sink_that_have_no_place_here_stay(here: Stand) ->
     settings = (await here.service.get(sink))[1]["settings"]
     assert (settings["window"], settings["attempts"]) == (3, "all")
     assert settings["filter"] == {"realm": ["acme"], "client": ["account"], "type": ["admin.*"]}
+    # What is said counts, also where it was said before.
+    async with here.service.session.patch(sink, json={"filter": {"type": ["foo.*"]}}) as response:
+        assert response.status == 200
+    await here.manage("PUT", f"/webhooks/{id}", {"eventTypes": ["admin.*"]}, status=204)
+    assert (await here.service.get(sink))[1]["settings"]["filter"]["type"] == ["admin.*"]
     await here.manage("DELETE", f"/webhooks/{id}", status=204)
 
 
@@ -408,10 +415,15 @@ async def test_a_secret_that_is_told_leaves_a_trace(here: Stand) -> None:
     async with here.service.session.post(f"/sinks/phasetwo-{id}/rotate", json={"overlap": 0}) as response:
         assert response.status == 200
     await here.manage("GET", f"/webhooks/{id}/secret", status=404)
+    # Nor does the first one come back by a change of something else.
+    await here.manage("PUT", f"/webhooks/{id}", {"algorithm": "HmacSHA1"}, status=204)
+    await here.log_in()
+    [sent] = await here.hook.has("/told", 1)
+    assert not sent.is_signed("SECRETOFMINE1234567", "sha1")
     await here.manage("DELETE", f"/webhooks/{id}", status=204)
     _, found = await here.service.get("/events", type="system.CONFIG-SINK-*", order="log", limit=1000)
     told = [one["type"] for one in found["events"] if one["details"]["sink"] == f"phasetwo-{id}"]
-    assert told == [f"system.CONFIG-SINK-{what}" for what in ("CREATED", "ROTATED", "DELETED")]
+    assert told == [f"system.CONFIG-SINK-{what}" for what in ("CREATED", "ROTATED", "CHANGED", "DELETED")]
 
 
 async def test_a_secret_takes_nothing_out_of_what_others_send(here: Stand) -> None:
