@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import orjson
+import re2
 
 from adapter.errors import ConfigError, RequestError
 from adapter.globs import glob_matches
 from adapter.mapping.catalogue import ACCESS, ERROR, Catalogue
 from adapter.mapping.country import country_code
-from adapter.mapping.pattern import Pattern, compile_pattern
+from adapter.mapping.pattern import compile_pattern
 from adapter.model import Outcome
 from adapter.search_fields import (
     FOUND_DETAILS,
@@ -117,7 +118,7 @@ class Filter:
 
     def __post_init__(self) -> None:
         typed = [
-            (term.negated, frozenset(term.values), tuple(_fits(value) for value in term.values if is_open(value)))
+            (term.negated, frozenset(term.values), tuple(_forms(term.values)))
             for term in self.terms
             if term.name == "type"
         ]
@@ -179,8 +180,8 @@ class Filter:
         """The first condition that does not hold for an event, for people: ``type: access.LOGIN is none of admin.*``;
         ``None`` if all of them do."""
         type = self.catalogue.canonical(fields.type)
-        for term, (negated, exact, open) in zip(self._type_terms(), self._typed, strict=True):
-            if self._means(type, fields.type, exact, open) is negated:
+        for term, (negated, exact, forms) in zip(self._type_terms(), self._typed, strict=True):
+            if self._means(type, fields.type, exact, forms) is negated:
                 return _refused_by(term, fields.type)
         if not self._names_system and type.startswith(SYSTEM):
             return f"type: {fields.type} is sent only where a filter names it"
@@ -235,22 +236,22 @@ class Filter:
 
     def _names(self, type: str) -> list[bool]:
         """Of each condition on the type, whether it names this one."""
-        return [type in exact or any(fits(type) for fits in open) for _, exact, open in self._typed]
+        return [type in exact or any(fits(type) for fits in forms) for _, exact, forms in self._typed]
 
     def __str__(self) -> str:
         return self.canonical()
 
     def _wants_type(self, type: str) -> bool:
         canonical = self.catalogue.canonical(type)
-        for negated, exact, open in self._typed:
-            if self._means(canonical, type, exact, open) is negated:
+        for negated, exact, forms in self._typed:
+            if self._means(canonical, type, exact, forms) is negated:
                 return False
         return self._names_system or not canonical.startswith(SYSTEM)
 
-    def _means(self, canonical: str, type: str, exact: frozenset[str], open: tuple[_Fits, ...]) -> bool:
+    def _means(self, canonical: str, type: str, exact: frozenset[str], forms: tuple[_Fits, ...]) -> bool:
         """Whether one of these names, or of the globs and patterns, means a type."""
         names = {type, canonical, *self.catalogue.aliases(canonical)}
-        return not names.isdisjoint(exact) or any(fits(name) for fits in open for name in names)
+        return not names.isdisjoint(exact) or any(fits(name) for fits in forms for name in names)
 
     def _type_terms(self) -> list[Term]:
         return [term for term in self.terms if term.name == "type"]
@@ -304,7 +305,7 @@ def is_known_type(pattern: str, catalogue: Catalogue) -> bool:
     if pattern.startswith(_SYSTEM):
         return True
     if is_open(pattern):
-        return any(map(_fits(pattern), catalogue.names))
+        return any(fits(name) for fits in _forms((pattern,)) for name in catalogue.names)
     return catalogue.known(catalogue.canonical(pattern)) is not None
 
 
@@ -324,21 +325,27 @@ def is_pattern(value: str) -> bool:
     return len(value) > 2 and value.startswith("/") and value.endswith("/")
 
 
+_OPTIONS = re2.Options()
+_OPTIONS.log_errors = False
+_OPTIONS.never_capture = True
+#: Of all patterns of a condition together: thousands of filters may have some.
+_OPTIONS.max_mem = 1 << 20
+
+
 @lru_cache(maxsize=1_024)
-def _pattern(value: str) -> Pattern:
-    """
-    Raises:
-        ValueError: it is none of RE2 syntax, or too large; says why.
-    """
-    return compile_pattern(value[1:-1])
+def _any_of(patterns: tuple[str, ...]) -> _Fits:
+    """Whether a type is of one of these patterns, which were checked."""
+    fullmatch = re2.compile("|".join(f"(?:{one[1:-1]})" for one in patterns), options=_OPTIONS).fullmatch
+    return lambda type: len(type) <= _SHORT and fullmatch(type.encode("utf-8", "replace")) is not None
 
 
-def _fits(value: str) -> _Fits:
-    """What a glob or pattern means."""
-    if not is_pattern(value):
-        return lambda type: glob_matches(value, type)
-    fullmatch = _pattern(value).fullmatch
-    return lambda type: len(type) <= _SHORT and fullmatch(type) is not None
+def _forms(values: Sequence[str]) -> Iterator[_Fits]:
+    """What the globs and patterns among values mean."""
+    for value in values:
+        if "*" in value and not is_pattern(value):
+            yield partial(glob_matches, value)
+    if patterns := tuple(filter(is_pattern, values)):
+        yield _any_of(patterns)
 
 
 def _meant(value: str, catalogue: Catalogue) -> tuple[str, ...]:
@@ -435,7 +442,7 @@ def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue, now: in
             name = parameter.removeprefix("not_")
             checked = {_checked(parameter, name, value, catalogue) for value in values}
             if name == "type":
-                if sum(_pattern(one).size for one in checked if is_pattern(one)) > PATTERNS_LIMIT:
+                if sum(compile_pattern(one[1:-1]).size for one in checked if is_pattern(one)) > PATTERNS_LIMIT:
                     detail = f"the patterns of {parameter} are too large together; use fewer, or smaller ones"
                     raise _Refused("Bad parameter", parameter, detail)
                 checked = {one for value in checked for one in _meant(value, catalogue)}
@@ -497,7 +504,7 @@ def _checked(parameter: str, name: str, value: str, catalogue: Catalogue) -> str
             return country_code(value) or value
         case "type" if is_pattern(value):
             try:
-                _pattern(value)
+                compile_pattern(value[1:-1])
             except ValueError as error:
                 raise _Refused("Bad parameter", parameter, f"{parameter}={value[:100]!r}: {error}") from None
             return value

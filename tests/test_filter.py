@@ -122,6 +122,15 @@ def test_a_pattern_is_to_match_all_of_a_type(pattern: str, type: str, expected: 
         assert matches(make_event(type=type), not_type=pattern) is not expected
 
 
+def test_patterns_of_one_filter_do_not_disturb_each_other() -> None:
+    many = [f"/(f)(o)(o){number}|bar{number}/" for number in range(12)]
+    filter = parse({"type": [*many, "/(?i)BAZ/", "access.*"]})
+    found = [
+        one for one in ("foo3", "bar11", "foo3bar3", "baz", "FOO3", "access.X", "other") if filter.may_match_type(one)
+    ]
+    assert found == ["foo3", "bar11", "baz", "access.X"]
+
+
 @pytest.mark.parametrize(
     ("patterns", "problem"),
     [

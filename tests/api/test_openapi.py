@@ -64,6 +64,27 @@ def problems(document: Mapping[str, Any], content: Mapping[str, Any], media: str
     return [error.message for value in values for error in validator.iter_errors(value)]
 
 
+#: The same, of what there is below /auth, too.
+OF_REALM: list[tuple[str, str, str, dict[str, str], Any]] = [
+    ("get", "/admin/realms/{realm}/events", "/admin/realms/realm-1/events", {"max": "2"}, None),
+    ("get", "/admin/realms/{realm}/admin-events", "/admin/realms/realm-1/admin-events", {}, None),
+    ("delete", "/admin/realms/{realm}/events", "/admin/realms/realm-1/events", {}, None),
+    ("get", f"/realms/{{realm}}{CERTS}", f"/realms/acme{CERTS}", {}, None),
+    ("post", EVENTS, "/realms/acme/events", {}, {"type": "foo.bar", "details": {"a": 1}}),
+    ("post", EVENTS, "/realms/acme/events", {}, {"type": "access.LOGIN"}),
+    ("post", HOOKS, "/realms/acme/webhooks", {}, {"url": "http://soc.invalid/"}),
+    ("post", HOOKS, "/realms/acme/webhooks", {}, {"url": "soc"}),
+    ("get", HOOKS, "/realms/acme/webhooks", {"max": "2147483647"}, None),
+    ("get", f"{HOOKS}/count", "/realms/acme/webhooks/count", {}, None),
+    ("get", f"{HOOKS}/{{id}}", "/realms/acme/webhooks/WEBHOOK", {}, None),
+    ("put", f"{HOOKS}/{{id}}", "/realms/acme/webhooks/WEBHOOK", {}, {"secret": "s"}),
+    ("get", f"{HOOKS}/{{id}}/secret", "/realms/acme/webhooks/WEBHOOK/secret", {}, None),
+    ("get", f"{HOOKS}/{{id}}/sends", "/realms/acme/webhooks/WEBHOOK/sends", {}, None),
+    ("get", f"{HOOKS}/sends/{{type}}/{{kid}}", "/realms/acme/webhooks/sends/user/1", {}, None),
+    ("get", f"{HOOKS}/payload/{{type}}/{{kid}}", "/realms/acme/webhooks/payload/user/1", {}, None),
+    ("delete", f"{HOOKS}/{{id}}", "/realms/acme/webhooks/WEBHOOK", {}, None),
+]  # fmt: skip
+
 #: Of each operation some requests: path, query, and body.
 ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/healthz", "/healthz", {}, None),
@@ -155,27 +176,9 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/sources/{name}/reconciliation", "/sources/acme/reconciliation", {}, {"from": "-2h"}),
     ("post", "/sources/{name}/reconciliation", "/sources/nobody/reconciliation", {}, {"from": "-2h"}),
     *(
-        row
+        (method, top + route, top + path, query, body)
         for top in ("", "/auth")
-        for row in (
-            ("get", f"{top}/admin/realms/{{realm}}/events", f"{top}/admin/realms/realm-1/events", {"max": "2"}, None),
-            ("get", f"{top}/admin/realms/{{realm}}/admin-events", f"{top}/admin/realms/realm-1/admin-events", {}, None),
-            ("delete", f"{top}/admin/realms/{{realm}}/events", f"{top}/admin/realms/realm-1/events", {}, None),
-            ("get", f"{top}/realms/{{realm}}{CERTS}", f"{top}/realms/acme{CERTS}", {}, None),
-            ("post", f"{top}{EVENTS}", f"{top}/realms/acme/events", {}, {"type": "foo.bar", "details": {"a": 1}}),
-            ("post", f"{top}{EVENTS}", f"{top}/realms/acme/events", {}, {"type": "access.LOGIN"}),
-            ("post", f"{top}{HOOKS}", f"{top}/realms/acme/webhooks", {}, {"url": "http://soc.invalid/"}),
-            ("post", f"{top}{HOOKS}", f"{top}/realms/acme/webhooks", {}, {"url": "soc"}),
-            ("get", f"{top}{HOOKS}", f"{top}/realms/acme/webhooks", {"max": "2147483647"}, None),
-            ("get", f"{top}{HOOKS}/count", f"{top}/realms/acme/webhooks/count", {}, None),
-            ("get", f"{top}{HOOKS}/{{id}}", f"{top}/realms/acme/webhooks/WEBHOOK", {}, None),
-            ("put", f"{top}{HOOKS}/{{id}}", f"{top}/realms/acme/webhooks/WEBHOOK", {}, {"secret": "s"}),
-            ("get", f"{top}{HOOKS}/{{id}}/secret", f"{top}/realms/acme/webhooks/WEBHOOK/secret", {}, None),
-            ("get", f"{top}{HOOKS}/{{id}}/sends", f"{top}/realms/acme/webhooks/WEBHOOK/sends", {}, None),
-            ("get", f"{top}{HOOKS}/sends/{{type}}/{{kid}}", f"{top}/realms/acme/webhooks/sends/user/1", {}, None),
-            ("get", f"{top}{HOOKS}/payload/{{type}}/{{kid}}", f"{top}/realms/acme/webhooks/payload/user/1", {}, None),
-            ("delete", f"{top}{HOOKS}/{{id}}", f"{top}/realms/acme/webhooks/WEBHOOK", {}, None),
-        )
+        for method, route, path, query, body in OF_REALM
     ),
     ("post", "/keys", "/keys", {}, {"name": "soc", "permissions": ["read"], "realms": ["acme"], "expires": "90d"}),
     ("post", "/keys", "/keys", {}, {"name": "soc"}),
