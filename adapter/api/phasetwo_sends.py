@@ -141,8 +141,11 @@ class SendPages:
         return json_answer(orjson.dumps({**orjson.loads(written(entry)), "uid": ""}))
 
     async def show_of_event(self, request: web.Request, scope: Scope) -> web.Response:
-        entry, found = await self._event(request, scope), []
-        if entry is not None:
+        entry = await self._event(request, scope)
+        if entry is None:
+            return listed([])
+        found: list[Send] = []
+        with self._questions.taken(caller(request)):
             for sink, webhook in self._webhooks.seen(request.match_info["realm"], scope):
                 if attempts := await self._tries(reader_name(sink.name), entry):
                     shown = await self._of_send(sink, webhook)
