@@ -33,6 +33,7 @@ LEVELS = [
     {"delivery", "search", "access", "hints", "listening"},
     {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_management"},
     {"api", "prepared", "handover"},
+    {"console"},
     {"service"},
     {"running"},
     {"commands"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -49,6 +50,11 @@ class StoredSink:
     retiring: tuple[Retiring, ...] = ()
     #: Why its secrets cannot be read; they are sealed still in ``given`` then.
     problem: str | None = None
+    #: Digests of those of its secrets that nothing which is stored may hold: those that were made here, or said by the
+    #: administrator. Of any other one who says it would decide what is blanked in the events of all.
+    redacted: tuple[str, ...] = ()
+    #: It sends nothing from its beginning on, until somebody resumes it.
+    begins_paused: bool = False
 
     @property
     def kind(self) -> str:
@@ -70,6 +76,23 @@ class StoredSink:
         """The replaced secrets that are still valid."""
         return tuple(one for one in self.retiring if one.until > now)
 
+    def redacting(self, secrets: Sequence[str]) -> StoredSink:
+        """This sink, with those of its secrets redacted, too; what is none of its own any more is not."""
+        digests = {*self.redacted, *map(_digest, secrets)}
+        kept = {_digest(one) for one in self.secrets()}
+        return replace(self, redacted=tuple(sorted(digests & kept)))
+
+    def secrets(self) -> list[str]:
+        """Every secret that it has, those that were replaced included; none where they cannot be read."""
+        if self.problem is not None:
+            return []
+        return [*secrets_in(self.given), *(one.secret.get_secret_value() for one in self.retiring)]
+
+    def redacted_secrets(self) -> list[str]:
+        """Those of its secrets that nothing which is stored may hold."""
+        known = set(self.redacted)
+        return [one for one in self.secrets() if _digest(one) in known]
+
     def note(self, sealing: Sealing) -> Note:
         """As it is kept.
 
@@ -84,6 +107,8 @@ class StoredSink:
             "changedBy": self.changed_by,
             "settings": self.given,
             "retiring": [{"secret": one.secret, "until": one.until} for one in self.retiring],
+            "redacted": self.redacted,
+            "beginsPaused": self.begins_paused,
         }
         name = PREFIX + self.name
         return Note(name, orjson.dumps(sealing.seal(name, tree)).decode(), self.version)
@@ -109,7 +134,18 @@ def read_stored(note: Note, sealing: Sealing) -> StoredSink | None:
         tree["settings"],
         tuple(Retiring(one["secret"], one["until"]) for one in tree["retiring"]) if problem is None else (),
         problem,
+        tuple(tree.get("redacted", ())),
+        tree.get("beginsPaused", False),
     )
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def link_notes(sink: str) -> str:
+    """What the names of the notes of a sink's links begin with (`adapter.sink_management.links`)."""
+    return f"sink-link {sink} "
 
 
 def given_of(settings: SinkSettings) -> dict[str, Any]:
