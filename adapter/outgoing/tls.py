@@ -71,8 +71,8 @@ def ends_of(settings: HttpSettings) -> dict[str, int]:
     receivers; `ca`, the last one of the authorities. What cannot be read is left out: it is told where it is used."""
     found: dict[str, int] = {}
     for name, text, file in (
-        ("certificate", settings.tls and settings.tls.certificate, settings.certificate_file),
-        ("ca", settings.tls and settings.tls.ca, settings.ca_file),
+        ("certificate", None if settings.tls is None else settings.tls.certificate, settings.certificate_file),
+        ("ca", None if settings.tls is None else settings.tls.ca, settings.ca_file),
     ):
         try:
             if text is not None:

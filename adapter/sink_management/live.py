@@ -180,18 +180,22 @@ class LiveSinks:
 
     def settings(self) -> list[SinkSettings]:
         """The settings of all sinks that can be read."""
-        found, now = list(self.configured.values()), self._now()
-        for name, one in self.stored.items():
-            if name in self.configured or one.problem is not None:
-                continue
-            version = one.id, one.version, len(one.valid(now))
-            if name not in self._read_as or self._read_as[name][0] != version:
-                self._read_as[name] = version, None
-                with suppress(ValueError):  # of another version: told where it is opened
-                    self._read_as[name] = version, one.settings(now)
-            if (settings := self._read_as[name][1]) is not None:
-                found.append(settings)
-        return found
+        now = self._now()
+        return [one for name in self.names() if (one := self._settings_of(name, now)) is not None]
+
+    def _settings_of(self, name: str, now: int) -> SinkSettings | None:
+        """The settings of a sink; ``None`` if there is none, or they cannot be read."""
+        if name in self.configured:
+            return self.configured[name]
+        one = self.stored.get(name)
+        if one is None or one.problem is not None:
+            return None
+        version = one.id, one.version, len(one.valid(now))
+        if name not in self._read_as or self._read_as[name][0] != version:
+            self._read_as[name] = version, None
+            with suppress(ValueError):  # of another version: told where it is opened
+                self._read_as[name] = version, one.settings(now)
+        return self._read_as[name][1]
 
     def selection(self, settings: SinkSettings) -> Selection:
         """Which events a sink gets.
@@ -204,10 +208,7 @@ class LiveSinks:
 
     def certificates(self, name: str) -> dict[str, int]:
         """When the certificates of a sink end, by what they are for, epoch milliseconds."""
-        settings = self.configured.get(name)
-        if settings is None:
-            self.settings()
-            settings = self._read_as.get(name, (None, None))[1]
+        settings = self._settings_of(name, self._now())
         return {} if settings is None else _ends_of(settings)
 
     def all_certificates(self) -> Sequence[tuple[str, str, int]]:

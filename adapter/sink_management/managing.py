@@ -176,7 +176,14 @@ class SinkManagement:
         raise _busy(name)
 
     async def rotate(
-        self, name: str, by: str, *, overlap: float, secret: str | None, may_know: bool, match: str | None = None
+        self,
+        name: str,
+        by: str,
+        *,
+        overlap: float,
+        secret: str | None,
+        may_know: bool = False,
+        match: str | None = None,
     ) -> Made:
         """Give a sink a new secret beside the one it has, which stays valid for ``overlap`` seconds. Raises: as
         `put`."""
