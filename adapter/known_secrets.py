@@ -50,6 +50,8 @@ class KnownSecrets:
     def add(self, *secrets: str) -> None:
         """Look for these, too, from now on. Those that are too short are left out."""
         for secret in secrets:
+            if secret.lstrip().startswith("-----BEGIN CERTIFICATE"):
+                continue  # is for everybody to see
             text = secret.partition("_")[2] if secret.startswith(_PREFIXES) else secret
             if len(text) >= self._shortest and text not in self._known:
                 runs = {_longest_run(one) for one in (text, *_in_base64(text.encode()))}

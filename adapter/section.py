@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -36,10 +36,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    #: Whether its secrets may stand in files: not those that have a setting of their own for that.
+    secrets_from_files: ClassVar[bool] = True
+
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or not cls.secrets_from_files:
             return given
         read = dict(given)
         for name, field in cls.model_fields.items():
@@ -131,7 +134,7 @@ def keys(model: type[BaseModel]) -> list[str]:
     names = []
     for name, field in model.model_fields.items():
         names.append(field.alias or name)
-        if _is_secret(field):
+        if _is_secret(field) and getattr(model, "secrets_from_files", True):
             names.append(f"{name}_file")
     return names
 

@@ -40,6 +40,7 @@ from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
 from adapter.api.metrics import (
     Metrics,
+    read_certificates,
     read_commits,
     read_counts,
     read_disk,
@@ -65,9 +66,13 @@ from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
 from adapter.api.sink_audit import AuditPages
+from adapter.api.sink_links import SinkLinkPages
+from adapter.api.sink_skip import SkipPages
+from adapter.api.sink_stats import open_stats
 from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
+from adapter.console.receiver import ReceiverPages
 from adapter.counts import IngestCounts
 from adapter.delivery.audit import open_audits
 from adapter.delivery.loop import reader_name
@@ -111,6 +116,7 @@ from adapter.search.search import open_search
 from adapter.section import secrets_of
 from adapter.settings import OidcIssuer, Permission, Settings
 from adapter.signing_keys import SigningKeys
+from adapter.sink_management.links import SinkLinks
 from adapter.sink_management.live import ReaderNames, open_live_sinks
 from adapter.sink_management.managing import SinkManagement
 from adapter.source_state.watching import WatchedSource, Watching, open_watching
@@ -269,6 +275,8 @@ async def open_service(
 
         opening_replays = open_replays(log, live.deliveries, lambda: tables.catalogue, owner=owner, go_on=sinks)
         replays = await stack.enter_async_context(opening_replays)
+        links = SinkLinks(log, live, now=_now)
+        stats = await stack.enter_async_context(open_stats(log, live, live.deliveries, _now))
 
         # Of a log that lies elsewhere no event is refused for the room on this disk, which has neither log nor search.
         lies_on, full = (folder, "0%") if log_file is None else (log_file.parent, settings.store.full_disk)
@@ -335,6 +343,7 @@ async def open_service(
             *([partial(read_retention, retaining.counts)] if retaining is not None else ()),
             lambda: read_commits(log.commits),
             lambda: read_sinks(live.deliveries),
+            lambda: read_certificates(live.all_certificates()),
             lambda: read_mappings(tables),
             lambda: read_renormalization(renormalization),
         ]
@@ -374,8 +383,11 @@ async def open_service(
         )  # fmt: skip
         neighbours: Neighbours | None = None
 
+        def public_warnings() -> list[str]:
+            return [*_warnings(tables, neighbours), *doubtful, *disk.warnings]
+
         def warnings() -> list[str]:
-            return [*_warnings(tables, neighbours), *doubtful, *disk.warnings, *live.warnings()]
+            return [*public_warnings(), *live.warnings()]
 
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
@@ -400,12 +412,23 @@ async def open_service(
                 reconciliation, present, lambda: tables.catalogue, reading_timeout=settings.feed.reading_timeout
             ).operations(),
             *HealthPages(
-                log, lambda: [*warnings(), *_pull_warnings(counts), *watching.warnings()], lambda: disk.refusal
+                log,
+                lambda: [
+                    *public_warnings(),
+                    *live.public_warnings(),
+                    *_pull_warnings(counts),
+                    *watching.warnings(),
+                ],
+                lambda: disk.refusal,
             ).operations(),
             *StatusPages(
                 log, watching, counts.pulls, live.kinds, live.deliveries, warnings, lambda: disk.refusal, now=_now
             ).operations(),
             *SinkPages(log, live, managing, now=_now, deleted=replays.cancel).operations(),
+            *SinkLinkPages(links).operations(),
+            *stats.operations(),
+            *SkipPages(log, live.deliveries, live.names, lookup, _now).operations(),
+            *ReceiverPages(log, links, live, managing, replays, live.deliveries, now=_now).operations(),
             *AttemptPages(log, live.names, lookup, _now).operations(),
             *DeliveryPages(
                 log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log)

@@ -34,6 +34,7 @@ LEVELS = [
     {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_management"},
     {"phasetwo"},
     {"api", "prepared", "handover"},
+    {"console"},
     {"service"},
     {"running"},
     {"commands"},

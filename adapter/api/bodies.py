@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from adapter.errors import RequestError
 
+#: How deep objects and lists of a body may stand within each other: what reads them goes as deep.
+DEPTH = 32
+
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -25,7 +28,24 @@ def read_object(body: bytes) -> dict[str, Any]:
         given = None
     if not isinstance(given, dict):
         raise RequestError(400, "Bad request", "send a JSON object, or no body at all")
+    if _is_deeper(given, DEPTH):
+        raise RequestError(400, "Bad request", f"the JSON is nested deeper than {DEPTH}, which nothing here is")
     return given
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    """Whether objects and lists stand within each other more often than so."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def read_asked(model: type[Asked], given: Mapping[str, Any]) -> Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -25,16 +26,20 @@ from adapter.delivery.fault import Fault
 from adapter.delivery.keys import make_key_of
 from adapter.delivery.loop import Delivery, reader_name
 from adapter.delivery.select import Selection
+from adapter.delivery.standing import Decided
 from adapter.delivery.why import Present, Stage, explain
-from adapter.errors import RequestError
+from adapter.errors import ConfigError, RequestError
 from adapter.log.protocol import Attempt, Store
 from adapter.model import Entry, uid_text
 from adapter.ownership import Ownership
+from adapter.scope import RealmOf, Scope
 from adapter.settings import Permission
 from adapter.sinks.settings import SinkSettings
 
 #: Entries of an event, and attempts of each at a sink, that are told: the latest.
 ENTRIES, ATTEMPTS = 10, 20
+#: Sinks that are asked about at the same time.
+_ASKED = 32
 
 
 class Delivered(BaseModel):
@@ -98,19 +103,47 @@ class DeliveryPages:
 
     async def show(self, request: web.Request) -> web.Response:
         wanted = request.query.getall("sink", None)
-        sinks = [one for one in self._sinks() if wanted is None or one.name in wanted]
+        scope = scope_of_caller(request)
+        there = [one for one in self._sinks() if not scope.is_limited or self._is_within(one, scope)]
+        sinks = [one for one in there if wanted is None or one.name in wanted]
         if missing := set(wanted or ()) - {one.name for one in sinks}:
             raise RequestError(404, "Not found", f"There is no sink {', '.join(sorted(missing))}.")
-        latest = await self._lookup.find(request.match_info["uid"], caller(request), scope_of_caller(request))
+        latest = await self._lookup.find(request.match_info["uid"], caller(request), scope)
         if latest is None:
             raise RequestError(
                 404, "Not found", "There is no event with this uid: it never came, or was removed from the log."
             )
         entries = await self._entries(latest)
-        may_tell, is_limited = told_to_caller(request), scope_of_caller(request).is_limited
-        deliveries = [one for sink in sinks for one in await self._at(sink, entries, may_tell, is_limited=is_limited)]
+        may_tell, asked = told_to_caller(request), asyncio.Semaphore(_ASKED)
+
+        async def at(sink: SinkSettings) -> list[Delivered]:
+            async with asked:
+                return await self._at(sink, entries, may_tell, is_limited=scope.is_limited)
+
+        found = await asyncio.gather(*map(at, sinks))
+        deliveries = [one for some in found for one in some]
         answer = Deliveries(uid=uid_text(latest.uid), type=latest.type, deliveries=deliveries)
         return json_answer(answer.model_dump_json().encode())
+
+    def _is_within(self, sink: SinkSettings, scope: Scope) -> bool:
+        """Whether a caller with a limit may know of a sink: it gets nothing but events within the limit."""
+        try:
+            filter = self._selection(sink).filter
+        except ConfigError:
+            return False
+        said = {term.name: set(term.values) for term in filter.terms if not term.negated}
+        sources, realms = said.get("source"), said.get("realm")
+        for limit, values in ((scope.sources, sources), (scope.providers, said.get("provider"))):
+            if limit is not None and (values is None or not values <= limit):
+                return False
+        if scope.realms is None:
+            return True
+        known = scope.realms
+        return realms is not None and all(
+            RealmOf(None, realm) in known
+            or (sources is not None and all(RealmOf(source, realm) in known for source in sources))
+            for realm in realms
+        )
 
     async def _entries(self, latest: Entry) -> list[Entry]:
         """The entries of an event, the latest first."""
@@ -130,15 +163,23 @@ class DeliveryPages:
         # Before the rows: what the sink had passed then, and has no row afterwards, was delivered.
         progress = await self._log.progress(reader)
         flying = {one.position for one in entries if delivery is not None and delivery.is_flying(one.position)}
-        held = await self._log.held_at(reader, [one.position for one in entries])
+        # What the filter never took has neither rows nor tries: of most sinks nothing else is asked.
+        is_first = progress is None or progress.epoch == 1
+        taken = [one for one in entries if one.event is not None and selection.refusal(one) is None]
+        kept = entries if taken or not is_first else []
+        held = await self._log.held_at(reader, [one.position for one in kept]) if kept else []
         rows = {row.position: replace(row, answer=may_tell(row.answer)) for row in held}
-        attempts = {one.position: await self._attempts(reader, one.position) for one in entries}
-        blocked = {} if sink.order_by is None else {one.key: one.position for one in await self._log.blocked(reader)}
+        attempts = {one.position: await self._attempts(reader, one.position) for one in kept}
+        blocked = (
+            {}
+            if sink.order_by is None or not taken
+            else {one.key: one.position for one in await self._log.blocked(reader)}
+        )
         key_of, told = make_key_of(sink.order_by), []
         for entry in entries:
             position = entry.position
             now = Present(present.state, present.since, may_tell(present.reason), position in flying)
-            tried = [one._replace(reason=may_tell(one.reason)) for one in attempts[position]]
+            tried = [one._replace(reason=may_tell(one.reason)) for one in attempts.get(position, ())]
             if is_limited:  # of a batch, what was answered may be about events beyond the limit
                 tried = [
                     one if one.entries == 1 else one._replace(position=position, last=position, entries=1, excerpt="")
@@ -172,10 +213,10 @@ class DeliveryPages:
         return [one for one in found if one.has(position)]
 
     async def _present(self, name: str, owned: Ownership[Delivery] | None, delivery: Delivery | None) -> Present:
-        decided = await self._standing(name)
-        if decided is not None:
-            return decided
         if delivery is None:
-            return Present("off" if owned is None else "elsewhere")
+            decided = await self._standing(name)
+            return decided or Present("off" if owned is None else "elsewhere")
         shot = delivery.snapshot()
+        if shot.standing.state is not Decided.RUNNING:
+            return Present(str(shot.standing.state), shot.standing.since, shot.standing.reason)
         return Present(str(shot.state), shot.since, "" if shot.state == "running" else shot.answer)

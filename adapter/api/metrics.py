@@ -254,6 +254,18 @@ def read_sinks(deliveries: Mapping[str, Ownership[Delivery]]) -> Iterator[Metric
     yield from (owned, matched, delivered, *now.values(), state, info)
 
 
+def read_certificates(certificates: Iterable[tuple[str, str, int]]) -> Iterator[Metric]:
+    """When the certificates of sinks end; of each the sink, what it is for, and epoch milliseconds."""
+    ends = GaugeMetricFamily(
+        "idp_adapter_sink_certificate_ends_seconds",
+        "When a certificate of a sink ends, epoch seconds",
+        labels=["sink", "for"],
+    )
+    for sink, what, until in certificates:
+        ends.add_metric([sink, what], until / 1000)
+    yield ends
+
+
 def read_mappings(tables: Tables) -> Iterator[Metric]:
     """Which tables are in use, and whose files were refused."""
     info = GaugeMetricFamily("idp_adapter_mapping_info", "1 for the table in use", labels=["provider", "version"])

@@ -96,6 +96,10 @@ class SinkShown(BaseModel):
         description="Those that were given; `<kept>` stands for each secret, and may be sent back for it"
     )
     retiring: list[RetiringShown] = Field(description="Secrets that were replaced and are valid for a while")
+    certificates: dict[str, int] = Field(
+        description="When those end that it shows (`certificate`) and trusts (`ca`), and those for its OAuth2 "
+        "server (`auth.…`), epoch milliseconds"
+    )
     state: str = Field(
         description="`running`; `down`: the receiver does not take anything; `stopped`: it wants nothing more; "
         "`paused`; `elsewhere`: another service over the log delivers to it; `off`: nobody does, `problem` may say why"
@@ -109,6 +113,10 @@ class SinkShown(BaseModel):
         description="Number of the epoch of its filter, over which is counted; null: not begun yet"
     )
     counts: SinkCountsShown
+    counted: str = Field(
+        description="Of when lag and counts are: `now`; `stored`: those that were stored last, as another service "
+        "delivers, or none does"
+    )
     problem: str | None
 
 
@@ -206,7 +214,7 @@ class SinkPages:
             ),
             Operation(
                 "PUT", "/sinks/{name}", self.put,
-                "Have a sink be as is said, whether there was one or not; secrets that are not said stay",
+                "Have a sink be as is said, whether there was one or not; its `secret` stays if nothing is said of it",
                 {200: changed, 201: Answer("It is made.", model=ChangedSink)}, may,
                 [_NAME, _MATCH, _NONE_MATCH, _PAUSED, _DRY_RUN], given,
             ),
@@ -322,8 +330,8 @@ class SinkPages:
     async def rotate(self, request: web.Request) -> web.Response:
         asked = read_asked(Rotation, read_object(await request_body(request, SIZE)))
         made = await self._management.rotate(
-            request.match_info["name"], caller(request), overlap=_overlap(asked.overlap), secret=asked.secret,
-            match=_match(request),
+            request.match_info["name"], caller(request), overlap=read_overlap(asked.overlap), secret=asked.secret,
+            may_know=is_administrator(request), match=_match(request),
         )  # fmt: skip
         return await self._told(request, made)
 
@@ -375,6 +383,8 @@ class SinkPages:
             "lag": lag,
             "epoch": epoch,
             "counts": counts,
+            "certificates": live.certificates(name),
+            "counted": "stored" if shot is None else "now",
             "problem": None if problem is None else may_tell(problem),
         }
         if configured is not None:
@@ -433,19 +443,28 @@ def _match(request: web.Request) -> str | None:
     return found[1]
 
 
-def _overlap(given: float | str) -> float:
-    """Seconds.
+def read_overlap(given: float | str) -> float:
+    """The seconds for which a replaced secret signs, too.
 
     Raises:
-        RequestError: 400, it is no time.
+        RequestError: 400, it is no time, or too long.
+    """
+    return read_period("overlap", given, 0, LONGEST_OVERLAP)
+
+
+def read_period(name: str, given: float | str, least: float, most: float) -> float:
+    """The seconds that a parameter says: a number of them, or a time as people write it.
+
+    Raises:
+        RequestError: 400, it is no time, or not from ``least`` to ``most``.
     """
     try:
         seconds = given if isinstance(given, float) else _seconds(given)
     except ValueError as error:
-        raise RequestError(400, "Bad parameter", f"overlap: {error}", parameter="overlap") from None
-    if not 0 <= seconds <= LONGEST_OVERLAP:
-        detail = f"overlap: must be from 0 to {LONGEST_OVERLAP:g} seconds"
-        raise RequestError(400, "Bad parameter", detail, parameter="overlap")
+        raise RequestError(400, "Bad parameter", f"{name}: {error}", parameter=name) from None
+    if not least <= seconds <= most:
+        detail = f"{name}: must be from {least:g} to {most:g} seconds"
+        raise RequestError(400, "Bad parameter", detail, parameter=name)
     return seconds
 
 

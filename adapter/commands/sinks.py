@@ -23,7 +23,9 @@ from adapter.commands.options import At, grouped
 from adapter.commands.output import console_of_output, say, write_json
 from adapter.commands.sink_attempts import attempts, why
 from adapter.commands.sink_audit import audit
+from adapter.commands.sink_links import link
 from adapter.commands.sink_replay import dead, replay, resend
+from adapter.commands.sink_skip import skip
 from adapter.errors import ConfigError
 from adapter.formats.text import harmless
 
@@ -563,3 +565,5 @@ app.command("dead")(grouped(dead))
 app.command("replay")(grouped(replay))
 app.command("resend")(grouped(resend))
 app.command("audit")(grouped(audit))
+app.command("skip")(grouped(skip))
+app.command("link")(grouped(link))

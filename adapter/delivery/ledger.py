@@ -212,6 +212,18 @@ class Ledger:
         self._revived += _dead(chosen)
         return len(chosen)
 
+    def drop(self, rows: Iterable[Held]) -> int:
+        """End these rows, read since `begin_renewing`, without a send: their events count as skipped; how many. Those
+        that are on their way, or were meanwhile, stay as they are."""
+        moving = self.busy | (self._moving or set())
+        self._moving = None
+        chosen = [row for row in rows if row.position not in moving]
+        self.bury([row.position for row in chosen if row.due_at is None])
+        waiting = [row.position for row in chosen if row.due_at is not None]
+        self.reserve(waiting)
+        self.skip(waiting)
+        return len(chosen)
+
     def remember(self, attempts: Sequence[Attempt]) -> None:
         """These go with the next settlement."""
         self._attempts.extend(attempts)

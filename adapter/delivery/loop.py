@@ -19,7 +19,7 @@ from typing import NamedTuple
 import structlog
 
 from adapter.delivery.answers import AnswerPolicy
-from adapter.delivery.attempts import AttemptBook
+from adapter.delivery.attempts import REASON, AttemptBook, Outcome
 from adapter.delivery.backoff import PROBE
 from adapter.delivery.fetching import Fetcher, Rereader
 from adapter.delivery.health import ReceiverHealth, State
@@ -37,7 +37,7 @@ from adapter.delivery.sending import Sender
 from adapter.delivery.settling import SETTLE, STORE_WAIT, Settler
 from adapter.delivery.standing import Decided, Standing, Standings, open_standings, read
 from adapter.errors import ClaimLost, StoreError
-from adapter.log.protocol import Attempt, BlockedKey, ReaderState, Store
+from adapter.log.protocol import Attempt, BlockedKey, Held, ReaderState, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import Answer, Promise, Sink
 from adapter.sinks.settings import SinkSettings
@@ -233,6 +233,37 @@ class Delivery:
         (answer,) = await self.sink.send([entry])
         self._attempts.resent(entry, answer)
         return answer
+
+    async def skip(self, position: int, reason: str) -> Held:
+        """Give up an event that is held or dead, for good: it counts as skipped, and what waits for it in its key goes
+        on. Its row as it was. ``reason``: who skips it, and why; kept as an attempt, whatever the sink's setting says.
+
+        Raises:
+            StoreError: the log cannot be read, or the delivery ended; ask again.
+            ValueError: it is neither held nor dead, or it is on its way; says so.
+        """
+        async with self._renewing:
+            if not await self._log.held_at(self._reader, [position]):
+                # It may have been given up on a moment ago, and its row not be on disk.
+                self._settler.note_more()
+                await asyncio.sleep(3 * SETTLE)
+            self._ledger.begin_renewing()
+            rows = await self._log.held_at(self._reader, [position])
+            is_dropped = self._ledger.drop(rows) > 0
+            if not rows and not self._ledger.is_flying(position):
+                raise ValueError("it is neither held nor dead at this sink, so there is nothing to skip")
+            if not is_dropped:
+                raise ValueError("it is on its way to the receiver, or waits until that can be sent to again")
+            [row] = rows
+            nothing = (None, None, None, None, None, "")
+            self._remember(
+                [Attempt(self._now(), position, position, 1, row.tries, Outcome.SKIPPED, *nothing, reason[:REASON])]
+            )
+            while position in self._ledger.busy:
+                if self._settler.has_ended:
+                    raise StoreError("the delivery ended before it was stored; ask again")
+                await asyncio.sleep(SETTLE)
+        return row
 
     def is_flying(self, position: int) -> bool:
         """Whether the entry at a position is on its way to the receiver, or waits to be sent again at once."""

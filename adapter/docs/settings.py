@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from adapter.docs.markdown import code, sentence, table, type_words
 from adapter.formats.settings import FormatSettings, format_names, read_format_settings
+from adapter.outgoing.settings import TlsSettings
 from adapter.section import Section
 from adapter.settings import PREFIX, KeepTypes, Settings
 from adapter.sinks import credentials, signing
@@ -40,6 +41,7 @@ _KNOWN = {
     HmacSignature: "[signature](#signatures)",
     BearerSignature: "[signature](#signatures)",
     Auth: "[authentication](#authentication)",
+    TlsSettings: "table with `ca`, `certificate` and `key` (secrets: PEM)",
     KeepTypes: "table with `type` (list: text) and `keep` (text)",
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, field_validator, model_validator
 from yarl import URL
 
 from adapter.outgoing.own import OwnAddresses
+from adapter.outgoing.pem import check_pair, checked_certificates
 from adapter.section import Section
 
 
@@ -24,6 +25,26 @@ def _direct(text: str) -> str:
                 "10.0.0.0/8"
             ) from None
     return text
+
+
+class TlsSettings(Section):
+    """Certificates as text, for whoever has no files on the service's machine."""
+
+    secrets_from_files: ClassVar[bool] = False
+
+    ca: Annotated[SecretStr, AfterValidator(checked_certificates)] | None = Field(
+        None, description="PEM of the authorities that certificates must come from, in the place of the system's"
+    )
+    certificate: Annotated[SecretStr, AfterValidator(checked_certificates)] | None = Field(
+        None, description="PEM of the certificate, and its chain, that is shown to who asks for one"
+    )
+    key: SecretStr | None = Field(None, description="PEM of its private key; `key_password` opens it")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together; one of them is missing")
+        return self
 
 
 class HttpSettings(Section):
@@ -40,6 +61,9 @@ class HttpSettings(Section):
         None, description="PEM file of its private key, if that does not stand in certificate_file"
     )
     key_password: SecretStr | None = Field(None, description="What the private key is encrypted with")
+    tls: TlsSettings | None = Field(
+        None, description="The same as PEM text, in the place of `ca_file`, `certificate_file` and `key_file`"
+    )
     proxy: str | None = Field(None, description="Proxy for all requests: http://host:port; an empty text: none")
     proxy_user: str | None = Field(None, description="User at the proxy")
     proxy_password: SecretStr | None = Field(None, description="Password at the proxy")
@@ -64,8 +88,14 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.certificate_file is None and (self.key_file or self.key_password):
+        tls = self.tls or TlsSettings()
+        for name, text in (("ca_file", tls.ca), ("certificate_file", tls.certificate)):
+            if text is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name} and tls.{name.removesuffix('_file')} are both given; one of them is enough")
+        if self.certificate_file is None and (self.key_file or (self.key_password and tls.certificate is None)):
             raise ValueError("key_file and key_password belong to a certificate_file, which is missing")
+        if tls.certificate is not None and tls.key is not None:
+            check_pair(tls.certificate, tls.key, self.key_password)
         if not self.proxy and (self.proxy_user or self.proxy_password or self.no_proxy):
             raise ValueError("proxy_user, proxy_password and no_proxy belong to a proxy, which is missing")
         if (self.proxy_user is None) != (self.proxy_password is None):
@@ -160,7 +190,15 @@ class OutgoingSettings(HttpSettings):
         """These settings for somebody who has some of his own."""
         if own is None:
             return self
-        fields = [["ca_file"], ["certificate_file", "key_file", "key_password"]]
-        fields.append(["proxy", "proxy_user", "proxy_password", "no_proxy"])
-        own_fields = [group for group in fields if getattr(own, group[0]) is not None]
-        return self.model_copy(update={name: getattr(own, name) for group in own_fields for name in group})
+        groups, texts = list[tuple[str, ...]](), {"ca": self.tls, "certificate": self.tls, "key": self.tls}
+        if own.ca_file is not None or (own.tls is not None and own.tls.ca is not None):
+            groups.append(("ca_file",))
+            texts["ca"] = own.tls
+        if own.certificate_file is not None or (own.tls is not None and own.tls.certificate is not None):
+            groups.append(("certificate_file", "key_file", "key_password"))
+            texts["certificate"] = texts["key"] = own.tls
+        if own.proxy is not None:
+            groups.append(("proxy", "proxy_user", "proxy_password", "no_proxy"))
+        update: dict[str, object] = {name: getattr(own, name) for group in groups for name in group}
+        tls = TlsSettings.model_construct(**{name: getattr(of, name, None) for name, of in texts.items()})
+        return self.model_copy(update={**update, "tls": tls})

@@ -22,13 +22,14 @@ from adapter.hints import Hints
 from adapter.mapping.catalogue import Catalogue
 from adapter.outgoing.guard import AddressRefused, Guard
 from adapter.section import keys, read_http_url
-from adapter.sink_management.stored import KEPT, StoredSink, has_secret
+from adapter.sink_management.stored import KEPT, StoredSink, given_of, has_secret
 from adapter.sinks.settings import KINDS, SinkSettings, read_sink_settings
 
 #: Seconds within which a name has to be looked up, for a warning.
 LOOKUP = 2.0
 #: The settings of a proxy: it connects without a look at the address, so who may make sinks could reach any.
 _PROXY = ("proxy", "proxy_user", "proxy_password", "no_proxy")
+_AS_TEXT = ("ca_file", "certificate_file", "key_file")
 _NO_PROXY = "a proxy is set in adapter.toml alone, as the address behind it is not checked here"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -50,9 +51,9 @@ def check_name(name: Any) -> str:
 
 
 def read_given(given: Mapping[str, Any], name: str, stored: StoredSink | None) -> tuple[SinkSettings, str | None]:
-    """The settings that are asked for. What is ``null`` is left out; `KEPT` stands for the secret that is stored there,
-    and so does a secret setting that is not said at all. A new sink that could have a secret, and says nothing of it,
-    gets one: that comes back beside the settings.
+    """The settings that are asked for. What is ``null`` is left out; `KEPT` stands for the secret that is stored there.
+    ``secret`` that is not said at all stays, as a new sink that could have one, and says nothing of it, gets one: that
+    comes back beside the settings. Nothing else that is not said stays.
 
     Raises:
         RequestError: 400, they are wrong; each line says where, what is wrong and what would be right.
@@ -70,7 +71,8 @@ def read_given(given: Mapping[str, Any], name: str, stored: StoredSink | None) -
     values: dict[str, Any] = {key: one for key, one in given.items() if one is not None}
     if stored is not None and stored.problem is None and stored.kind == kind:
         kept: Mapping[str, Any] = stored.given
-        values = {**{key: one for key, one in kept.items() if key not in given and has_secret(one)}, **values}
+        if "secret" in kept and "secret" not in given and _goes_by_secret(given):
+            values["secret"] = kept["secret"]
     else:
         kept = {}
     values = {key: _with_kept(one, kept.get(key), key) for key, one in values.items()}
@@ -110,6 +112,54 @@ def patched(given: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any
         else:
             after[name] = one
     return after
+
+
+def check_signature(settings: SinkSettings, stored: StoredSink | None, *, may_know: bool) -> None:
+    """Whether a caller may have posts signed like that: a token of the service's own key says that its issuer sent a
+    post, and who receives it may believe tokens of that realm. So only who may do everything (``may_know``) says which
+    issuer and audience it names, and where it goes.
+
+    Raises:
+        RequestError: 403, that is not for this caller.
+    """
+    signatures = getattr(settings, "signature", ())
+    if may_know or not any(getattr(one, "kind", None) == "phasetwo-bearer" for one in signatures):
+        return
+    given = given_of(settings)
+    if stored is not None and all(stored.given.get(name) == given.get(name) for name in ("signature", "url")):
+        return
+    raise RequestError(
+        403,
+        "Forbidden",
+        "signature: phasetwo-bearer names an issuer that receivers believe; only the administrator sets it, and the "
+        "url of a sink that has it",
+        parameter="signature",
+    )
+
+
+def secrets_said(given: Mapping[str, Any]) -> list[str]:
+    """The settings in which secrets are said anew: their texts are not `KEPT`."""
+    held = [name for name in ("secret", "auth", "signature", "privacy", "tls") if name in given]
+    return [name for name in held if _says_anew(given[name])]
+
+
+def _says_anew(value: Any) -> bool:
+    match value:
+        case Mapping():
+            return any(map(_says_anew, value.values()))
+        case list():
+            return any(map(_says_anew, value))
+    return isinstance(value, str) and value != KEPT
+
+
+def said_in_vain(settings: SinkSettings, stored: StoredSink | None) -> list[str]:
+    """What is said of a sink and has no effect on it."""
+    if stored is None or stored.given.get("from") == given_of(settings).get("from"):
+        return []
+    return [
+        "from: counts when a sink is first seen, and this one has its place already; to send it what came before, "
+        f"replay that: POST /sinks/{settings.name}/replay with status never"
+    ]
 
 
 def make_secret() -> str:
@@ -196,7 +246,11 @@ def _of_machine(given: Mapping[str, Any], model: type[SinkSettings]) -> Iterator
         if name in _PROXY and field is not None:
             yield name, _NO_PROXY
         elif field is not None and "Path" in str(field.annotation):
-            yield name, "names a file of the service's machine; a sink with such settings is made in adapter.toml"
+            instead = f"; give its PEM as tls.{name.removesuffix('_file')}" if name in _AS_TEXT else ""
+            yield (
+                name,
+                f"names a file of the service's machine; a sink with such settings is made in adapter.toml{instead}",
+            )
         else:
             yield from _files(name, one, model if field is None else None)
 

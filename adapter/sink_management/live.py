@@ -21,19 +21,21 @@ from adapter.delivery import reporting, standing
 from adapter.delivery.loop import Delivery, open_delivery, reader_name, replay_note, replay_reader
 from adapter.delivery.reads import Reads
 from adapter.delivery.select import Selection
-from adapter.delivery.standing import Standings, open_standings
+from adapter.delivery.standing import Decided, Standings, open_standings
 from adapter.errors import AdapterError, ClaimLost, NoteChanged, StoreError
 from adapter.filter import Filter
+from adapter.formats.text import counted
 from adapter.hints import Hints
 from adapter.known_secrets import KnownSecrets
 from adapter.log.protocol import Claim, Note, Store
 from adapter.mapping.catalogue import Catalogue
-from adapter.outgoing.settings import OutgoingSettings
+from adapter.outgoing.settings import HttpSettings, OutgoingSettings
+from adapter.outgoing.tls import ends_of
 from adapter.ownership import Ownership, open_ownership
 from adapter.sealing import Sealing, SealingError
 from adapter.search.looked_up import NamingSink
 from adapter.search.search import Search
-from adapter.sink_management.stored import PREFIX, StoredSink, read_stored, secrets_in
+from adapter.sink_management.stored import PREFIX, StoredSink, link_notes, read_stored
 from adapter.sinks.settings import SinkSettings, open_sink
 from adapter.sinks.token_key import GetTokenKey
 from adapter.tasks import in_background
@@ -42,6 +44,11 @@ from adapter.tasks import in_background
 EVERY = 2.0
 #: Sinks that are opened at the same time.
 OPENING = 32
+#: Milliseconds of a day; and so long before a certificate ends it is warned of.
+DAY = 86_400_000
+SOON = 30 * DAY
+#: Milliseconds for which it is not looked again when certificates end, as everybody may ask.
+FRESH = 10_000
 #: Sinks of the log that are named in a warning.
 _NAMED = 5
 
@@ -63,6 +70,19 @@ class Wanted:
 def select(settings: SinkSettings, filter: Filter) -> Selection:
     """Which events a sink gets whose filter this is."""
     return Selection(filter, revisions=settings.revisions == "send", sink=settings.name)
+
+
+def _ends_of(settings: SinkSettings) -> dict[str, int]:
+    auth = getattr(settings, "auth", None)
+    found = ends_of(settings) if isinstance(settings, HttpSettings) else dict[str, int]()
+    if isinstance(auth, HttpSettings):
+        found |= {f"auth.{what}": until for what, until in ends_of(auth).items()}
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(sorted(names)[:_NAMED]) + more
 
 
 class _Slot:
@@ -139,6 +159,8 @@ class LiveSinks:
         #: The settings of those of the log as they were read last: to read one takes a millisecond. With id, version,
         #: and how many replaced secrets are valid.
         self._read_as: dict[str, tuple[tuple[str, int, int], SinkSettings | None]] = {}
+        #: When the certificates of all sinks were read last, and when they end.
+        self._ends: tuple[int, Sequence[tuple[str, str, int]]] | None = None
         self._turn = asyncio.Lock()
         self._is_ending = False
 
@@ -151,20 +173,29 @@ class LiveSinks:
         stored = [(name, one.kind) for name, one in self.stored.items() if name not in self.configured]
         return [*((name, one.kind) for name, one in self.configured.items()), *stored]
 
+    def is_received(self, name: str) -> bool:
+        """Whether somebody else receives what a sink sends: it does not end on the service's own machine."""
+        configured = self.configured.get(name)
+        return name in self.stored if configured is None else type(configured).by_api
+
     def settings(self) -> list[SinkSettings]:
         """The settings of all sinks that can be read."""
-        found, now = list(self.configured.values()), self._now()
-        for name, one in self.stored.items():
-            if name in self.configured or one.problem is not None:
-                continue
-            version = one.id, one.version, len(one.valid(now))
-            if name not in self._read_as or self._read_as[name][0] != version:
-                self._read_as[name] = version, None
-                with suppress(ValueError):  # of another version: told where it is opened
-                    self._read_as[name] = version, one.settings(now)
-            if (settings := self._read_as[name][1]) is not None:
-                found.append(settings)
-        return found
+        now = self._now()
+        return [one for name in self.names() if (one := self._settings_of(name, now)) is not None]
+
+    def _settings_of(self, name: str, now: int) -> SinkSettings | None:
+        """The settings of a sink; ``None`` if there is none, or they cannot be read."""
+        if name in self.configured:
+            return self.configured[name]
+        one = self.stored.get(name)
+        if one is None or one.problem is not None:
+            return None
+        version = one.id, one.version, len(one.valid(now))
+        if name not in self._read_as or self._read_as[name][0] != version:
+            self._read_as[name] = version, None
+            with suppress(ValueError):  # of another version: told where it is opened
+                self._read_as[name] = version, one.settings(now)
+        return self._read_as[name][1]
 
     def selection(self, settings: SinkSettings) -> Selection:
         """Which events a sink gets.
@@ -175,6 +206,23 @@ class LiveSinks:
         name = settings.name
         return select(settings, Filter.from_settings(settings.filter, self._catalogue(), f"sinks: {name}: filter"))
 
+    def certificates(self, name: str) -> dict[str, int]:
+        """When the certificates of a sink end, by what they are for, epoch milliseconds."""
+        settings = self._settings_of(name, self._now())
+        return {} if settings is None else _ends_of(settings)
+
+    def all_certificates(self) -> Sequence[tuple[str, str, int]]:
+        """The same of all sinks: a sink, what one is for, and when it ends. Of files, as they were a moment ago."""
+        now = self._now()
+        if self._ends is None or not 0 <= now - self._ends[0] < FRESH:
+            found = [
+                (settings.name, what, until)
+                for settings in self.settings()
+                for what, until in _ends_of(settings).items()
+            ]
+            self._ends = now, found
+        return self._ends[1]
+
     def problem(self, name: str) -> str | None:
         """Why a sink is not delivered to here, for people."""
         stored, slot = self.stored.get(name), self._slots.get(name)
@@ -182,20 +230,46 @@ class LiveSinks:
             return stored.problem
         return None if slot is None else slot.problem
 
+    async def begin_paused(self, stored: StoredSink) -> None:
+        """Pause a new sink that is to begin so, unless something was decided about it already. Whoever opens it does
+        so, too: who made it may have died before.
+
+        Raises:
+            StoreError: the log does not answer.
+        """
+        if stored.begins_paused and not (await standing.read(self._log, stored.name)).version:
+            await self.standings.change(
+                stored.name, state=Decided.PAUSED, reason="made so", by=stored.created_by, now=self._now()
+            )
+
+    def public_warnings(self) -> list[str]:
+        """The same for everybody: without names."""
+        return [f"sinks: {told}" for told in self._warned(lambda names: counted(len(names), "sink"))]
+
     def warnings(self) -> list[str]:
         """What somebody should look at, a line each."""
+        return [f"sinks: {told}" for told in self._warned(_some)]
+
+    def _warned(self, tell: Callable[[Sequence[str]], str]) -> list[str]:
         told = []
         for what, names in (
             (
                 "a sink of the log has the name of one of adapter.toml, which counts; delete or rename one",
                 self.hidden(),
             ),
+            *self._ending(),
             ("its secrets cannot be read", [one.name for one in self.stored.values() if one.problem is not None]),
         ):
             if names:
-                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-                told.append(f"sinks: {', '.join(sorted(names)[:_NAMED])}{more}: {what}")
+                told.append(f"{tell(names)}: {what}")
         return told
+
+    def _ending(self) -> Iterator[tuple[str, list[str]]]:
+        ends, now = self.all_certificates(), self._now()
+        over = {name for name, _, until in ends if until <= now}
+        soon = {name for name, _, until in ends if now < until <= now + SOON} - over
+        yield "a certificate of it is over", sorted(over)
+        yield f"a certificate of it ends within {SOON // DAY} days", sorted(soon)
 
     def hidden(self) -> list[str]:
         """Sinks of the log whose name one of the settings has."""
@@ -322,6 +396,8 @@ class LiveSinks:
     # What the log says
 
     def _take(self, notes: Sequence[Note]) -> None:
+        if notes:
+            self._ends = None
         found = []
         for note in notes:
             name = note.name.removeprefix(PREFIX)
@@ -340,11 +416,10 @@ class LiveSinks:
             if stored.problem is not None:
                 _log.error("sink_secrets_not_readable", sink=name, problem=stored.problem)
             found.append(stored)
-        found = [one for one in found if not one.beside]  # see `SinkManagement._replace`
-        self._known_secrets.add(*(one for stored in found for one in secrets_in(stored.given)))
-        self._known_secrets.add(*(one.secret.get_secret_value() for stored in found for one in stored.retiring))
+        self._known_secrets.add(*(one for stored in found for one in stored.redacted_secrets()))
 
     def _forget(self, name: str) -> None:
+        self._ends = None
         self._notes.pop(PREFIX + name, None)
         self.stored.pop(name, None)
         self._read_as.pop(name, None)
@@ -452,7 +527,8 @@ class LiveSinks:
 
             @asynccontextmanager
             async def deliver(claim: Claim) -> AsyncIterator[Delivery]:
-                await self._check_still(settings.name, wanted.id)
+                if (stored := await self._check_still(settings.name, wanted.id)) is not None:
+                    await self.begin_paused(stored)
                 delivering = open_delivery(
                     settings, sink, self._log, selection, token=claim.token, standings=self.standings,
                     reads=self._reads, patience=self._patience,
@@ -467,17 +543,19 @@ class LiveSinks:
             raise
         return stack
 
-    async def _check_still(self, name: str, id: str) -> None:
-        """
+    async def _check_still(self, name: str, id: str) -> StoredSink | None:
+        """A sink of the log as it is now; ``None``: it is one of the settings.
+
         Raises:
             ClaimLost: a sink of the log is not there any more, or another one has its name.
         """
         if not id:
-            return
+            return None
         note = await self._log.noted(PREFIX + name)
         stored = None if note is None else read_stored(note, self._sealing)
         if stored is None or stored.id != id:
             raise ClaimLost(f"sink {name}: was deleted")
+        return stored
 
     async def _forget_replays(self, name: str) -> bool:
         """Know nothing more of what replays of a deleted sink sent; ``False``: one still runs elsewhere."""
@@ -507,6 +585,8 @@ class LiveSinks:
                 for left in (standing.note_name(name), reporting.note_name(name), replay_note(name)):
                     if (note := await self._log.noted(left)) is not None:
                         await self._log.drop(note.name, note.version)
+                for note in await self._log.notes(link_notes(name)):
+                    await self._log.drop(note.name, note.version)
                 await self._log.drop(PREFIX + name, version)
             finally:
                 await self._log.release(claim)

@@ -34,9 +34,12 @@ from adapter.sink_management.checking import (
     check_address,
     check_filter,
     check_name,
+    check_signature,
     make_secret,
     patched,
     read_given,
+    said_in_vain,
+    secrets_said,
 )
 from adapter.sink_management.live import LiveSinks
 from adapter.sink_management.stored import PREFIX, Retiring, StoredSink, given_of, has_secret, shown
@@ -49,6 +52,8 @@ from adapter.system_events import system_event
 _TRIES = 5
 #: Seconds for which a replaced secret stays valid where nothing else is said, and the most.
 OVERLAP, LONGEST_OVERLAP = 86_400.0, 90 * 86_400.0
+#: Replaced secrets of a sink that are valid at the same time, at most: each signs every post.
+MOST_RETIRING = 8
 #: Seconds to wait for what a deleted sink of the same name leaves behind.
 PATIENCE = 15.0
 #: Seconds to wait until a change has taken effect here: a receiver that hangs may keep the old delivery for longer.
@@ -119,15 +124,16 @@ class SinkManagement:
                 raise RequestError(409, "There already", f"there is a sink {name!r}; change it, or take another name")
             self._match(stored, match)
             settings, secret = read_given(given, name, stored)
-            warnings = await self._check(settings, may_know)
+            warnings = await self._check(settings, stored, may_know)
             if dry_run:
-                return replace(self._made(stored, settings, by, beside=beside), warnings=warnings)
-            if stored is None and is_paused:
-                reason = "made so"
-                await self._live.standings.change(name, state=Decided.PAUSED, reason=reason, by=by, now=self._now())
-            made = await self._replace(stored, settings, by, beside=beside)
-            if made is not None:
-                return replace(made, secret=secret, warnings=warnings)
+                made = self._made(stored, settings, by, beside=beside)
+                # Whether a secret is the one that is stored is for nobody to find out by asking.
+                said = () if may_know or stored is None else secrets_said(given)
+                return replace(made, changed=sorted({*made.changed, *said}), warnings=warnings)
+            known = _ours(settings, stored, secret, may_know=may_know)
+            replaced = await self._replace(stored, settings, by, known=known, is_paused=is_paused, beside=beside)
+            if replaced is not None:
+                return replace(replaced, secret=secret, warnings=warnings)
         raise _busy(name)
 
     async def patch(
@@ -138,8 +144,8 @@ class SinkManagement:
             stored = self._readable(await self._there(name))
             self._match(stored, match)
             settings, _ = read_given(patched(stored.given, patch), name, stored)
-            warnings = await self._check(settings, may_know)
-            made = await self._replace(stored, settings, by)
+            warnings = await self._check(settings, stored, may_know)
+            made = await self._replace(stored, settings, by, known=_ours(settings, stored, None, may_know=may_know))
             if made is not None:
                 return replace(made, warnings=warnings)
         raise _busy(name)
@@ -169,7 +175,16 @@ class SinkManagement:
                 return left
         raise _busy(name)
 
-    async def rotate(self, name: str, by: str, *, overlap: float, secret: str | None, match: str | None = None) -> Made:
+    async def rotate(
+        self,
+        name: str,
+        by: str,
+        *,
+        overlap: float,
+        secret: str | None,
+        may_know: bool = False,
+        match: str | None = None,
+    ) -> Made:
         """Give a sink a new secret beside the one it has, which stays valid for ``overlap`` seconds. Raises: as
         `put`."""
         for _ in range(_TRIES):
@@ -181,6 +196,9 @@ class SinkManagement:
                     409, "Nothing to rotate", f"the sink {name!r} signs with no secret; PATCH gives it one"
                 )
             now = self._now()
+            if overlap and len(stored.valid(now)) >= MOST_RETIRING:
+                detail = f"{MOST_RETIRING} secrets that were replaced are valid still; wait for their end, or overlap 0"
+                raise RequestError(409, "Too many", detail)
             until = now + round(overlap * 1000)
             parts = [one if isinstance(one, Mapping) else {"secret": one} for one in present]
             made = secret or (make_private_key() if all(map(_is_private_key, parts)) else make_secret())
@@ -200,7 +218,8 @@ class SinkManagement:
                     " replaces it at once"
                 )
                 raise RequestError(409, "No overlap", detail) from None
-            after = await self._replace(stored, settings, by, retiring=retiring, event="ROTATED")
+            known = (made,) if secret is None or may_know else ()
+            after = await self._replace(stored, settings, by, retiring=retiring, event="ROTATED", known=known)
             if after is not None:
                 return replace(after, secret=None if secret else made)
         raise _busy(name)
@@ -231,7 +250,7 @@ class SinkManagement:
         name = check_name(given.get("name", "check"))
         stored = await self._find(name) if name not in self._live.configured else None
         settings, secret = read_given(given, name, stored)
-        warnings = await self._check(settings, may_know)
+        warnings = await self._check(settings, stored, may_know)
         now = self._now()
         made = Made(StoredSink(name, "", 0, now, by, now, by, given_of(settings)), secret=secret, warnings=warnings)
         return made, await send_test(settings, self._outgoing, self._live.token_key, by) if send else None
@@ -303,8 +322,9 @@ class SinkManagement:
         detail = "the sink has changed since it was read, or is not there; read it again, and make the change there"
         raise RequestError(412, "Precondition failed", detail, headers=headers)
 
-    async def _check(self, settings: SinkSettings, may_know: bool) -> list[str]:
-        warnings = check_filter(settings, self._catalogue(), self._hints)
+    async def _check(self, settings: SinkSettings, stored: StoredSink | None, may_know: bool) -> list[str]:
+        check_signature(settings, stored, may_know=may_know)
+        warnings = [*said_in_vain(settings, stored), *check_filter(settings, self._catalogue(), self._hints)]
         return [*warnings, *await check_address(settings, make_guard(self._outgoing), may_know=may_know)]
 
     async def _replace(
@@ -316,21 +336,24 @@ class SinkManagement:
         retiring: tuple[Retiring, ...] | None = None,
         event: str | None = None,
         beside: Mapping[str, Any] | None = None,
+        known: Sequence[str] = (),
+        is_paused: bool = False,
     ) -> Made | None:
-        """Keep the settings of a sink; ``None``: somebody else has changed it meanwhile."""
+        """Keep the settings of a sink; ``None``: somebody else has changed it meanwhile. ``known``: those of its
+        secrets that are ours to redact in what is sent (`StoredSink.redacted`); ``is_paused``: a new one begins so."""
         if stored is None and len(self._live.stored) >= MOST:
             raise RequestError(409, "Too many", f"there are {MOST} sinks, which is the most; delete one")
         made = self._made(stored, settings, by, retiring, beside)
         if not made.has_changed:
             return made
-        sink = made.sink
+        sink = made.sink.redacting(known)
+        if made.is_new:
+            sink = replace(sink, begins_paused=is_paused)
+        made = replace(made, sink=sink)
         try:
-            if (secrets_in_sink := [*secrets_of(settings)]) or has_secret(sink.beside):
+            if has_secret(sink.beside) or any(True for _ in secrets_of(settings)):
                 await self._sealing.prepare()
-            if not sink.beside:
-                # Made by who may see one realm alone: he could name a word as his secret, and have it taken out of the
-                # events of all.
-                self._known_secrets.add(*secrets_in_sink)
+                self._known_secrets.add(*known)
             note = sink.note(self._sealing)
         except SealingError as error:
             raise RequestError(409, "No key", str(error)) from None
@@ -338,6 +361,8 @@ class SinkManagement:
         if not await self._append(self._event(name, sink.name, by, {"changed": ", ".join(made.changed)}), note):
             return None
         _log.info(f"sink_{name.lower()}", sink=sink.name, by=by, changed=made.changed)
+        if made.is_new and is_paused:
+            await self._live.begin_paused(sink)
         await self._live.take(sink.name)
         await self._live.taken_up(sink.name, TAKEN_UP, is_new=made.is_new)
         return made
@@ -397,6 +422,14 @@ def settings_shown(sink: StoredSink) -> dict[str, Any]:
 
 def _busy(name: str) -> RequestError:
     return RequestError(409, "Changed meanwhile", f"the sink {name!r} is changed by others all the time; try again")
+
+
+def _ours(settings: SinkSettings, stored: StoredSink | None, made: str | None, *, may_know: bool) -> list[str]:
+    """Which secrets of a sink are redacted in what is sent to us: one that was made, and those that are said now by
+    the administrator (``may_know``)."""
+    before = set(() if stored is None else stored.secrets())
+    said = [one for one in secrets_of(settings) if one not in before] if may_know else []
+    return [*said, *([made] if made is not None else [])]
 
 
 def make_private_key() -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -51,6 +52,11 @@ class StoredSink:
     problem: str | None = None
     #: What another interface than that of sinks keeps with a sink that was made there: JSON with `SecretStr` in it.
     beside: Mapping[str, Any] = field(default_factory=dict)
+    #: Digests of those of its secrets that nothing which is stored may hold: those that were made here, or said by the
+    #: administrator. Of any other one who says it would decide what is blanked in the events of all.
+    redacted: tuple[str, ...] = ()
+    #: It sends nothing from its beginning on, until somebody resumes it.
+    begins_paused: bool = False
 
     @property
     def kind(self) -> str:
@@ -72,6 +78,23 @@ class StoredSink:
         """The replaced secrets that are still valid."""
         return tuple(one for one in self.retiring if one.until > now)
 
+    def redacting(self, secrets: Sequence[str]) -> StoredSink:
+        """This sink, with those of its secrets redacted, too; what is none of its own any more is not."""
+        digests = {*self.redacted, *map(_digest, secrets)}
+        kept = {_digest(one) for one in self.secrets()}
+        return replace(self, redacted=tuple(sorted(digests & kept)))
+
+    def secrets(self) -> list[str]:
+        """Every secret that it has, those that were replaced included; none where they cannot be read."""
+        if self.problem is not None:
+            return []
+        return [*secrets_in(self.given), *(one.secret.get_secret_value() for one in self.retiring)]
+
+    def redacted_secrets(self) -> list[str]:
+        """Those of its secrets that nothing which is stored may hold."""
+        known = set(self.redacted)
+        return [one for one in self.secrets() if _digest(one) in known]
+
     def note(self, sealing: Sealing) -> Note:
         """As it is kept.
 
@@ -87,6 +110,8 @@ class StoredSink:
             "settings": self.given,
             "retiring": [{"secret": one.secret, "until": one.until} for one in self.retiring],
             **({"beside": self.beside} if self.beside else {}),
+            "redacted": self.redacted,
+            "beginsPaused": self.begins_paused,
         }
         name = PREFIX + self.name
         return Note(name, orjson.dumps(sealing.seal(name, tree)).decode(), self.version)
@@ -113,7 +138,18 @@ def read_stored(note: Note, sealing: Sealing) -> StoredSink | None:
         tuple(Retiring(one["secret"], one["until"]) for one in tree["retiring"]) if problem is None else (),
         problem,
         tree.get("beside", {}),
+        tuple(tree.get("redacted", ())),
+        tree.get("beginsPaused", False),
     )
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def link_notes(sink: str) -> str:
+    """What the names of the notes of a sink's links begin with (`adapter.sink_management.links`)."""
+    return f"sink-link {sink} "
 
 
 def given_of(settings: SinkSettings) -> dict[str, Any]:

@@ -119,6 +119,9 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/sinks/{name}/attempts", "/sinks/copy/attempts", {"status": "400", "limit": "1"}, None),
     ("get", "/sinks/{name}/attempts", "/sinks/copy/attempts", {"cursor": "soon"}, None),
     ("get", "/sinks/{name}/attempts", "/sinks/nobody/attempts", {}, None),
+    ("get", "/sinks/{name}/stats", "/sinks/copy/stats", {"from": "2h", "to": "now"}, None),
+    ("get", "/sinks/{name}/stats", "/sinks/copy/stats", {"from": "90d"}, None),
+    ("post", "/sinks/{name}/skip", "/sinks/copy/skip", {}, {"uid": "1", "reason": "nobody wants it"}),
     ("get", "/sinks/{name}/dead", "/sinks/copy/dead", {}, None),
     ("get", "/sinks/{name}/replay", "/sinks/copy/replay", {}, None),
     ("post", "/sinks/{name}/replay", "/sinks/copy/replay", {}, {"dry_run": True, "filter": {"received_from": "-1h"}}),
@@ -169,6 +172,9 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("post", "/sinks/{name}/test", "/sinks/soc/test", {}, None),
     ("post", "/sinks/{name}/rotate", "/sinks/soc/rotate", {}, None),
     ("post", "/sinks/{name}/rotate", "/sinks/soc/rotate", {}, {"overlap": "1h"}),
+    ("post", "/sinks/{name}/links", "/sinks/soc/links", {}, {"expires_in": "1h", "label": "SOC"}),
+    ("get", "/sinks/{name}/links", "/sinks/soc/links", {}, None),
+    ("delete", "/sinks/{name}/links/{id}", "/sinks/soc/links/nothing", {}, None),
     ("delete", "/sinks/{name}", "/sinks/soc", {"force": "1"}, None),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": "-2h"}),
     ("post", "/sources/{name}/reconciliation", "/sources/pulled/reconciliation", {}, {"from": 5, "to": "4"}),
@@ -231,7 +237,12 @@ async def test_what_is_taken_and_answered_is_as_it_is_described(service: Opened)
     tokens = {(method, route) for method, route in every if route.endswith("/openid-connect/token")}
     # Nothing was sent to a webhook here: `tests/phasetwo` asks for that.
     sent = {(method, route) for method, route in every if "{sid}" in route or "/webhooks/payload/" in route}
-    assert every - answered == {("get", "/ingest/{source}")} | refused | tokens | sent
+    # Who has a link is answered there, and a link is revoked, by `tests/console`.
+    links = {(method, route) for method, route in every if route.startswith("/links/")}
+    links.add(("delete", "/sinks/{name}/links/{id}"))
+    # Its sink has nothing that is held; `tests/sink_management` skips something.
+    links.add(("post", "/sinks/{name}/skip"))
+    assert every - answered == {("get", "/ingest/{source}")} | refused | tokens | sent | links
 
 
 async def test_every_answer_of_json_has_a_schema(service: Opened) -> None:

@@ -403,6 +403,12 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("DELETE", "/admin/realms/{realm}/events"), ("DELETE", "/admin/realms/{realm}/admin-events"),
         ("DELETE", "/auth/admin/realms/{realm}/events"), ("DELETE", "/auth/admin/realms/{realm}/admin-events"),
     },
+    # No key of the service counts there (tests/console).
+    "by a link alone": {
+        ("GET", "/links/{name}/"), ("GET", "/links/{name}/attempts"), ("GET", "/links/{name}/dead"),
+        ("GET", "/links/{name}/{token}"), ("POST", "/links/{name}/test"), ("POST", "/links/{name}/rotate"),
+        ("POST", "/links/{name}/replay"), ("POST", "/links/{name}/resend"),
+    },
     "only of their sources": {("POST", "/ingest/{source}"), ("GET", "/ingest/{source}")},
     "by event": {
         ("GET", "/events"), ("GET", "/events/export"), ("GET", "/events/{uid}"), ("GET", "/events/counts"),
@@ -445,6 +451,8 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("POST", "/sinks/{name}/pause"), ("POST", "/sinks/{name}/resume"), ("POST", "/sinks/{name}/test"),
         ("POST", "/sinks/{name}/rotate"), ("POST", "/sinks/{name}/audit"), ("GET", "/sinks/{name}/audit"),
         ("DELETE", "/sinks/{name}/audit"),
+        ("GET", "/sinks/{name}/links"), ("POST", "/sinks/{name}/links"), ("DELETE", "/sinks/{name}/links/{id}"),
+        ("GET", "/sinks/{name}/stats"), ("POST", "/sinks/{name}/skip"),
         ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
         ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },
@@ -465,7 +473,7 @@ async def test_what_is_refused_to_limited_callers_is_refused(everything: Opened,
     groups = ["refused", "by source"] if "realms" in LIMITS[name] else ["refused"]
     for method, path in sorted(one for group in groups for one in DECIDED[group]):
         for provider in ("keycloak", "acme"):
-            filled = path.format(provider=provider, uid="x", name="eu")
+            filled = path.format(provider=provider, uid="x", name="eu", id="x")
             async with everything.session.request(method, filled, headers=headers) as response:
                 problem = await response.json()
                 assert (response.status, "limited to" in problem["detail"]) == (403, True), (method, filled)

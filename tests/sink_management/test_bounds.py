@@ -47,7 +47,8 @@ async def test_the_token_of_a_sink_is_fetched_through_no_proxy_of_its_own(servic
 async def test_stored_credentials_go_to_no_other_host(service: Opened, hook: Receiver) -> None:
     auth = {"kind": "bearer", "token": "a-token-of-the-receiver"}
     await ask(service, "POST", "/sinks", given(hook, "moved", auth=auth), status=201)
-    elsewhere = {"kind": "webhook", "url": "https://evil.example/"}
+    kept = {"kind": "bearer", "token": "<kept>"}
+    elsewhere = {"kind": "webhook", "url": "https://evil.example/", "auth": kept}
     for method, path, body in (
         ("POST", "/sinks/check?send=0", {**elsewhere, "name": "moved"}),
         ("PUT", "/sinks/moved", elsewhere),

@@ -151,7 +151,7 @@ async def test_a_changed_sink_goes_on_where_it_was(service: Opened, hook: Receiv
         assert all(count == 1 for count in (hook.taken + other.taken).values())
 
 
-async def test_put_is_idempotent_by_name_and_keeps_secrets_that_are_not_said(service: Opened, hook: Receiver) -> None:
+async def test_put_is_idempotent_by_name_and_keeps_the_secret_that_is_not_said(service: Opened, hook: Receiver) -> None:
     body = given(hook, window=4)
     made = await ask(service, "PUT", "/sinks/soc", body, status=201)
     again = await ask(service, "PUT", "/sinks/soc", body)
@@ -514,3 +514,44 @@ async def test_what_is_not_there_is_said(service: Opened) -> None:
         ("POST", "/sinks/none/resume"), ("POST", "/sinks/none/test"), ("POST", "/sinks/none/rotate"),
     ):  # fmt: skip
         await ask(service, method, path, status=404)
+
+
+async def test_stats_of_a_sink_are_those_of_its_tries(service: Opened, hook: Receiver) -> None:
+    await ask(service, "POST", "/sinks", given(hook, attempts="all", on_4xx="dead"), status=201)
+    await uids_of(service, 3)
+    await until(lambda: delivered(service, 3))
+    hook.status = 422
+    await uids_of(service)
+    await until(lambda: dead(service, 1))
+    found = (await service.get("/sinks/soc/stats", **{"from": "1h"}))[1]
+    assert (found["remembered"], found["isWhole"], found["lag"]) == ("all", True, 0)
+    assert found["tries"]["outcomes"] == {"dead": 1, "delivered": 3}
+    assert found["tries"]["statuses"] == {"204": 3, "422": 1}
+    assert found["tries"]["total"]["count"] == 4
+    assert found["tries"]["total"]["p50"] <= found["tries"]["total"]["p99"]
+    assert sum(one["attempts"] for one in found["hours"]) == 4
+    assert found["since"] <= found["to"]
+    earlier = (await service.get("/sinks/soc/stats", **{"from": "2h", "to": "1h"}))[1]
+    assert (earlier["tries"]["attempts"], earlier["since"], earlier["tries"]["total"]["p99"]) == (0, None, None)
+    assert (await service.get("/sinks/soc/stats", token="reader-token"))[0] == 403
+    assert (await service.get("/sinks/nobody/stats"))[0] == 404
+
+
+async def dead(service: Opened, count: int, name: str = "soc") -> bool:
+    found = (await service.get(f"/sinks/{name}"))[1]
+    return bool(found["counts"]["dead"] == count and found["lag"] == 0)
+
+
+async def test_stats_of_a_sink_say_since_when_something_waits(service: Opened, hook: Receiver) -> None:
+    await ask(service, "POST", "/sinks?paused=1", given(hook, filter={"client": ["account"]}), status=201)
+    await until(lambda: running_or_paused(service))
+    await service.post([login(next(NUMBERS), clientId="other")])
+    [uid] = await uids_of(service)
+    arrived = (await service.get(f"/events/{uid}"))[1]["source"]["receivedAt"]
+    found = (await service.get("/sinks/soc/stats"))[1]
+    assert found["oldestWaitingAt"] == arrived
+    assert found["lag"] >= 2
+
+
+async def running_or_paused(service: Opened) -> bool:
+    return bool((await service.get("/sinks/soc"))[1]["state"] == "paused")
