@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import orjson
@@ -60,14 +62,17 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def openapi_operation(operations: Sequence[Operation]) -> Operation:
-    """The operation that serves the document about ``operations`` and itself."""
-    body = b""
+    """The operation that serves the document about ``operations`` and itself, which is made when the first one asks for
+    it: it takes a tenth of a start."""
+
+    @cache
+    def body() -> bytes:
+        return orjson.dumps(describe([*operations, own]))
 
     async def show(request: web.Request) -> web.Response:
-        return json_answer(body)
+        return json_answer(await asyncio.to_thread(body))
 
     own = Operation("GET", "/openapi.json", show, "This description", {200: Answer("An OpenAPI document.")})
-    body = orjson.dumps(describe([*operations, own]))
     return own
 
 
