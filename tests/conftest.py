@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
@@ -16,6 +14,7 @@ from adapter.mapping.table import Table
 from adapter.resources import mappings_path
 from tests.alone import running
 from tests.postgresql import Server, find_programs, open_server
+from tests.scheduling import DURATIONS, Durations, Scheduling
 
 #: The least a table needs beside what a test is about.
 HEAD = """
@@ -38,19 +37,27 @@ def pytest_sessionstart() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class _Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """One process runs the tests of a file, and those of all files that need one Keycloak: it starts once."""
+_WRITE_DURATIONS = "--write-durations"
 
-    _server = re.compile(r"tests/keycloak/.*[\[-](\d+\.\d+\.\d+)[\]-]")
 
-    def _split_scope(self, nodeid: str) -> str:
-        found = self._server.match(nodeid)
-        return found[1] if found else super()._split_scope(nodeid)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(_WRITE_DURATIONS, action="store_true", help=f"write into {DURATIONS.name} what scopes take")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(_WRITE_DURATIONS) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Durations())
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    return _Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: many tests mostly wait, for processes that they started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

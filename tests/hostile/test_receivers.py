@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.hostile, pytest.mark.asyncio(loop_scope="module")]
 #: Bytes of one answer that may be taken, what kernels buffer included.
 READ = 1 * MIB
 
-#: Seconds for which a receiver has one habit.
-SECONDS = 5.0
+#: Seconds for which a receiver has one habit, with full sizes and in short.
+FULL, SHORT = 5.0, 2.0
 
 Writer = asyncio.StreamWriter
 Answering = Callable[["Receiver", Writer], Awaitable[None]]
@@ -188,14 +188,19 @@ def webhook(receiver: Receiver) -> dict[str, Any]:
     return {"SINKS": [sink], "OUTGOING__ALLOW": ["127.0.0.0/8"], "SERVER__DRAIN": "2"}
 
 
-async def send_for_a_while(watch: Watch, first: int) -> None:
-    """Ten posts of a hundred new events each, from a number on, over `SECONDS`."""
+@pytest.fixture
+def seconds(full: bool) -> float:
+    return FULL if full else SHORT
+
+
+async def send_for_a_while(watch: Watch, first: int, seconds: float) -> None:
+    """Ten posts of a hundred new events each, from a number on, over so many seconds."""
     for repeat in range(10):
         number = first + repeat * 100
         body = json.dumps([login(number + each) for each in range(100)]).encode()
         answer = await watch.send(post("keycloak", body))
         watch.expect(answer.status == 202, f"{answer.status}")
-        await asyncio.sleep(SECONDS / 10)
+        await asyncio.sleep(seconds / 10)
 
 
 async def asked_again(receiver: Receiver) -> None:
@@ -207,7 +212,7 @@ async def asked_again(receiver: Receiver) -> None:
     await until(lambda: receiver.asked > asked)
 
 
-async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool) -> None:
+async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool, seconds: float) -> None:
     """One service with a webhook; its receiver takes one bad habit after another."""
     async with listening(never) as receiver, stand.beside("sink", webhook(receiver)) as one:
         await until(lambda: receiver.asked > 0)
@@ -220,7 +225,7 @@ async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool) ->
             await receiver.close()
             async with one.attacked("receivers", name, "16 KiB of raw bytes; `timeout`") as watch:
                 receiver.written, asked = 0, receiver.asked
-                await send_for_a_while(watch, 9_000_000 + number * 10_000)
+                await send_for_a_while(watch, 9_000_000 + number * 10_000, seconds)
                 await asked_again(receiver)
                 read, answers = receiver.written, receiver.asked - asked
                 watch.expect(read < READ * (answers + 64), f"{read:,} bytes of {answers} answers were read")
@@ -230,16 +235,16 @@ async def test_receivers_that_answer_as_none_should(stand: Stand, full: bool) ->
 
 
 @pytest.mark.parametrize("habit", _WAITS)
-async def test_a_receiver_that_asks_for_too_long_a_wait(stand: Stand, habit: str) -> None:
+async def test_a_receiver_that_asks_for_too_long_a_wait(stand: Stand, habit: str, seconds: float) -> None:
     """It has its hour, and a service that starts asks it at once."""
     async with listening(_WAITS[habit]) as receiver, stand.beside(f"wait-{len(habit)}", webhook(receiver)) as one:
         await until(lambda: receiver.asked > 0)
         async with one.attacked("receivers", habit, "one hour; a start asks at once") as watch:
             # Those that were under way when the first one answered are answered, too.
-            await send_for_a_while(watch, 9_900_000)
+            await send_for_a_while(watch, 9_900_000, seconds)
             asked = receiver.asked
             # The pauses told in `retry` would have ended several times.
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(seconds)
             watch.expect(receiver.asked == asked, f"asked {receiver.asked - asked} times more")
         assert await one.end() == 0
         receiver.answerings, asked = [WELL], receiver.asked
