@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,8 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.table import Table
 from adapter.resources import mappings_path
-from tests.alone import running
 from tests.postgresql import Server, find_programs, open_server
-from tests.scheduling import DURATIONS, Durations, Scheduling
+from tests.scheduling import DURATIONS, Durations, Scheduling, give_way
 
 #: The least a table needs beside what a test is about.
 HEAD = """
@@ -60,13 +59,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    if not hasattr(item.config, "workerinput"):
-        return (yield)
-    # The workers' temporary folders lie in one.
-    with running(Path(item.config.option.basetemp).parent, alone=item.get_closest_marker("hostile") is not None):
-        return (yield)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if hasattr(item.config, "workerinput"):
+        give_way(item.nodeid)
 
 
 @pytest.fixture(scope="session")

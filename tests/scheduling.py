@@ -28,15 +28,27 @@ _SHORT = 3
 
 _SERVER = re.compile(r"tests/keycloak/.*[\[-](\d+\.\d+\.\d+)[\]-]")
 _KEYCLOAK = "tests/keycloak"
-#: Whose tests run alone (`tests.alone`).
-_ALONE = ("tests/hostile/", "tests/receivers/")
+#: Whose tests hold clocks.
+_TIMED = "tests/hostile"
+_ALL_TIMED = (f"{_TIMED}/", "tests/receivers/")
+#: By how much all other tests give way to these (`nice`).
+_NICENESS = 10
 
 
 def scope(nodeid: str) -> str:
     """What a test runs in one process with: the tests of its file, or all those that need one Keycloak, which starts
-    once."""
+    once, or all that hold clocks, one after another."""
+    if nodeid.startswith(_ALL_TIMED):
+        return _TIMED
     found = _SERVER.match(nodeid)
     return f"{_KEYCLOAK} {found[1]}" if found else nodeid.split("::", 1)[0]
+
+
+def give_way(nodeid: str) -> None:
+    """Let what this process runs from a test on, and all that it starts, wait for tests that hold clocks. A process
+    cannot take that back, so those are run by one that has run no others."""
+    if not nodeid.startswith(_ALL_TIMED):
+        os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def read_durations(file: Path = DURATIONS) -> dict[str, int]:
@@ -48,10 +60,9 @@ def read_durations(file: Path = DURATIONS) -> dict[str, int]:
 def next_scope(tests: Mapping[str, int], durations: Mapping[str, int], *, is_fetching: bool) -> str:
     """Of some scopes, with how many tests they have, the one to begin: what takes longest, so that all processes end at
     about the same time; of those that nobody has measured the one with the most tests. What needs a Keycloak waits
-    while it is being fetched, as long as there is something else; and whose tests run alone comes last, since the other
-    processes wait for each of these."""
+    while it is being fetched, as long as there is something else; what holds clocks is first (`give_way`)."""
     ready = [name for name in tests if not (is_fetching and name.startswith(_KEYCLOAK))]
-    return max(ready or tests, key=lambda name: (not name.startswith(_ALONE), durations.get(name, 0), tests[name]))
+    return max(ready or tests, key=lambda name: (name == _TIMED, durations.get(name, 0), tests[name]))
 
 
 class Durations:
@@ -104,7 +115,7 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
         """Begin to fetch what is not there. Tests that need what could not be had try again, and say what is wrong."""
         collected = next(iter(self.registered_collections.values()))
         if not is_fetched() and any(one.startswith(_KEYCLOAK) for one in collected):
-            words = [sys.executable, "-m", "tests.keycloak.distribution"]
+            words = ["nice", f"-n{_NICENESS}", sys.executable, "-m", "tests.keycloak.distribution"]
             fetching = subprocess.Popen(
                 words, cwd=TOP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
             )
