@@ -12,6 +12,7 @@ from adapter.errors import ClaimLost, ConfigError, StoreUnavailable
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import Claim, Claims
 from adapter.ownership import open_ownership
+from tests.delivery.virtual_time import in_virtual_time, now
 
 
 class Work:
@@ -41,7 +42,7 @@ class Work:
         return work
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 self.moved.clear()
                 await self.moved.wait()
@@ -91,11 +92,15 @@ async def test_the_other_one_takes_over_when_the_first_has_ended(work: Work) -> 
 
 
 @pytest.mark.parametrize("hangs", [False, True])
+@in_virtual_time
 async def test_who_cannot_renew_stops_and_another_takes_over(work: Work, hangs: bool) -> None:
     memory = Memory()
-    async with open_memory_log(memory, claim_seconds=0.3) as one, open_memory_log(memory, claim_seconds=0.3) as other:
+    async with open_memory_log(memory, clock=now) as one, open_memory_log(memory, clock=now) as other:
         claims = CutOff(one)
-        async with open_ownership(claims, "sink", "a", work.of("a")), open_ownership(other, "sink", "b", work.of("b")):
+        async with (
+            open_ownership(claims, "sink", "a", work.of("a"), clock=now),
+            open_ownership(other, "sink", "b", work.of("b"), clock=now),
+        ):
             assert work.present == ["a"]
             claims.is_cut, claims.hangs = not hangs, hangs
             await work.until(lambda: work.present == ["b"])
@@ -103,16 +108,16 @@ async def test_who_cannot_renew_stops_and_another_takes_over(work: Work, hangs: 
             claims.is_cut = claims.hangs = False
 
 
+@in_virtual_time
 async def test_a_short_outage_changes_nothing(work: Work) -> None:
-    memory = Memory()
-    async with open_memory_log(memory, claim_seconds=1.5) as log:
+    async with open_memory_log(claim_seconds=15, clock=now) as log:
         claims = CutOff(log)
-        async with open_ownership(claims, "sink", "a", work.of("a")):
+        async with open_ownership(claims, "sink", "a", work.of("a"), clock=now):
             claims.is_cut = True
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(7)
             claims.is_cut = False
-            await asyncio.sleep(1.2)
-            assert work.present == ["a"]
+            await asyncio.sleep(12)
+            assert (work.present, work.left) == (["a"], [])
 
 
 async def test_work_that_cannot_begin_says_so_at_the_start() -> None:

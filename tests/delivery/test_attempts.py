@@ -161,7 +161,7 @@ async def test_an_attempt_is_stored_with_the_settlement_of_its_event(log: Store)
 
 
 async def _stored(log: Store, count: int, outcome: str | None = None) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             outcomes = None if outcome is None else [outcome]
             if len(await log.attempts(READER, outcomes=outcomes)) >= count:

@@ -326,8 +326,11 @@ async def test_a_stop_waits_for_none_of_them(stand: Stand) -> None:
                     connection = await stack.enter_async_context(connected(one.address, receive_buffer=4096))
                     await connection.send(data)
             answered = await stack.enter_async_context(connected(one.address))
-            await answered.send(post("keycloak", complete))
-            await asyncio.sleep(0.05)
+            # The service says when it has begun with it: what it has not begun with, it refuses.
+            head, _, body = post("keycloak", complete, Expect="100-continue").partition(b"\r\n\r\n")
+            await answered.send(head + b"\r\n\r\n")
+            assert (await answered.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            await answered.send(body)
             begin = time.monotonic()
             one.process.popen.send_signal(signal.SIGTERM)
             answer = await answered.answer()

@@ -516,12 +516,12 @@ async def test_a_job_that_waits_for_the_store_can_be_cancelled(bench: Bench) -> 
         for pause in (0.0, 0.005, 0.012, 0.02):
             await whole.start(Question(rate=0))
             await asyncio.sleep(pause)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 job = await whole.cancel()
             assert job is not None
             assert (job.state, counts(job)) == (State.CANCELLED, {})
         await whole.start(Question(rate=0))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while whole.job is not None and whole.job.problem is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         assert whole.job is not None

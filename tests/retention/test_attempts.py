@@ -63,7 +63,7 @@ async def test_it_goes_by_the_settings() -> None:
     async with open_memory_log() as log:
         await remember(log, "sink:a", 1 * DAY, 8 * DAY, 9 * DAY)
         async with open_trimming(log, settings, clock=lambda: 10 * 86_400.0, every=0.01):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     if len(await left(log, "sink:a")) == 2:
                         break

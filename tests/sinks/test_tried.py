@@ -87,7 +87,7 @@ async def test_looking_up_the_name_is_told_apart_from_connecting(
         async def resolve(
             self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
         ) -> list[ResolveResult]:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
             return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
 
         async def close(self) -> None:
@@ -99,7 +99,7 @@ async def test_looking_up_the_name_is_told_apart_from_connecting(
     tried = answer.tried
     assert tried is not None
     assert tried.resolve is not None
-    assert tried.resolve >= 90
+    assert tried.resolve >= 990
     assert (tried.connect or 0) < tried.resolve
 
 
