@@ -39,10 +39,16 @@ class Process:
     @property
     def writer_pid(self) -> int:
         """The process that writes its log."""
+        return self._child(b"adapter.log.sqlite.writer")
+
+    @property
+    def filler_pid(self) -> int:
+        """The process that fills its search."""
+        return self._child(b"adapter.search.filler")
+
+    def _child(self, module: bytes) -> int:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        (found,) = [
-            one for one in children if b"adapter.log.sqlite.writer" in Path(f"/proc/{one}/cmdline").read_bytes()
-        ]
+        (found,) = [one for one in children if module in Path(f"/proc/{one}/cmdline").read_bytes()]
         return int(found)
 
     @property
