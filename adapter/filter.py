@@ -583,3 +583,55 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
 
 def _has_words(found: set[str], question: tuple[Word, ...]) -> bool:
     return all(any(word.startswith(text) for word in found) if prefix else text in found for text, prefix in question)
+
+
+# Looking conditions up
+
+
+def term_keys(term: Term) -> frozenset[str] | None:
+    """Texts by which a condition is found: it holds only if one of them is among what `KEYS_OF` gives for an event.
+    ``None``: it has to be tested with each event."""
+    if term.negated or term.name not in KEYS_OF:
+        return None
+    if term.name in _NAMED:
+        return with_folded(term.values)
+    if term.name in FOUND_DETAILS:
+        return frozenset(detail_token(term.name, value) for value in term.values)
+    return frozenset(term.values)
+
+
+def _actor_keys(fields: SearchFields) -> list[str | None]:
+    return [fields.actor, *map(folded, fields.actor_names)]
+
+
+def _target_keys(fields: SearchFields) -> list[str | None]:
+    return [fields.target, *map(folded, fields.target_names)]
+
+
+def _origin_keys(fields: SearchFields) -> list[str | None]:
+    realms = (fields.realm_id, fields.realm_name)
+    return [f"{source}/{realm}" for source in (fields.source, "") for realm in realms if realm is not None]
+
+
+def _detail_keys(name: str, fields: SearchFields) -> list[str]:
+    return fields.tokens(name)
+
+
+#: Those that name people.
+_NAMED = ("user", "actor", "target")
+#: What an event says of each condition that can be looked up; those first that tell readers apart most.
+KEYS_OF: Mapping[str, Callable[[SearchFields], Sequence[str | None]]] = {
+    "id": lambda fields: (fields.id,),
+    "session": lambda fields: (fields.session,),
+    "actor": _actor_keys,
+    "target": _target_keys,
+    "user": lambda fields: [*_actor_keys(fields), *_target_keys(fields)],
+    OF_SCOPE: _origin_keys,
+    "realm": lambda fields: (fields.realm_id, fields.realm_name),
+    "client": lambda fields: (fields.client,),
+    **{name: partial(_detail_keys, name) for name in FOUND_DETAILS},
+    "reason": lambda fields: (fields.reason,),
+    "source": lambda fields: (fields.source,),
+    "provider": lambda fields: (fields.provider,),
+    "outcome": lambda fields: (fields.outcome,),
+}

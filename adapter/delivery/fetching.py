@@ -15,17 +15,17 @@ from adapter.delivery.lanes import Lanes
 from adapter.delivery.ledger import Ledger
 from adapter.delivery.ordered_ledger import OrderedLedger
 from adapter.delivery.ordered_queue import OrderedQueue
-from adapter.delivery.queue import SendQueue
-from adapter.delivery.reads import GATHER, Reads
+from adapter.delivery.queue import HasPosition, SendQueue
+from adapter.delivery.reads import GATHER, Reads, gather
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import Settler
+from adapter.delivery.tail import LOOK, Tail
 from adapter.log.protocol import Store
+from adapter.model import Entry
 
 #: The longest a due row is left alone because the clock was set back, seconds.
 LONGEST_WAIT = 60.0
-#: How often is looked whether something was removed that the sink has not had, seconds.
-LOOK = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -45,14 +45,16 @@ class Fetcher:
         *,
         schedule: Sequence[float],
         now: Callable[[], int],
+        token: int = 0,
         wait: float = 0.0,
-        reads: Reads,
+        tail: Tail | None,
     ) -> None:
-        """``schedule``: waits after failed tries, ``wait``: for less than a full batch, seconds; ``reads``: what sinks
-        take turns by in reading the log."""
-        self._reader = reader
+        """``schedule``: waits after failed tries, ``wait``: for less than a full batch, seconds; ``token``: of the
+        claim under which is settled; ``tail``: with whom it reads as long as it keeps up, ``None``: alone."""
+        self.reader = reader
+        self.token = token
         self._log = log
-        self._selection = selection
+        self.selection = selection
         self._ledger = ledger
         self._queue = queue
         self._settler = settler
@@ -60,7 +62,10 @@ class Fetcher:
         self._schedule = schedule
         self._now = now
         self._wait = wait
-        self._reads = reads
+        self._tail = tail
+        self._reads = Reads() if tail is None else tail.reads
+        #: Set when it has to read by itself.
+        self._left = asyncio.Event()
         #: Set when something was read that the sink gets.
         self._brought = asyncio.Event()
         #: Set when entries are missing in what was read.
@@ -69,35 +74,87 @@ class Fetcher:
     async def read_on(self) -> None:
         """Keep a stretch of entries ready to be sent."""
         loop = asyncio.get_running_loop()
-        queue, selection = self._queue, self._selection
-        last_at, brought = 0.0, 0
+        queue, tail, last_at, brought, begins = self._queue, self._tail, 0.0, 0, True
         while True:
             await queue.wait_until_short()
+            if tail is not None:
+                self._left.clear()
+                if tail.join(self, begins=begins):
+                    try:
+                        await self._left.wait()
+                    finally:
+                        tail.leave(self)
+                    begins = False
+                    continue
+            begins = False
             if self._log.head <= queue.read_to:
                 await self._log.wait(queue.read_to)
                 if loop.time() - last_at < 2 * GATHER:
-                    await asyncio.sleep(self._reads.gather(brought))
+                    await asyncio.sleep(gather(brought))
             last_at = loop.time()
-            after, until = queue.read_to, self._log.head
-            async with self._reads:
-                entries = await self._log.read(after, until=until, limit=queue.stretch)
-            brought = len(entries)
-            reached = entries[-1].position if entries else until
-            if reached - after != len(entries):
-                self._gap.set()
-            if not entries:
-                queue.add_fresh([], until)
-            step = min(selection.stretch, queue.part)
-            for begin in range(0, len(entries), step):
-                part = entries[begin : begin + step]
-                chosen = selection.select(part)
-                queue.add_fresh(chosen, part[-1].position, waits_until=loop.time() + self._wait)
-                if chosen:
-                    self._brought.set()
-                    self._sender.wake()
-                if len(part) < len(entries):
-                    await asyncio.sleep(0)
+            brought = await self._read()
             self._settler.note_read()
+
+    async def _read(self) -> int:
+        """Read a stretch; how many entries there were."""
+        queue, selection = self._queue, self.selection
+        after, until = queue.read_to, self._log.head
+        async with self._reads:
+            entries = await self._log.read(after, until=until, limit=queue.stretch)
+        reached = entries[-1].position if entries else until
+        if reached - after != len(entries):
+            self._gap.set()
+        if not entries:
+            queue.add_fresh([], until)
+        step = min(selection.stretch, queue.part)
+        for begin in range(0, len(entries), step):
+            part = entries[begin : begin + step]
+            self._add(selection.select(part), part[-1].position)
+            if len(part) < len(entries):
+                await asyncio.sleep(0)
+        return len(entries)
+
+    def _add(self, chosen: Sequence[Entry], read_to: int) -> None:
+        """The log was read up to there, and the sink gets these entries."""
+        self._queue.add_fresh(chosen, read_to, waits_until=asyncio.get_running_loop().time() + self._wait)
+        if chosen:
+            self._brought.set()
+            self._sender.wake()
+
+    # As `adapter.delivery.tail.Follower`
+
+    @property
+    def read_to(self) -> int:
+        return self._queue.read_to
+
+    @property
+    def cursor(self) -> int:
+        return self._ledger.cursor
+
+    def follow(self, group: HasPosition | None) -> None:
+        self._queue.follow(group)
+
+    def take(self, entries: Sequence[Entry], read_to: int) -> bool:
+        had = self._queue.had
+        if entries[0].position <= had:
+            entries = [entry for entry in entries if entry.position > had]
+        self._add(entries, max(had, read_to))
+        return self._queue.is_short()
+
+    def has_all_settled(self) -> bool:
+        return self._ledger.is_settled and self._queue.is_empty
+
+    def passed(self, cursor: int) -> None:
+        self._ledger.pass_to(cursor)
+
+    def settle(self) -> None:
+        self._settler.note_more()
+
+    def note_removed(self) -> None:
+        self._gap.set()
+
+    def note_left(self) -> None:
+        self._left.set()
 
     async def ripen(self) -> None:
         """Let less than a full batch go when it has waited for more long enough."""
@@ -125,7 +182,7 @@ class Fetcher:
                 continue
             # What was busy when the question was asked may be answered with a row that has ended since.
             busy = set(ledger.busy)
-            rows = await self._log.held(self._reader, limit=len(busy) + free)
+            rows = await self._log.held(self.reader, limit=len(busy) + free)
             busy |= ledger.busy
             waiting = [(row, row.due_at) for row in rows if row.due_at is not None and row.position not in busy]
             now = self._now()
@@ -152,15 +209,15 @@ class Fetcher:
         ledger = self._ledger
         while True:
             self._gap.clear()
-            state = await self._log.progress(self._reader)
+            state = await self._log.progress(self.reader)
             if state is not None and state.removed != ledger.removed:
-                _log.warning("sink_events_removed", sink=self._reader, entries=state.removed - ledger.removed)
+                _log.warning("sink_events_removed", sink=self.reader, entries=state.removed - ledger.removed)
                 ledger.removed = state.removed
-            if dead := await self._log.dead_removed(self._reader):
+            if dead := await self._log.dead_removed(self.reader):
                 ledger.bury(dead)
                 self._settler.note_skipped()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
+                async with asyncio.timeout(LOOK if self._tail is None else None):
                     await self._gap.wait()
 
     def _is_due(self, tries: int, wait: int) -> bool:

@@ -224,6 +224,19 @@ class Ledger:
         self.skip(waiting)
         return len(chosen)
 
+    def passable(self, reached: int) -> int:
+        """Where the cursor would be if all was settled this moment; ``reached`` as in `settle`."""
+        return max(self.cursor, self._order[0].first - 1 if self._order else reached)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is on disk but how far the log was read."""
+        return not (self.exposed or self._order or self.busy or self._attempts or self._renewed or self._held_again)
+
+    def pass_to(self, cursor: int) -> None:
+        """The cursor is on disk there."""
+        self.cursor = max(self.cursor, cursor)
+
     def remember(self, attempts: Sequence[Attempt]) -> None:
         """These go with the next settlement."""
         self._attempts.extend(attempts)

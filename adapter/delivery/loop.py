@@ -30,12 +30,12 @@ from adapter.delivery.ordered_ledger import OrderedLedger
 from adapter.delivery.ordered_queue import OrderedQueue
 from adapter.delivery.queue import SendQueue
 from adapter.delivery.rate import Pace
-from adapter.delivery.reads import Reads
 from adapter.delivery.reporting import Reporter
 from adapter.delivery.select import Selection
 from adapter.delivery.sending import Sender
 from adapter.delivery.settling import SETTLE, STORE_WAIT, Settler
 from adapter.delivery.standing import Decided, Standing, Standings, open_standings, read
+from adapter.delivery.tail import Tail
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import Attempt, BlockedKey, Held, ReaderState, Store
 from adapter.model import Entry
@@ -96,7 +96,7 @@ class Delivery:
         token: int,
         *,
         replay_of: str | None,
-        reads: Reads,
+        tail: Tail | None,
         pace: Pace | None,
         probe: float,
         clock: Callable[[], float],
@@ -137,6 +137,8 @@ class Delivery:
             ledger = OrderedLedger(reader, progress, token, lanes, batch=sink.batch.entries)
             queue = OrderedQueue(ledger, lanes, window=window, batch=sink.batch, read_to=progress.cursor)
         self._ledger = ledger
+        self._queue = queue
+        self._tail = tail
         policy = AnswerPolicy(settings.retry, now=now, random_source=random_source)
         self._settler = Settler(name, log, ledger, queue, window=window, now=now)
         self._attempts = attempts = AttemptBook(settings.attempts, self._remember, now=now)
@@ -147,7 +149,7 @@ class Delivery:
         )  # fmt: skip
         self._fetcher = Fetcher(
             reader, log, selection, ledger, queue, self._settler, self._sender,
-            schedule=settings.retry, now=now, wait=sink.batch.wait, reads=reads,
+            schedule=settings.retry, now=now, token=token, wait=sink.batch.wait, tail=tail,
         )  # fmt: skip
         self._jobs = [self._fetcher.read_on, self._fetcher.ripen, self._fetcher.take_up, self._fetcher.watch_removed]
         if lanes is not None and isinstance(ledger, OrderedLedger) and isinstance(queue, OrderedQueue):
@@ -167,7 +169,7 @@ class Delivery:
             since=self._health.since,
             answer=self._health.answer,
             epoch=self._epoch,
-            cursor=self._ledger.cursor,
+            cursor=self._cursor(),
             lag=self._lag(),
             counts=self._ledger.counts(),
             standing=self._standing,
@@ -224,7 +226,7 @@ class Delivery:
             return None
         if found.chosen or self._ledger.is_flying(entry.position):
             raise ValueError("it is on its way to the receiver, or waits until that can be sent to again")
-        if entry.position > self._ledger.cursor:
+        if entry.position > self._cursor():
             raise ValueError("the sink has not come to it; it is sent when its turn comes")
         if (refusal := self.selection.refusal(entry)) is not None:
             raise ValueError(f"the filter of the sink does not take it: {refusal}")
@@ -273,10 +275,18 @@ class Delivery:
     async def run(self, patience: Callable[[], float]) -> AsyncIterator[None]:
         """Read and send; at the end send nothing more, wait up to ``patience`` seconds for answers, and settle what is
         known then. Left with `ClaimLost` it waits for nothing."""
-        is_lost = False
         await self._reporter.open()
         if self._standing.state is Decided.RUNNING:
             self._reporter.tell_backlog()
+        async with AsyncExitStack() as stack:
+            if self._tail is not None:
+                await stack.enter_async_context(self._tail.shared_by(self._fetcher))
+            async with self._running(patience):
+                yield
+
+    @asynccontextmanager
+    async def _running(self, patience: Callable[[], float]) -> AsyncIterator[None]:
+        is_lost = False
         settling = self._start(self._settle)
         others = [self._start(job) for job in [*self._jobs, self._reporter.run]]
         try:
@@ -308,7 +318,11 @@ class Delivery:
                 await settling
 
     def _lag(self) -> int:
-        return self._log.head - self._ledger.cursor
+        return self._log.head - self._cursor()
+
+    def _cursor(self) -> int:
+        """Up to here everything is done, the held ones aside; on disk it is a moment later."""
+        return self._ledger.passable(self._queue.reached)
 
     def _begin_worker(self) -> None:
         self._workers.append(self._start(self._sender.work))
@@ -372,7 +386,7 @@ async def open_delivery(
     token: int = 0,
     replay_of: str | None = None,
     standings: Standings | None = None,
-    reads: Reads | None = None,
+    tail: Tail | None = None,
     pace: Pace | None = None,
     patience: Callable[[], float] = lambda: 10.0,
     probe: float = PROBE,
@@ -384,7 +398,7 @@ async def open_delivery(
     ``replay_of`` names the sink beside which it sends what that was sent before, as what is decided about it says.
     ``standings`` tells what is decided about sinks, one for all of a service; ``None``: it looks by itself.
     ``pace`` is that of the sink that it sends beside; ``None``: its own.
-    ``reads`` is what the sinks of a service share in reading the log; ``None``: it is alone.
+    ``tail`` is what the sinks of a service read the log with; ``None``: it reads alone.
     ``token`` is that of the claim of `reader_name`, under which all progress is stored; 0 where it was never claimed.
     ``probe`` is the first wait of seconds before a receiver that is down is tried again; ``clock`` gives epoch seconds,
     ``random_source`` a number from 0 to 1.
@@ -393,7 +407,6 @@ async def open_delivery(
         ClaimLost: somebody else delivers to it.
         StoreError: the sink's progress cannot be read or begun.
     """
-    reads = reads or Reads()
     reader = reader_name(settings.name)
     progress = await log.progress(reader)
     if progress is None:
@@ -410,11 +423,9 @@ async def open_delivery(
     blocked = await log.blocked(reader)
     delivery = Delivery(
         settings, sink, log, selection, progress, blocked, token,
-        replay_of=replay_of, reads=reads, pace=pace, probe=probe, clock=clock, random_source=random_source,
+        replay_of=replay_of, tail=tail, pace=pace, probe=probe, clock=clock, random_source=random_source,
     )  # fmt: skip
     async with AsyncExitStack() as stack:
-        reads.join()
-        stack.callback(reads.leave)
         if standings is None:
             standings = await stack.enter_async_context(open_standings(log))
         stack.enter_context(standings.following(replay_of or settings.name, delivery.follow))

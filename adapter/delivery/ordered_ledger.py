@@ -42,6 +42,15 @@ class OrderedLedger(Ledger):
         """Events of blocked keys that have neither a row nor an answer."""
         return self._behind
 
+    def passable(self, reached: int) -> int:
+        slots = self._lanes.slots
+        return max(self.cursor, slots[0].position - 1 if slots else reached)
+
+    @property
+    def is_settled(self) -> bool:
+        # A blocked key's row may have to follow the cursor.
+        return super().is_settled and not (self._lanes.slots or self._lanes.blocked or self._sent or self._rows)
+
     def add(self, flight: Flight) -> None:
         self.exposed += flight.size
         for entry in flight.entries:

@@ -30,6 +30,10 @@ class OrderedQueue(SendQueue):
         return self.read_to  # what was read has a slot until it is done
 
     @property
+    def is_empty(self) -> bool:
+        return not (self._due or self._again or self._lanes.slots)
+
+    @property
     def flights(self) -> int:
         ready = max(0, min(self._lanes.ready(), self._most - self._ledger.exposed))
         return len(self._again) + len(self._due) + ready
@@ -38,7 +42,7 @@ class OrderedQueue(SendQueue):
         keys = [self._lanes.key_of(entry.event or b"") for entry in entries]
         for entry, key in zip(entries, keys, strict=True):
             self._lanes.add(entry, key)
-        self.read_to = self._lanes.read_to = read_to
+        self._read_to = self._lanes.read_to = read_to
         if entries and self._batch.wait:
             self._waiting.append((entries[-1].position, waits_until))
 
@@ -47,7 +51,7 @@ class OrderedQueue(SendQueue):
         self._lanes.add_again(entries, after, reached)
 
     def note_settled(self) -> None:
-        if self._is_short():
+        if self.is_short():
             self._short.set()
 
     def ripe_at(self) -> float | None:
@@ -91,11 +95,11 @@ class OrderedQueue(SendQueue):
         if late:
             self._late_flights.append(flight)
         self._ledger.add(flight)
-        if self._is_short():
+        if self.is_short():
             self._short.set()
         return flight
 
-    def _is_short(self) -> bool:
+    def is_short(self) -> bool:
         lanes = self._lanes
         if lanes.blocked >= KEYS or len(lanes.slots) >= SLOTS:
             return False

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import cast
+from typing import Protocol, cast
 
 from adapter.delivery.ledger import Flight, Ledger
 from adapter.log.protocol import READ_SIZE
@@ -21,6 +21,12 @@ from adapter.sinks.protocol import Batch
 
 #: By its place, which takes half the time of its name: it is asked for of every entry that waits.
 _event = itemgetter(Entry._fields.index("event"))
+
+
+class HasPosition(Protocol):
+    """What reads the log for several queues."""
+
+    position: int
 
 
 class SendQueue:
@@ -36,8 +42,9 @@ class SendQueue:
         #: The queue runs short with no more entries than this, or fewer bytes of events than a batch or a read has.
         self._few = max(self.stretch // 2, batch.entries - 1)
         self._few_bytes = max(batch.bytes, READ_SIZE)
-        #: How far the log was read.
-        self.read_to = read_to
+        self._read_to = read_to
+        #: Those with whom the log is read.
+        self._group: HasPosition | None = None
         self._ledger = ledger
         self._batch = batch
         self._in_order = window == 1
@@ -60,6 +67,27 @@ class SendQueue:
         self._short = asyncio.Event()
 
     @property
+    def had(self) -> int:
+        """How far what was read is added, for sure: others may have read on, without anything that the sink gets."""
+        return self._read_to
+
+    @property
+    def read_to(self) -> int:
+        """How far the log was read: by itself, or by those with whom it is read."""
+        return self._read_to if self._group is None else max(self._read_to, self._group.position)
+
+    def follow(self, group: HasPosition | None) -> None:
+        """The log is read up to the group's position, wherever that moves, and what the sink gets there is added;
+        ``None``: no more."""
+        self._read_to = self.read_to
+        self._group = group
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not (self._fresh or self._due or self._again)
+
+    @property
     def reached(self) -> int:
         """Position up to which everything that the sink gets was sent at least once."""
         return self._fresh[0].position - 1 if self._fresh else self.read_to
@@ -75,7 +103,7 @@ class SendQueue:
 
     async def wait_until_short(self) -> None:
         """Return as soon as so little is left that the log should be read on."""
-        while not self._is_short():
+        while not self.is_short():
             self._short.clear()
             await self._short.wait()
 
@@ -84,7 +112,7 @@ class SendQueue:
         they may wait for more until the time that is later given to `ripen`."""
         self._fresh.extend(entries)
         self._fresh_bytes += _size(entries)
-        self.read_to = read_to
+        self._read_to = read_to
         if entries and self._batch.wait:
             self._waiting.append((entries[-1].position, waits_until))
 
@@ -165,13 +193,14 @@ class SendQueue:
         else:
             entries = [fresh.popleft() for _ in range(size)]
             self._fresh_bytes -= _size(entries)
-        if self._is_short():
+        if self.is_short():
             self._short.set()
         flight = Flight(entries)
         self._ledger.add(flight)
         return flight
 
-    def _is_short(self) -> bool:
+    def is_short(self) -> bool:
+        """Whether so little is left that the log should be read on."""
         return len(self._fresh) <= self._few and self._fresh_bytes < self._few_bytes
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from adapter.filter import Filter
 from adapter.model import Entry
-from adapter.search_fields import SYSTEM, search_fields
+from adapter.search_fields import SYSTEM, SearchFields, search_fields
 
 
 class Selection:
@@ -47,6 +47,15 @@ class Selection:
         if self.filter.needs_event:
             return [entry for entry in chosen if self._matches(entry)]
         return chosen
+
+    def takes(self, entry: Entry, fields: SearchFields | None) -> bool:
+        """Whether the sink gets one entry, as `select` says; one that has an event, and a type that its filter may
+        match. ``fields``: what it can be found by; not looked at unless the filter needs the event."""
+        if entry.revision > self._last_revision:
+            return False
+        if self._sink is not None and (entry.type or "").startswith(SYSTEM) and self._speaks_of_it(entry):
+            return False
+        return not self.filter.needs_event or (fields is not None and self.filter.matches(fields))
 
     def refusal(self, entry: Entry) -> str | None:
         """Why the sink does not get an entry with an event, for people; ``None`` if it gets it."""

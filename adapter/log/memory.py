@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -475,6 +475,14 @@ class MemoryLog:
         known.blocked |= {one.key: one for one in settlement.block}
         for key in settlement.unblock:
             known.blocked.pop(key, None)
+        await _turn()
+
+    async def advance(self, cursor: int, tokens: Mapping[str, int]) -> None:
+        for name, token in tokens.items():
+            with suppress(ClaimLost):
+                self._check_token(name, token)
+                if (known := self._memory.readers.get(name)) is not None:
+                    known.progress = replace(known.progress, cursor=max(known.progress.cursor, cursor))
         await _turn()
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:

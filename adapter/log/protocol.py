@@ -8,7 +8,7 @@ An engine implements all of them but the last one (`Store`), and some that one, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -576,6 +576,16 @@ class Progress(Protocol):
         Raises:
             ClaimLost: its token is not that of the latest claim of the reader's name; nothing was stored.
             StoreUnanswered: all of it was stored, or nothing.
+            StoreUnavailable: nothing of it was stored.
+        """
+
+    async def advance(self, cursor: int, tokens: Mapping[str, int]) -> None:
+        """Move the cursors of many readers on to one position, in one transaction: everything up to there is done for
+        each of them, and nothing of theirs has changed but that. ``tokens``: of their claims, by reader. One that is
+        not known, whose token is not that of the latest claim, or that is further already, stays where it is.
+
+        Raises:
+            StoreUnanswered: it was stored, or not; to do it again is right.
             StoreUnavailable: nothing of it was stored.
         """
 

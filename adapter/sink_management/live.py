@@ -19,9 +19,9 @@ import structlog
 
 from adapter.delivery import reporting, standing
 from adapter.delivery.loop import Delivery, open_delivery, reader_name, replay_note, replay_reader
-from adapter.delivery.reads import Reads
 from adapter.delivery.select import Selection
 from adapter.delivery.standing import Decided, Standings, open_standings
+from adapter.delivery.tail import Tail
 from adapter.errors import AdapterError, ClaimLost, NoteChanged, StoreError
 from adapter.filter import Filter
 from adapter.formats.text import counted
@@ -151,7 +151,7 @@ class LiveSinks:
         self._is_shared = is_shared
         self._delivers = delivers
         self._slots: dict[str, _Slot] = {}
-        self._opening, self._reads = asyncio.Semaphore(OPENING), Reads()
+        self._opening, self._tail = asyncio.Semaphore(OPENING), Tail(log)
         #: The texts of the notes that were read, with their versions: most looks find them as they were.
         self._notes: dict[str, Note] = {}
         #: Sinks that were deleted, and of which something is left: versions of their notes.
@@ -531,7 +531,7 @@ class LiveSinks:
                     await self.begin_paused(stored)
                 delivering = open_delivery(
                     settings, sink, self._log, selection, token=claim.token, standings=self.standings,
-                    reads=self._reads, patience=self._patience,
+                    tail=self._tail, patience=self._patience,
                 )  # fmt: skip
                 async with delivering as delivery:
                     yield delivery

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
+from adapter.delivery.tail import Tail
 from adapter.filter import Filter
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.outgoing.settings import OutgoingSettings
@@ -30,7 +31,7 @@ async def main(path: Path, url: str, events: int, order_by: str | None) -> None:
     async with (
         open_sqlite_log(path, dictionary=b"") as log,
         open_sink(settings, outgoing) as sink,
-        open_delivery(settings, sink, log, selection, probe=0.02) as delivery,
+        open_delivery(settings, sink, log, selection, tail=Tail(log), probe=0.02) as delivery,
     ):
         while log.head < events:
             some = range(log.head + 1, log.head + 51)

@@ -13,6 +13,7 @@ import orjson
 
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
 from adapter.delivery.select import Selection
+from adapter.delivery.tail import Tail
 from adapter.filter import Filter
 from adapter.log.protocol import NewEntry, Store
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
@@ -112,13 +113,22 @@ async def delivering(
     probe: float = 0.01,
     clock: Callable[[], float] = time.time,
     token: int = 0,
+    tail: Tail | None = None,
     **others: Any,
 ) -> AsyncIterator[Delivery]:
-    """``others``: further settings of the sink."""
+    """``tail``: with whom it reads, ``None``: with nobody else; ``others``: further settings of the sink."""
     settings = SinkSettings.model_validate({"name": name, "kind": "told", "from": begin, "retry": retry, **others})
     selection = Selection(Filter.from_settings(filter or {}, CATALOGUE), revisions=revisions)
     opened = open_delivery(
-        settings, sink, log, selection, token=token, patience=lambda: patience, probe=probe, clock=clock
+        settings,
+        sink,
+        log,
+        selection,
+        token=token,
+        tail=tail or Tail(log),
+        patience=lambda: patience,
+        probe=probe,
+        clock=clock,
     )
     async with opened as delivery:
         yield delivery

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from adapter.delivery.reads import GATHER, Reads
+from adapter.delivery.reads import GATHER, gather
 from adapter.delivery.settling import SETTLE
 from adapter.log.memory import open_memory_log
 from adapter.log.protocol import Store
@@ -108,13 +108,5 @@ def test_first_tries_do_not_wait_for_thousands_of_retries_and_those_go_on(window
 
 
 def test_what_comes_alone_is_read_at_once_and_much_is_read_together() -> None:
-    reads = Reads()
-    reads.join()
-    assert reads.gather(1) == 0.001
-    assert reads.gather(1000) == GATHER
-    for _ in range(100):
-        reads.join()
-    assert reads.gather(1) == GATHER
-    for _ in range(100):
-        reads.leave()
-    assert reads.gather(1) == 0.001
+    assert gather(1) == 0.001
+    assert gather(1000) == GATHER

@@ -913,6 +913,23 @@ class LogConformance:
             await log.settle(Settlement("sink", 1, 3, matched=1))
             assert await log.progress("sink") == ReaderState(7, 1, "f", matched=2, delivered=2, since=5)
 
+    async def test_many_readers_are_moved_on_at_once(self, place: Place) -> None:
+        async with place.open() as log:
+            claims = {name: await claimed(log, name, "a") for name in ("idle", "ahead", "lost")}
+            for name in ("idle", "ahead", "lost", 'un"claimed'):
+                await log.begin(name, 3, "f", claims[name].token if name in claims else 0)
+            tokens = {name: claim.token for name, claim in claims.items()} | {'un"claimed': 0, "unknown": 0}
+            await log.settle(Settlement("idle", 1, 4, matched=2, delivered=1, hold=[held(2)], token=tokens["idle"]))
+            await log.settle(Settlement("ahead", 1, 12, token=tokens["ahead"]))
+            await log.advance(10, tokens | {"lost": claims["lost"].token + 1})
+            await log.advance(9, tokens | {"lost": 0})
+            cursors = {name: state and state.cursor for name in tokens for state in [await log.progress(name)]}
+            assert cursors == {"idle": 10, "ahead": 12, "lost": 3, 'un"claimed': 10, "unknown": None}
+            assert await log.progress("idle") == ReaderState(
+                10, 1, "f", matched=2, delivered=1, held=1, waiting=2, since=3
+            )
+            await log.advance(20, {})
+
     async def test_held_rows_come_soonest_due_first_and_the_dead_last(self, place: Place) -> None:
         async with place.open() as log:
             await log.begin("sink", 0, "f")

@@ -7,7 +7,7 @@ claims, one that removes, and a few for reading. Tables: `schema.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -55,6 +55,7 @@ from adapter.log.postgresql.schema import Opened, check_server, open_schema
 from adapter.log.postgresql.summaries import count_arrivals, read_quarantine
 from adapter.log.postgresql.watching import Watching, open_watching
 from adapter.log.postgresql.works import (
+    Advance,
     Begin,
     Drop,
     ForgetReader,
@@ -285,6 +286,9 @@ class PostgresqlLog:
 
     async def settle(self, settlement: Settlement) -> None:
         await self._committing.call(Settle(settlement))
+
+    async def advance(self, cursor: int, tokens: Mapping[str, int]) -> None:
+        await self._committing.call(Advance(cursor, {text(name): token for name, token in tokens.items()}))
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._reading.ask(partial(read_held, reader=reader, due_at=due_at, limit=limit))

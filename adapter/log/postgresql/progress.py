@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.postgresql.connecting import Connection
@@ -64,6 +64,23 @@ unblocked AS (
   DELETE FROM blocked USING moved WHERE blocked.reader = moved.name AND blocked.key = ANY($29::text[])
 )
 SELECT is_allowed, EXISTS (SELECT FROM moved) AS is_known FROM allowed
+"""
+# The claims are locked in one order, so that two services never wait for each other.
+_ADVANCE = """
+WITH claimed AS MATERIALIZED (
+  SELECT claim.name, token FROM claim JOIN unnest($2::text[]) AS asked (name) USING (name)
+  ORDER BY claim.name FOR SHARE OF claim
+),
+allowed AS MATERIALIZED (
+  SELECT asked.name FROM unnest($2::text[], $3::bigint[]) AS asked (name, token) LEFT JOIN claimed USING (name)
+  WHERE coalesce(claimed.token, 0) = asked.token
+),
+-- Whoever settles at the same time moves its cursor itself; nobody waits for it.
+free AS MATERIALIZED (
+  SELECT reader.name FROM reader JOIN allowed USING (name) WHERE cursor < $1
+  ORDER BY reader.name FOR UPDATE OF reader SKIP LOCKED
+)
+UPDATE reader SET cursor = $1 FROM free WHERE reader.name = free.name
 """
 _HELD = """
 SELECT position, tries, due_at, answer FROM held
@@ -268,6 +285,12 @@ async def settle(connection: Connection, settlement: Settlement) -> None:
         raise ClaimLost(f"somebody else has claimed {reader!r}")
     if not row["is_known"]:
         raise StoreError(f"reader {reader!r} is not known to the log; begin it first")
+
+
+async def advance(connection: Connection, cursor: int, tokens: Mapping[str, int]) -> None:
+    """Move the cursors of many readers on to one position, as `adapter.log.protocol.Progress.advance`, in the
+    transaction that runs."""
+    await connection.execute(_ADVANCE, cursor, list(tokens), list(tokens.values()))
 
 
 def _columns(attempts: Sequence[Attempt]) -> Sequence[Sequence[object]]:

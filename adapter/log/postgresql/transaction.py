@@ -19,9 +19,20 @@ from adapter.log.postgresql.connecting import Connection
 from adapter.log.postgresql.identities import Resolved, resolve, store_keys, watch
 from adapter.log.postgresql.notes import Versions, drop_note, find_versions
 from adapter.log.postgresql.packing import ENTRY, EVENT, RAW, Packed, Standing, pack_entries, pack_revisions
-from adapter.log.postgresql.progress import begin, forget_reader, settle
+from adapter.log.postgresql.progress import advance, begin, forget_reader, settle
 from adapter.log.postgresql.revising import choose, find_standing, store_revisions
-from adapter.log.postgresql.works import Append, Begin, Drop, ForgetReader, Keep, Revise, Settle, TryWrite, Work
+from adapter.log.postgresql.works import (
+    Advance,
+    Append,
+    Begin,
+    Drop,
+    ForgetReader,
+    Keep,
+    Revise,
+    Settle,
+    TryWrite,
+    Work,
+)
 from adapter.log.protocol import Note, ReaderState, Receipt, Revision, receipt
 from adapter.log.runs import pack_runs
 
@@ -201,7 +212,7 @@ class Transaction:
             plan.entries
             or plan.resolved.changed
             or plan.versions.kept
-            or any(type(work) in (Settle, Begin, Drop, ForgetReader, TryWrite) for work in self._works)
+            or any(type(work) in (Settle, Advance, Begin, Drop, ForgetReader, TryWrite) for work in self._works)
         )
 
     async def _pack(self) -> Packed:
@@ -246,6 +257,8 @@ class Transaction:
             match work:
                 case Settle(settlement):
                     await settle(connection, settlement)
+                case Advance(cursor, tokens):
+                    await advance(connection, cursor, tokens)
                 case Begin(reader, cursor, filter, token):
                     self._answers[work] = await begin(connection, reader, cursor, filter, token)
                 case Drop(name, version):

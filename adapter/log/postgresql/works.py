@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +17,8 @@ Result = TypeVar("Result", covariant=True)
 
 #: Each row weighs at least so much, bytes: 4,000 of them as much as 8 MiB of contents.
 ROW_WEIGHT = 8 * 1024 * 1024 // 4000
+#: A cursor that is moved on is a small row beside many others.
+ADVANCE_WEIGHT = 128
 
 
 #: Contents of one request that are compressed in a thread, bytes at least: so large ones hold nobody up.
@@ -70,6 +72,18 @@ class Settle(Work[None]):
     @property
     def weight(self) -> int:
         return ROW_WEIGHT * (1 + len(self.settlement.hold) + len(self.settlement.attempts))
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Advance(Work[None]):
+    """Move the cursors of many readers on, by name with their tokens."""
+
+    cursor: int
+    tokens: Mapping[str, int]
+
+    @property
+    def weight(self) -> int:
+        return max(ROW_WEIGHT, ADVANCE_WEIGHT * len(self.tokens))
 
 
 @dataclass(slots=True, frozen=True, eq=False)

@@ -14,6 +14,7 @@ from adapter.log.sqlite.append import Appender
 from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.large import LargeRequest
 from adapter.log.sqlite.messages import (
+    Advance,
     Answer,
     Append,
     Appended,
@@ -45,7 +46,7 @@ from adapter.log.sqlite.messages import (
     Work,
 )
 from adapter.log.sqlite.notes import drop_note, keep_note, take_claim
-from adapter.log.sqlite.progress import begin, forget_attempts, forget_reader, settle
+from adapter.log.sqlite.progress import advance, begin, forget_attempts, forget_reader, settle
 from adapter.log.sqlite.removing import Remover
 from adapter.log.sqlite.replacing import replace, wipe
 from adapter.log.sqlite.schema import READ_ERRORS, VERSION, UnreadableRow, store_error
@@ -154,6 +155,8 @@ class Committer:
                 return Revised(positions)
             case Settle(settlement):
                 settle(self._connection, settlement)
+            case Advance(cursor, tokens):
+                advance(self._connection, cursor, tokens)
             case Begin(reader, cursor, filter, token):
                 return Begun(begin(self._connection, reader, cursor, filter, token))
             case Keep(note):

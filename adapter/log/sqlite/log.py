@@ -9,7 +9,7 @@ reads, in short transactions, so that the WAL can be checkpointed. Tables: `sche
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -60,6 +60,7 @@ from adapter.log.sqlite.files import Files
 from adapter.log.sqlite.history import find_before, find_latest, read_note, read_notes, read_stored
 from adapter.log.sqlite.known import read_known
 from adapter.log.sqlite.messages import (
+    Advance,
     Answer,
     Append,
     Appended,
@@ -297,6 +298,9 @@ class SqliteLog:
 
     async def settle(self, settlement: Settlement) -> None:
         await self._writing.call(Settle(settlement))
+
+    async def advance(self, cursor: int, tokens: Mapping[str, int]) -> None:
+        await self._writing.call(Advance(cursor, dict(tokens)))
 
     async def held(self, reader: str, *, due_at: int | None = None, limit: int = 1000) -> list[Held]:
         return await self._ask(ask_held(self._progress, reader, due_at=due_at, limit=limit))

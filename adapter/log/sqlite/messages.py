@@ -95,6 +95,13 @@ class Settle(msgspec.Struct, array_like=True, tag=True):
     settlement: Settlement
 
 
+class Advance(msgspec.Struct, array_like=True, tag=True):
+    """Move the cursors of many readers on, by name with their tokens; answered with `Done`."""
+
+    cursor: int
+    tokens: dict[str, int]
+
+
 class Begin(msgspec.Struct, array_like=True, tag=True):
     """Make a reader known, as `adapter.log.protocol.Log.begin`; answered with `Begun`."""
 
@@ -179,6 +186,7 @@ Work = (
     Append
     | Revise
     | Settle
+    | Advance
     | Begin
     | Keep
     | Drop
@@ -197,6 +205,8 @@ Told = Work | Part | AppendParts | DropParts
 
 #: Each row weighs at least so much, bytes: 4,000 of them as much as 8 MiB of contents.
 ROW_WEIGHT = 8 * 1024 * 1024 // 4000
+#: A cursor that is moved on is a small row beside many others.
+ADVANCE_WEIGHT = 128
 
 
 def weigh(work: Work) -> int:
@@ -209,6 +219,8 @@ def weigh(work: Work) -> int:
         return max(sum([len(one.event or b"") + len(one.raw or b"") for one in work.replacements]), ROW_WEIGHT)
     if type(work) is Settle:
         return ROW_WEIGHT * (len(work.settlement.hold) + len(work.settlement.attempts))
+    if type(work) is Advance:
+        return ADVANCE_WEIGHT * len(work.tokens)
     return 0
 
 

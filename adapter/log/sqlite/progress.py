@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 
 import orjson
 
@@ -37,6 +38,11 @@ SET tries = excluded.tries, due_at = excluded.due_at, answer = excluded.answer
 _RELEASE = """
 DELETE FROM held WHERE reader = (SELECT id FROM reader WHERE name = ?1)
 AND position IN (SELECT value FROM json_each(?2))
+"""
+_ADVANCE = """
+UPDATE reader SET cursor = ?1 FROM json_each(?2) AS moved
+WHERE name = moved.key AND cursor < ?1
+AND coalesce((SELECT token FROM claim WHERE claim.name = moved.key), 0) = moved.value
 """
 # The columns of `Attempt`, in order.
 _TRIED = f"""
@@ -140,6 +146,11 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
         connection.execute(_BLOCK, (name, orjson.dumps([list(one) for one in settlement.block]).decode()))
     if settlement.unblock:
         connection.execute(_UNBLOCK, (name, orjson.dumps(list(settlement.unblock)).decode()))
+
+
+def advance(connection: sqlite3.Connection, cursor: int, tokens: Mapping[str, int]) -> None:
+    """Move the cursors of many readers on to one position, as `adapter.log.protocol.Progress.advance`."""
+    connection.execute(_ADVANCE, (cursor, orjson.dumps(tokens).decode()))
 
 
 def forget_attempts(connection: sqlite3.Connection, reader: int, before: int, limit: int) -> int:
