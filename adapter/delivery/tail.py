@@ -33,6 +33,8 @@ PART, MOST = 250, 2_000
 KEEP, KEEP_STRETCH = 10.0, 20_000
 #: Sinks that begin no further behind than this are brought up together: where a kill leaves them.
 NEAR = 2 * KEEP_STRETCH
+#: For each entry that they are behind they wait for others, as long as reading it takes; seconds, and at most so many.
+EACH_BEHIND, OTHERS = 25e-6, 0.5
 #: How often is looked whether something was removed from the log, seconds.
 LOOK = 30.0
 
@@ -208,6 +210,8 @@ class Tail:
         """Bring those that wait to where those in front are, together."""
         while True:
             await self._asked.wait()
+            behind = self._front.position - min((one.read_to for one in self._waiting), default=0)
+            await asyncio.sleep(min(OTHERS, behind * EACH_BEHIND))
             self._asked.clear()
             waiting, self._waiting = list(self._waiting), {}
             if not waiting:

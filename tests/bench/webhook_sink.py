@@ -35,7 +35,7 @@ daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
-events {{ worker_connections 512; }}
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/body;
@@ -57,7 +57,7 @@ def measure(folder: Path) -> list[Result]:
     log = folder / "log.sqlite"
     run_apart(fill, log, EVENTS)
     floors, products = [], []
-    with _open_nginx(folder) as url:
+    with open_nginx(folder) as url:
         for pair in range(PAIRS):
             floors.append(run_apart(post, log, url))
             settings = {
@@ -114,7 +114,7 @@ async def _post(messages: list[tuple[str, bytes]], url: str) -> Run:
 
 
 @contextmanager
-def _open_nginx(folder: Path) -> Iterator[str]:
+def open_nginx(folder: Path) -> Iterator[str]:
     """A receiver that answers 200 to everything; its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
