@@ -74,19 +74,21 @@ class Fetcher:
     async def read_on(self) -> None:
         """Keep a stretch of entries ready to be sent."""
         loop = asyncio.get_running_loop()
-        queue, tail, last_at, brought, begins = self._queue, self._tail, 0.0, 0, True
+        queue, tail, last_at, brought = self._queue, self._tail, 0.0, 0
+        begins, has_left = True, False
         while True:
             await queue.wait_until_short()
-            if tail is not None:
+            # Who has left reads by itself first: it may have failed with what comes now.
+            if tail is not None and not (has_left and self._log.head > queue.read_to):
                 self._left.clear()
                 if tail.join(self, begins=begins):
                     try:
                         await self._left.wait()
                     finally:
                         tail.leave(self)
-                    begins = False
+                    begins, has_left = False, True
                     continue
-            begins = False
+            begins = has_left = False
             if self._log.head <= queue.read_to:
                 await self._log.wait(queue.read_to)
                 if loop.time() - last_at < 2 * GATHER:

@@ -19,6 +19,8 @@ from adapter.search_fields import search_fields
 
 #: Of how many types is remembered who may want them, and how many sinks in all: types are an open set.
 TYPES, REMEMBERED = 1_000, 500_000
+#: A condition with more values than this finds nobody: each of them takes memory, for each sink.
+KEYS = 256
 #: Of types of which length.
 _SHORT = 200
 
@@ -174,4 +176,4 @@ def _keyed(selection: Selection) -> dict[str, Sequence[str]]:
             found[name] = sorted(keys)
     if "type" in terms and not any("*" in value for value in terms["type"].values):
         found["type"] = terms["type"].values
-    return found
+    return {name: keys for name, keys in found.items() if len(keys) <= KEYS}

@@ -132,10 +132,12 @@ class Delivery:
         queue: SendQueue
         if lanes is None:
             ledger = Ledger(reader, progress, token)
-            queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor)
+            queue = SendQueue(ledger, window=window, batch=sink.batch, read_to=progress.cursor, goes=self._goes)
         else:
             ledger = OrderedLedger(reader, progress, token, lanes, batch=sink.batch.entries)
-            queue = OrderedQueue(ledger, lanes, window=window, batch=sink.batch, read_to=progress.cursor)
+            queue = OrderedQueue(
+                ledger, lanes, window=window, batch=sink.batch, read_to=progress.cursor, goes=self._goes
+            )
         self._ledger = ledger
         self._queue = queue
         self._tail = tail
@@ -319,6 +321,9 @@ class Delivery:
 
     def _lag(self) -> int:
         return self._log.head - self._cursor()
+
+    def _goes(self) -> bool:
+        return self._health.state is State.RUNNING
 
     def _cursor(self) -> int:
         """Up to here everything is done, the held ones aside; on disk it is a moment later."""

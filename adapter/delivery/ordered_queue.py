@@ -4,7 +4,7 @@ those of keys that were blocked beside those that were never sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapter.delivery.lanes import KEYS, SLOTS, Lanes
 from adapter.delivery.ledger import Flight, Ledger
@@ -16,8 +16,17 @@ from adapter.sinks.protocol import Batch
 class OrderedQueue(SendQueue):
     """The entries and flights that wait. Workers take from it; what goes for the first time is noted in the ledger."""
 
-    def __init__(self, ledger: Ledger, lanes: Lanes, *, window: int, batch: Batch, read_to: int) -> None:
-        super().__init__(ledger, window=window, batch=batch, read_to=read_to)
+    def __init__(
+        self,
+        ledger: Ledger,
+        lanes: Lanes,
+        *,
+        window: int,
+        batch: Batch,
+        read_to: int,
+        goes: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(ledger, window=window, batch=batch, read_to=read_to, goes=goes)
         self._lanes = lanes
         self.part = 250  # each is opened for its key
         #: Of the room, what events of keys that were blocked may take.
@@ -103,4 +112,4 @@ class OrderedQueue(SendQueue):
         lanes = self._lanes
         if lanes.blocked >= KEYS or len(lanes.slots) >= SLOTS:
             return False
-        return lanes.fresh <= self._few and lanes.fresh_bytes < self._few_bytes
+        return self._are_few(lanes.fresh, lanes.fresh_bytes)

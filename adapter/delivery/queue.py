@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Protocol, cast
@@ -18,6 +18,9 @@ from adapter.delivery.ledger import Flight, Ledger
 from adapter.log.protocol import READ_SIZE
 from adapter.model import Entry
 from adapter.sinks.protocol import Batch
+
+#: So many entries, and bytes of events, wait in memory for a sink that takes nothing, or a batch.
+FEWER, FEWER_BYTES = 64, 256 * 1024
 
 #: By its place, which takes half the time of its name: it is asked for of every entry that waits.
 _event = itemgetter(Entry._fields.index("event"))
@@ -32,7 +35,10 @@ class HasPosition(Protocol):
 class SendQueue:
     """The entries and flights that wait. Workers take from it; what goes for the first time is noted in the ledger."""
 
-    def __init__(self, ledger: Ledger, *, window: int, batch: Batch, read_to: int) -> None:
+    def __init__(
+        self, ledger: Ledger, *, window: int, batch: Batch, read_to: int, goes: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``goes``: whether the sink takes more than a probe; if not, less waits in memory: there may be many such."""
         #: Entries that may be in flight at once.
         self.room = window * batch.entries
         #: How many entries of the log are read at a time.
@@ -42,6 +48,8 @@ class SendQueue:
         #: The queue runs short with no more entries than this, or fewer bytes of events than a batch or a read has.
         self._few = max(self.stretch // 2, batch.entries - 1)
         self._few_bytes = max(batch.bytes, READ_SIZE)
+        self._goes = goes
+        self._fewer = max(FEWER, batch.entries - 1)
         self._read_to = read_to
         #: Those with whom the log is read.
         self._group: HasPosition | None = None
@@ -201,7 +209,12 @@ class SendQueue:
 
     def is_short(self) -> bool:
         """Whether so little is left that the log should be read on."""
-        return len(self._fresh) <= self._few and self._fresh_bytes < self._few_bytes
+        return self._are_few(len(self._fresh), self._fresh_bytes)
+
+    def _are_few(self, entries: int, size: int) -> bool:
+        if self._goes():
+            return entries <= self._few and size < self._few_bytes
+        return entries <= self._fewer and size < max(FEWER_BYTES, self._batch.bytes)
 
 
 def _size(entries: Iterable[Entry]) -> int:

@@ -288,11 +288,17 @@ class LiveSinks:
                 _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
         await self.look()
         if self._delivers:
-            for name, one in self.configured.items():
-                slot = self._slots[name] = _Slot()
-                slot.stack = await self._open(Wanted(one))
-                slot.wanted = slot.present = Wanted(one)
+            opening = [self._open_configured(one) for one in self.configured.values()]
+            for error in await asyncio.gather(*opening, return_exceptions=True):
+                if error is not None:
+                    raise error
         self._align_all()
+
+    async def _open_configured(self, settings: SinkSettings) -> None:
+        slot, wanted = self._slots.setdefault(settings.name, _Slot()), Wanted(settings)
+        async with self._opening:
+            slot.stack = await self._open(wanted)
+        slot.wanted = slot.present = wanted
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""

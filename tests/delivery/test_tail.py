@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from adapter.delivery.loop import Delivery, open_delivery, reader_name
+from adapter.delivery.queue import FEWER
 from adapter.delivery.select import Selection
 from adapter.delivery.tail import KEEP, LOOK, Tail
 from adapter.filter import Filter
@@ -38,6 +39,14 @@ from tests.delivery.virtual_time import in_virtual_time, passes
 
 USERS = 5
 DOWN = Later("no connection", receiver_down=True)
+
+
+def refuse(_: Entry) -> Answer:
+    return DOWN
+
+
+def take(_: Entry) -> Answer:
+    return DELIVERED
 
 
 class Watched:
@@ -260,6 +269,17 @@ async def test_a_filter_that_fails_stops_its_own_sink_alone() -> None:
 
 
 @in_virtual_time
+async def test_a_sink_whose_filter_fails_tries_again_once_a_second_though_it_is_alone() -> None:
+    async with open_memory_log() as memory:
+        log, seen = watched(memory)
+        faulty, settings = Faulty(Filter(CATALOGUE)), SinkSettings.model_validate({"name": "broken", "kind": "told"})
+        async with open_delivery(settings, Told(), log, faulty, tail=Tail(log)):
+            await append(log, 10)
+            await asyncio.sleep(10)
+            assert 5 <= len(seen.reads) <= 25
+
+
+@in_virtual_time
 async def test_what_is_removed_is_counted_of_those_that_were_behind() -> None:
     async with open_memory_log() as log, AsyncExitStack() as stack:
         tail = Tail(log)
@@ -294,8 +314,8 @@ async def test_over_sqlite_each_gets_each_event_once_and_in_order_though_receive
                     opened = delivering(log, sink, name=f"s-{number}", filter=filter, tail=tail, order_by=order_by)
                     deliveries.append(await stack.enter_async_context(opened))
                 for _ in range(15):
-                    answer: Answer = chance.choice([DOWN, DELIVERED])
-                    sinks[chance.randrange(6)].reply = lambda _, answer=answer: answer
+                    is_down = chance.random() < 0.5
+                    sinks[chance.randrange(6)].reply = refuse if is_down else take
                     some = range(log.head + 1, log.head + chance.randrange(2, 100))
                     await log.append([_sound(one, realmId=f"r-{chance.randrange(4)}") for one in some])
                     await asyncio.sleep(chance.choice([0.0, 0.02]))
@@ -338,3 +358,19 @@ async def _all(log: Store) -> list[Entry]:
     while some := await log.read(found[-1].position if found else 0):
         found += some
     return found
+
+
+@in_virtual_time
+async def test_of_what_a_receiver_that_is_down_misses_little_is_in_memory_and_all_arrives_later() -> None:
+    async with open_memory_log() as log:
+        sink = Told(refuse, window=64)
+        async with delivering(log, sink, tail=Tail(log), probe=1.0) as delivery:
+            await append(log, 1)
+            await asyncio.sleep(1)
+            for _ in range(40):
+                await append(log, 100, first=log.head + 1)
+                await asyncio.sleep(0.1)
+            assert len(delivery._queue._fresh) <= 2 * FEWER + 250
+            sink.reply = take
+            await passes(lambda: delivery.snapshot().lag == 0)
+            assert sorted(sink.delivered) == numbers(1, 4001)
