@@ -17,7 +17,7 @@ from adapter.delivery.tail import Tail
 from adapter.filter import Filter
 from adapter.log.protocol import NewEntry, Store
 from adapter.mapping.catalogue import Catalogue, CatalogueFile
-from adapter.model import Entry
+from adapter.model import Entry, identity_key, uid_text
 from adapter.sinks.protocol import DELIVERED, Answer, Batch, Promise
 from adapter.sinks.settings import SinkSettings
 
@@ -31,9 +31,10 @@ Reply = Callable[[Entry], Answer | Awaitable[Answer]]
 
 def new_entry(number: int, type: str | None = "access.LOGIN", **event: Any) -> NewEntry:
     """The ``number``-th event of a test; quarantined without a type."""
-    uid = uuid.uuid5(uuid.NAMESPACE_OID, str(number))
+    strong = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
+    uid = identity_key(0, strong)  # logs check in the background that it follows from the key
     body = {
-        "uid": str(uid),
+        "uid": uid_text(uid),
         "time": FIRST_AT + number,
         "type": type,
         "authDetails": {"userId": f"u-{number}"},
@@ -47,8 +48,8 @@ def new_entry(number: int, type: str | None = "access.LOGIN", **event: Any) -> N
         received_at=FIRST_AT + number * 1000,
         raw=b"{}",
         media="application/json",
-        uid=uid.bytes,
-        strong=uid.bytes,
+        uid=uid,
+        strong=strong,
         weak=None,
         seconds=0,
         native_type="LOGIN",

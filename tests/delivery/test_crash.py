@@ -4,7 +4,6 @@ import asyncio
 import random
 import subprocess
 import sys
-import uuid
 from asyncio.subprocess import Process
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ from aiohttp import web
 from adapter.log.sqlite.log import open_sqlite_log
 from adapter.model import uid_text
 from tests.delivery import child
-from tests.delivery.parts import check_settled_law, until
+from tests.delivery.parts import check_settled_law, new_entry, until
 
 EVENTS = 2000
 
@@ -98,7 +97,7 @@ async def test_killed_again_and_again_every_event_arrives_with_its_one_id(
         await check_settled_law(log)
         kept = [uid_text(entry.uid) for entry in await log.read(0, limit=EVENTS)]
     assert len(kept) == EVENTS
-    assert set(receiver.taken) == set(kept) == {str(uuid.uuid5(uuid.NAMESPACE_OID, str(n + 1))) for n in range(EVENTS)}
+    assert set(receiver.taken) == set(kept) == {uid_text(new_entry(n + 1).uid) for n in range(EVENTS)}
     again = receiver.taken.total() - EVENTS
     assert again <= len(goals) * 2 * child.WINDOW
     if order_by is not None:

@@ -20,7 +20,7 @@ from adapter.filter import Filter
 from adapter.log.memory import Memory, open_memory_log
 from adapter.log.protocol import NewEntry, Removal, RetainingStore, Settlement, Store
 from adapter.log.sqlite.log import open_sqlite_log
-from adapter.model import Entry, identity_key
+from adapter.model import Entry
 from adapter.search_fields import SearchFields
 from adapter.sinks.protocol import DELIVERED, Answer, Later
 from adapter.sinks.settings import SinkSettings
@@ -317,7 +317,7 @@ async def test_over_sqlite_each_gets_each_event_once_and_in_order_though_receive
                     is_down = chance.random() < 0.5
                     sinks[chance.randrange(6)].reply = refuse if is_down else take
                     some = range(log.head + 1, log.head + chance.randrange(2, 100))
-                    await log.append([_sound(one, realmId=f"r-{chance.randrange(4)}") for one in some])
+                    await log.append([_event(one, f"r-{chance.randrange(4)}") for one in some])
                     await asyncio.sleep(chance.choice([0.0, 0.02]))
                 for sink in sinks:
                     sink.reply = lambda _: DELIVERED
@@ -346,11 +346,9 @@ def _positions(entries: Sequence[Entry], text: str) -> list[int]:
     return [entry.position for entry in entries if entry.event is not None and text.encode() in entry.event]
 
 
-def _sound(number: int, **event: Any) -> NewEntry:
-    """One of five users', with the uid that follows from its key, as SQLite's log checks in the background."""
-    entry = new_entry(number, authDetails={"userId": f"u-{number % USERS}"}, **event)
-    assert entry.strong is not None
-    return entry._replace(uid=identity_key(entry.seconds, entry.strong))
+def _event(number: int, realm: str) -> NewEntry:
+    """One of five users'."""
+    return new_entry(number, realmId=realm, authDetails={"userId": f"u-{number % USERS}"})
 
 
 async def _all(log: Store) -> list[Entry]:
