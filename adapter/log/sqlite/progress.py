@@ -120,7 +120,10 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
     updated = connection.execute(
         "UPDATE reader SET cursor = max(cursor, ?2), matched = max(matched, iif(epoch = ?3, ?4, 0)),"
         " delivered = max(delivered, iif(epoch = ?3, ?5, 0)), skipped = max(skipped, iif(epoch = ?3, ?6, 0)),"
-        " behind = iif(epoch = ?3, ?7, behind), carried = iif(epoch = ?3, ?8, carried) WHERE name = ?1",
+        " behind = iif(epoch = ?3, ?7, behind), carried = iif(epoch = ?3, ?8, carried) WHERE name = ?1"
+        # An attempt alone, such as a probe of a receiver that is down, writes no row but its own.
+        " AND (cursor < ?2 OR epoch = ?3 AND"
+        " (matched < ?4 OR delivered < ?5 OR skipped < ?6 OR behind <> ?7 OR carried <> ?8))",
         (
             name,
             settlement.cursor,
@@ -132,7 +135,7 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
             settlement.carried,
         ),
     )
-    if updated.rowcount != 1:
+    if updated.rowcount != 1 and connection.execute("SELECT 1 FROM reader WHERE name = ?", (name,)).fetchone() is None:
         raise StoreError(f"reader {name!r} is not known to the log; begin it first")
     if settlement.hold:
         rows = [(held.position, held.tries, held.due_at, held.answer) for held in settlement.hold]
