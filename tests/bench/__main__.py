@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.bench import (
     backfill,
     batch,
+    behind,
+    beside,
     disk,
     file_sink,
     growth,
@@ -21,11 +23,14 @@ from tests.bench import (
     many_sinks,
     memory,
     normalize,
+    payload,
     postgresql,
     relay,
     renormalize,
+    restart,
     single,
     webhook_sink,
+    writes,
 )
 from tests.bench.processes import open_files_limit
 from tests.bench.result import CannotMeasure, Result, machine, table
@@ -37,6 +42,11 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "renormalize": renormalize.measure,
     "file": file_sink.measure,
     "webhook": webhook_sink.measure,
+    "payload": payload.measure,
+    "writes": writes.measure,
+    "beside": beside.measure,
+    "restart": restart.measure,
+    "behind": behind.measure,
     "relay": relay.measure,
     "many_sinks": many_sinks.measure,
     "disk": disk.measure,
@@ -46,8 +56,8 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "postgresql": postgresql.measure,
     "backfill": backfill.measure,
 }
-#: Take half an hour, and a quarter: measured when they are named.
-_LONG = {"growth", "many_sinks"}
+#: Take from a quarter of an hour to half an hour each: measured when they are named.
+_LONG = {"growth", "behind", "many_sinks"}
 
 
 def main() -> int:
@@ -57,7 +67,7 @@ def main() -> int:
         "rows",
         nargs="*",
         metavar="ROW",
-        help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth and many_sinks",
+        help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth, behind and many_sinks",
     )
     parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile, on the disk to be measured")
     given = parser.parse_args()

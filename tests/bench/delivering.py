@@ -12,6 +12,7 @@ from adapter.counts import IngestCounts
 from adapter.delivery.loop import open_delivery
 from adapter.delivery.select import Selection
 from adapter.filter import Filter
+from adapter.log.protocol import Store
 from adapter.log.sqlite.log import open_reader, open_sqlite_log, read_entries
 from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.table import load_tables
@@ -61,10 +62,16 @@ def deliver(file: Path, settings: dict[str, Any], allow: list[str]) -> Run:
 
 
 async def _deliver(file: Path, settings: dict[str, Any], allow: list[str]) -> Run:
+    async with open_sqlite_log(file) as log:
+        return await deliver_from(log, settings, allow)
+
+
+async def deliver_from(log: Store, settings: dict[str, Any], allow: list[str]) -> Run:
+    """The same out of a log that is open."""
     given = read_sink_settings(settings)
     outgoing = OutgoingSettings.model_validate({"allow": allow})
     selection = Selection(Filter.from_settings(given.filter, load_catalogue([mappings_path()]), "sinks"))
-    async with open_sqlite_log(file) as log, open_sink(given, outgoing) as sink:
+    async with open_sink(given, outgoing) as sink:
         collect_seldom()  # as the service does when it has started
         watch = Stopwatch()
         async with open_delivery(given, sink, log, selection) as delivery:

@@ -59,8 +59,8 @@ _PAGE = SHORT // _LOGINS
 def measure(folder: Path) -> list[Result]:
     """The rows ``growth``."""
     long, short = folder / "long", folder / "short"
-    _make(long, ENTRIES)
-    _make(short, SHORT)
+    make(long, ENTRIES)
+    make(short, SHORT)
     with open_product(long) as product, open_product(short) as other:
         product.wait_searchable(ENTRIES / 5_000)
         other.wait_searchable()
@@ -180,7 +180,7 @@ def _seconds_to_start(home: Path) -> float:
             time.sleep(0.02)
 
 
-def _make(home: Path, entries: int) -> None:
+def make(home: Path, entries: int) -> None:
     """A data folder with a log of so many entries; started once before, so that all else in it is the product's."""
     with open_product(home) as product:
         log = product.folder / "log.sqlite"

@@ -37,8 +37,8 @@ def measure(folder: Path) -> list[Result]:
     """The row ``memory``."""
     file = folder / "bodies.ndjson"
     write_bodies(file, EVENTS, SIZE)
-    with _closed_port() as port, open_product(folder / "product", _SINK.format(port=port)) as product:
-        with _watched(product) as peak:
+    with closed_port() as port, open_product(folder / "product", _SINK.format(port=port)) as product:
+        with watched(product) as peak:
             load = post_bodies(product.ingest_url, product.token, file, connections=CONNECTIONS)
             product.wait_searchable()
         behind = product.metrics()["idp_adapter_sink_lag"]
@@ -53,7 +53,7 @@ def measure(folder: Path) -> list[Result]:
 
 
 @contextmanager
-def _watched(product: Product) -> Iterator[dict[str, float]]:
+def watched(product: Product) -> Iterator[dict[str, float]]:
     """The most that the product held while the context lasted, in MB."""
     peak = {"rss": 0.0, "pss": 0.0}
     over = threading.Event()
@@ -74,7 +74,7 @@ def _watched(product: Product) -> Iterator[dict[str, float]]:
 
 
 @contextmanager
-def _closed_port() -> Iterator[int]:
+def closed_port() -> Iterator[int]:
     """A port on which nobody listens, kept from others."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

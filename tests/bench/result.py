@@ -21,12 +21,15 @@ class Target:
 
     bound: float
     at_least: bool
+    #: What the product's own figure may reach instead of that ratio.
+    enough: float | None = None
 
     def met(self, value: float) -> bool:
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+        instead = "" if self.enough is None else f", or {self.enough:,.0f}"
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g}{instead}"
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,7 +54,12 @@ class Result:
     @property
     def met(self) -> bool | None:
         """Whether the target is reached; ``None`` without one."""
-        return None if self.target is None else self.target.met(median(self.ratios or self.product))
+        if self.target is None:
+            return None
+        enough = self.target.enough
+        return self.target.met(median(self.ratios or self.product)) or (
+            enough is not None and median(self.product) >= enough
+        )
 
     def __str__(self) -> str:
         beside = f", {_spread(self.ratios)} of the floor" if self.floor else ""
