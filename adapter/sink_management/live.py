@@ -288,6 +288,7 @@ class LiveSinks:
                 _log.warning("sink_filter_doubtful", sink=one.name, problem=hint)
         await self.look()
         if self._delivers:
+            # All side by side: they share commits, and none waits until those before it are no longer busy sending.
             opening = [self._open_configured(one) for one in self.configured.values()]
             for error in await asyncio.gather(*opening, return_exceptions=True):
                 if error is not None:

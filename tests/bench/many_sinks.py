@@ -1,5 +1,5 @@
 """A thousand webhook sinks, each of which gets one event in 10,000: what an event costs the service, by what it costs
-with one of them. Each event is a POST of its own, at a rate that leaves the machine time; the sinks post to nginx.
+with one of them. Each event is a POST of its own, at a rate that leaves the machine time; the sinks post to a receiver in C.
 
 They ask for types that are rare, or each is a tenant's and asks for its realm. The service is as people run it, and all
 its processes count.
@@ -39,8 +39,8 @@ from adapter.sources.intake import Intake, Source
 from tests.bench.events import captured_login
 from tests.bench.processes import run_apart, run_loop
 from tests.bench.product import Product, open_product
+from tests.bench.receiver import open_receiver
 from tests.bench.result import CannotMeasure, Result, Target
-from tests.bench.webhook_sink import open_nginx
 
 SINKS = 1_000
 #: A sink gets one event in so many.
@@ -114,12 +114,12 @@ def measure(folder: Path) -> list[Result]:
     found: list[Result] = []
     few: list[_Run] = []
     many: list[_Run] = []
-    with open_nginx(folder) as url:
+    with open_receiver(folder) as receiver:
         for place, case in enumerate(CASES):
             runs: dict[int, list[_Run]] = {1: [], SINKS: []}
             for pair in range(PAIRS):
                 for count, done in runs.items():
-                    done.append(_run(folder / f"{place}-{count}-{pair}", url, case, count))
+                    done.append(_run(folder / f"{place}-{count}-{pair}", receiver.url, case, count))
             few, many = runs[1], runs[SINKS]
             what = f"CPU of an event with {SINKS:,} webhook sinks, {case.name}, by that with one"
             found.append(

@@ -9,6 +9,7 @@ reads, in short transactions, so that the WAL can be checkpointed. Tables: `sche
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
@@ -149,7 +150,8 @@ class SqliteLog:
         self._progress = progress
         #: By name, with the owner.
         self._claims: dict[str, tuple[str, Claim]] = {}
-        self._claiming = asyncio.Lock()
+        #: By what is claimed: whoever claims something else waits for no commit but its own.
+        self._claiming: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-reading")
 
     @property
@@ -366,7 +368,7 @@ class SqliteLog:
 
     async def claim(self, name: str, owner: str) -> Claim | None:
         """As nobody else may have the log open, a claim lasts as long as this has."""
-        async with self._claiming:
+        async with self._claiming[name]:
             claimed = self._claims.get(name)
             if claimed is None:
                 answer = await self._writing.call(TakeClaim(name))
