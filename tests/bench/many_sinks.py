@@ -1,5 +1,5 @@
 """A thousand webhook sinks, each of which gets one event in 10,000: what an event costs the service, by what it costs
-with one of them. Each event is a POST of its own, at a rate that leaves the machine time; the sinks post to a receiver in C.
+with one of them. Each event is a POST of its own, at a rate that leaves the machine time; a receiver in C gets them.
 
 They ask for types that are rare, or each is a tenant's and asks for its realm. The service is as people run it, and all
 its processes count.
