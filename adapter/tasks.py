@@ -42,3 +42,9 @@ async def to_its_end(work: Coroutine[Any, Any, None], name: str) -> None:
     task.result()
     if cancelled is not None:
         raise cancelled
+
+
+def is_ending() -> bool:
+    """Whether somebody ends the present task; what it calls may raise the same by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -41,7 +41,7 @@ from adapter.log.protocol import Attempt, BlockedKey, Held, ReaderState, Store
 from adapter.model import Entry
 from adapter.sinks.protocol import Answer, Promise, Sink
 from adapter.sinks.settings import SinkSettings
-from adapter.tasks import to_its_end
+from adapter.tasks import is_ending, to_its_end
 
 _log = structlog.get_logger(__name__)
 
@@ -346,7 +346,9 @@ class Delivery:
                 return await job()
             except StoreError as error:
                 _log.warning("sink_store_failed", sink=self._name, problem=str(error))
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and is_ending():
+                    raise
                 _log.exception("sink_task_failed", sink=self._name, task=job.__name__)
             await asyncio.sleep(STORE_WAIT)
 

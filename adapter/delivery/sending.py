@@ -19,6 +19,7 @@ from adapter.delivery.settling import Settler
 from adapter.delivery.standing import Standing
 from adapter.log.protocol import Held
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Sink
+from adapter.tasks import is_ending
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +97,7 @@ class Sender:
             try:
                 answers = checked(await self._sink.send(flight.entries), len(flight.entries))
             except (Exception, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and _is_ending():
+                if isinstance(error, asyncio.CancelledError) and is_ending():
                     raise
                 _log.exception("sink_send_failed", sink=self._name)
                 answers = [Later("this program failed to send it; its log says how")] * len(flight.entries)
@@ -225,9 +226,3 @@ class Sender:
         self._probe_timer = None
         self._health.probe_due = True
         self.wake()
-
-
-def _is_ending() -> bool:
-    """Whether somebody ends this task; a sink may raise the same by itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -12,6 +12,7 @@ from adapter.delivery.ledger import Ledger
 from adapter.delivery.queue import SendQueue
 from adapter.errors import ClaimLost, StoreError
 from adapter.log.protocol import Progress
+from adapter.tasks import is_ending
 
 #: Answers are settled within this time, seconds.
 SETTLE = 0.05
@@ -95,6 +96,12 @@ class Settler:
                     return False
                 except StoreError as error:
                     _log.warning("sink_store_failed", sink=self._name, problem=str(error))
+                    await asyncio.sleep(STORE_WAIT)
+                except (Exception, asyncio.CancelledError) as error:
+                    # The ledger is past it: given up on, it would be lost what is held.
+                    if isinstance(error, asyncio.CancelledError) and is_ending():
+                        raise
+                    _log.exception("sink_task_failed", sink=self._name, task="settle")
                     await asyncio.sleep(STORE_WAIT)
             if last:
                 self.has_ended = True

@@ -40,6 +40,8 @@ LOOK, TICK = 2.0, 0.5
 STEP = 500
 #: Waits after failed tries of what a replay sends by itself: it is to come to an end.
 TRIES = 3
+#: Replays of a sink of which is kept what they sent, tried and gave up on.
+KEPT = 10
 
 _ROWS = {Status.HELD, Status.DEAD}
 
@@ -144,9 +146,13 @@ class Replays:
 
     async def run(self) -> None:
         """Go on with replays whose sinks are delivered to here, for ever."""
+        are_found = False
         while True:
             self._wake.clear()
             try:
+                if not are_found:
+                    await self._find()
+                    are_found = True
                 await self._go_on()
             except StoreError as error:
                 _log.warning("replays_wait", problem=str(error))
@@ -163,6 +169,13 @@ class Replays:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    async def _find(self) -> None:
+        """Name those that a service had kept, and was killed before it named them."""
+        for note in await self._log.notes(replay_note("")):
+            with suppress(ValidationError):
+                if Job.model_validate_json(note.text).state is State.RUNNING:
+                    await self._set_running(note.name.removeprefix(replay_note("")), is_running=True)
 
     async def _go_on(self) -> None:
         running = await Kept(self._log, RUNNING, Running).read()
@@ -195,6 +208,8 @@ class Replays:
                 renewing.cancel()
             await self._set_running(sink, is_running=False)
             _log.info("replay_done", sink=sink, **walk.job.counts.model_dump())
+            for number in range(1, job.id - KEPT + 1):
+                await self._forget(replay_reader(sink, number))
         except (Stopped, NoteChanged):
             _log.info("replay_left", sink=sink)
         except StoreError as error:
@@ -224,12 +239,25 @@ class Replays:
             with suppress(StoreError):
                 await self._log.claim(claim.name, self._owner)
 
+    async def _forget(self, reader: str) -> None:
+        """Know nothing more of a replay that has ended, but for those who hold its claim still."""
+        if await self._log.progress(reader) is None or (claim := await self._log.claim(reader, self._owner)) is None:
+            return
+        try:
+            await self._log.forget_reader(reader, claim.token)
+        finally:
+            await self._log.release(claim)
+
     async def _set_running(self, sink: str, *, is_running: bool) -> None:
         while True:
             kept = Kept(self._log, RUNNING, Running)
             sinks = (await kept.read() or Running()).sinks
-            if (sink in sinks) is is_running:
-                return None
+            if not is_running:
+                # Read after the list, which whoever begins a replay writes after that: so none that begins meanwhile
+                # is taken off.
+                job = await self._kept(sink).read()
+                if sink not in sinks or (job is not None and job.state is State.RUNNING):
+                    return None
             changed = [one for one in sinks if one != sink] + ([sink] if is_running else [])
             with suppress(NoteChanged):
                 return await kept.keep(Running(sinks=changed))

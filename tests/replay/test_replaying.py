@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,12 +14,12 @@ from adapter.delivery.ledger import AGAIN
 from adapter.delivery.loop import Delivery, reader_name, replay_reader
 from adapter.errors import RequestError
 from adapter.log.memory import open_memory_log
-from adapter.log.protocol import Held, Removal, RetainingStore, Store
+from adapter.log.protocol import Held, Note, Removal, RetainingStore, Store
 from adapter.model import Entry
 from adapter.ownership import Ownership
 from adapter.replay.job import Job, Question, State
 from adapter.replay.reading import Paced
-from adapter.replay.replaying import Replays, open_replays
+from adapter.replay.replaying import KEPT, RUNNING, Replays, open_replays
 from adapter.sinks.protocol import DELIVERED, Answer, Later, Never
 from tests.delivery.parts import (
     CATALOGUE,
@@ -80,6 +80,77 @@ async def stored(log: Store, *, held: int = 0, dead: int = 0) -> None:
 
 def refusing(*positions: int) -> Callable[[Entry], Answer]:
     return lambda entry: Never("the receiver answered 400") if entry.position in positions else DELIVERED
+
+
+async def test_a_replay_that_is_killed_while_it_is_begun_goes_on_or_never_was(log: Store) -> None:
+    await append(log, 3)
+
+    class Killed(Exception):
+        pass
+
+    class Dying:
+        """A log of a service that ends before its next note."""
+
+        left = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(log, name)
+
+        async def keep(self, note: Note) -> None:
+            if self.left == 0:
+                raise Killed
+            self.left -= 1
+            await log.keep(note)
+
+    dying = Dying()
+    async with delivering(log, Told()) as delivery:
+        await caught_up(delivery)
+        await stored(log)
+        for notes in range(3):
+            dying.left = notes
+            async with open_replays(cast(Store, dying), {}, lambda: CATALOGUE, go_on=False) as replays:
+                with suppress(Killed):
+                    await ask(replays, status=["delivered"])
+            async with replaying(log, delivery) as replays:
+                await until(lambda: not replays._tasks)
+                if await replays.look("soc") is not None:
+                    assert (await ended(replays)).counts.delivered == 3
+
+
+async def test_one_that_is_begun_in_the_moment_in_which_the_last_one_ends_runs_too(log: Store) -> None:
+    await append(log, 3)
+
+    class Slow:
+        """A log that takes its time for the note that none is under way."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(log, name)
+
+        async def keep(self, note: Note) -> None:
+            if note.name == RUNNING and '"soc"' not in note.text:
+                await asyncio.sleep(0.2)
+            await log.keep(note)
+
+    async with delivering(log, Told()) as delivery, replaying(cast(Store, Slow()), delivery) as replays:
+        await caught_up(delivery)
+        await stored(log)
+        for number in (1, 2):
+            await ask(replays, status=["delivered"])
+            assert (await ended(replays)).id == number
+
+
+async def test_of_the_last_replays_is_kept_what_they_sent_and_of_no_others(log: Store) -> None:
+    await append(log, 3)
+    last = KEPT + 2
+    async with delivering(log, Told()) as delivery, replaying(log, delivery) as replays:
+        await caught_up(delivery)
+        await stored(log)
+        for _ in range(last):
+            await ask(replays, status=["delivered"])
+            assert (await ended(replays)).counts.delivered == 3
+            await until(lambda: not replays._tasks)
+    kept = [number for number in range(1, last + 1) if await log.progress(replay_reader("soc", number)) is not None]
+    assert kept == numbers(3, last)
 
 
 # Held and dead ones
