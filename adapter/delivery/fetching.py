@@ -182,10 +182,10 @@ class Fetcher:
             if ledger.held <= 0 or free <= 0:
                 await moved.wait()
                 continue
-            # What was busy when the question was asked may be answered with a row that has ended since.
-            busy = set(ledger.busy)
-            rows = await self._log.held(self.reader, limit=len(busy) + free)
-            busy |= ledger.busy
+            # A row that is told may have ended since: what was busy from the question on is left alone.
+            ledger.moved = set(ledger.busy)
+            rows = await self._log.held(self.reader, limit=len(ledger.moved) + free)
+            busy = ledger.moved | ledger.busy
             waiting = [(row, row.due_at) for row in rows if row.due_at is not None and row.position not in busy]
             now = self._now()
             due = {row.position: row.tries for row, due_at in waiting if self._is_due(row.tries, due_at - now)}
@@ -194,6 +194,9 @@ class Fetcher:
                 if entries:  # what is behind the last one that fitted comes the next time
                     asked = list(due)
                     due = {position: due[position] for position in asked[: asked.index(entries[-1].position) + 1]}
+                busy = ledger.moved | ledger.busy
+                due = {position: tries for position, tries in due.items() if position not in busy}
+                entries = [entry for entry in entries if entry.position in due]
                 ledger.reserve(due)
                 if missing := due.keys() - {entry.position for entry in entries}:
                     ledger.skip(list(missing))

@@ -125,6 +125,8 @@ class Ledger:
         self._revived = 0
         #: While rows are read that are to be renewed: positions of those that were on their way meanwhile.
         self._moving: set[int] | None = None
+        #: While held rows are read that may be due: positions of those that were on their way meanwhile.
+        self.moved: set[int] = set()
         #: Positions of rows that are due anew, and not on disk yet; and those of the settlement that is being written.
         self.renewing: set[int] = set()
         self._leaving_renewed: list[int] = []
@@ -330,6 +332,7 @@ class Ledger:
         self._leaving_exposed = 0
         if self._moving is not None:
             self._moving.update(self._leaving)
+        self.moved.update(self._leaving)
         self.busy.difference_update(self._leaving)
         self._leaving = []
         self.renewing.difference_update(self._leaving_renewed)

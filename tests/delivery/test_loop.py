@@ -366,6 +366,48 @@ async def test_held_messages_that_end_while_they_are_looked_up_are_not_sent_agai
     assert sum(tries.values()) == 43
 
 
+async def test_a_row_that_comes_and_ends_while_rows_are_looked_up_is_not_sent_again(log: Store) -> None:
+    """An event that the cursor passes while it is on its way has a row until it is answered."""
+
+    class Late:
+        """A log that answers with the rows as they were a while ago."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(log, name)
+
+        async def held(self, reader: str, **asked: Any) -> list[Held]:
+            looks.set()
+            rows = await log.held(reader, **asked)
+            while not any(row.position == 2 for row in rows) and not answered.is_set():
+                await asyncio.sleep(0.001)
+                rows = await log.held(reader, **asked)
+            answered.set()
+            while True:
+                if not any(row.position == 2 for row in await log.held(reader, **asked)):
+                    break
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.1)  # the delivery knows of that, too
+            told.set()
+            return rows
+
+    looks, answered, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def reply(entry: Entry) -> Answer:
+        if entry.position == 2:
+            await answered.wait()
+        return REFUSED if entry.position == 1 else DELIVERED
+
+    sink = Told(reply)
+    await append(log, 1)
+    async with delivering(cast(Store, Late()), sink, retry=(3600.0,)):
+        await looks.wait()
+        await append(log, 12, first=2)
+        await told.wait()
+        await asyncio.sleep(0.1)
+    assert sink.sent.count(2) == 1
+    await check_settled_law(log)
+
+
 async def test_a_batch_answered_in_part_is_settled_in_part(log: Store) -> None:
     await append(log, 50)
     tries: Counter[int] = Counter()
