@@ -171,9 +171,7 @@ class Reporter:
         """Tell and keep what is known, if the log takes it at once."""
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(LAST):
-                # Nobody knows after a restart what was to be told together.
-                self._death_due_at = -inf
-                if self._ended is not None or self._stop is not None or self._dead:
+                if self._ended is not None or self._stop is not None:
                     await self.report()
                 if self._failing.failures:
                     await self._write([], self._failing)

@@ -501,17 +501,6 @@ async def test_what_is_given_up_on_is_told_once_for_many_events() -> None:
 
 
 @in_virtual_time
-async def test_what_is_given_up_on_is_told_before_the_service_stops() -> None:
-    async with open_memory_log() as log:
-        for number, events in enumerate([3, 2]):
-            await append(log, events, first=1 + 100 * number)
-            async with delivering(log, Receiver(lambda _: Never("too odd"))) as delivery:
-                await passes(lambda delivery=delivery: delivery.snapshot().lag == 0)  # type: ignore[misc]
-        found = [(one["event"], one["events"]) for one in await told(log)]
-        assert found == [("SINK-EVENT-DEAD", "3"), ("SINK-EVENT-DEAD", "2")]
-
-
-@in_virtual_time
 async def test_a_sink_never_gets_what_speaks_of_itself_and_others_do() -> None:
     async with open_memory_log() as log:
         await append(log, 5)
