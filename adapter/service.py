@@ -62,6 +62,7 @@ from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
 from adapter.api.sink_audit import AuditPages
+from adapter.api.sink_comparison import SinkComparisonPages
 from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
@@ -370,6 +371,7 @@ async def open_service(
         def warnings() -> list[str]:
             return [*_warnings(tables, neighbours), *doubtful, *disk.warnings, *live.warnings()]
 
+        delivered = DeliveryPages(log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log))
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
             ingest_operation(receive),
@@ -400,10 +402,13 @@ async def open_service(
             ).operations(),
             *SinkPages(log, live, managing, now=_now, deleted=replays.cancel).operations(),
             *AttemptPages(log, live.names, lookup, _now).operations(),
-            *DeliveryPages(
-                log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log)
+            *delivered.operations(),
+            *SinkComparisonPages(
+                log, live.settings, live.selection, delivered.present, lambda: tables.catalogue, folder, _now
             ).operations(),
-            *ReplayPages(log, replays, live.deliveries, live.names, lookup, _now).operations(),
+            *ReplayPages(
+                log, replays, live.deliveries, live.names, lookup, lambda: tables.catalogue, hints, _now
+            ).operations(),
             *KeyPages(keys, settings.keys, settings.granted, now=_now).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),

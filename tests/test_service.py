@@ -235,6 +235,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/sinks/{name}/replay",
         "/sinks/{name}/resend",
         "/sinks/{name}/audit",
+        "/sinks/{name}/compare",
         "/status",
         "/mappings/{provider}/examples",
         *(

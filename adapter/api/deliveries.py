@@ -26,7 +26,7 @@ from adapter.delivery.keys import make_key_of
 from adapter.delivery.loop import Delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.delivery.why import Present, Stage, explain
-from adapter.errors import RequestError
+from adapter.errors import RequestError, unknown_sink
 from adapter.log.protocol import Attempt, Store
 from adapter.model import Entry, uid_text
 from adapter.ownership import Ownership
@@ -100,7 +100,7 @@ class DeliveryPages:
         wanted = request.query.getall("sink", None)
         sinks = [one for one in self._sinks() if wanted is None or one.name in wanted]
         if missing := set(wanted or ()) - {one.name for one in sinks}:
-            raise RequestError(404, "Not found", f"There is no sink {', '.join(sorted(missing))}.")
+            raise unknown_sink(min(missing), [one.name for one in self._sinks()])
         latest = await self._lookup.find(request.match_info["uid"], caller(request), scope_of_caller(request))
         if latest is None:
             raise RequestError(
@@ -126,7 +126,7 @@ class DeliveryPages:
         reader, selection = reader_name(sink.name), self._selection(sink)
         owned = self._deliveries.get(sink.name)
         delivery = None if owned is None else owned.present
-        present = await self._present(sink.name, owned, delivery)
+        present = await self.present(sink.name)
         # Before the rows: what the sink had passed then, and has no row afterwards, was delivered.
         progress = await self._log.progress(reader)
         flying = {one.position for one in entries if delivery is not None and delivery.is_flying(one.position)}
@@ -171,7 +171,10 @@ class DeliveryPages:
         found = await self._log.attempts(reader, position=position, limit=ATTEMPTS)
         return [one for one in found if one.has(position)]
 
-    async def _present(self, name: str, owned: Ownership[Delivery] | None, delivery: Delivery | None) -> Present:
+    async def present(self, name: str) -> Present:
+        """What a sink is doing."""
+        owned = self._deliveries.get(name)
+        delivery = None if owned is None else owned.present
         decided = await self._standing(name)
         if decided is not None:
             return decided

@@ -26,7 +26,7 @@ from adapter.api.operation import (
 from adapter.api.slots import Slots
 from adapter.delivery.loop import Snapshot, reader_name
 from adapter.delivery.standing import Decided, Standing, read
-from adapter.errors import RequestError
+from adapter.errors import RequestError, unknown_sink
 from adapter.log.protocol import Store
 from adapter.quantities import interval_of, seconds_of
 from adapter.settings import Permission
@@ -252,7 +252,7 @@ class SinkPages:
             await self._live.take(name)
         found = await self._shown(request, name)
         if found is None:
-            raise RequestError(404, "Not found", f"There is no sink {name!r}; GET /sinks lists those there are.")
+            raise unknown_sink(name, self._live.names())
         answer = json_answer(found.model_dump_json().encode())
         if (stored := self._live.stored.get(name)) is not None and found.managed == "api":
             answer.headers[hdrs.ETAG] = f'"{tag(stored)}"'
@@ -444,7 +444,7 @@ def _overlap(given: float | str) -> float:
     except ValueError as error:
         raise RequestError(400, "Bad parameter", f"overlap: {error}", parameter="overlap") from None
     if not 0 <= seconds <= LONGEST_OVERLAP:
-        detail = f"overlap: must be from 0 to {LONGEST_OVERLAP:g} seconds"
+        detail = f"overlap: must be from 0 to {LONGEST_OVERLAP / 86_400:g} days ({LONGEST_OVERLAP / 86_400:g}d)"
         raise RequestError(400, "Bad parameter", detail, parameter="overlap")
     return seconds
 

@@ -432,7 +432,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("PUT", "/sinks/{name}"), ("PATCH", "/sinks/{name}"), ("DELETE", "/sinks/{name}"),
         ("POST", "/sinks/{name}/pause"), ("POST", "/sinks/{name}/resume"), ("POST", "/sinks/{name}/test"),
         ("POST", "/sinks/{name}/rotate"), ("POST", "/sinks/{name}/audit"), ("GET", "/sinks/{name}/audit"),
-        ("DELETE", "/sinks/{name}/audit"),
+        ("DELETE", "/sinks/{name}/audit"), ("POST", "/sinks/{name}/compare"),
         ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
         ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapter.commands.sinks import as_toml, difference
+from adapter.commands.sink_files import as_toml, difference
 from tests.commands.remote import Machine, Said
 from tests.e2e.receiver import Receiver, receiver
 from tests.opened import Opened, opened
@@ -80,7 +80,7 @@ async def test_a_sink_lives_from_create_to_delete(sinks: Shell, hook: Receiver) 
     assert "delivered after" in (await sinks("test", "soc")).output
     assert "soc: changed" in (await sinks("change", "soc", "--unset", "window", "--set", "timeout=3")).output
     assert "whsec_" in (await sinks("rotate", "soc", "--overlap", "10min")).output
-    assert "1 replaced secrets sign, too" in (await sinks("show", "soc")).output
+    assert "1 replaced secret signs, too" in (await sinks("show", "soc")).output
     assert "paused" in (await sinks("pause", "soc")).output
     assert "running" in (await sinks("resume", "soc")).output
     assert "deleted" in (await sinks("delete", "soc", "--yes")).output
