@@ -1,0 +1,1 @@
+"""Phase Two's extension: what of it is taken over."""
