@@ -31,7 +31,8 @@ LEVELS = [
     {"principal"},
     {"oidc", "keys"},
     {"delivery", "search", "access", "hints", "listening"},
-    {"phasetwo", "reconciliation", "renormalization", "replay", "retention", "scrub", "sink_comparison", "sink_management"},
+    {"phasetwo", "reconciliation", "renormalization", "replay", "retention", "scrub"}
+    | {"sink_comparison", "sink_management"},
     {"api", "prepared", "handover"},
     {"service"},
     {"running"},

@@ -214,7 +214,7 @@ async def _add(recording: Recording, lines: Sequence[bytes]) -> None:
     try:
         await asyncio.to_thread(recording.add, lines)
     except TooMany:
-        detail = f"a recording has at most {MOST} events; compare a shorter time, with the bodies of that time alone"
+        detail = f"a recording has at most {MOST} lines; compare a shorter time, with the bodies of that time alone"
         raise RequestError(413, "Body too large", detail, limit=MOST) from None
 
 

@@ -148,10 +148,15 @@ async def _webhooks(upstream: Upstream, name: str, sources: list[str]) -> list[I
         if attribute.startswith(_PROVIDERS):
             tell([f"{attribute}: a sender that is no webhook; it is not carried over"])
     realm = Realm(name, id if isinstance(id, str) else None, await upstream.issuer())
-    return [
-        import_webhook(one, await upstream.secret(str(one["id"])) if needs_secret(one) else None, realm, sources)
-        for one in webhooks
-    ]
+    found: dict[str, Imported] = {}
+    for one in webhooks:
+        secret = await upstream.secret(str(one["id"])) if needs_secret(one) else None
+        made = import_webhook(one, secret, realm, sources)
+        if made.name in found:
+            made.problem = "the id of another webhook begins alike; make the sink by hand, under another name"
+            made.name = f"{made.name} ({one['id']})"
+        found[made.name] = made
+    return list(found.values())
 
 
 async def _steps(client: Client, found: list[Imported], realm: str, base: str) -> list[Step]:
@@ -206,10 +211,13 @@ def _login(
     """
     if [client_secret_file, password_file, access_token_file].count("-") > 1:
         raise ConfigError("standard input holds one secret; give the others as files")
-    token = _secret("access token", access_token_file, "PHASETWO_TOKEN", is_needed=False)
-    if token is not None:
-        return Login(realm, token=token)
-    if user is None and client_id is None:
+    names_nobody = user is None and client_id is None
+    if access_token_file is not None and not names_nobody:
+        raise ConfigError("--access-token-file gives a token, and --client-id and --user get one; give one of them")
+    if names_nobody:
+        token = _secret("access token", access_token_file, "PHASETWO_TOKEN", is_needed=False)
+        if token is not None:
+            return Login(realm, token=token)
         raise ConfigError(
             "say who asks: --client-id of a client with a service account, --user, or --access-token-file"
         )

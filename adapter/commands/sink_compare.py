@@ -132,8 +132,8 @@ def told(found: dict[str, Any], other: str) -> Iterator[str]:
     """A comparison for people; ``other``: what the other side is called."""
     sink, other = harmless(found["sink"]), harmless(other)
     yield f"{sink} and {other}: {_RESULTS[found['result']]}"
-    since = "the beginning" if found["since"] is None else written(found["since"])
-    yield f"  of what happened from {since} to {written(found['until'])}"
+    since = "the beginning" if found["since"] is None else _moment(found["since"])
+    yield f"  of what happened from {since} to {_moment(found['until'])}"
     yield f"  {found['same']:>9}  both have"
     groups = (
         ("missing", f"{other} has, and {sink} has not"),

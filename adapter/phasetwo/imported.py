@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapter.phasetwo.event_types import read_event_types
+from adapter.phasetwo.event_types import EventTypes, read_event_types
 
 #: Signatures by the algorithm's name there.
 _HMAC = {"HmacSHA256": "phasetwo-sha256", "HmacSHA1": "phasetwo-sha1"}
@@ -60,7 +60,8 @@ def needs_secret(webhook: Mapping[str, Any]) -> bool:
 def import_webhook(webhook: Mapping[str, Any], secret: str | None, realm: Realm, sources: list[str]) -> Imported:
     """The sink that sends what the webhook sent. ``sources``: of these alone; none: of all that know the realm."""
     found = Imported(sink_name(realm.name, str(webhook.get("id"))))
-    types = read_event_types(str(one) for one in webhook.get("eventTypes") or ())
+    entries = webhook.get("eventTypes")
+    types = read_event_types(str(one) for one in entries if one) if isinstance(entries, list) else EventTypes([], [])
     found.notes += [f"event type {entry}: {why}" for entry, why in types.notes]
     if not webhook.get("enabled"):
         found.notes.append("it is disabled there, too")

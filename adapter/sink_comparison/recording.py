@@ -20,8 +20,10 @@ import orjson
 
 from adapter.sink_comparison.comparison import Recorded
 
-#: Bodies that are taken, and characters of a text that are kept of each.
+#: Lines that are taken, and characters of a text that are kept of each.
 MOST, TEXT = 5_000_000, 200
+#: Numbers beyond are no times.
+_FURTHEST = 2**53
 #: KiB of a recording that are in memory.
 _CACHE = 16 * 1024
 
@@ -91,6 +93,8 @@ def names_of(event: bytes, canonical: Callable[[str], str]) -> Names | None:
         type = f"admin.{body.resourceType or type}-{body.operationType}"
     elif type is not None and "." not in type:
         type = f"access.{type}"
+    if not all(one is None or abs(one) < _FURTHEST for one in (body.time, body.line)):
+        return None
     if type is None or (body.id is None and body.uid is None and body.time is None):
         return None
     who = body.authDetails or _Who(body.clientId, body.userId, body.ipAddress)
@@ -146,11 +150,11 @@ class Recording:
             if not line.strip():
                 continue
             names = names_of(line, self._canonical)
+            if told.bodies + told.unreadable >= MOST:
+                raise TooMany
             if names is None:
                 told.unreadable += 1
                 continue
-            if told.bodies >= MOST:
-                raise TooMany
             told.bodies += 1
             keys = _strong(names)
             # A sender that repeats a try repeats the id, or the uid; one whose bodies have neither cannot be told.

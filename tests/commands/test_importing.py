@@ -127,11 +127,13 @@ async def test_what_cannot_be_carried_over_is_named_and_nothing_unsigned_is_made
     there.add("dddddddd-1", payloadFormat="datadog")
     there.add("eeeeeeee-1", eventTypes=[])
     there.add("ffffffff-1", eventTypes=["*.LOGIN", "access.[A-Z]+"])
+    there.add("88888888-2")
     there.add("99999999-1", url="http://169.254.169.254/latest")
     there.add("88888888-1", enabled=False, attributes={"team": "soc"}, eventTypes=["admin.CLIENT-*", "access.LOGIN"],
               somethingNew=1)  # fmt: skip
     said = await importing("--yes")
     refused = {line.split(":")[0]: line for line in lines(said) if "NOT CARRIED OVER" in line}
+    assert "begins alike" in refused.pop("acme-88888888 (88888888-2)")
     expected = {
         "aaaaaaaa": "algorithm: HmacSHA512: there is no such signature here; there are HmacSHA256, HmacSHA1",
         "bbbbbbbb": "secret: it signs with one, and the extension has none",
@@ -224,6 +226,8 @@ async def test_who_asks_and_where_is_said_when_it_is_wrong(
     assert "wrong" not in said.error
     assert "say who asks" in (await importing(login=(), status=1)).error
     assert "--realm says other" in (await importing("--realm", "other", status=1)).error
+    both = ("--client-id", "importer", "--access-token-file", "password")
+    assert "give one of them" in (await importing(login=both, status=1)).error
     monkeypatch.delenv("PHASETWO_CLIENT_SECRET")
     assert "the client's secret is missing" in (await importing(status=1)).error
     monkeypatch.setenv("PHASETWO_CLIENT_SECRET", "importers-secret")

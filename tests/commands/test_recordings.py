@@ -64,6 +64,11 @@ def test_a_line_without_an_event_is_one_of_its_own(tmp_path: Path) -> None:
     assert read(tmp_path / "old") == [*numbered(1), {}, *numbered(3)]
 
 
+def test_what_no_other_json_takes_is_no_event(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text(f'[{LINE}, {LINE.replace("acme", chr(92) + "ud800")}, {{"a": {10**40}}}]')
+    assert read(tmp_path / "old") == [*numbered(1), {}, {}]
+
+
 def test_a_list_of_any_length_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
     with (tmp_path / "old").open("w") as file:
         file.write("[")

@@ -51,7 +51,17 @@ def test_forms_of_one_event_are_known_by_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{}", b"null", b"[1]", b"no", b'{"type":"access.LOGIN"}', b'{"time":"x","type":"a.b"}']
+    "line",
+    [
+        b"{}",
+        b"null",
+        b"[1]",
+        b"no",
+        b'{"type":"access.LOGIN"}',
+        b'{"time":"x","type":"a.b"}',
+        b'{"time":1e30,"type":"a.b"}',
+        b'{"time":9223372036854775808,"type":"a.b"}',
+    ],
 )
 def test_what_is_no_event_is_counted(tmp_path: Path, line: bytes) -> None:
     with open_recording(tmp_path, canonical) as recording:
