@@ -19,6 +19,8 @@ _BETWEEN = ("-", ".", "_")
 
 #: A type as it stands: with the one dot that types there have, or one of somebody's own.
 _PLAIN = re.compile(r"(?!(?:access|admin|system)\..*\.)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+#: What no event is called: of what administrators do, each says what was done.
+_NEVER = re.compile(r"admin\.[^*-]*-?|.*-")
 _TOKEN = re.compile(r"\\[.\-_]|\(\?:|[().|?*+]|[A-Za-z0-9_-]")
 
 
@@ -58,9 +60,13 @@ def read_event_types(entries: Iterable[str]) -> EventTypes:
             notes.append((entry, f"is a regular expression with {beyond}, which a filter cannot say; it is left out"))
             continue
         types |= dict.fromkeys(found)
+        matched = f"it matched no more than {' and '.join(found)} there, and so it does here"
+        if not found:
+            matched = "it matched no event there; it is left out"
         for trap in reading.repeated:
-            said = f"it matched no more than {' and '.join(found)} there, and so it does here"
-            notes.append((entry, f"there '{trap}*' is any number of '{trap}', whatever its documentation says: {said}"))
+            matched = f"there '{trap}*' is any number of '{trap}', whatever its documentation says: {matched}"
+        if reading.repeated or not found:
+            notes.append((entry, matched))
     return EventTypes(list(types), notes)
 
 
@@ -77,8 +83,7 @@ class _Reading:
         found = self._choice()
         if self._left:
             raise _Beyond("a ) too many")
-        # Nothing that happens has a name that ends like this.
-        return [one for one in dict.fromkeys(found) if one and not one.endswith("-")]
+        return [one for one in dict.fromkeys(found) if one and not _NEVER.fullmatch(one)]
 
     @staticmethod
     def _tokens(text: str) -> list[str]:

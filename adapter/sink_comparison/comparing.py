@@ -24,8 +24,8 @@ from adapter.sink_comparison.comparison import Comparison, Differing, Group, Res
 from adapter.sink_comparison.comparison import Looked as Progress
 from adapter.sink_comparison.recording import Looked, Names, Rank, Recording, names_of
 
-#: Entries that are read at a time.
-STRETCH = 500
+#: Entries that are read at a time, and in a second: others are to get their turn.
+STRETCH, RATE = 250, 20_000
 #: Events may have arrived so long before they happened, by the clocks of those who sent them; milliseconds.
 SLACK = 3_600_000
 #: Skipped events of a sink that are known by its attempts: pages of them, and attempts in a page.
@@ -148,7 +148,6 @@ class Comparing:
         of a type that has several; ``told``: how many events of a group are told."""
         self._log = log
         self._sink = _Asked(log, sink)
-        self._sink_name = sink.name
         self._canonical = canonical
         self._recording = other if isinstance(other, Recording) else None
         self._other = None if isinstance(other, Recording) else _Asked(log, other)
@@ -172,6 +171,8 @@ class Comparing:
         for one in asked:
             await one.open()
         found.begin = min(found.end, await self._begin(asked))
+        clock = asyncio.get_running_loop().time
+        began, looked_at = clock(), 0
         position, first, quarantined = found.begin, found.end + 1, 0
         while position < found.end:
             entries = await self._log.read(position, until=found.end, limit=STRETCH)
@@ -183,18 +184,21 @@ class Comparing:
                 first = min(first, chosen[0][0].position)
                 await (self._meet(chosen) if self._recording is not None else self._both(chosen))
             position = entries[-1].position
+            looked_at += len(entries)
+            await asyncio.sleep(max(0.0, began + looked_at / RATE - clock()))
             await tell(Progress(done=position - found.begin, all=found.end - found.begin))
         if self._recording is not None:
             await asyncio.to_thread(self._end_recording, self._recording)
         for one in asked:
             found.notes += one.notes(first)
         if removed := await self._log.removed(found.begin, found.end):
-            found.notes.append(
-                f"{counted(removed, 'entry')} of that time were removed from the log".replace("ys", "ies")
-            )
+            said = "1 entry" if removed == 1 else f"{removed} entries"
+            found.notes.append(f"{said} of that part of the log had been removed, and cannot be compared")
         if quarantined:
-            said = "is quarantined" if quarantined == 1 else "are quarantined"
-            found.notes.append(f"{quarantined} of that time {said}, and so are events of nobody: GET /quarantine")
+            said = "1 record" if quarantined == 1 else f"{quarantined} records"
+            found.notes.append(
+                f"{said} of that time could not be made an event, and no sink got them: idp-adapter events quarantine"
+            )
         if self._late:
             found.notes.append(
                 f"{self._late} of the extra ones happened in the last {RETRYING // 60_000} minutes of the recording: "

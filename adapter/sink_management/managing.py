@@ -123,7 +123,7 @@ class SinkManagement:
             if dry_run:
                 return replace(self._made(stored, settings, by), warnings=warnings)
             if stored is None and is_paused:
-                reason = "made so"
+                reason = "made paused"
                 await self._live.standings.change(name, state=Decided.PAUSED, reason=reason, by=by, now=self._now())
             made = await self._replace(stored, settings, by)
             if made is not None:
