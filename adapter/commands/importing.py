@@ -13,7 +13,7 @@ import typer
 from adapter.commands.client import Client, run, tell
 from adapter.commands.options import At, grouped
 from adapter.commands.output import say
-from adapter.commands.reaching import Remote, read_url
+from adapter.commands.reaching import Remote, checked_token, read_url
 from adapter.commands.sink_files import Step, compared, done
 from adapter.errors import ConfigError
 from adapter.formats.text import counted, harmless
@@ -217,7 +217,7 @@ def _login(
     if names_nobody:
         token = _secret("access token", access_token_file, "PHASETWO_TOKEN", is_needed=False)
         if token is not None:
-            return Login(realm, token=token)
+            return Login(realm, token=checked_token(token, "the access token"))
         raise ConfigError(
             "say who asks: --client-id of a client with a service account, --user, or --access-token-file"
         )

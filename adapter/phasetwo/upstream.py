@@ -16,6 +16,8 @@ from adapter.errors import AdapterError
 
 #: Webhooks of a page: of more, the extension answers so many. And how often all pages are read until they are all.
 PAGE, PASSES = 100, 3
+#: Webhooks of a realm.
+MOST = 10_000
 #: Bytes of an answer, and seconds until it is there.
 SIZE, TIMEOUT = 8 * 1024 * 1024, 60.0
 #: Bytes of a stranger's text that are told.
@@ -75,10 +77,13 @@ class Upstream:
                 page = await self._webhooks(f"?first={first}&max={PAGE}")
                 if not isinstance(page, list) or not all(isinstance(one, dict) and one.get("id") for one in page):
                     raise UpstreamError(f"{self._base}: what came is no list of webhooks; is it a Phase Two extension?")
+                before = len(found)
                 found |= {str(one["id"]): one for one in page}
                 first += len(page)
-                if len(page) < PAGE:
+                if len(page) < PAGE or len(found) == before:
                     break
+                if len(found) > MOST:
+                    raise UpstreamError(f"{self._base}: there are more than {MOST} webhooks")
             # Its pages have no order: one may stand in two of them, and another one in none.
             count = await self._webhooks("/count")
             if count == len(found):

@@ -193,6 +193,8 @@ async def test_hundreds_of_webhooks_are_all_of_them_or_none(importing: Shell, th
     assert sum(line.startswith("+ ") for line in lines(await importing("--dry-run"))) == 230
     there.restless = True
     assert "somebody may be changing them" in (await importing("--dry-run", status=1)).error
+    there.restless, there.deaf = False, True
+    assert "of 230 webhooks its pages show 100" in (await importing("--dry-run", status=1)).error
 
 
 async def test_a_token_that_runs_out_is_got_again_and_one_that_was_given_is_told(

@@ -32,6 +32,8 @@ class Phasetwo:
     attributes: dict[str, str] = field(default_factory=dict)
     #: Whose webhooks appear and go while pages are read.
     restless: bool = False
+    #: Whether it answers each page with the first one.
+    deaf: bool = False
     logins: int = 0
     url: str = ""
 
@@ -80,6 +82,7 @@ class Phasetwo:
         found = sorted(self.webhooks.values(), key=lambda one: random.Random(one["id"]).random())
         if self.restless:
             found = found[first:] + found[:first]
+        first = 0 if self.deaf else first
         return web.json_response(found[first : first + min(most, PAGE)])
 
     async def count(self, request: web.Request) -> web.Response:
