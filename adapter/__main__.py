@@ -16,8 +16,17 @@ from adapter import __version__
 #: Commands, each a function of its name in a module of `adapter.commands`.
 COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "login", "logout": "login"}
 
-#: Groups of commands, each the module of its name in `adapter.commands`.
-GROUPS = ("events", "keys", "mapping", "log", "sinks", "sources", "store")
+#: Groups of commands, each the ``app`` of a module of `adapter.commands`.
+GROUPS = {
+    "events": "events",
+    "keys": "keys",
+    "mapping": "mapping",
+    "log": "log",
+    "sinks": "sinks",
+    "import": "importing",
+    "sources": "sources",
+    "store": "store",
+}
 
 #: Errors of a disk that takes no more.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -39,9 +48,9 @@ def make_app(word: str | None = None) -> typer.Typer:
     for name, module in COMMANDS.items():
         if needs_all or word == name:
             app.command(name)(getattr(import_module(f"adapter.commands.{module}"), name))
-    for group in GROUPS:
+    for group, module in GROUPS.items():
         if needs_all or word == group:
-            app.add_typer(import_module(f"adapter.commands.{group}").app, name=group)
+            app.add_typer(import_module(f"adapter.commands.{module}").app, name=group)
     return app
 
 

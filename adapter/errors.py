@@ -21,7 +21,7 @@ A message says where, what is wrong, and what would be right. A thing that is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adapter.finding_codes import Code
@@ -94,6 +94,16 @@ def _request_error(
     status: int, title: str, detail: str, headers: dict[str, str], extra: dict[str, object]
 ) -> RequestError:
     return RequestError(status, title, detail, headers=headers, **extra)
+
+
+def unknown_sink(name: str, names: Iterable[str]) -> RequestError:
+    """What to raise for a sink that there is not; ``names``: of those that there are."""
+    return RequestError(404, "Not found", no_such_sink(name, names))
+
+
+def no_such_sink(name: str, names: Iterable[str]) -> str:
+    """That there is no sink of this name, and which there are, for people."""
+    return f"There is no sink {name!r}; there are: {', '.join(sorted(names)) or 'none'}."
 
 
 class NoReply(AdapterError):

@@ -66,6 +66,7 @@ from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
 from adapter.api.sink_audit import AuditPages
+from adapter.api.sink_comparison import SinkComparisonPages
 from adapter.api.sink_links import SinkLinkPages
 from adapter.api.sink_skip import SkipPages
 from adapter.api.sink_stats import open_stats
@@ -389,6 +390,7 @@ async def open_service(
         def warnings() -> list[str]:
             return [*public_warnings(), *live.warnings()]
 
+        delivered = DeliveryPages(log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log))
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
             ingest_operation(receive),
@@ -430,10 +432,13 @@ async def open_service(
             *SkipPages(log, live.deliveries, live.names, lookup, _now).operations(),
             *ReceiverPages(log, links, live, managing, replays, live.deliveries, now=_now).operations(),
             *AttemptPages(log, live.names, lookup, _now).operations(),
-            *DeliveryPages(
-                log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log)
+            *delivered.operations(),
+            *SinkComparisonPages(
+                log, live.settings, live.selection, delivered.present, lambda: tables.catalogue, folder, _now
             ).operations(),
-            *ReplayPages(log, replays, live.deliveries, live.names, lookup, _now).operations(),
+            *ReplayPages(
+                log, replays, live.deliveries, live.names, lookup, lambda: tables.catalogue, hints, _now
+            ).operations(),
             *KeyPages(keys, settings.keys, settings.granted, now=_now).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),

@@ -247,6 +247,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/links/{name}/replay",
         "/links/{name}/resend",
         "/links/{name}/{token}",
+        "/sinks/{name}/compare",
         "/status",
         "/mappings/{provider}/examples",
         *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from adapter.api.status_answer import SinkStatus, SourceStatus
@@ -16,6 +17,9 @@ _REFUSED = {
     "Media type not supported": "have the sender say what it sends, such as Content-Type: application/json",
     "Content encoding not supported": "have the sender send gzip, or without compression",
 }
+
+#: Answers of receivers to which we have not proved who we are.
+_CREDENTIALS = re.compile(r"the receiver answered 40[13]\b")
 
 
 def source_advice(source: SourceStatus, now: int) -> Iterator[tuple[str, str]]:
@@ -50,6 +54,12 @@ def sink_advice(sink: SinkStatus, now: int) -> Iterator[tuple[str, str]]:
             f"nothing may be sent to its receiver{ago}: {sink.answer}",
             "change its address, or the settings that refuse it, and have them read: idp-adapter reload; what was not "
             "sent waits in the log",
+        )
+    elif sink.state == "down" and _CREDENTIALS.match(sink.answer or ""):
+        yield (
+            f"the receiver does not know us{ago}: {sink.answer}",
+            f"check the sink's secret and `auth` (idp-adapter sinks show {sink.name}) against what the receiver "
+            f"expects, and try them: idp-adapter sinks test {sink.name}; what it does not take waits in the log",
         )
     elif sink.state == "down":
         yield (

@@ -13,7 +13,7 @@ from adapter.api.operation import Answer, Operation, Parameter, caller, json_ans
 from adapter.delivery.attempts import Outcome
 from adapter.delivery.fault import Fault, fault_of
 from adapter.delivery.loop import reader_name, replay_reader
-from adapter.errors import RequestError
+from adapter.errors import RequestError, unknown_sink
 from adapter.log.protocol import Attempt, Store
 from adapter.model import uid_text
 from adapter.settings import Permission
@@ -93,8 +93,7 @@ def known_sink(request: web.Request, names: Sequence[str]) -> str:
     """
     name = request.match_info["name"]
     if name not in names:
-        told = ", ".join(names) or "none"
-        raise RequestError(404, "Not found", f"There is no sink of this name; there are: {told}.")
+        raise unknown_sink(name, names)
     return name
 
 

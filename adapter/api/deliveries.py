@@ -28,7 +28,7 @@ from adapter.delivery.loop import Delivery, reader_name
 from adapter.delivery.select import Selection
 from adapter.delivery.standing import Decided
 from adapter.delivery.why import Present, Stage, explain
-from adapter.errors import ConfigError, RequestError
+from adapter.errors import ConfigError, RequestError, unknown_sink
 from adapter.log.protocol import Attempt, Store
 from adapter.model import Entry, uid_text
 from adapter.ownership import Ownership
@@ -107,7 +107,7 @@ class DeliveryPages:
         there = [one for one in self._sinks() if not scope.is_limited or self._is_within(one, scope)]
         sinks = [one for one in there if wanted is None or one.name in wanted]
         if missing := set(wanted or ()) - {one.name for one in sinks}:
-            raise RequestError(404, "Not found", f"There is no sink {', '.join(sorted(missing))}.")
+            raise unknown_sink(min(missing), [one.name for one in there])
         latest = await self._lookup.find(request.match_info["uid"], caller(request), scope)
         if latest is None:
             raise RequestError(
@@ -159,7 +159,7 @@ class DeliveryPages:
         reader, selection = reader_name(sink.name), self._selection(sink)
         owned = self._deliveries.get(sink.name)
         delivery = None if owned is None else owned.present
-        present = await self._present(sink.name, owned, delivery)
+        present = await self.present(sink.name)
         # Before the rows: what the sink had passed then, and has no row afterwards, was delivered.
         progress = await self._log.progress(reader)
         flying = {one.position for one in entries if delivery is not None and delivery.is_flying(one.position)}
@@ -211,6 +211,11 @@ class DeliveryPages:
     async def _attempts(self, reader: str, position: int) -> list[Attempt]:
         found = await self._log.attempts(reader, position=position, limit=ATTEMPTS)
         return [one for one in found if one.has(position)]
+
+    async def present(self, name: str) -> Present:
+        """What a sink is doing."""
+        owned = self._deliveries.get(name)
+        return await self._present(name, owned, None if owned is None else owned.present)
 
     async def _present(self, name: str, owned: Ownership[Delivery] | None, delivery: Delivery | None) -> Present:
         if delivery is None:

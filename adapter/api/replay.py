@@ -26,8 +26,10 @@ from adapter.delivery.attempts import Outcome
 from adapter.delivery.fault import Fault, fault_of
 from adapter.delivery.loop import Delivery, reader_name
 from adapter.errors import RequestError
-from adapter.filter import TIMES
+from adapter.filter import TIMES, Filter
+from adapter.hints import Hints
 from adapter.log.protocol import Store
+from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, uid_text
 from adapter.ownership import Ownership
 from adapter.replay.job import Job, Question
@@ -80,6 +82,14 @@ class Resent(BaseModel):
     fault: Fault | None
 
 
+class StartedReplay(Job):
+    """A replay that was just begun."""
+
+    hints: list[str] = Field(
+        description="What in its filter looks like a slip: types, sources and providers that nobody knows"
+    )
+
+
 class ReplayPages:
     """Lists what is dead; starts, shows and cancels replays; sends one event."""
 
@@ -90,14 +100,18 @@ class ReplayPages:
         deliveries: Mapping[str, Ownership[Delivery]],
         names: Callable[[], Sequence[str]],
         lookup: Lookup,
+        catalogue: Callable[[], Catalogue],
+        hints: Hints,
         now: Callable[[], int],
     ) -> None:
-        """``names``: of the sinks there are; ``now`` gives epoch milliseconds."""
+        """``names``: of the sinks there are; ``catalogue`` gives the present one; ``now`` gives epoch milliseconds."""
         self._log = log
         self._replays = replays
         self._deliveries = deliveries
         self._names = names
         self._lookup = lookup
+        self._catalogue = catalogue
+        self._hints = hints
         self._now = now
 
     def operations(self) -> list[Operation]:
@@ -119,7 +133,7 @@ class ReplayPages:
             ),
             Operation(
                 "POST", "/sinks/{name}/replay", self.start, "Send events again; dry_run counts them",
-                {202: Answer("It is under way.", model=Job)}, Permission.SINKS, [SINK],
+                {202: Answer("It is under way.", model=StartedReplay)}, Permission.SINKS, [SINK],
                 body=Body(model=Question, required=False),
             ),
             Operation(
@@ -216,7 +230,8 @@ class ReplayPages:
         asked = read_asked(Question, read_object(await request_body(request)))
         fixed = {one: self._fixed(one, values) for one, values in asked.filter.items()}
         job = await self._replays.start(name, asked.model_copy(update={"filter": fixed}), caller(request))
-        return json_answer(job.model_dump_json().encode(), status=202)
+        hints = self._hints.of(Filter.from_settings(fixed, self._catalogue()).terms)
+        return json_answer(StartedReplay(**job.model_dump(), hints=hints).model_dump_json().encode(), status=202)
 
     async def show(self, request: web.Request) -> web.Response:
         name = known_sink(request, self._names())
@@ -238,7 +253,8 @@ class ReplayPages:
 
 def _told(sink: str, job: Job | None, may_tell: Callable[[str], str]) -> web.Response:
     if job is None:
-        raise RequestError(404, "Not found", f"There was no replay yet; POST /sinks/{sink}/replay starts one.")
+        how = f"POST /sinks/{sink}/replay, or idp-adapter sinks replay {sink}"
+        raise RequestError(404, "Not found", f"There was no replay of {sink} yet; {how}, starts one.")
     problem = None if job.problem is None else may_tell(job.problem)
     job = job.model_copy(update={"problem": problem, "answers": [may_tell(one) for one in job.answers]})
     return json_answer(job.model_dump_json().encode())

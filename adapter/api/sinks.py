@@ -26,7 +26,7 @@ from adapter.api.operation import (
 from adapter.api.slots import Slots
 from adapter.delivery.loop import Snapshot, reader_name
 from adapter.delivery.standing import Decided, Standing, read
-from adapter.errors import RequestError
+from adapter.errors import RequestError, unknown_sink
 from adapter.log.protocol import Store
 from adapter.quantities import interval_of, seconds_of
 from adapter.settings import Permission
@@ -260,7 +260,7 @@ class SinkPages:
             await self._live.take(name)
         found = await self._shown(request, name)
         if found is None:
-            raise RequestError(404, "Not found", f"There is no sink {name!r}; GET /sinks lists those there are.")
+            raise unknown_sink(name, self._live.names())
         answer = json_answer(found.model_dump_json().encode())
         if (stored := self._live.stored.get(name)) is not None and found.managed == "api":
             answer.headers[hdrs.ETAG] = f'"{tag(stored)}"'
@@ -463,7 +463,7 @@ def read_period(name: str, given: float | str, least: float, most: float) -> flo
     except ValueError as error:
         raise RequestError(400, "Bad parameter", f"{name}: {error}", parameter=name) from None
     if not least <= seconds <= most:
-        detail = f"{name}: must be from {least:g} to {most:g} seconds"
+        detail = f"{name}: must be from {least:g} seconds to {most / 86_400:g} days ({most / 86_400:g}d)"
         raise RequestError(400, "Bad parameter", detail, parameter=name)
     return seconds
 

@@ -4,7 +4,7 @@ opened for them in this process; so that there is one way to do each thing."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +69,18 @@ class Client:
         *,
         query: Any = None,
         body: Any = None,
+        data: Any = None,
         headers: Mapping[str, str] | None = None,
         timeout: ClientTimeout | None = None,
     ) -> AbstractAsyncContextManager[ClientResponse]:
-        """An answer, whatever it is; ``body`` is sent as JSON."""
+        """An answer, whatever it is; ``body`` is sent as JSON, ``data`` as it is."""
         # Below the service's address, which may have a path.
         return self.session.request(
             method,
             path.removeprefix("/"),
             params=query,
             json=body,
+            data=data,
             headers=headers,
             allow_redirects=False,
             timeout=timeout or self.session.timeout,
@@ -107,14 +109,24 @@ class Client:
                 raise await _refused(response)
             return orjson.loads(await read_answer(response))
 
-    async def lines(self, path: str, query: list[tuple[str, str]], body: Any) -> AsyncIterator[Any]:
-        """The lines of a successful answer to a POST, as JSON, however long it takes; ``body`` is sent as JSON.
+    async def lines(
+        self,
+        path: str,
+        query: list[tuple[str, str]],
+        body: Any = None,
+        *,
+        data: AsyncIterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Any]:
+        """The lines of a successful answer to a POST, as JSON, however long it takes; ``body`` is sent as JSON,
+        ``data`` as it comes.
 
         Raises:
             AdapterError: the service refused, or broke off.
         """
         patient = ClientTimeout(total=None)
-        async with self.request("POST", path, query=query, body=body, timeout=patient) as response:
+        asked = self.request("POST", path, query=query, body=body, data=data, headers=headers, timeout=patient)
+        async with asked as response:
             if response.status >= 300:
                 raise await _refused(response)
             rest = b""

@@ -93,7 +93,10 @@ def attempts(
     console = console_of_output()
     if not found:
         Console(stderr=True, highlight=False).print(
-            "no attempt is remembered; which are, says `attempts` in the sink's settings", markup=False, soft_wrap=True
+            "no such attempt is remembered; those that failed are, unless `attempts` of the sink says otherwise: "
+            f"idp-adapter sinks change {harmless(name)} --set attempts=all",
+            markup=False,
+            soft_wrap=True,
         )
         return
     with until_nobody_reads():

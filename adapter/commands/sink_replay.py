@@ -8,16 +8,15 @@ from urllib.parse import quote
 
 import orjson
 import typer
-from rich.console import Console
 
-from adapter.commands.client import Client, fail, run
+from adapter.commands.client import Client, run
 from adapter.commands.columns import Column, fitted, plain
-from adapter.commands.jobs import follow
+from adapter.commands.jobs import Arrived, Kind, Ways, run_job
 from adapter.commands.options import At
 from adapter.commands.output import console_of_output, say, until_nobody_reads, write_json
 from adapter.commands.sink_attempts import FAULTS, Name, written
-from adapter.commands.timestamps import read_timestamp
 from adapter.formats.text import counted, harmless
+from adapter.replay.job import Status
 
 
 def dead(
@@ -61,67 +60,23 @@ def dead(
 def replay(
     name: Name,
     status: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--status", help="What became of them before: dead (default), held, delivered, never. Repeatable."
-        ),
+        list[Status] | None,
+        typer.Option("--status", help="What became of them before; default: dead. Repeatable."),
     ] = None,
-    types: Annotated[
-        list[str] | None, typer.Option("--type", help="Unified type or glob as in the feed. Repeatable.")
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", metavar="NAME=VALUE", help="Any filter of the feed: client=web. Repeatable."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", help="Arrived at or after: 2026-05-01T08:30:00Z, epoch ms, or '2h', '7d'.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Arrived before; written as for --since.")] = None,
-    rate: Annotated[
-        int | None, typer.Option("--rate", min=0, help="Events a second; default: 100; 0: as fast as it goes.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing, and count.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Start nothing, and follow the one under way.")] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Start nothing, and cancel the one under way.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="How it ended, as JSON.")] = False,
     *,
+    arrived: Arrived,
+    ways: Ways,
     at: At,
 ) -> None:
     """Send events to a sink again: those that it gave up on, or others, by status, time and filter. The sink's own
-    filter counts, too. Ctrl-C leaves it going.
+    filter counts, too. 100 events a second, if --rate does not say otherwise. Ctrl-C leaves it going.
 
     For example: idp-adapter sinks replay soc --status delivered --since 2h --dry-run
     """
-    question = _question(status, types, where, since, until, rate, dry_run)
-    path = _path(name, "replay")
-    is_started = False
-
-    async def working(client: Client) -> Any:
-        nonlocal is_started
-        if cancel or watch:
-            job = await client.ask("GET", path)
-            if job["state"] != "running":
-                say("nothing is under way; this was the last one:", err=True)
-            elif cancel:
-                job = await client.ask("DELETE", path)
-        else:
-            job = await client.ask("POST", path, question)
-        is_started = True
-        return await follow(client, job, path, "sending again")
-
-    try:
-        job = run(working, at)
-    except KeyboardInterrupt:
-        if is_started:
-            hint = f"it goes on in the service; sinks replay {name} --watch follows it, --cancel ends it"
-            Console(stderr=True, highlight=False).print(hint, markup=False, soft_wrap=True)
-        raise typer.Exit(130) from None
-    if json:
-        write_json([orjson.dumps(job)])
-    else:
-        _tell(job)
-    if job["state"] != "done" and not cancel:
-        raise typer.Exit(1)
+    filter = arrived.filter(datetime.now(UTC))
+    question = {"status": status, "filter": filter or None}
+    kind = Kind(_path(name, "replay"), "sending again", f"sinks replay {name}")
+    run_job(at, kind, question, ways, _tell)
 
 
 def resend(
@@ -150,32 +105,6 @@ def resend(
             say(f"  fault: {FAULTS[found['fault']]}")
     if found["outcome"] == "held":
         raise typer.Exit(1)
-
-
-def _question(
-    status: list[str] | None,
-    types: list[str] | None,
-    where: list[str] | None,
-    since: str | None,
-    until: str | None,
-    rate: int | None,
-    dry_run: bool,
-) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    filter: dict[str, list[str]] = {}
-    if types:
-        filter["type"] = types
-    for one in where or ():
-        key, equals, value = one.partition("=")
-        if not equals:
-            fail(f"--where {harmless(one)}: write NAME=VALUE, such as client=web")
-        filter.setdefault(key, []).append(value)
-    if since is not None:
-        filter["received_from"] = [str(read_timestamp("--since", since, now))]
-    if until is not None:
-        filter["received_to"] = [str(read_timestamp("--until", until, now))]
-    asked = {"status": status, "filter": filter or None, "rate": rate, "dry_run": dry_run or None}
-    return {key: value for key, value in asked.items() if value is not None}
 
 
 def _tell(job: dict[str, Any]) -> None:

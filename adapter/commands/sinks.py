@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_format
-import os
-import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -21,21 +17,20 @@ from adapter.commands.client import Client, Refused, fail, run, tell
 from adapter.commands.columns import Column, fitted, plain
 from adapter.commands.options import At, grouped
 from adapter.commands.output import console_of_output, say, write_json
-from adapter.commands.sink_attempts import attempts, why
+from adapter.commands.sink_attempts import attempts, why, written
 from adapter.commands.sink_audit import audit
+from adapter.commands.sink_compare import compare
+from adapter.commands.sink_files import apply, as_toml, export, filled, read_file, tell_secret
 from adapter.commands.sink_links import link
 from adapter.commands.sink_replay import dead, replay, resend
 from adapter.commands.sink_skip import skip
-from adapter.errors import ConfigError
-from adapter.formats.text import harmless
+from adapter.formats.text import counted, harmless
 
 app = typer.Typer(
     no_args_is_help=True,
     help="See, make and change sinks, as files too; pause and test them; see what they were sent, and send it again.",
 )
 
-#: Bytes of a file of sinks.
-SIZE = 16 * 1024 * 1024
 _COLOURS = {"running": "green", "down": "red", "stopped": "red", "paused": "yellow", "off": "red"}
 #: What a test event came to.
 _CAME_TO = {
@@ -43,11 +38,6 @@ _CAME_TO = {
     "never": "not taken, would not be tried again",
     "stop": "not taken, would stop the sink",
 }
-#: Said first of a sink, in a file.
-_FIRST = ("name", "kind", "url", "filter", "from")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-
 Name = Annotated[str, typer.Argument(help="The sink.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON: the service's answer.")]
 Set = Annotated[
@@ -129,6 +119,7 @@ def create(
     For example: idp-adapter sinks create soc --to https://soc.example/hook --filter 'type=access.*_ERROR'
     """
     given = {**_given(to, filters, settings, file), "name": name}
+    _check_receiver(given)
     path = f"/sinks{'?paused=1' if paused else ''}"
     _tell_made(run(lambda client: client.ask("POST", path, given), at), "made", json)
 
@@ -241,6 +232,7 @@ def check(
     For example: idp-adapter sinks check --to https://soc.example/hook --set 'secret=${SOC_SECRET}'
     """
     given = {**_given(to, filters, settings, file), "name": name}
+    _check_receiver(given)
     found = run(lambda client: client.ask("POST", "/sinks/check", given), at)
     if json:
         write_json([orjson.dumps(found)])
@@ -269,195 +261,6 @@ def rotate(
     _tell_made(run(lambda client: client.ask("POST", f"/sinks/{name}/rotate", asked), at), "has a new secret", json)
 
 
-@app.command("export")
-@grouped
-def export(
-    names: Annotated[list[str] | None, typer.Argument(help="The sinks; default: all that the log keeps.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    *,
-    at: At,
-) -> None:
-    """Write sinks as they would stand in adapter.toml, for sinks apply. <kept> stands for each secret: applied to the
-    same service, it stays as it is.
-
-    For example: idp-adapter sinks export > sinks.toml
-    """
-    found = run(lambda client: client.ask("GET", "/sinks"), at)["sinks"]
-    known = {one["name"]: one for one in found}
-    if missing := [one for one in names or [] if one not in known]:
-        fail(f"there is no sink {missing[0]}; there are: {', '.join(known) or 'none'}")
-    wanted = [known[one] for one in names] if names else [one for one in found if one["managed"] == "api"]
-    if json:
-        write_json([orjson.dumps({"sinks": [one["settings"] for one in wanted]}, option=orjson.OPT_INDENT_2)])
-        return
-    for number, one in enumerate(wanted):
-        if number:
-            say("")
-        for line in as_toml(one["settings"]):
-            say(line)
-
-
-@app.command("apply")
-@grouped
-def apply(
-    file: Annotated[
-        str, typer.Argument(help="Sinks as in adapter.toml (TOML), or {sinks: …} (JSON); - is standard input.")
-    ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference, and do nothing.")] = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete sinks that the file lacks.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="With --prune: also those with events that are not sent.")
-    ] = False,
-    *,
-    at: At,
-) -> None:
-    """Have the sinks be as a file says: show the difference, ask, and do it. A text ${NAME} stands for a variable of
-    the environment. A secret that the file does not say stays, and a new sink without one gets one.
-
-    For example: idp-adapter sinks apply sinks.toml
-    """
-    wanted = _read_file(file)
-    names = [one.get("name") for one in wanted]
-    if double := [name for name in names if names.count(name) > 1]:
-        fail(f"{file}: there are several sinks of the name {double[0]}")
-
-    async def applying(client: Client) -> int:
-        present = {one["name"]: one for one in (await client.ask("GET", "/sinks"))["sinks"]}
-        steps: list[tuple[str, dict[str, Any] | None]] = []
-        for one in wanted:
-            name = str(one.get("name"))
-            seen = await _of_file(file, name, client.ask("PUT", f"/sinks/{name}?dry_run=1", one))
-            tell([f"{name}: {warning}" for warning in seen["warnings"]])
-            lines = difference(present.get(name), seen)
-            for line in lines:
-                say(line)
-            if lines:
-                steps.append((name, one))
-        gone = [name for name, one in present.items() if prune and one["managed"] == "api" and name not in names]
-        for name in gone:
-            say(f"- {name}")
-            steps.append((name, None))
-        if not steps:
-            say("nothing to do")
-            return 0
-        if dry_run:
-            return 0
-        if not yes and not (sys.stdin.isatty() and await asyncio.to_thread(typer.confirm, "Do it?")):
-            say("nothing was done; --yes does it", err=True)
-            return 1
-        for name, given in steps:
-            before = present.get(name)
-            # What was shown is what is changed.
-            seen_as = (
-                {"If-None-Match": "*"} if before is None else {"If-Match": f'"{before["id"]}.{before["version"]}"'}
-            )
-            if given is None:
-                await client.ask("DELETE", f"/sinks/{name}{'?force=1' if force else ''}", headers=seen_as)
-                say(f"sink {name}: deleted")
-                continue
-            made = await _of_file(file, name, client.ask("PUT", f"/sinks/{name}", given, headers=seen_as))
-            say(f"sink {name}: {'made' if before is None else 'changed'}")
-            _tell_secret(made)
-        return 0
-
-    if code := run(applying, at):
-        raise typer.Exit(code)
-
-
-def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[str]:
-    """What a sink would be, for people: none if it would stay as it is."""
-    name, settings = after["name"], after["settings"]
-    if before is None:
-        lines = [f"+ {name}"]
-        return lines + [f"    {key} = {_value(settings[key])}" for key in _ordered(settings) if key != "name"]
-    if not after["changed"]:
-        return []
-    lines, old = [f"~ {name}"], before["settings"]
-    for key in after["changed"]:
-        if key in old:
-            lines.append(f"  - {key} = {_value(old[key])}")
-        if key in settings:
-            lines.append(f"  + {key} = {_value(settings[key])}{' (changed)' if old.get(key) == settings[key] else ''}")
-    return lines
-
-
-def as_toml(settings: Mapping[str, Any]) -> list[str]:
-    """A sink as one of ``[[sinks]]``, line by line."""
-    return ["[[sinks]]", *(f"{_key(key)} = {_value(settings[key])}" for key in _ordered(settings))]
-
-
-def _ordered(settings: Mapping[str, Any]) -> list[str]:
-    first = [key for key in _FIRST if key in settings]
-    return first + [key for key in settings if key not in first]
-
-
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    """A value as TOML writes it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return json_format.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case Mapping():
-            inner = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items())
-            return f"{{ {inner} }}" if inner else "{}"
-        case list() | tuple():
-            return f"[{', '.join(map(_value, value))}]"
-    return str(value)
-
-
-def _read_file(name: str) -> list[dict[str, Any]]:
-    """The sinks of a file, with the variables of the environment in their places."""
-    try:
-        if name == "-":
-            data = sys.stdin.buffer.read(SIZE + 1)
-        else:
-            with Path(name).open("rb") as file:
-                data = file.read(SIZE + 1)
-    except OSError as error:
-        fail(f"{name}: cannot be read: {error.strerror}")
-    if len(data) > SIZE:
-        fail(f"{name}: is larger than {SIZE >> 20} MiB")
-    try:
-        text = data.decode()
-        found = orjson.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (UnicodeDecodeError, orjson.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        fail(f"{name}: is neither TOML nor a JSON object: {error}")
-    sinks = found.get("sinks") if set(found) <= {"sinks"} else None
-    if not isinstance(sinks, list) or not all(isinstance(one, dict) for one in sinks):
-        other = ", ".join(key for key in found if key != "sinks")
-        fail(f"{name}: should hold [[sinks]] alone{f', and holds {other}' if other else ''}")
-    return [_filled(name, one) for one in sinks]
-
-
-def _filled(file: str, value: Any) -> Any:
-    match value:
-        case str() if (variable := _VARIABLE.fullmatch(value)) is not None:
-            found = os.environ.get(variable[1])
-            if found is None:
-                fail(f"{file}: {value} stands for a variable of the environment, which is not set")
-            return found
-        case dict():
-            return {key: _filled(file, one) for key, one in value.items()}
-        case list():
-            return [_filled(file, one) for one in value]
-        case str() | int() | float() | bool() | None:
-            return value
-    return value.isoformat()  # a time of TOML
-
-
-async def _of_file(file: str, name: str, asked: Any) -> Any:
-    try:
-        return await asked
-    except Refused as refusal:
-        raise ConfigError(f"{file}: {name}: {refusal}") from None
-
-
 def _given(
     to: str | None,
     filters: Sequence[str] | None,
@@ -469,7 +272,7 @@ def _given(
     """Settings as the options say them."""
     given: dict[str, Any] = {}
     if file is not None:
-        sinks = _read_file(file)
+        sinks = read_file(file)
         if len(sinks) != 1:
             fail(f"{file}: holds {len(sinks)} sinks, and one is right here; sinks apply takes several")
         given = {key: one for key, one in sinks[0].items() if key != "name"}
@@ -486,12 +289,17 @@ def _given(
         if not equals:
             fail(f"--set {text}: write KEY=VALUE")
         try:
-            given[key] = _filled("--set", tomllib.loads(f"value = {value}")["value"])
+            given[key] = filled("--set", tomllib.loads(f"value = {value}")["value"])
         except tomllib.TOMLDecodeError:
             given[key] = value  # a text without quotes
     if kind:
         given.setdefault("kind", "webhook")
     return given
+
+
+def _check_receiver(given: Mapping[str, Any]) -> None:
+    if given["kind"] == "webhook" and "url" not in given:
+        fail("say where it posts to: --to https://HOST/PATH")
 
 
 def _show_all(sinks: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -501,13 +309,13 @@ def _show_all(sinks: Sequence[Mapping[str, Any]], console: Console) -> None:
     columns = [
         Column("sink", [plain(one["name"]) for one in sinks], 64, 8),
         Column("kind", [plain(one["kind"]) for one in sinks], 12, 7, spare=2),
-        Column("of", [plain("log" if one["managed"] == "api" else "settings") for one in sinks], 8, 3, spare=1),
+        Column("kept in", [plain("log" if one["managed"] == "api" else "settings") for one in sinks], 8, 7, spare=1),
         Column("state", [Text(one["state"], style=_COLOURS.get(one["state"], "")) for one in sinks], 9, 9),
         Column("lag", [Text(str(one["lag"])) for one in sinks], 12, 5, right=True),
         Column("delivered", [Text(str(one["counts"]["delivered"])) for one in sinks], 12, 9, spare=3, right=True),
         Column("held", [_number(one["counts"]["held"], "yellow") for one in sinks], 12, 4, right=True),
         Column("dead", [_number(one["counts"]["dead"], "red") for one in sinks], 12, 4, right=True),
-        Column("last answer", [plain(text) for text in said], 200, 12),
+        Column("last answer", [plain(text) for text in said], 200, 20, wrapped=True),
     ]
     console.print(fitted(columns, console.width))
 
@@ -523,7 +331,9 @@ def _standing(found: Mapping[str, Any]) -> list[str]:
     else:
         lines.append(f"made by {found['createdBy']}, changed by {found['changedBy']}; version {found['version']}")
     if found["retiring"]:
-        lines.append(f"{len(found['retiring'])} replaced secrets sign, too, for a while")
+        count = len(found["retiring"])
+        until = written(max(one["until"] for one in found["retiring"]))
+        lines.append(f"{counted(count, 'replaced secret')} {'signs' if count == 1 else 'sign'}, too, until {until}")
     if found["state"] in ("paused", "stopped"):
         lines.append(f"{found['state']} by {found['by']}: {found['reason']}")
     return [*lines, *([found["problem"]] if found["problem"] else [])]
@@ -535,12 +345,7 @@ def _tell_made(found: Mapping[str, Any], what: str, json: bool) -> None:
         return
     tell(found["warnings"])
     say(f"sink {found['name']}: {what}")
-    _tell_secret(found)
-
-
-def _tell_secret(found: Mapping[str, Any]) -> None:
-    if found["secret"]:
-        say(f"  its secret, shown this once: {found['secret']}")
+    tell_secret(found)
 
 
 def _tell_tested(found: Mapping[str, Any], json: bool, quiet: bool = False) -> None:
@@ -559,6 +364,8 @@ def _tell_tested(found: Mapping[str, Any], json: bool, quiet: bool = False) -> N
         raise typer.Exit(1)
 
 
+app.command("export")(grouped(export))
+app.command("apply")(grouped(apply))
 app.command("why")(grouped(why))
 app.command("attempts")(grouped(attempts))
 app.command("dead")(grouped(dead))
@@ -567,3 +374,4 @@ app.command("resend")(grouped(resend))
 app.command("audit")(grouped(audit))
 app.command("skip")(grouped(skip))
 app.command("link")(grouped(link))
+app.command("compare")(grouped(compare))

@@ -72,9 +72,9 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print("To do:")
     for one in found["todo"]:
         about = f"{one['about']}: " if one["about"] else ""
-        console.print(Padding(plain(f"{about}{one['problem']}"), (0, 0, 0, 2)))
+        console.print(Padding(plain(f"{about}{one['problem']}"), (0, 0, 0, 2), expand=False))
         if one["advice"]:
-            console.print(Padding(plain(one["advice"]), (0, 0, 0, 6)))
+            console.print(Padding(plain(one["advice"]), (0, 0, 0, 6), expand=False))
 
 
 def _show_service(found: dict[str, Any], console: Console) -> None:
@@ -116,7 +116,7 @@ def _sinks(sinks: list[dict[str, Any]], now: int, width: int) -> Table:
         Column("held", [_number(one["held"], "yellow") for one in sinks], 12, 4, right=True),
         Column("dead", [_number(one["dead"], "red") for one in sinks], 12, 4, right=True),
         Column("next try", [_until(one["nextTry"], now) for one in sinks], 10, 8, spare=1),
-        Column("last answer", [plain(one["answer"]) for one in sinks], 200, 12),
+        Column("last answer", [plain(one["answer"]) for one in sinks], 200, 20, wrapped=True),
     ]
     return fitted(columns, width)
 

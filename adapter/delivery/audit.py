@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from adapter.delivery.keys import kind_of, make_key_of
 from adapter.delivery.loop import reader_name
 from adapter.delivery.select import Selection
-from adapter.errors import RequestError, StoreError
+from adapter.errors import RequestError, StoreError, unknown_sink
 from adapter.log.protocol import BlockedKey, Held, ReaderState, Store
 from adapter.sinks.settings import SinkSettings
 
@@ -122,8 +122,7 @@ class Audits:
         """
         settings = self._sinks().get(name)
         if settings is None:
-            known = ", ".join(sorted(self._sinks())) or "none"
-            raise RequestError(404, "Not found", f"There is no sink {name!r}; there are: {known}.")
+            raise unknown_sink(name, self._sinks())
         if (task := self._tasks.get(name)) is not None and not task.done():
             raise RequestError(409, "Audit under way", f"wait for its end, or cancel it (DELETE /sinks/{name}/audit)")
         selection = self._select(settings)

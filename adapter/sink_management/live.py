@@ -239,7 +239,7 @@ class LiveSinks:
         """
         if stored.begins_paused and not (await standing.read(self._log, stored.name)).version:
             await self.standings.change(
-                stored.name, state=Decided.PAUSED, reason="made so", by=stored.created_by, now=self._now()
+                stored.name, state=Decided.PAUSED, reason="made paused", by=stored.created_by, now=self._now()
             )
 
     def public_warnings(self) -> list[str]:

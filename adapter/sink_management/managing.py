@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
 from adapter.delivery.standing import Decided, Standing
-from adapter.errors import NoteChanged, RequestError
+from adapter.errors import NoteChanged, RequestError, unknown_sink
 from adapter.hints import Hints
 from adapter.known_secrets import KnownSecrets
 from adapter.log.protocol import NewEntry, Note, Store
@@ -301,7 +301,7 @@ class SinkManagement:
         if name not in self._live.configured:
             await self._live.take(name)
             if name not in self._live.stored:
-                raise RequestError(404, "Not found", f"There is no sink {name!r}; GET /sinks lists those there are.")
+                raise unknown_sink(name, self._live.names())
         stored = await self._find(name)
         assert stored is not None
         return stored

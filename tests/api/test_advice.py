@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from adapter.api.advice import sink_advice
 from adapter.api.status_answer import SinkStatus
 
@@ -29,3 +31,12 @@ def test_of_one_that_does_not_it_is_said_since_when_why_and_how_it_goes_on() -> 
     assert "resume" in what
     ((problem, _),) = advice(state="down", answer="cannot connect: refused")
     assert problem == "the receiver takes nothing for 2 h: cannot connect: refused"
+
+
+@pytest.mark.parametrize("answer", ["the receiver answered 401", "the receiver answered 403: no"])
+def test_of_one_whose_receiver_does_not_know_us_it_is_said_what_to_look_at(answer: str) -> None:
+    ((problem, what),) = advice(state="down", answer=answer)
+    assert problem == f"the receiver does not know us for 2 h: {answer}"
+    assert "secret and `auth`" in what
+    assert "idp-adapter sinks test soc" in what
+    assert "secret" not in advice(state="down", answer="the receiver answered 500")[0][1]

@@ -453,6 +453,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("DELETE", "/sinks/{name}/audit"),
         ("GET", "/sinks/{name}/links"), ("POST", "/sinks/{name}/links"), ("DELETE", "/sinks/{name}/links/{id}"),
         ("GET", "/sinks/{name}/stats"), ("POST", "/sinks/{name}/skip"),
+        ("POST", "/sinks/{name}/compare"),
         ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
         ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },

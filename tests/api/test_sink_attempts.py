@@ -299,4 +299,4 @@ async def test_the_commands_tell_the_same(service: Opened, receiver: Receiver) -
     assert "nothing is dead" in output
     code, output = await run(service, "dead", "nobody")
     assert code == 1
-    assert "There is no sink of this name; there are: hook, admins." in output
+    assert "There is no sink 'nobody'; there are: admins, hook." in output

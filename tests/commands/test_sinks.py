@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import AsyncIterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from adapter.commands.sinks import as_toml, difference
+from adapter.commands.sink_files import as_toml, difference
+from adapter.commands.sinks import _show_all
 from tests.commands.remote import Machine, Said
 from tests.e2e.receiver import Receiver, receiver
 from tests.opened import Opened, opened
@@ -80,7 +83,7 @@ async def test_a_sink_lives_from_create_to_delete(sinks: Shell, hook: Receiver) 
     assert "delivered after" in (await sinks("test", "soc")).output
     assert "soc: changed" in (await sinks("change", "soc", "--unset", "window", "--set", "timeout=3")).output
     assert "whsec_" in (await sinks("rotate", "soc", "--overlap", "10min")).output
-    assert "1 replaced secrets sign, too" in (await sinks("show", "soc")).output
+    assert "1 replaced secret signs, too" in (await sinks("show", "soc")).output
     assert "paused" in (await sinks("pause", "soc")).output
     assert "running" in (await sinks("resume", "soc")).output
     assert "deleted" in (await sinks("delete", "soc", "--yes")).output
@@ -170,6 +173,39 @@ async def test_a_file_that_is_wrong_changes_nothing(sinks: Shell, tmp_path: Path
     file = tmp_path / "sinks.toml"
     file.write_text(text)
     assert said in (await sinks("apply", file, "--yes", status=1)).error
+
+
+async def test_slips_are_told_with_what_is_right(sinks: Shell, hook: Receiver) -> None:
+    assert "--to https://HOST/PATH" in (await sinks("create", "soc", status=1)).error
+    await sinks("create", "soc", "--to", url(hook))
+    unknown = "There is no sink 'sco'; there are: soc."
+    for words in (
+        ("show", "sco"), ("change", "sco", "--set", "window=1"), ("delete", "sco"), ("pause", "sco"), ("resume", "sco"),
+        ("test", "sco"), ("rotate", "sco"), ("export", "sco"), ("attempts", "sco"), ("dead", "sco"), ("replay", "sco"),
+        ("resend", "sco", "x"), ("audit", "sco"),
+    ):  # fmt: skip
+        assert unknown in (await sinks(*words, status=1)).error, words
+    assert "from 0 to 90 days (90d)" in (await sinks("rotate", "soc", "--overlap", "91d", status=1)).error
+    said = (await sinks("replay", "soc", "--type", "acess.LOGIN", "--dry-run")).error
+    assert "type=acess.LOGIN: the catalogue has no such type; did you mean access.LOGIN" in said
+    said = (await sinks("replay", "soc", "--where", "clinet=web", status=1)).error
+    assert "there is no filter clinet; did you mean client" in said
+    assert "--set attempts=all" in (await sinks("attempts", "soc")).error
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_on_a_narrow_terminal_the_answer_stays_whole(width: int) -> None:
+    answer = "the receiver answered 401: it refuses our credentials"
+    sink = {
+        "name": "soc", "kind": "webhook", "managed": "api", "state": "down", "lag": 5, "reason": None, "problem": None,
+        "answer": answer, "counts": {"delivered": 1, "held": 2, "dead": 3},
+    }  # fmt: skip
+    console = Console(width=width, file=StringIO())
+    _show_all([sink], console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in said.splitlines())
+    shown = said.split()
+    assert [word for word in answer.split() if word not in shown] == []
 
 
 def test_a_sink_is_written_as_toml_reads_it() -> None:

@@ -32,6 +32,7 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
         "README.md",
         "docs/extend-mappings.md",
         "docs/map-log-lines.md",
+        "docs/move-from-phasetwo.md",
         "docs/operate.md",
         "docs/quick-start.md",
         "docs/read-the-feed.md",
