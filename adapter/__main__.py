@@ -17,7 +17,7 @@ from adapter import __version__
 COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "login", "logout": "login"}
 
 #: Groups of commands, each the module of its name in `adapter.commands`.
-GROUPS = ("events", "keys", "mapping", "log", "sinks", "sources", "store")
+GROUPS = ("events", "keys", "mapping", "log", "searches", "sinks", "sources", "store")
 
 #: Errors of a disk that takes no more.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -10,6 +10,7 @@ left there says them, too.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,9 @@ def _delete(store: SqliteStore, part: _Part, left: list[int], removed: int | Non
     for begin in range(0, len(gone), BATCH):
         some = gone[begin : begin + BATCH]
         with store.transaction() as connection:
+            hours: Counter[tuple[int, int, int]] = Counter()
+            hours.subtract(store.counted([position for (position,) in some]))
+            store.count(hours)
             connection.executemany("DELETE FROM event WHERE position = ?", some)
             connection.executemany("DELETE FROM any_type WHERE position = ?", some)
             connection.execute("UPDATE part SET stale = stale + ? WHERE id = ?", (len(some), part.id))
