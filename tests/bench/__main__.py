@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench import (
     backfill,
     batch,
+    counts,
     disk,
     file_sink,
     growth,
@@ -41,18 +42,22 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "memory": memory.measure,
     "handover": handover.measure,
     "growth": growth.measure,
+    "counts": counts.measure,
     "postgresql": postgresql.measure,
     "backfill": backfill.measure,
 }
-#: Takes half an hour: measured when it is named.
-_LONG = {"growth"}
+#: Each takes half an hour: measured when it is named.
+_LONG = {"growth", "counts"}
 
 
 def main() -> int:
     """Measure; 1 if a row could not be measured, a missed target is no failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measures the speed of the service.")
     parser.add_argument(
-        "rows", nargs="*", metavar="ROW", help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth"
+        "rows",
+        nargs="*",
+        metavar="ROW",
+        help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth and counts",
     )
     parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile, on the disk to be measured")
     given = parser.parse_args()
