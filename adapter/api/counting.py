@@ -151,7 +151,8 @@ def _in_buckets(request: web.Request, filter: Filter, limit: int, now: int) -> t
             raise refused("tz", zone, "given with bucket only: it says where days begin")
         return filter, None
     try:
-        of_zone = read_zone("UTC" if zone is None else zone)
+        # A plus sign that was not escaped arrives as a blank.
+        of_zone = read_zone("UTC" if zone is None else zone.replace(" ", "+"))
     except ValueError as error:
         raise RequestError(400, "Bad parameter", f"tz: {error}", parameter="tz") from None
     if filter.time_from is None:

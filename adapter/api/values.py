@@ -85,6 +85,8 @@ class ValuePages:
         plain = name.removeprefix("not_")
         if plain not in COMPLETED:
             raise refused("field", name, "one of " + ", ".join(COMPLETED))
+        if "\0" in prefix or prefix != prefix.encode("utf-8", "replace").decode():
+            return _answer(name, [], partial=False)  # no value that is kept has such a character
         who = caller(request)
         with self._questions.taken(who):
             values, is_whole = await self._find(plain, prefix, scope_of_caller(request).bound(self._all()), who)

@@ -73,6 +73,12 @@ async def test_a_key_that_is_limited_learns_of_nothing_else(service: Opened) -> 
     assert len(await values(service, "reader-token", field="user")) == 3
 
 
+@pytest.mark.parametrize("prefix", ["\0", "a\0", "%", "'", "\U0010ffff", "x" * 2_000])
+async def test_a_prefix_that_nothing_has_is_no_error(service: Opened, prefix: str) -> None:
+    for field in ("user", "type"):
+        assert await values(service, field=field, prefix=prefix) == {}
+
+
 async def test_a_slip_in_the_question_is_told(service: Opened) -> None:
     for field in ("session", "usr"):
         status, problem = await service.get("/events/values", field=field)

@@ -240,8 +240,9 @@ class SqliteStore:
         self.close()
 
     def add_again(self, entries: Iterable[EventRow]) -> None:
-        """Take in keys and words of entries whose events are here, inside of a transaction."""
+        """Take in keys, words and values of entries whose events are here, inside of a transaction."""
         self._insert_found(self._read(entries))
+        self._connection.executemany(_SAY, self._values.new())
 
     def _read(self, entries: Iterable[EventRow]) -> _Batch:
         """What is found by what, in the order in which it is stored."""
