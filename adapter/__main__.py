@@ -22,6 +22,7 @@ GROUPS = {
     "keys": "keys",
     "mapping": "mapping",
     "log": "log",
+    "searches": "searches",
     "sinks": "sinks",
     "import": "importing",
     "sources": "sources",

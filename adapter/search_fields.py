@@ -104,6 +104,11 @@ class SearchFields(Struct, frozen=True, gc=False):
         return [detail_token(filter, details[name]) for name in FOUND_DETAILS[filter] if name in details]
 
     @property
+    def user(self) -> str | None:
+        """Who acted, as it is counted: the name, or the id where there is none."""
+        return self.actor_names[0] if self.actor_names else self.actor
+
+    @property
     def own_name(self) -> str | None:
         """The name that the event says of the one whose id stands in ``authDetails``."""
         who = self.event.auth_details

@@ -65,6 +65,7 @@ from adapter.api.replay import ReplayPages
 from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
+from adapter.api.searches import SearchPages
 from adapter.api.sink_audit import AuditPages
 from adapter.api.sink_comparison import SinkComparisonPages
 from adapter.api.sink_links import SinkLinkPages
@@ -73,6 +74,7 @@ from adapter.api.sink_stats import open_stats
 from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
+from adapter.api.values import ValuePages
 from adapter.console.receiver import ReceiverPages
 from adapter.counts import IngestCounts
 from adapter.delivery.audit import open_audits
@@ -113,6 +115,7 @@ from adapter.retention.retaining import Retaining, open_retention
 from adapter.scrub.cleaning import Cleaner
 from adapter.scrub.scrubbing import open_scrubbing
 from adapter.sealing import open_sealing
+from adapter.search.saved import SavedSearches
 from adapter.search.search import open_search
 from adapter.section import secrets_of
 from adapter.settings import OidcIssuer, Permission, Settings
@@ -396,6 +399,8 @@ async def open_service(
             ingest_operation(receive),
             challenge_operation(challenge_handler(receiving)),
             *CountPages(log, search, lambda: tables.catalogue, hints, questions).operations(),
+            *ValuePages(search, lambda: tables.catalogue, questions).operations(),
+            *SearchPages(SavedSearches(log), lambda: tables.catalogue).operations(),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),

@@ -59,6 +59,8 @@ class Permission(StrEnum):
     READ = "read"
     #: Write all events that match into a file.
     EXPORT = "export"
+    #: Save searches for all who have the same limits.
+    SEARCHES = "searches"
     #: See what the provider sent, unchanged.
     RAW = "raw"
     #: Post native events to every source, or to those that the key is limited to.
@@ -443,6 +445,7 @@ ROLES = {
         {
             Permission.READ,
             Permission.EXPORT,
+            Permission.SEARCHES,
             Permission.SINKS,
             Permission.RAW,
             Permission.METRICS,

@@ -1,10 +1,11 @@
-"""How many events there are of each type, user, address, …: of any filter."""
+"""How many events there are of each type, user, address, …: of any filter, and in each stretch of time."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -14,16 +15,22 @@ from pydantic import BaseModel, Field
 from adapter.api.feed import DEFAULT_LIMIT, LIMIT, filter_parameters, read_filter, read_limit, refused, stretches
 from adapter.api.operation import Answer, Limited, Operation, Parameter, caller, json_answer
 from adapter.api.slots import Slots
+from adapter.errors import RequestError
+from adapter.filter import Filter
 from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
-from adapter.search.counting import Counting
+from adapter.mapping.times import read_zone
+from adapter.search.buckets import FORMS, Buckets, make_buckets
+from adapter.search.counting import Counting, Counts
 from adapter.search.index import NAMES, By
 from adapter.search.search import Search
 from adapter.settings import Permission
 
 #: The share of the time of a question that is spent on counting.
 _SHARE = 0.5
+#: Numbers of all series of an answer, at most.
+_NUMBERS = 200_000
 
 
 class ValueCount(BaseModel):
@@ -31,6 +38,9 @@ class ValueCount(BaseModel):
 
     value: str | None = Field(description="null: events that have none")
     count: int
+    series: list[int | None] = Field(
+        default_factory=list, description="With bucket: in each; null where not all events are counted"
+    )
 
 
 class EventCounts(BaseModel):
@@ -42,7 +52,18 @@ class EventCounts(BaseModel):
     different: int = Field(description="Different values of these, null among them")
     partial: bool = Field(description="Whether there was no time for all that match")
     since: int | None = Field(
-        description="If so: all events from this time on (epoch milliseconds) are counted, and none before"
+        description="If so: all events from this time on (epoch milliseconds) are counted, and none before. The same "
+        "question with to=SINCE counts on"
+    )
+    bucket: str | None = Field(None, description="With bucket: as it was asked for")
+    tz: str | None = Field(None, description="With bucket: the zone whose days these are")
+    starts: list[int] = Field(
+        default_factory=list,
+        description="With bucket: where each begins, epoch milliseconds; empty ones are there, too",
+    )
+    end: int | None = Field(None, description="With bucket: where the last one ends, epoch milliseconds")
+    totals: list[int | None] = Field(
+        default_factory=list, description="With bucket: events of all values in each; null as in series"
     )
     hints: list[str] = Field(default_factory=list, description="Only if there are any: as in a page of events")
 
@@ -72,7 +93,11 @@ class CountPages:
                 "GET", "/events/counts", self.count, "How many events there are of each value, by filter",
                 {200: Answer("Of all that match, or of the latest that there was time for.", model=EventCounts)},
                 Permission.READ,
-                [*filter_parameters(self._catalogue()), by, Parameter("limit", "Values that are told", limit)],
+                [
+                    *filter_parameters(self._catalogue()), by, Parameter("limit", "Values that are told", limit),
+                    Parameter("bucket", f"Also in each stretch of time, as series: {FORMS}; needs from"),
+                    Parameter("tz", "The zone whose days and weeks are buckets: Europe/Berlin, +02:00; default: UTC"),
+                ],
                 limited=Limited.BY_EVENT,
             )
         ]  # fmt: skip
@@ -81,30 +106,73 @@ class CountPages:
         by = _by(request.query.get("by", ""))
         limit = read_limit(request.query.get("limit"))
         catalogue = self._catalogue()
+        now = time.time_ns() // 1_000_000
         filter = read_filter(request, catalogue)
+        filter, buckets = _in_buckets(request, filter, limit, now)
         who = caller(request)
         with self._questions.taken(who):
             counted = await self._counting.count(
-                filter, by, now=time.time_ns() // 1_000_000, seconds=self._search.timeout * _SHARE, caller=who
+                filter, by, now=now, seconds=self._search.timeout * _SHARE, caller=who, told=limit, buckets=buckets
             )
-        values = counted.values
         if by == "type":
-            # Those that have another name by now go under that.
-            values = Counter[str | None]()
-            for name, number in counted.values.items():
-                values[name and catalogue.canonical(name)] += number
-        most = sorted(values.items(), key=lambda one: (-one[1], one[0] or ""))[:limit]
+            counted = _renamed(counted, catalogue)
+        most = sorted(counted.values.items(), key=lambda one: (-one[1], one[0] or ""))[:limit]
+        counts: list[dict[str, object]] = [{"value": value and _written(value), "count": n} for value, n in most]
         said: dict[str, object] = {
             "by": by,
-            "total": sum(values.values()),
-            "counts": [{"value": value and _written(value), "count": number} for value, number in most],
-            "different": len(values),
+            "total": sum(counted.totals.values()),
+            "counts": counts,
+            "different": counted.different,
             "partial": counted.since is not None,
             "since": counted.since,
         }
+        if buckets is not None:
+            # Of a bucket that began before, only some events are counted.
+            whole = [counted.since is None or start >= counted.since for start in buckets.starts]
+            for (value, _), one in zip(most, counts, strict=True):
+                one["series"] = [counted.groups.get((value, n), 0) if ok else None for n, ok in enumerate(whole)]
+            said["bucket"], said["tz"] = request.query["bucket"], request.query.get("tz", "UTC")
+            said["starts"], said["end"] = buckets.starts, buckets.end
+            said["totals"] = [counted.totals.get(n, 0) if ok else None for n, ok in enumerate(whole)]
         if hints := self._hints.of(filter.terms):
             said["hints"] = hints
         return json_answer(orjson.dumps(said))
+
+
+def _in_buckets(request: web.Request, filter: Filter, limit: int, now: int) -> tuple[Filter, Buckets | None]:
+    """The filter within the buckets that are asked for: without ``to`` until the end of the one that has the present.
+
+    Raises:
+        RequestError: 400, a parameter is wrong.
+    """
+    size, zone = request.query.get("bucket"), request.query.get("tz")
+    if size is None:
+        if zone is not None:
+            raise refused("tz", zone, "given with bucket only: it says where days begin")
+        return filter, None
+    try:
+        # A plus sign that was not escaped arrives as a blank.
+        of_zone = read_zone("UTC" if zone is None else zone.replace(" ", "+"))
+    except ValueError as error:
+        raise RequestError(400, "Bad parameter", f"tz: {error}", parameter="tz") from None
+    if filter.time_from is None:
+        raise refused("bucket", size, "given with from: the first bucket is the one that has it")
+    try:
+        buckets = make_buckets(size, of_zone, filter.time_from, now + 1 if filter.time_to is None else filter.time_to)
+    except ValueError as error:
+        raise RequestError(400, "Bad parameter", f"bucket: {error}", parameter="bucket") from None
+    if limit * len(buckets.starts) > _NUMBERS:
+        most = _NUMBERS // len(buckets.starts)
+        raise refused("limit", str(limit), f"{most} at most with so many buckets ({len(buckets.starts)})")
+    return (filter if filter.time_to is not None else replace(filter, time_to=buckets.end)), buckets
+
+
+def _renamed(counted: Counts, catalogue: Catalogue) -> Counts:
+    """With types under the names that they have by now."""
+    groups = Counter[tuple[str | None, int]]()
+    for (name, bucket), events in counted.groups.items():
+        groups[name and catalogue.canonical(name), bucket] += events
+    return counted._replace(groups=groups, different=len({name for name, _ in groups}))
 
 
 def _by(text: str) -> By:

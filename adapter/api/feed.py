@@ -470,14 +470,14 @@ def _order(text: str) -> Order:
             raise refused("order", text, "time or log")
 
 
-def read_limit(text: str | None) -> int:
+def read_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
     """The parameter ``limit``.
 
     Raises:
         RequestError: 400, it is wrong.
     """
     if text is None:
-        return DEFAULT_LIMIT
+        return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= LIMIT):
         raise refused("limit", text, f"a whole number from 1 to {LIMIT}")
     return int(text)

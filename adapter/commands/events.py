@@ -80,7 +80,7 @@ def list_events(
 
     For example: idp-adapter events list --type 'access.LOGIN*' --outcome failure --from 2h
     """
-    query = [*filters.query(), *([] if json else [("names", "1")])]
+    query = [*filters.query(at), *([] if json else [("names", "1")])]
     if (following or reverse) and order == Order.LOG:
         fail("--order log begins with the first event; --follow and --reverse are for the latest ones")
     if following and reverse:
@@ -178,7 +178,7 @@ def export(
 
     For example: idp-adapter events export --format csv --from 7d --output week.csv
     """
-    query = [*filters.query(), ("order", order), ("format", format)]
+    query = [*filters.query(at), ("order", order), ("format", format)]
 
     async def exporting(client: Client) -> None:
         async with client.get("/events/export", query) as response:

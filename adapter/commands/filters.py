@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import parse_qsl, quote
 
 import typer
 
-from adapter.commands.client import fail
+from adapter.commands.client import fail, run
+from adapter.commands.options import At
 from adapter.commands.timestamps import read_timestamp
 from adapter.filter import PARAMETERS
 
@@ -63,8 +65,30 @@ class Filters:
         ),
     ] = None
 
-    def query(self) -> list[tuple[str, str]]:
-        """The options as parameters of the feed. Ends the command if one is wrong."""
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="NAME",
+            help="The filters of a saved search (idp-adapter searches). What is given beside it takes the place of the "
+            "same filter in it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    def query(self, at: At) -> list[tuple[str, str]]:
+        """The options as parameters of the feed, with those of the saved search that is named. Ends the command if one
+        is wrong."""
+        query = self.given()
+        if self.search is None:
+            return query
+        path = f"/searches/{quote(self.search, safe='')}"
+        saved = run(lambda client: client.ask("GET", path), at)
+        given = {name for name, _ in query}
+        return [*query, *((name, value) for name, value in parse_qsl(saved["query"]) if name not in given)]
+
+    def given(self) -> list[tuple[str, str]]:
+        """The options alone."""
         query = [
             (name, value)
             for name, values in (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from adapter.filter import Filter
+from adapter.search.buckets import Buckets
 from adapter.search.cursor import LogCursor, TimeCursor
+from adapter.search.hours import Hours
 from adapter.search.linking import Asked
 
 
@@ -34,38 +36,93 @@ class ByLog(NamedTuple):
 Question = ByTime | ByLog
 
 
-#: What a search has of each event, so that it can count by it.
-Kept = Literal["type", "outcome", "reason", "provider", "source", "realm", "ip"]
-#: By what events are counted: user and client are known by fingerprints here, and read in the log.
-By = Literal[Kept, "user", "client"]
-NAMES: tuple[By, ...] = (*get_args(Kept), "user", "client")
+#: What a search has of each event as a text, so that it can count by it.
+Told = Literal["type", "outcome", "reason", "provider", "source", "realm", "ip"]
+#: By what events are counted: of user and client it has fingerprints, and their texts are read in the log.
+By = Literal[Told, "user", "client"]
+NAMES: tuple[By, ...] = get_args(By)
+
+
+#: Values in buckets that one question counts at most.
+GROUPS = 200_000
+#: A value, as a text or as a fingerprint; ``None``: events that have none.
+Value = str | int | None
 
 
 class ByValue(NamedTuple):
-    """How many events have each value, of those that match, each in its latest revision up to ``snapshot``."""
+    """How many events have each value, of those that match, each in its latest revision: up to ``snapshot``, or with
+    ``hours`` in those that are filled."""
 
     filter: Filter
-    by: Kept
+    by: By
     snapshot: int
-    #: Different values that are counted at most.
+    #: Different values, of all buckets together, that are counted at most.
     values: int
+    #: Counted apart: buckets that have all times of the filter.
+    buckets: Buckets | None = None
+    #: Which of it the hourly counts answer; ``None``: nothing.
+    hours: Hours | None = None
+
+    @property
+    def groups(self) -> int:
+        """Values in buckets, of all of these together, that are counted at most."""
+        return self.values if self.buckets is None else max(self.values, GROUPS)
+
+
+class Count(NamedTuple):
+    """How many events of a bucket have a value."""
+
+    #: A type is the one that the event has; a realm its name, or the id where it has no name; a user or a client is a
+    #: fingerprint.
+    value: Value
+    bucket: int
+    events: int
+    #: One of those that a fingerprint stands for; else 0.
+    position: int = 0
 
 
 class Tally(NamedTuple):
     """The answer to `ByValue`."""
 
-    #: A value may come several times; ``None``: events that have none. A type is the one that the event has; a realm
-    #: its name, or the id where it has no name.
-    counts: Sequence[tuple[str | None, int]]
+    #: A value may come several times.
+    counts: Sequence[Count]
     #: No event at all is older, or newer, epoch milliseconds; ``None`` if there is none.
     earliest: int | None
     latest: int | None
 
 
+class ByPrefix(NamedTuple):
+    """The values of a field that begin so, as far as the filter's terms of source, provider and realm allow; other
+    terms do not count."""
+
+    filter: Filter
+    #: One of `adapter.search.values.FIELDS`, or of `adapter.search.hours.HOURLY`.
+    field: str
+    #: As the values are written.
+    prefix: str
+    #: Of hours after this one nothing counts.
+    hour: int
+    #: Seconds that may be spent on it.
+    seconds: float
+
+
+#: The most frequent values of a part that a completion takes; and so those that it may tell.
+COMPLETED = 1_000
+
+
+class Completed(NamedTuple):
+    """The answer to `ByPrefix`: each value with a number of events."""
+
+    values: Mapping[str, int]
+    #: Whether all that there are were looked at.
+    is_whole: bool
+
+
 class Uncounted(Enum):
     """Why there is no answer to `ByValue`."""
 
-    #: The search does not have the values of some events: there are more realms than it tells apart.
+    #: The search does not have the values of some events: there are more realms than it tells apart; or the hourly
+    #: counts have not: there are more types or realms than these tell apart.
     UNTOLD = auto()
     #: There are more different values than the question allows.
     TOO_MANY = auto()
@@ -117,6 +174,13 @@ class Index(Protocol):
         """How many there are of each value among the entries up to ``head`` at least, without a bound but the time.
 
         Raises: as `ask`.
+        """
+
+    async def complete(self, question: ByPrefix, *, timeout: float) -> Completed:
+        """The values of a field that begin so, of what is filled now.
+
+        Raises:
+            Behind, TimeoutError, StoreUnavailable: as `ask`.
         """
 
     async def names(self, wanted: Sequence[Asked], filter: Filter, *, timeout: float) -> list[str | None]:

@@ -10,6 +10,8 @@ from adapter.search_fields import SYSTEM, SearchFields, folded, with_folded
 
 #: Roles of a text, before its fingerprint is made. Type and realm have keys only where kind and origin are general.
 ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM = "a", "t", "c", "s", "i", "y", "r"
+#: Of who acted, as it is counted.
+USER = "u"
 #: Of a name without an id beside it: what is known of an id elsewhere counts for such a one alone.
 ACTOR_ALONE, TARGET_ALONE = "A", "T"
 
@@ -24,6 +26,9 @@ ROLES = {
 }
 #: Of these the case of names does not matter.
 FOLDED = ("user", "actor", "target")
+
+#: Milliseconds of the stretches of time that are counted.
+HOUR = 3_600_000
 
 #: Kinds, and origins, that are told apart, and how long their texts may be together, characters: whoever sends may
 #: invent types and realms, and all of these are held in memory.
@@ -88,6 +93,8 @@ class EventKeys:
         self._actors, self._targets, self._clients, self._sessions, self._ids, self._types, self._realms = (
             Keys(secret, role) for role in (ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM)
         )
+        #: Of who acted and of the client, by which an event is counted.
+        self.users, self.clients = Keys(secret, USER), self._clients
         self._actor_names, self._target_names, self._actors_alone, self._targets_alone = (
             NameKeys(secret, role) for role in (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE)
         )

@@ -24,7 +24,19 @@ from adapter.search.cursor import (
     read_time_cursor,
     write_cursor,
 )
-from adapter.search.index import Behind, ByLog, ByTime, ByValue, Found, Index, Question, Tally, Uncounted
+from adapter.search.index import (
+    Behind,
+    ByLog,
+    ByPrefix,
+    ByTime,
+    ByValue,
+    Completed,
+    Found,
+    Index,
+    Question,
+    Tally,
+    Uncounted,
+)
 from adapter.search.linking import Asked
 from adapter.search.opening import open_index, search_url
 from adapter.search.turns import Turns
@@ -224,6 +236,28 @@ class Search:
         return await self._in_turn(
             caller, self.timeout, head, lambda: self._index.count(question, head, timeout=timeout)
         )
+
+    async def complete(self, question: ByPrefix, *, caller: str = "") -> Completed:
+        """The values of a field that begin so, of what is filled now: it waits for nothing but its turn.
+
+        Raises:
+            RequestError: 503, it took longer than a question may.
+            StoreUnavailable: the search cannot be read now.
+        """
+        if not self._log.head:
+            return Completed({}, True)
+        try:
+            async with asyncio.timeout(self.timeout), self._turns.of(caller):
+                return await self._index.complete(question, timeout=self.timeout)
+        except Behind:
+            return Completed({}, False)
+        except TimeoutError:
+            raise RequestError(
+                503,
+                "Search is busy",
+                f"values were not looked up within {self.timeout:g} s; ask again later",
+                headers={"Retry-After": "5"},
+            ) from None
 
     async def _ask(self, caller: str, wait: float | None, head: int, question: Question) -> Found:
         if not head:

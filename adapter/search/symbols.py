@@ -140,6 +140,14 @@ class KnownSymbols:
         return Wanted(tuple(sure), tuple(general), tuple(left_out), in_general)
 
 
+def tells(by: str, kinds: Wanted, origins: Wanted) -> bool:
+    """Whether kinds and origins tell of each event whether it is meant, and what it is counted under."""
+    if kinds.general or origins.general:
+        return False
+    numbers = kinds.sure if by == "type" else origins.sure if by == "realm" else ()
+    return all(number > 0 for number in numbers)
+
+
 def value_of(symbol: Symbol, name: str) -> str | None:
     """What a kind or an origin tells under a name: a realm by its name, or by its id where it has none."""
     match name:

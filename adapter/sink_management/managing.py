@@ -124,7 +124,8 @@ class SinkManagement:
                 raise RequestError(409, "There already", f"there is a sink {name!r}; change it, or take another name")
             self._match(stored, match)
             settings, secret = read_given(given, name, stored)
-            warnings = await self._check(settings, stored, may_know)
+            # Another interface says itself which issuer a caller may name.
+            warnings = await self._check(settings, stored, may_know, may_sign=beside is not None)
             if dry_run:
                 made = self._made(stored, settings, by, beside=beside)
                 # Whether a secret is the one that is stored is for nobody to find out by asking.
@@ -322,8 +323,11 @@ class SinkManagement:
         detail = "the sink has changed since it was read, or is not there; read it again, and make the change there"
         raise RequestError(412, "Precondition failed", detail, headers=headers)
 
-    async def _check(self, settings: SinkSettings, stored: StoredSink | None, may_know: bool) -> list[str]:
-        check_signature(settings, stored, may_know=may_know)
+    async def _check(
+        self, settings: SinkSettings, stored: StoredSink | None, may_know: bool, *, may_sign: bool = False
+    ) -> list[str]:
+        """``may_sign``: whoever asks has seen to whose tokens sign what is sent."""
+        check_signature(settings, stored, may_know=may_know or may_sign)
         warnings = [*said_in_vain(settings, stored), *check_filter(settings, self._catalogue(), self._hints)]
         return [*warnings, *await check_address(settings, make_guard(self._outgoing), may_know=may_know)]
 

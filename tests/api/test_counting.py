@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,62 @@ async def test_the_most_frequent_come_first_and_the_others_are_in_the_total(serv
     _, found = await service.get("/events/counts", by="user", limit=1)
     assert found["counts"] == [{"value": "anna", "count": 3}]
     assert (found["total"], found["different"]) == (7, 5)
+
+
+async def series(service: Opened, **query: Any) -> tuple[dict[str | None, list[int | None]], dict[str, Any]]:
+    status, found = await service.get("/events/counts", **query)
+    assert status == 200, found
+    return {one["value"]: one["series"] for one in found["counts"]}, found
+
+
+async def test_events_are_counted_in_buckets_also_where_there_are_none(service: Opened) -> None:
+    first = login(1)["time"]
+    begin = first // 60_000 * 60_000
+    query = {"from": begin, "to": begin + 4 * 60_000, "bucket": "minute"}
+    found, whole = await series(service, by="outcome", **query)
+    minutes = [(login(number)["time"] - begin) // 60_000 for number in range(1, 8)]
+    assert found == {
+        "success": [sum(minutes[number] == minute for number in (0, 1, 2, 6)) for minute in range(4)],
+        "failure": [sum(minutes[number] == minute for number in (3, 4, 5)) for minute in range(4)],
+    }
+    assert whole["totals"] == [minutes.count(minute) for minute in range(4)]
+    assert 0 in whole["totals"]
+    assert (whole["starts"], whole["end"]) == ([begin + n * 60_000 for n in range(4)], begin + 4 * 60_000)
+    assert (whole["bucket"], whole["tz"], whole["total"]) == ("minute", "UTC", 7)
+
+
+@pytest.mark.parametrize("by", ["type", "realm", "user", "ip", "client"])
+async def test_all_that_is_counted_is_in_some_bucket(service: Opened, by: str) -> None:
+    at = login(1)["time"]
+    query = {"from": at - 40 * 3_600_000, "to": at + 40 * 3_600_000, "bucket": "day", "tz": "Asia/Kolkata"}
+    found, _ = await series(service, by=by, **query)
+    assert {value: sum(n or 0 for n in numbers) for value, numbers in found.items()} == await counts(service, by)
+
+
+async def test_without_an_end_the_last_bucket_has_the_present(service: Opened) -> None:
+    found, whole = await series(service, by="type", bucket="hour", **{"from": "3h"})
+    assert found == {}
+    assert len(whole["starts"]) == 4
+    assert whole["starts"][-1] <= time.time() * 1000 < whole["end"]
+
+
+@pytest.mark.parametrize(
+    "query, parameter, told",
+    [
+        ({"bucket": "day"}, "bucket", "given with from"),
+        ({"bucket": "dayly", "from": "7d"}, "bucket", "minute, hour, day, week, or a duration such as 15m"),
+        ({"bucket": "1s", "from": "7d"}, "bucket", "more than 5000"),
+        ({"bucket": "hour", "from": "90d", "limit": 1000}, "limit", "at most with so many buckets"),
+        ({"bucket": "hour", "from": "7d", "tz": "Mars/Olympus"}, "tz", "no time zone"),
+        ({"tz": "UTC"}, "tz", "given with bucket"),
+    ],
+)
+async def test_buckets_that_there_cannot_be_are_refused(
+    service: Opened, query: dict[str, Any], parameter: str, told: str
+) -> None:
+    status, problem = await service.get("/events/counts", by="type", **query)
+    assert (status, problem["parameter"]) == (400, parameter)
+    assert told in problem["detail"]
 
 
 async def test_a_slip_in_the_question_is_told(service: Opened) -> None:

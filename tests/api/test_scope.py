@@ -153,8 +153,17 @@ def questions(seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
             ("not_" if name != "from" and chance.random() < 0.3 else "") + name: chance.choice(values[name])
             for name in named
         }
-        asked = chance.choice(["/events", "/events", "/events/counts", "/events/export"])
-        if asked == "/events/counts":
+        asked = chance.choice(["/events", "/events", "/events/counts", "/events/export", "/events/values"])
+        if asked == "/events/values":
+            fields = ["type", "source", "realm", "user", "client", "provider", "ip", "reason"]
+            filters = {"field": chance.choice(fields), "prefix": chance.choice(["", "a", "k"])}
+        elif asked == "/events/counts":
+            if chance.random() < 0.5:
+                filters |= {"from": "2023-11-14T21:15:00Z", "to": "2023-11-15T22:30:00Z"}
+                filters |= {
+                    "bucket": chance.choice(["hour", "day", "3h"]),
+                    "tz": chance.choice(["UTC", "Asia/Kolkata"]),
+                }
             filters["by"] = chance.choice(
                 ["type", "source", "realm", "user", "client", "provider", "outcome", "ip", "reason"]
             )
@@ -179,6 +188,9 @@ async def answer(service: Opened, path: str, token: str | None = None, **query: 
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     async with service.session.get(path, params=query, headers=headers) as response:
         text = _NOT_COMPARED.sub("", await response.text()).replace(",}", "}")
+        if path == "/events/values" and response.status == 200:
+            # About how many events have a value depends on when the search added them up.
+            text = str(sorted(re.findall(r'"value":"([^"]*)"', text)))
         if response.content_type == "text/csv":
             text = _IN_CSV.sub("", text)
         return response.status, text
@@ -192,6 +204,8 @@ async def test_an_answer_is_that_of_a_log_that_holds_nothing_else(
     own = await stand.open(name, own_events)
     token = f"{name}-token"
     compared = 0
+    # What is completed is what is filled by now; a page waits for the rest.
+    await answer(own, "/events")
     for path, query in questions(len(name)):
         theirs = await answer(everything, path, token, **query)
         assert theirs == await answer(own, path, **query), (path, query)
@@ -412,6 +426,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
     "only of their sources": {("POST", "/ingest/{source}"), ("GET", "/ingest/{source}")},
     "by event": {
         ("GET", "/events"), ("GET", "/events/export"), ("GET", "/events/{uid}"), ("GET", "/events/counts"),
+        ("GET", "/events/values"),
         ("GET", "/events/{uid}/deliveries"),
         ("GET", "/admin/realms/{realm}/events"), ("GET", "/admin/realms/{realm}/admin-events"),
         ("GET", "/auth/admin/realms/{realm}/events"), ("GET", "/auth/admin/realms/{realm}/admin-events"),
@@ -427,6 +442,9 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
                 ("GET", "/webhooks/payload/{type}/{kid}"), ("GET", "/webhooks/sends/{type}/{kid}"),
             )
         ),
+    },
+    "those of their limits": {
+        ("GET", "/searches"), ("GET", "/searches/{name}"), ("PUT", "/searches/{name}"), ("DELETE", "/searches/{name}"),
     },
     "by source": {
         ("GET", "/quarantine"), ("GET", "/quarantine/{uid}"), ("GET", "/ignored"), ("GET", "/status"),

@@ -16,6 +16,7 @@ from tests.bench import (
     batch,
     behind,
     beside,
+    counts,
     disk,
     file_sink,
     growth,
@@ -53,11 +54,12 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "memory": memory.measure,
     "handover": handover.measure,
     "growth": growth.measure,
+    "counts": counts.measure,
     "postgresql": postgresql.measure,
     "backfill": backfill.measure,
 }
 #: Take from a quarter of an hour to half an hour each: measured when they are named.
-_LONG = {"growth", "behind", "many_sinks"}
+_LONG = {"growth", "behind", "counts", "many_sinks"}
 
 
 def main() -> int:
@@ -67,7 +69,7 @@ def main() -> int:
         "rows",
         nargs="*",
         metavar="ROW",
-        help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth, behind and many_sinks",
+        help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth, behind, counts and many_sinks",
     )
     parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile, on the disk to be measured")
     given = parser.parse_args()

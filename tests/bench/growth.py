@@ -187,13 +187,13 @@ def make(home: Path, entries: int) -> None:
     run_apart(fill, log, entries)
 
 
-def fill(log: Path, entries: int) -> None:
-    """Append so many logins to a log that nobody has open."""
+def fill(log: Path, entries: int, made: Iterator[NewEntry] | None = None) -> None:
+    """Append so many entries, logins if no others are ``made``, to a log that nobody has open."""
     with closing(connect_writing(log, dictionary=b"", busy_timeout=5)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -65536")
         committer = Committer(log, connection, Files(log))
-        made = made_entries(entries)
+        made = made_entries(entries) if made is None else made
         for start in range(0, entries, _COMMIT):
             request = committer.begin_large()
             request.add([next(made) for _ in range(min(_COMMIT, entries - start))])
@@ -203,13 +203,14 @@ def fill(log: Path, entries: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
-def made_entries(count: int, seed: int = 7) -> Iterator[NewEntry]:
-    """So many entries of logins, one in five of them late; others with another ``seed``, at other times."""
+def made_entries(count: int, seed: int = 7, step: int = _STEP) -> Iterator[NewEntry]:
+    """So many entries of logins, one in five of them late; others with another ``seed``, at other times. ``step``:
+    milliseconds between two of them."""
     chance = random.Random(seed)
     key = source_key(_SOURCE)
     moulds = list(_moulds())
     for number in range(count):
-        at = _BEGIN + number * _STEP + seed
+        at = _BEGIN + number * step + seed
         time = at - int(chance.random() * 3_600_000) if number % _LATE == 0 else at
         mould = moulds[number % len(moulds)]
         yield mould(b"%032x" % chance.getrandbits(128), time, at, key)

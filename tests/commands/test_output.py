@@ -90,12 +90,18 @@ async def test_json_on_a_terminal_is_harmless_and_has_the_same_values(data: Path
         ("events", "list", "--where", f"{EVIL}=1"),
         ("events", "quarantine", "--raw"),
         ("events", "count", "--by", "client"),
+        ("events", "count", "--by", "client", "--from", "2023-11-14T00:00:00Z", "--to", "2023-11-16T00:00:00Z",
+         "--bucket", "12h", "--tz", "+01:00"),
+        ("searches", "save", "odd", "--query", f"q={EVIL}"),
+        ("searches", "save", "odd", "--client", EVIL),
+        ("searches", "list"),
+        ("searches", "show", "odd"),
         ("events", "export", "--format", "csv"),
         ("events", "show", login(1)["id"], "--raw"),
         ("events", "show", EVIL),
     ],
     ids=lambda command: ascii(" ".join(command)),
-)
+)  # fmt: skip
 async def test_nothing_else_on_a_terminal_moves_its_cursor(data: Path, command: tuple[str, ...]) -> None:
     shown = on_terminal(*command, "--data", data)
     assert shown

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from tests.commands.remote import Machine, behind_tls
+from tests.commands.remote import Machine, Said, behind_tls
 from tests.opened import Opened, login, opened
 from tests.outgoing.certificates import Authority
 
@@ -86,6 +86,24 @@ async def test_every_command_that_asks_a_service_asks_any(machine: Machine, serv
     said = await machine.run(*words, URL=service.service.url, TOKEN=service.service.admin_token or "")
     assert said.status == 0, said
     assert said.output
+
+
+async def test_a_saved_search_is_used_by_its_name(machine: Machine, service: Opened) -> None:
+    async def run(*words: str) -> Said:
+        return await machine.run(*words, URL=service.service.url, TOKEN=service.service.admin_token or "")
+
+    assert "No searches are saved" in (await run("searches", "list")).output
+    assert "give either --query, or filters" in (await run("searches", "save", "mine")).error
+    slip = await run("searches", "save", "mine", "--query", "type=LOGIN&outcom=failure")
+    assert (slip.status, "at character 12: 'outcom' is no filter" in slip.error) == (1, True)
+    assert (await run("searches", "save", "mine", "--type", "LOGIN", "--from", "7000d")).status == 0
+    assert json.loads((await run("searches", "show", "mine", "--json")).output)["query"] == "type=LOGIN&from=7000d"
+    assert "type=LOGIN&from=7000d" in (await run("searches", "list")).output
+    assert ids((await run(*LIST, "--search", "mine")).output) == ALL[:2]
+    assert ids((await run(*LIST, "--search", "mine", "--type", "LOGIN_ERROR")).output) == ALL[2:]
+    assert (await run("searches", "delete", "mine")).status == 0
+    gone = await run(*LIST, "--search", "mine")
+    assert (gone.status, "no saved search 'mine'" in gone.error) == (1, True)
 
 
 async def test_a_login_is_tried_kept_for_its_owner_alone_and_used(machine: Machine, url: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from ipaddress import ip_address
 from math import inf
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import orjson
 import pytest
@@ -24,9 +24,24 @@ from adapter.log.sqlite.log import open_sqlite_log
 from adapter.model import EventDict
 from adapter.scope import RealmOf, Scope
 from adapter.search import keys
+from adapter.search import values as dictionary
+from adapter.search.buckets import Buckets, Run
 from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
 from adapter.search.filler import check_origin, fill
-from adapter.search.index import ByLog, ByTime, ByValue, Found, Kept, Question, Tally, Uncounted
+from adapter.search.hours import whole_hours
+from adapter.search.index import (
+    NAMES,
+    By,
+    ByLog,
+    ByPrefix,
+    ByTime,
+    ByValue,
+    Completed,
+    Found,
+    Question,
+    Tally,
+    Uncounted,
+)
 from adapter.search.learning import REALMS, USERS
 from adapter.search.linking import Asked
 from adapter.search.store import Overtaken, Store, Unusable
@@ -52,6 +67,9 @@ class Place(Protocol):
 
     def count(self, question: ByValue) -> Tally | Uncounted:
         """How many there are of each value."""
+
+    def complete(self, question: ByPrefix) -> Completed:
+        """The values that begin so."""
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
         """The names that are known in it."""
@@ -104,15 +122,42 @@ class Database:
         return self._place.ask(ByLog(filter, limit, cursor, until, revisions), seconds)
 
     def count(
-        self, filter: Filter, by: Kept, snapshot: int, *, values: int = 1_000
+        self, filter: Filter, by: By, snapshot: int, *, values: int = 1_000, hourly: bool = False
     ) -> dict[str | None, int] | Uncounted:
-        found = self._place.count(ByValue(filter, by, snapshot, values))
+        """Events by value; of users and clients by the position of one event each."""
+        found = self.count_buckets(filter, by, snapshot, None, values=values, hourly=hourly)
+        return found if isinstance(found, Uncounted) else {value: events for (value, _), events in found.items()}
+
+    def count_buckets(
+        self,
+        filter: Filter,
+        by: By,
+        snapshot: int,
+        buckets: Buckets | None,
+        *,
+        values: int = 1_000,
+        hourly: bool = False,
+    ) -> dict[tuple[str | None, int], int] | Uncounted:
+        hours = whole_hours(filter, by, buckets) if hourly else None
+        assert hours or not hourly
+        found = self._place.count(ByValue(filter, by, snapshot, values, buckets, hours))
         if isinstance(found, Uncounted):
             return found
-        counts: Counter[str | None] = Counter()
-        for value, events in found.counts:
-            counts[value] += events
+        last: dict[object, int] = {}
+        for value, _, _, position in found.counts:
+            last[value] = max(position, last.get(value, 0))
+        counts: Counter[tuple[str | None, int]] = Counter()
+        for value, bucket, events, _ in found.counts:
+            text = f"of {last[value]}" if isinstance(value, int) else value
+            counts[text, bucket] += events
         return dict(counts)
+
+    def complete(
+        self, field: str, prefix: str = "", filter: Filter | None = None, *, hour: int = 1 << 40
+    ) -> dict[str, int]:
+        found = self._place.complete(ByPrefix(filter or Filter(CATALOGUE), field, prefix, hour, inf))
+        assert found.is_whole
+        return dict(found.values)
 
     def close(self) -> None:
         if self.store is not None:
@@ -346,7 +391,7 @@ def with_more(parameters: dict[str, list[str]]) -> dict[str, list[str]]:
 _SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
 
 
-def kept_value(by: Kept, fields: SearchFields) -> str | None:
+def kept_value(by: By, fields: SearchFields) -> str | None:
     """What an event is counted under."""
     if by == "ip":
         address = None if fields.ip is None else ip_address(fields.ip)
@@ -401,12 +446,22 @@ class SearchConformance:
                 by_log = in_log_order(reader, filter, until=len(events), size=size, seconds=seconds)
                 assert by_log == [position for _, position in wanted]
             matched = [search_fields(orjson.dumps(events[position - 1])) for _, position in wanted]
-            for by in get_args(Kept):
+            for by in NAMES:
+                values = [kept_value(by, one) for one in matched]
+                if by == "user" or by == "client":  # known by the last event that has it
+                    last = dict(zip(values, [position for _, position in wanted], strict=True))
+                    values = [None if value is None else f"of {last[value]}" for value in values]
                 counted = reader.count(filter, by, len(events))
                 if counted is Uncounted.UNTOLD:  # realms that are not told apart
                     assert by == "realm" and symbols < 4_096
                 else:
-                    assert counted == Counter(kept_value(by, one) for one in matched)
+                    assert counted == Counter(values)
+                if whole_hours(filter, by, None) is not None:
+                    counted = reader.count(filter, by, len(events), hourly=True)
+                    if counted is Uncounted.UNTOLD:
+                        assert symbols < 4_096
+                    else:
+                        assert counted == Counter(values)
 
     @pytest.mark.parametrize("symbols", [4_096, 2, 0], ids=["all_kinds_told_apart", "two_kinds_told_apart", "none"])
     @settings(max_examples=30, deadline=None, suppress_health_check=_SUPPRESSED)
@@ -577,6 +632,117 @@ class SearchConformance:
         assert newest_first(reader, parse(outcome="failure"), snapshot=4, size=10) == []
         assert reader.count(parse(), "outcome", 4) == {"unknown": 1, "success": 1}
         assert reader.count(parse(), "outcome", 3) == {"failure": 1, "success": 1}
+
+    @pytest.mark.parametrize("hourly", [True, False])
+    def test_events_are_counted_in_buckets(self, database: Database, hourly: bool) -> None:
+        times = [0, 30, 59, 60, 61, 120, 179, 240, 300]
+        kinds = ["access.LOGIN", "access.LOGIN_ERROR"]
+        entries = [
+            make_entry(position, make_event(time=minutes * 60_000, type=kinds[position % 2]))
+            for position, minutes in enumerate(times, 1)
+        ]
+        reader = database.fill(entries)
+        hour = 3_600_000
+        for runs, filter in (
+            ([Run(0, hour, 6)], parse(to="21600000")),
+            ([Run(0, hour, 1), Run(hour, 2 * hour, 2)], parse(from_="0", to="18000000")),
+            # Each begins at half an hour: hours that lie in two are counted from their events.
+            ([Run(-hour // 2, 2 * hour, 4)], parse(from_="1800000", to="18000001")),
+        ):
+            buckets = Buckets(runs)
+            expected = Counter(
+                (kinds[position % 2], next(n for n, start in reversed([*enumerate(buckets.starts)]) if start <= time))
+                for position, time in enumerate((minutes * 60_000 for minutes in times), 1)
+                if (filter.time_from or 0) <= time < (filter.time_to or 0)
+            )
+            assert reader.count_buckets(filter, "type", len(times), buckets, hourly=hourly) == expected
+            assert sum(expected.values()) > 5
+
+    def test_hourly_counts_follow_revisions_and_what_comes_while_they_are_asked(self, database: Database) -> None:
+        event, other = uuid.UUID(int=77).bytes, uuid.UUID(int=78).bytes
+        reader = database.fill(
+            [
+                make_entry(1, make_event(time=10), uid=event),
+                make_entry(2, make_event(time=20)),
+                make_entry(3, make_event(time=7_200_000, outcome="failure"), uid=event, revision=1),
+                make_entry(4, None, uid=other),
+                make_entry(5, make_event(time=30), uid=other),
+            ]
+        )
+        assert reader.count(parse(), "outcome", 5, hourly=True) == {"failure": 1, "success": 2}
+        assert reader.count(parse(to="3600000"), "outcome", 5, hourly=True) == {"success": 2}
+        database.add([make_entry(6, make_event(time=10, outcome="unknown"), uid=event, revision=2)])
+        database.add([make_entry(7, make_event(time=10, outcome="unknown"), uid=event, revision=3)])
+        assert reader.count(parse(), "outcome", 7, hourly=True) == {"unknown": 1, "success": 2}
+        # Also what was filled after the question began, and in parts of hours the same.
+        database.add([make_entry(8, make_event(time=3_600_005)), make_entry(9, make_event(time=40))])
+        assert reader.count(parse(to="3600010"), "outcome", 7, hourly=True) == {"unknown": 1, "success": 4}
+
+    def test_values_are_completed_within_a_scope(self, database: Database) -> None:
+        def said(number: int, name: str, source: str, realm: str, **details: str) -> EventRow:
+            who = {"username": name, "clientId": "App", "ipAddress": f"10.0.0.{number}:443"}
+            event = make_event(
+                source={"name": source}, realmId=None, realmName=realm, authDetails=who, details=details, time=number
+            )
+            return make_entry(number, event)
+
+        reader = database.fill(
+            [
+                said(1, "Anna", "prod", "acme", country="DE"),
+                said(2, "anna", "prod", "acme"),
+                said(3, "andy", "prod", "other", login_method="Passkey"),
+                said(4, "ben", "test", "acme"),
+                said(5, "an%", "prod", "acme"),
+                said(6, "x" * 500, "prod", "acme"),
+                make_entry(7, None),
+            ]
+        )
+        assert reader.complete("user", "an") == {"anna": 2, "andy": 1, "an%": 1}
+        assert reader.complete("user", "an%") == {"an%": 1}
+        assert reader.complete("user") == {"anna": 2, "andy": 1, "an%": 1, "ben": 1}
+        assert reader.complete("client", "A") == {"App": 6}
+        assert reader.complete("client", "a") == {}
+        assert reader.complete("ip", "10.0.0.1") == {"10.0.0.1": 1}
+        assert reader.complete("country") == {"de": 1}
+        assert reader.complete("method", "pass") == {"passkey": 1}
+        assert reader.complete("realm") == {"acme": 5, "other": 1}
+        assert reader.complete("source", hour=-1) == {"prod": 0, "test": 0}
+        bound = Scope(frozenset({RealmOf("prod", "acme")})).bound(parse())
+        assert reader.complete("user", "an", bound) == {"anna": 2, "an%": 1}
+        assert reader.complete("realm", "", bound) == {"acme": 4}
+        assert reader.complete("source", "", bound) == {"prod": 4}
+        assert reader.complete("method", "", bound) == {}
+        assert reader.complete("user", "", Scope(sources=frozenset({"nobody"})).bound(parse())) == {}
+
+    def test_who_invents_realms_is_in_no_completion_of_who_is_limited_to_one(self, database: Database) -> None:
+        events = [
+            make_event(realmId=None, realmName="r" * 500, type=f"x.{'y' * 500}", authDetails={"username": "mallory"}),
+            make_event(realmId=None, realmName="acme", authDetails={"username": "alice"}),
+        ]
+        reader = database.fill([make_entry(number, event) for number, event in enumerate(events, 1)])
+        assert reader.complete("user") == {"mallory": 1, "alice": 1}
+        assert reader.complete("type") == {"access.LOGIN": 1}
+        acme = Scope(frozenset({RealmOf(None, "acme")})).bound(parse())
+        assert reader.complete("user", "", acme) == {"alice": 1}
+        long = Scope(frozenset({RealmOf(None, "r" * 500)})).bound(parse())
+        assert reader.complete("user", "", long) == {}
+        # The hourly counts do not tell such events apart.
+        assert reader.count(long, "type", 2, hourly=True) is Uncounted.UNTOLD
+        assert reader.count(parse(), "realm", 2, hourly=True) is Uncounted.UNTOLD
+        assert reader.count(parse(), "source", 2, hourly=True) == {"prod": 2}
+        assert reader.count(long, "source", 2) == {"prod": 1}
+
+    def test_there_are_so_many_values_of_a_part_at_most(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dictionary, "LIMIT", 3)
+        names = [f"user-{number}" for number in range(10)]
+        entries = [
+            make_entry(number, make_event(authDetails={"username": name})) for number, name in enumerate(names, 1)
+        ]
+        reader = database.fill(entries[:6], part_size=100)
+        database.add(entries[6:])
+        assert reader.complete("user") == {"user-0": 1, "user-1": 1, "user-2": 1}
 
     @pytest.mark.parametrize("filter", [parse(), parse(client="app")], ids=["all", "by a key"])
     def test_more_values_than_are_allowed_are_not_counted(self, database: Database, filter: Filter) -> None:
@@ -805,6 +971,10 @@ class SearchConformance:
             by_time = [row.position for row in search_place.ask(ByTime(filter, 1000, newest(head)), inf)]
             by_log = [row.position for row in search_place.ask(ByLog(filter, 1000, BEGINNING, head), inf)]
             assert by_log == sorted(by_time)
+            if hours := whole_hours(filter, "type", None):
+                counted = search_place.count(ByValue(filter, "type", head, 1000, None, hours))
+                assert isinstance(counted, Tally)
+                assert sum(one.events for one in counted.counts) == len(by_log)
             return by_log
 
         return ask
@@ -840,6 +1010,25 @@ class SearchConformance:
         for _ in range(2):
             await to_thread(filled, 200)
         assert await to_thread(known, 10, 11, 190) == [None, None, "name190"]
+
+    async def test_values_go_with_the_events_that_say_them(
+        self, log: RetainingStore, filled: Callable[..., None], search_place: Place
+    ) -> None:
+        def completed(prefix: str) -> dict[str, int]:
+            return dict(search_place.complete(ByPrefix(Filter(CATALOGUE), "user", prefix, 1, inf)).values)
+
+        await append_logins(log, 200, "access.LOGIN", "access.LOGOUT")
+        await to_thread(filled, 200)
+        assert await to_thread(completed, "name1") == {f"name{n}": 1 for n in range(1, 201) if str(n)[0] == "1"}
+        await remove_from(log, 150, types=["access.LOGOUT"], others=0)
+        for _ in range(2):  # once deleted, and then filled again with what is left
+            await to_thread(filled, 200)
+        assert await to_thread(completed, "name10") == {f"name{n}": 1 for n in (10, 100, 102, 104, 106, 108)}
+        await remove_from(log, 150)
+        for _ in range(2):
+            await to_thread(filled, 200)
+        assert await to_thread(completed, "name10") == {}
+        assert await to_thread(completed, "name19") == {f"name{n}": 1 for n in range(190, 200)}
 
     async def test_of_removed_types_nothing_is_found(
         self, log: RetainingStore, filled: Callable[..., None], found: Callable[..., list[int]]

@@ -47,16 +47,18 @@ def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, orig
 
 
 def compile_count(
-    question: ByTime, column: str, keys: QuestionKeys, kinds: Wanted, origins: Wanted, links: Links
+    question: ByTime, column: str, bucket: str, keys: QuestionKeys, kinds: Wanted, origins: Wanted, links: Links
 ) -> Statement:
-    """The statement that counts one part's rows of a question, by a column: its value, kind and type of general ones,
-    and rows; one group more than the question's limit at most."""
+    """The statement that counts one part's rows of a question, by a column and a bucket (SQL of ``e.time``): value,
+    kind and type of general ones, bucket, rows, and the position of one; one group more than the question's limit at
+    most."""
     values = _Values()
     tests = _tests(question, keys, kinds, origins, links, values)
     general = "CASE WHEN e.kind < 0 THEN e.kind ELSE 1 END"
     limit = values.place(question.limit + 1, "bigint")
     text = (
-        f"(SELECT e.{column}, {general}, e.type, count(*) FROM {{}} AS e WHERE {tests} GROUP BY 1, 2, 3 LIMIT {limit})"
+        f"(SELECT e.{column}, {general}, e.type, {bucket}, count(*), max(e.position) FROM {{}} AS e WHERE {tests} "
+        f"GROUP BY 1, 2, 3, 4 LIMIT {limit})"
     )
     return Statement(text, values)
 

@@ -13,9 +13,9 @@ from adapter.log.postgresql.connecting import Connection, Sessions
 from adapter.log.postgresql.watching import Watching
 from adapter.ownership import Ownership
 from adapter.search.filling import Filling
-from adapter.search.index import Behind, ByValue, Found, Question, Tally, Uncounted
+from adapter.search.index import Behind, ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
 from adapter.search.linking import Asked
-from adapter.search.postgresql.counting import count
+from adapter.search.postgresql.counting import complete, count
 from adapter.search.postgresql.query import Memory, answer, names
 
 _log = structlog.get_logger(__name__)
@@ -81,6 +81,9 @@ class PostgresqlIndex:
             # What it had not told the disk is lost when the server ends, or it was thrown away.
             self._watching.forget()
             raise
+
+    async def complete(self, question: ByPrefix, *, timeout: float) -> Completed:
+        return await self._ask(lambda connection: complete(connection, self._memory, question), timeout)
 
     async def names(self, wanted: Sequence[Asked], filter: Filter, *, timeout: float) -> list[str | None]:
         async with asyncio.timeout(timeout):

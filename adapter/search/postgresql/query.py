@@ -191,10 +191,15 @@ class Asking:
         self._keys = keys
         self._question = question
         self.kinds = kinds
-        self._origins = origins
+        self.origins = origins
         self._links = links
         self._part_size = part_size
         self._by_time = not isinstance(question, ByLog)
+
+    def of(self, question: ByTime) -> Asking:
+        """Another question with the same terms, of the same state."""
+        keys, kinds, origins, links = self._keys, self.kinds, self.origins, self._links
+        return Asking(self._connection, keys, question, kinds, origins, links, self._part_size)
 
     async def run(self, end: float) -> Found:
         """The page, or what of it is found until the clock says ``end``."""
@@ -213,19 +218,17 @@ class Asking:
             first = False
         return rows
 
-    async def groups(self, column: str) -> list[asyncpg.Record]:
-        """The question's rows in groups by a column: its value, kind and type of general ones, and how many; each
-        part's one after the other, and of each one group more than the question's limit at most."""
-        statement = compile_count(self._as_counted(), column, self._keys, self.kinds, self._origins, self._links)
+    async def groups(self, column: str, bucket: str) -> list[asyncpg.Record]:
+        """The question's rows in groups by a column and a bucket: as `compile_count` has them, each part's one after
+        the other, and of each one group more than the question's limit at most."""
+        question = self._question
+        assert isinstance(question, ByTime)
+        statement = compile_count(question, column, bucket, self._keys, self.kinds, self.origins, self._links)
         found: list[asyncpg.Record] = []
         for parts in self._together(await self._parts()):
             sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
             found += await self._connection.fetch(sql, *statement.values)
         return found
-
-    def _as_counted(self) -> ByTime:
-        assert isinstance(self._question, ByTime)
-        return self._question
 
     async def _parts(self) -> list[_Part]:
         """The parts that may hold rows of the page, in its order."""
@@ -243,7 +246,7 @@ class Asking:
             f"ORDER BY {'latest DESC, id DESC' if self._by_time else 'id'}"
         )
         time_from = -LATEST if filter.time_from is None else filter.time_from
-        symbols = ([*wanted.sure, *wanted.general] for wanted in (self.kinds, self._origins))
+        symbols = ([*wanted.sure, *wanted.general] for wanted in (self.kinds, self.origins))
         rows = await self._connection.fetch(sql, first, last, time_from, time_to, *symbols)
         return [_Part(*row) for row in rows]
 
@@ -272,7 +275,7 @@ class Asking:
         return rows[:limit]
 
     async def _select(self, question: Question, parts: Sequence[_Part]) -> list[tuple[Hit, int, str | None]]:
-        statement = compile_question(question, self._keys, self.kinds, self._origins, self._links)
+        statement = compile_question(question, self._keys, self.kinds, self.origins, self._links)
         sql = " UNION ALL ".join(statement.text.format(events_of(part.id)) for part in parts)
         rows = await self._connection.fetch(sql, *statement.values)
         return [(Hit(time, position), kind, type) for time, position, kind, type in rows]

@@ -5,6 +5,8 @@
     search_kind      each (type, outcome, reason) there is, known by a small number (`adapter.search.keys.Symbols`)
     search_origin    each (source, provider, realm id, realm name) there is, the same
     search_name      which names ids have, and when events of which origin said so (`adapter.search.learning`)
+    search_hourly    how many events each hour has of each origin and kind (`adapter.search.hours`)
+    search_said      the values of some fields in each part, for completion (`adapter.search.values`)
     search_events_N  the events of part N, a row for each entry that has one
 
 A part is a stretch of the log. Each has a table with indexes of its own, so that a batch goes into small ones, however
@@ -21,7 +23,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 3
+VERSION = 4
 #: Entries of the log in one part: each has ten relations, and a question may look at all of its rows.
 PART_SIZE = 1 << 18
 
@@ -47,14 +49,24 @@ CREATE TABLE search_name (
   part bigint NOT NULL, PRIMARY KEY (kind, id, name, origin)
 );
 CREATE INDEX search_name_name ON search_name (kind, name);
-CREATE INDEX search_name_part ON search_name (part)
+CREATE INDEX search_name_part ON search_name (part);
+-- Hour: of UTC, since 1970. Events: in their latest revisions.
+CREATE TABLE search_hourly (
+  hour bigint, origin integer, kind integer, events bigint NOT NULL, PRIMARY KEY (hour, origin, kind)
+) WITH (fillfactor = 70);
+-- Field: by its number; value: as `adapter.search.values` writes it.
+CREATE TABLE search_said (
+  part bigint, field integer, value text COLLATE "C", origin integer, events bigint NOT NULL,
+  PRIMARY KEY (part, field, value, origin)
+)
 """
-# Type: of a general kind alone. Later: an earlier entry of the same event is here, too. Superseded_by: position of the
-# next revision of the same event.
+# Actor, client: fingerprints of who acted and of the client, as they are counted. Type: of a general kind alone. Later:
+# an earlier entry of the same event is here, too. Superseded_by: position of the next revision of the same event.
 _PART = """
 CREATE TABLE {0} (
   position bigint NOT NULL, time bigint NOT NULL, received_at bigint NOT NULL, superseded_by bigint,
-  kind integer NOT NULL, origin integer NOT NULL, later boolean NOT NULL, address uuid, type text,
+  kind integer NOT NULL, origin integer NOT NULL, later boolean NOT NULL, actor bigint, client bigint,
+  address uuid, type text,
   keys bigint[] NOT NULL, words tsvector NOT NULL
 );
 CREATE UNIQUE INDEX {0}_position ON {0} (position);
@@ -66,7 +78,20 @@ CREATE INDEX {0}_address ON {0} (address) WHERE address IS NOT NULL;
 CREATE INDEX {0}_found_by ON {0} USING gin (keys, words)
 """
 #: What lies in a part, in the order in which it is copied there.
-COLUMNS = ("position", "time", "received_at", "kind", "origin", "later", "address", "type", "keys", "words")
+COLUMNS = (
+    "position",
+    "time",
+    "received_at",
+    "kind",
+    "origin",
+    "later",
+    "actor",
+    "client",
+    "address",
+    "type",
+    "keys",
+    "words",
+)
 
 
 def channel_of(address: Address) -> str:
@@ -118,7 +143,9 @@ async def _version(connection: Connection) -> int | None:
 
 async def _drop_some(connection: Connection) -> bool:
     """Drop as many tables as one transaction may lock; whether there are no more."""
-    await connection.execute("DROP TABLE IF EXISTS search, search_part, search_kind, search_origin, search_name")
+    await connection.execute(
+        "DROP TABLE IF EXISTS search, search_part, search_kind, search_origin, search_name, search_hourly, search_said"
+    )
     tables = await connection.fetch(_EVENTS, _DROPPED)
     for (table,) in tables:
         await connection.execute(f"DROP TABLE {table}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import Any, NamedTuple, TypeVar
@@ -15,7 +16,7 @@ from adapter.log.postgresql.address import Address, read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.log.postgresql.failures import FAILURES, store_error
 from adapter.log.protocol import EventRow, Events
-from adapter.search.keys import EventKeys, Symbol, Symbols, general_kind, general_origin
+from adapter.search.keys import HOUR, EventKeys, Symbol, Symbols, general_kind, general_origin
 from adapter.search.learning import Learning
 from adapter.search.postgresql.schema import (
     COLUMNS,
@@ -28,6 +29,7 @@ from adapter.search.postgresql.schema import (
     open_tables,
 )
 from adapter.search.store import Overtaken
+from adapter.search.values import Values
 from adapter.search_fields import search_fields
 
 #: What a session of the filler sets. A search that is lost is filled again: its commits need not wait for the disk. An
@@ -53,6 +55,12 @@ Result = TypeVar("Result")
 _Place = tuple[int, bytes | None, int | None]
 
 
+#: Part, field, value, origin, events.
+_Said = tuple[int, int, str, int, int]
+#: By hour, origin and kind, a number of events.
+_Hours = Counter[tuple[int, int, int]]
+
+
 class _Part(NamedTuple):
     """What a batch brings into a part."""
 
@@ -68,6 +76,7 @@ class _Batch(NamedTuple):
     #: Positions of revisions, with that of the entry before; by the part of the latter.
     superseded: dict[int, list[tuple[int, int]]]
     later: dict[int, list[int]]
+    hours: _Hours
 
 
 class PostgresqlStore:
@@ -110,6 +119,7 @@ class PostgresqlStore:
         self._origins = Symbols(map(_symbol, await run.fetch("SELECT * FROM search_origin")), general_origin)
         self._keys = EventKeys(self._secret)
         self._learning = Learning()
+        self._values = Values(self._said_in)
 
     def close(self) -> None:
         """As `adapter.search.store.Store.close`."""
@@ -130,7 +140,7 @@ class PostgresqlStore:
             StoreError: it cannot be written now.
         """
         batch = self._read(entries, find_before)
-        self._run(self._add(batch))
+        self._run(self._add(batch, self._values.new()))
 
     def skip(self, position: int, uid: bytes | None) -> None:
         """As `adapter.search.store.Store.skip`. Raises: as `add`."""
@@ -144,7 +154,9 @@ class PostgresqlStore:
     def _read(self, entries: Iterable[EventRow], find_before: Callable[[bytes, int], int | None]) -> _Batch:
         """What is found by what, as it is copied into the tables."""
         size, kinds, origins, keys_of = self._part_size, self._kinds, self._origins, self._keys.of
-        learn = self._learning.take
+        learn, say = self._learning.take, self._values.take
+        users, clients = self._keys.users, self._keys.clients
+        hours: _Hours = Counter()
         parts: dict[int, _Part] = {}
         superseded: dict[int, list[tuple[int, int]]] = {}
         later: dict[int, list[int]] = {}
@@ -166,16 +178,21 @@ class PostgresqlStore:
                 superseded.setdefault(before // size, []).append((position, before))
                 later.setdefault(number, []).append(position)
             ip = found.ip
+            user, client = found.user, found.client
+            say(found, user, origin, number, has_address=ip is not None)
+            hours[found.time // HOUR, origin, kind] += 1
+            actor = _NULL if user is None else users[user]
+            of_client = _NULL if client is None else clients[client]
             address, type = _NULL if ip is None else ip.hex(), _NULL if kind > 0 else _copied(found.type)
             part.rows.append(
-                f"{position}\t{found.time}\t{received_at}\t{kind}\t{origin}\tf\t{address}\t{type}\t"
+                f"{position}\t{found.time}\t{received_at}\t{kind}\t{origin}\tf\t{actor}\t{of_client}\t{address}\t{type}\t"
                 f"{{{','.join(map(str, keys))}}}\t{_words(found.text)}\n"
             )
             part.times.append(found.time)
             part.kinds.add(kind)
             part.origins.add(origin)
         assert last is not None
-        return _Batch(last, parts, superseded, later)
+        return _Batch(last, parts, superseded, later, hours)
 
     @asynccontextmanager
     async def _transaction(self, place: _Place | None = None) -> AsyncIterator[Connection]:
@@ -196,7 +213,7 @@ class PostgresqlStore:
                 await run.execute("SELECT pg_notify($1, $2)", channel_of(self._address), str(position))
         self.position, self.uid, self.received_at = position, uid, received_at
 
-    async def _add(self, batch: _Batch) -> None:
+    async def _add(self, batch: _Batch, said: Sequence[_Said]) -> None:
         last = batch.last
         async with self._transaction((last.position, last.uid, last.received_at)) as run:
             for table, symbols in (("search_kind", self._kinds), ("search_origin", self._origins)):
@@ -214,10 +231,14 @@ class PostgresqlStore:
             for number, pairs in batch.superseded.items():
                 if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
                     positions, befores = zip(*pairs, strict=True)
+                    counted = await run.fetch(_COUNTED.format(events_of(number)), befores)
+                    batch.hours.subtract(tuple(row) for row in counted)
                     await run.execute(_SUPERSEDE.format(events_of(number)), positions, befores)
             for number, later in batch.later.items():
                 await run.execute(_LATER.format(events_of(number)), later)
+            await _count(run, batch.hours)
             await self._write_names(run)
+            await _say(run, said)
         self._kinds.new.clear()
         self._origins.new.clear()
         self._learning.new.clear()
@@ -249,14 +270,22 @@ class PostgresqlStore:
         with suppress(asyncpg.LockNotAvailableError):  # another time
             async with self._transaction() as run:
                 await run.execute(f"SET LOCAL lock_timeout = {_DROP_TIMEOUT}")
+                if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
+                    await _count_less(run, await run.fetch(_COUNTED_IN.format(events_of(number))))
                 await run.execute(f"DROP TABLE IF EXISTS {events_of(number)}")
                 await run.execute("DELETE FROM search_part WHERE id = $1", number)
                 await self._forget_names(run, number)
 
+    def _said_in(self, part: int) -> Iterable[tuple[int, str, int]]:
+        sql = "SELECT field, value, origin FROM search_said WHERE part = $1"
+        return map(tuple, self._run(self._connection.fetch(sql, part)))
+
     async def _forget_names(self, run: Connection, number: int) -> None:
-        """Delete the names that were said last in a part."""
+        """Delete the names that were said last in a part, and its values."""
         await run.execute("DELETE FROM search_name WHERE part = $1", number)
         self._learning.forget()
+        await run.execute("DELETE FROM search_said WHERE part = $1", number)
+        self._values.forget()
 
     def _learn_again(self, number: int, log: Events, first: int, last: int) -> Iterator[None]:
         """Names that what is left of a part says, in the place of those that it said. The last step ends it: one
@@ -266,9 +295,10 @@ class PostgresqlStore:
             async with self._transaction() as run:
                 await self._forget_names(run, number)
 
-        async def learn(*, done: bool) -> None:
+        async def learn(said: Sequence[_Said], *, done: bool) -> None:
             async with self._transaction() as run:
                 await self._write_names(run)
+                await _say(run, said)
                 if done:
                     await run.execute("UPDATE search_part SET stale = false WHERE id = $1", number)
             self._learning.new.clear()
@@ -282,13 +312,14 @@ class PostgresqlStore:
                     found = search_fields(entry.event)
                     origin = self._origins[found.source, found.provider, found.realm_id, found.realm_name]
                     self._learning.take(found, origin, number)
+                    self._values.take(found, found.user, origin, number, has_address=found.ip is not None)
             after = until
-            self._run(learn(done=after == last))
+            self._run(learn(self._values.new(), done=after == last))
             yield
 
     async def _delete(self, number: int, left: list[int], last: int, removed: int) -> None:
         async with self._transaction() as run:
-            await run.execute(_DELETE.format(events_of(number)), left, last)
+            await _count_less(run, await run.fetch(_DELETE.format(events_of(number)), left, last))
             await run.execute("UPDATE search_part SET removed = $1, stale = true WHERE id = $2", removed, number)
 
 
@@ -320,10 +351,58 @@ ON CONFLICT (kind, id, name, origin) DO UPDATE SET
   part = greatest(known.part, excluded.part)
 """
 _LATER = "UPDATE {0} SET later = true WHERE position = ANY ($1::bigint[])"
-_DELETE = """
-DELETE FROM {0} AS event WHERE position <= $2
-AND NOT EXISTS (SELECT FROM unnest($1::bigint[]) AS kept (position) WHERE kept.position = event.position)
+#: What is deleted, as it was counted.
+_DELETE = f"""
+WITH gone AS (
+  DELETE FROM {{0}} AS event WHERE position <= $2
+  AND NOT EXISTS (SELECT FROM unnest($1::bigint[]) AS kept (position) WHERE kept.position = event.position)
+  RETURNING time, origin, kind, superseded_by
+)
+SELECT time / {HOUR} AS hour, origin, kind, count(*) FROM gone WHERE superseded_by IS NULL GROUP BY 1, 2, 3
 """
+#: How events are counted: those in their latest revision.
+_COUNTED_IN = f"""
+SELECT time / {HOUR} AS hour, origin, kind, count(*) FROM {{0}} WHERE superseded_by IS NULL GROUP BY 1, 2, 3
+"""
+_COUNTED = f"""
+SELECT time / {HOUR}, origin, kind FROM {{0}} WHERE position = ANY ($1::bigint[]) AND superseded_by IS NULL
+"""
+_COUNT = """
+INSERT INTO search_hourly AS known (hour, origin, kind, events)
+SELECT * FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[])
+ON CONFLICT (hour, origin, kind) DO UPDATE SET events = known.events + excluded.events
+"""
+_NONE_LEFT = """
+DELETE FROM search_hourly AS known
+USING unnest($1::bigint[], $2::integer[], $3::integer[]) AS given (hour, origin, kind)
+WHERE (known.hour, known.origin, known.kind) = (given.hour, given.origin, given.kind) AND known.events <= 0
+"""
+_SAY = """
+INSERT INTO search_said AS known (part, field, value, origin, events)
+SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[])
+ON CONFLICT (part, field, value, origin) DO UPDATE SET events = known.events + excluded.events
+"""
+
+
+async def _count(run: Connection, hours: _Hours) -> None:
+    """Add to the events of each hour, origin and kind."""
+    rows = sorted((*hour, events) for hour, events in hours.items() if events)
+    if rows:
+        await run.execute(_COUNT, *map(list, zip(*rows, strict=True)))
+    less = [row[:3] for row in rows if row[3] < 0]
+    if less:
+        await run.execute(_NONE_LEFT, *map(list, zip(*less, strict=True)))
+
+
+async def _count_less(run: Connection, rows: Sequence[asyncpg.Record]) -> None:
+    await _count(run, Counter({(hour, origin, kind): -events for hour, origin, kind, events in rows}))
+
+
+async def _say(run: Connection, said: Sequence[_Said]) -> None:
+    """Add to the values."""
+    if said:
+        await run.execute(_SAY, *map(list, zip(*said, strict=True)))
+
 
 #: As COPY has it (PostgreSQL's documentation, COPY, "Text Format").
 _NULL = "\\N"

@@ -43,9 +43,13 @@ class Compiler:
         self._keys = QuestionKeys(secret)
         self._kinds, self._origins = KnownSymbols("kind"), KnownSymbols("origin")
 
+    def wanted(self, filter: Filter) -> tuple[Wanted | None, Wanted | None]:
+        """The kinds and the origins that a filter asks for, of those there are now; ``None``: none."""
+        return self._wanted(self._kinds, filter), self._wanted(self._origins, filter)
+
     def conditions(self, filter: Filter) -> list[Condition] | None:
         """The filter's conditions, times aside; ``None`` if nothing can match."""
-        kinds, origins = self._wanted(self._kinds, filter), self._wanted(self._origins, filter)
+        kinds, origins = self.wanted(filter)
         if kinds is None or origins is None:
             return None
         conditions: list[Condition] = []

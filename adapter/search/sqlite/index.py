@@ -14,9 +14,9 @@ from typing import TypeVar
 from adapter.errors import StoreUnavailable
 from adapter.filter import Filter
 from adapter.search.filling import Filling
-from adapter.search.index import Behind, ByValue, Found, Question, Tally, Uncounted
+from adapter.search.index import Behind, ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
 from adapter.search.linking import Asked
-from adapter.search.sqlite.counting import count
+from adapter.search.sqlite.counting import complete, count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.store import is_damage, used_bytes
 
@@ -70,6 +70,11 @@ class SqliteIndex:
         if self._filling.position < head:
             raise Behind
         return await self._run(lambda asker: count(asker, question), timeout)
+
+    async def complete(self, question: ByPrefix, *, timeout: float) -> Completed:
+        if not self._filling.position:
+            raise Behind
+        return await self._run(lambda asker: complete(asker, question), timeout)
 
     async def names(self, wanted: Sequence[Asked], filter: Filter, *, timeout: float) -> list[str | None]:
         if not self._filling.position:

@@ -1,15 +1,16 @@
 """Removing from the search database what was removed from the log.
 
 Each part knows how many entries of its stretch were gone when it was looked at last. Where the log says that there are
-more of them now, their events are deleted, so that nothing finds them any more; their keys and words, which cannot be
-deleted alone, stay until the part has not changed for a round: then it is filled again with what is left. A part of
-which nothing is left goes as a whole. Names go with the part that has the last entry which says them, unless what is
-left there says them, too.
+more of them now, their events are deleted, so that nothing finds or counts them any more; their keys, words and values,
+which cannot be deleted alone, stay until the part has not changed for a round: then it is filled again with what is
+left. A part of which nothing is left goes as a whole. Names go with the part that has the last entry which says them,
+unless what is left there says them, too.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +67,9 @@ def _delete(store: SqliteStore, part: _Part, left: list[int], removed: int | Non
     for begin in range(0, len(gone), BATCH):
         some = gone[begin : begin + BATCH]
         with store.transaction() as connection:
+            hours: Counter[tuple[int, int, int]] = Counter()
+            hours.subtract(store.counted([position for (position,) in some]))
+            store.count(hours)
             connection.executemany("DELETE FROM event WHERE position = ?", some)
             connection.executemany("DELETE FROM any_type WHERE position = ?", some)
             connection.execute("UPDATE part SET stale = stale + ? WHERE id = ?", (len(some), part.id))

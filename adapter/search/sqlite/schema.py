@@ -1,12 +1,15 @@
 """The search database: what it holds. Written by the filler alone.
 
-    event     one row for each entry with an event: times, kind, origin, address; what every question ends in
+    event     one row for each entry with an event: times, kind, origin, address, who and client as they are counted;
+              what every question ends in
     found_by  (part, key, time, position): who, client, session and address of an event, each as one key
     part      the stretches of the log that found_by is divided into, and between which times their events lie
     words_N   full text of part N, without the text; tokens of the details that filters compare are among its words
     kind      each (type, outcome, reason) there is, known by a small number; the first `SYMBOLS_LIMIT` of them
     origin    each (source, provider, realm id, realm name) there is, the same
     name      which names ids have, and when events of which origin said so (`adapter.search.learning`)
+    hourly    how many events each hour has of each origin and kind (`adapter.search.hours`)
+    said      the values of some fields in each part, for completion (`adapter.search.values`)
     any_type  types of events whose kind does not tell it
     state     how far it is filled, of which log, the secret of its fingerprints, and how many entries a part is
 
@@ -36,7 +39,7 @@ from pathlib import Path
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 8
+VERSION = 9
 
 SCHEMA = """
 CREATE TABLE event (
@@ -46,6 +49,8 @@ CREATE TABLE event (
     kind INTEGER NOT NULL,
     origin INTEGER NOT NULL,
     address,
+    actor INTEGER,           -- fingerprints: who acted, and the client
+    client INTEGER,
     later INTEGER,           -- 1: an earlier entry of the same event is here
     superseded_by INTEGER    -- position of the next revision of the same event
 );
@@ -67,6 +72,12 @@ CREATE TABLE origin (id INTEGER PRIMARY KEY, source TEXT NOT NULL, provider TEXT
 CREATE TABLE name (kind INTEGER, id TEXT, name TEXT, origin INTEGER, shown TEXT NOT NULL, first INTEGER NOT NULL,
     last INTEGER NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (kind, id, name, origin)) WITHOUT ROWID;
 CREATE INDEX name_name ON name (kind, name);
+-- Events of an hour (of UTC, since 1970) in their latest revisions.
+CREATE TABLE hourly (hour INTEGER, origin INTEGER, kind INTEGER, events INTEGER NOT NULL,
+    PRIMARY KEY (hour, origin, kind)) WITHOUT ROWID;
+-- field: by its number; value: as `adapter.search.values` writes it.
+CREATE TABLE said (part INTEGER, field INTEGER, value TEXT, origin INTEGER, events INTEGER NOT NULL,
+    PRIMARY KEY (part, field, value, origin)) WITHOUT ROWID;
 CREATE TABLE any_type (position INTEGER PRIMARY KEY, type TEXT NOT NULL);
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL,
     part_size INTEGER NOT NULL);

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
+
 from adapter.log.opening import path_of
 from adapter.log.protocol import EventRow, Events
-from adapter.search.keys import EventKeys, Symbol, Symbols, general_kind, general_origin
+from adapter.search.keys import HOUR, EventKeys, Symbol, Symbols, general_kind, general_origin
 from adapter.search.learning import Learning
 from adapter.search.sqlite.pruning import prune
 from adapter.search.sqlite.schema import (
@@ -25,14 +28,15 @@ from adapter.search.sqlite.schema import (
     words_of,
 )
 from adapter.search.store import Overtaken, Unusable
+from adapter.search.values import Values
 from adapter.search_fields import address_bytes, search_fields
 
 #: How many addresses are remembered.
 _REMEMBERED = 16_384
 
 
-#: Position, time, arrival, kind, origin, address of an event.
-_EventColumns = tuple[int, int, int, int, int, Address | None]
+#: Position, time, arrival, kind, origin, address, user and client of an event.
+_EventColumns = tuple[int, int, int, int, int, Address | None, int | None, int | None]
 #: Key, time, position.
 _Found = tuple[Address, int, int]
 
@@ -51,6 +55,8 @@ class _Batch(NamedTuple):
     types: list[tuple[int, str]]
     #: Position and uid of revisions.
     revised: list[tuple[int, bytes]]
+    #: Events of each hour, origin and kind.
+    hours: Counter[tuple[int, int, int]]
 
 
 class _Addresses(dict[str, Address | None]):
@@ -74,6 +80,10 @@ _NAME = """
 INSERT INTO name VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET shown = excluded.shown,
 first = min(first, excluded.first), last = max(last, excluded.last), part = max(part, excluded.part)
 """
+
+_COUNT = "INSERT INTO hourly VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
+
+_SAY = "INSERT INTO said VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
 
 #: Rows of one statement. Its cursors stay where they put the row before, which is near.
 _ROWS = 100
@@ -138,6 +148,7 @@ class SqliteStore:
             raise
         self._keys = EventKeys(secret)
         self._learning = Learning()
+        self._values = Values(self._said_in)
         self._addresses = _Addresses()
         self._inode = self._path.stat().st_ino
 
@@ -183,6 +194,7 @@ class SqliteStore:
                 self._write_symbols("kind", self._kinds)
                 self._write_symbols("origin", self._origins)
                 self._write_names()
+                self._connection.executemany(_SAY, self._values.new())
                 run("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -206,12 +218,13 @@ class SqliteStore:
         last = batch.last
         assert last is not None
         with self.transaction((last.position, last.uid, last.received_at)) as connection:
-            into = "event (position, time, received_at, kind, origin, address)"
-            _insert(connection, into, "(?,?,?,?,?,?)", batch.events)
+            into = "event (position, time, received_at, kind, origin, address, actor, client)"
+            _insert(connection, into, "(?,?,?,?,?,?,?,?)", batch.events)
             self._insert_found(batch)
             connection.executemany("INSERT INTO any_type VALUES (?,?)", batch.types)
             for revision_at, revised_uid in batch.revised:
-                self._supersede(revision_at, find_before(revised_uid, revision_at))
+                batch.hours.subtract(self._supersede(revision_at, find_before(revised_uid, revision_at)))
+            self.count(batch.hours)
 
     def skip(self, position: int, uid: bytes | None) -> None:
         """As `adapter.search.store.Store.skip`."""
@@ -227,13 +240,15 @@ class SqliteStore:
         self.close()
 
     def add_again(self, entries: Iterable[EventRow]) -> None:
-        """Take in keys and words of entries whose events are here, inside of a transaction."""
+        """Take in keys, words and values of entries whose events are here, inside of a transaction."""
         self._insert_found(self._read(entries))
+        self._connection.executemany(_SAY, self._values.new())
 
     def _read(self, entries: Iterable[EventRow]) -> _Batch:
         """What is found by what, in the order in which it is stored."""
         kinds, origins, addresses, keys_of = self._kinds, self._origins, self._addresses, self._keys.of
         learn, size = self._learning.take, self.part_size
+        say = self._values.take
         events: list[_EventColumns] = []
         #: Of found_by, apart: SQLite has numbers before blobs.
         numbers: list[_Found] = []
@@ -241,6 +256,7 @@ class SqliteStore:
         texts: list[tuple[int, str]] = []
         types: list[tuple[int, str]] = []
         revised: list[tuple[int, bytes]] = []
+        users, clients = self._keys.users, self._keys.clients
         entry: EventRow | None = None
         for entry in entries:
             position, uid, revision, received_at, event = entry
@@ -260,13 +276,18 @@ class SqliteStore:
             if kind < 0:
                 types.append((position, found.type))
             learn(found, origin, position // size)
-            events.append((position, time, received_at, kind, origin, address))
+            user, client = found.user, found.client
+            say(found, user, origin, position // size, has_address=address is not None)
+            actor = None if user is None else users[user]
+            of_client = None if client is None else clients[client]
+            events.append((position, time, received_at, kind, origin, address, actor, of_client))
             texts.append((position, found.text))
             if revision:
                 revised.append((position, uid))
         numbers.sort(key=_roughly)
         blobs.sort()
-        return _Batch(entry, events, numbers, blobs, texts, types, revised)
+        hours = Counter([(time // HOUR, origin, kind) for _, time, _, kind, origin, *_ in events])
+        return _Batch(entry, events, numbers, blobs, texts, types, revised, hours)
 
     def _insert_found(self, batch: _Batch) -> None:
         """Put sorted keys, and words, into their parts: a batch mostly has one."""
@@ -291,12 +312,33 @@ class SqliteStore:
         named = "SELECT 1 FROM sqlite_schema WHERE name = ?"
         return self._connection.execute(named, (words_of(part),)).fetchone() is not None
 
-    def _supersede(self, position: int, before: int | None) -> None:
-        """Chain a revision to the entry that stood for the same event before it."""
+    def _supersede(self, position: int, before: int | None) -> list[tuple[int, int, int]]:
+        """Chain a revision to the entry that stood for the same event before it; what that counted as: hour, origin and
+        kind."""
+        counted = []
         if before is not None:
             run = self._connection.execute
+            counted = self.counted([before])
             run("UPDATE event SET superseded_by = ? WHERE position = ?", (position, before))
             run("UPDATE event SET later = 1 WHERE position = ?", (position,))
+        return counted
+
+    def counted(self, positions: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Hour, origin and kind of those of some events that are counted: those in their latest revision."""
+        sql = (
+            f"SELECT e.time / {HOUR}, e.origin, e.kind FROM json_each(?) AS wanted "
+            "CROSS JOIN event AS e ON e.position = wanted.value WHERE e.superseded_by IS NULL"
+        )
+        return self._connection.execute(sql, (orjson.dumps(positions).decode(),)).fetchall()
+
+    def count(self, hours: Counter[tuple[int, int, int]]) -> None:
+        """Add to the events of each hour, origin and kind, inside of a transaction."""
+        rows = sorted((*hour, events) for hour, events in hours.items() if events)
+        self._connection.executemany(_COUNT, rows)
+        less = [row for row in rows if row[3] < 0]
+        if less:
+            gone = "DELETE FROM hourly WHERE hour = ?1 AND origin = ?2 AND kind = ?3 AND ?4 AND events <= 0"
+            self._connection.executemany(gone, less)
 
     def _symbols(self, table: str, general: Callable[[Symbol], Symbol]) -> Symbols:
         rows = self._connection.execute(f"SELECT * FROM {table}")
@@ -311,10 +353,15 @@ class SqliteStore:
         rows = [(*named, *seen) for named, seen in self._learning.new.items()]
         self._connection.executemany(_NAME, rows)
 
+    def _said_in(self, part: int) -> list[tuple[int, str, int]]:
+        return self._connection.execute("SELECT field, value, origin FROM said WHERE part = ?", (part,)).fetchall()
+
     def forget_names(self, part: int) -> None:
-        """Delete the names that were said last in a part, inside of a transaction."""
+        """Delete the names that were said last in a part, and its values, inside of a transaction."""
         self._connection.execute("DELETE FROM name WHERE part = ?", (part,))
         self._learning.forget()
+        self._connection.execute("DELETE FROM said WHERE part = ?", (part,))
+        self._values.forget()
 
     def _still_there(self) -> None:
         try:

@@ -10,9 +10,9 @@ import pytest
 from adapter.filter import Filter
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
-from adapter.search.index import ByValue, Found, Question, Tally, Uncounted
+from adapter.search.index import ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
 from adapter.search.linking import Asked
-from adapter.search.postgresql.counting import count
+from adapter.search.postgresql.counting import complete, count
 from adapter.search.postgresql.query import Memory, answer, names
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
@@ -39,6 +39,9 @@ class PostgresqlPlace:
 
     def count(self, question: ByValue) -> Tally | Uncounted:
         return self._runner.run(count(self._connection, self._memory, question, 0))
+
+    def complete(self, question: ByPrefix) -> Completed:
+        return self._runner.run(complete(self._connection, self._memory, question))
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
         return self._runner.run(names(self._connection, self._memory, wanted, filter))

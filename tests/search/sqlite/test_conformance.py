@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from adapter.filter import Filter
-from adapter.search.index import ByValue, Found, Question, Tally, Uncounted
+from adapter.search.index import ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
 from adapter.search.linking import Asked
-from adapter.search.sqlite.counting import count
+from adapter.search.sqlite.counting import complete, count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, remove
 from adapter.search.sqlite.store import SqliteStore
@@ -33,6 +33,9 @@ class SqlitePlace:
 
     def count(self, question: ByValue) -> Tally | Uncounted:
         return count(self._asker(), question)
+
+    def complete(self, question: ByPrefix) -> Completed:
+        return complete(self._asker(), question)
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
         return self._asker().names(wanted, filter)
