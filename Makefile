@@ -3,9 +3,11 @@ PYTHON ?= $(shell for one in python3 python3.14 python3.13 python3.12 python3.11
 	"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# What the console's pages use of others.
+VENDOR := adapter/console/vendor
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-keycloak bench hostile fuzz format
+.PHONY: help run test test-keycloak bench hostile fuzz format vendor
 
 help:
 	@echo "make run     serve on this machine, with the example events of every provider in it; PORT=8300 is another port"
@@ -15,6 +17,7 @@ help:
 	@echo "make hostile attack a service with full sizes, and write the table to hostile.md"
 	@echo "make fuzz    fuzz what strangers reach, for an hour; SECONDS=60 is another time"
 	@echo "make format  write the code in the one style"
+	@echo "make vendor  make again what the console's pages use of others, as package.json beside it says; needs npm"
 
 run: $(VENV)/.installed
 	@exec $(BIN)/idp-adapter serve --examples $(if $(PORT),--port $(PORT))
@@ -40,6 +43,11 @@ fuzz: $(VENV)/.installed-fuzz
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+vendor:
+	rm -rf .vendor && mkdir .vendor && cp $(VENDOR)/package.json .vendor/
+	cd .vendor && npm install --no-package-lock --no-audit --no-fund --ignore-scripts
+	node $(VENDOR)/build.mjs .vendor/node_modules $(VENDOR)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found" >&2; exit 1; }
