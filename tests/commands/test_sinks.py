@@ -185,7 +185,7 @@ async def test_slips_are_told_with_what_is_right(sinks: Shell, hook: Receiver) -
         ("resend", "sco", "x"), ("audit", "sco"),
     ):  # fmt: skip
         assert unknown in (await sinks(*words, status=1)).error, words
-    assert "from 0 to 90 days (90d)" in (await sinks("rotate", "soc", "--overlap", "91d", status=1)).error
+    assert "from 0 seconds to 90 days (90d)" in (await sinks("rotate", "soc", "--overlap", "91d", status=1)).error
     said = (await sinks("replay", "soc", "--type", "acess.LOGIN", "--dry-run")).error
     assert "type=acess.LOGIN: the catalogue has no such type; did you mean access.LOGIN" in said
     said = (await sinks("replay", "soc", "--where", "clinet=web", status=1)).error

@@ -550,7 +550,7 @@ async def test_stats_of_a_sink_say_since_when_something_waits(service: Opened, h
     arrived = (await service.get(f"/events/{uid}"))[1]["source"]["receivedAt"]
     found = (await service.get("/sinks/soc/stats"))[1]
     assert found["oldestWaitingAt"] == arrived
-    assert found["lag"] >= 2
+    assert found["lag"] >= 1  # it is past the first one, which it does not get
 
 
 async def running_or_paused(service: Opened) -> bool:
