@@ -1,7 +1,7 @@
 """The event types that a webhook of Phase Two's extension asks for, as clauses of our filter.
 
-There an entry is one of four words, or else a Java regular expression that the whole type must fit. Ours are types, and
-globs, in which ``*`` stands for any characters.
+There an entry is one of four words, or else a Java regular expression that the whole type must fit. Ours are types,
+globs, in which ``*`` stands for any characters, and patterns, ``/…/``, for what these cannot say.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from adapter.filter import PATTERNS_LIMIT
+from adapter.mapping.pattern import compile_pattern
 
 #: Entries that mean there what they mean here.
 _WORDS = ("*", "access.*", "admin.*", "system.*")
@@ -27,7 +30,7 @@ _TOKEN = re.compile(r"\\[.\-_]|\(\?:|[().|?*+]|[A-Za-z0-9_-]")
 class EventTypes(NamedTuple):
     """What event types become."""
 
-    #: Types and globs.
+    #: Types, globs and patterns.
     types: list[str]
     #: Of entries that do not mean here what they say there: the entry, and why, for people.
     notes: list[tuple[str, str]]
@@ -38,8 +41,9 @@ class _Beyond(Exception):
 
 
 def read_event_types(entries: Iterable[str]) -> EventTypes:
-    """Types and globs by which our filter takes what the entries took there."""
+    """Types, globs and patterns by which our filter takes what the entries took there."""
     types: dict[str, None] = {}
+    room = PATTERNS_LIMIT
     notes: list[tuple[str, str]] = []
     for entry in entries:
         if entry in _WORDS or _PLAIN.fullmatch(entry):
@@ -56,8 +60,17 @@ def read_event_types(entries: Iterable[str]) -> EventTypes:
         try:
             reading = _Reading(entry)
             found = reading.all()
-        except (_Beyond, RecursionError) as beyond:
-            notes.append((entry, f"is a regular expression with {beyond}, which a filter cannot say; it is left out"))
+        except (_Beyond, RecursionError):
+            try:
+                size = compile_pattern(entry).size
+            except ValueError as error:
+                notes.append((entry, f"is an expression that a filter cannot have: {error}; it is left out"))
+                continue
+            if size > room:
+                notes.append((entry, "is more than a filter can have of expressions; it is left out"))
+                continue
+            room -= size
+            types[f"/{entry}/"] = None
             continue
         types |= dict.fromkeys(found)
         matched = f"it matched no more than {' and '.join(found)} there, and so it does here"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from adapter.globs import glob_matches
+from adapter.filter import Filter
 from adapter.phasetwo.event_types import read_event_types
 from tests.mapping.built_in import catalogue
 
@@ -48,8 +48,11 @@ TYPES = [*catalogue().names, *(f"{one}_ERROR" for one in catalogue().names if on
 )  # fmt: skip
 def test_what_is_carried_over_takes_the_same_and_what_is_not_is_named(entry: str) -> None:
     found = read_event_types([entry])
-    there = {type for type in TYPES if taken_there(entry, type)}
-    here = {type for type in TYPES if any(glob_matches(one, type) for one in found.types)}
+    # A type of ours may have another name there.
+    names = {type: (type, *catalogue().aliases(type)) for type in TYPES}
+    there = {type for type in TYPES if any(taken_there(entry, name) for name in names[type])}
+    taking = Filter.from_settings({"type": found.types or ["nothing.AT_ALL"]}, catalogue(), "here")
+    here = {type for type in TYPES if taking.may_match_type(type)}
     if any("left out" in why for _, why in found.notes):
         assert here == set()
     else:
@@ -66,13 +69,16 @@ def test_what_is_carried_over_takes_the_same_and_what_is_not_is_named(entry: str
         ("access.LOGIN*", ["access.LOGI", "access.LOGIN"], "matched no more than access.LOGI and access.LOGIN there"),
         (r"admin\.(USER|GROUP)", [], "it matched no event there; it is left out"),
         ("*.LOGIN", [], "is no regular expression, so it matched nothing there"),
-        ("access.[A-Z]+", [], "is a regular expression with '[A', which a filter cannot say"),
-        ("access.LOGIN.+", [], "with '.+' in this place"),
-        ("(a|b)+", [], "with a group that is repeated (+)"),
-        ("(a|b|c|d)" * 10, [], "with more than 100 choices"),
+        ("access.[A-Z]+", ["/access.[A-Z]+/"], None),
+        ("access.LOGIN.+", ["/access.LOGIN.+/"], None),
+        ("(a|b)+", ["/(a|b)+/"], None),
+        ("(?:a|b|c|d)(?:e|f)(?:g|h)" * 3, ["/" + "(?:a|b|c|d)(?:e|f)(?:g|h)" * 3 + "/"], None),
+        (r"access\.(?!LOGIN).*", [], "an expression that a filter cannot have: not a pattern of RE2 syntax"),
+        (r"(a)\1", [], "not a pattern of RE2 syntax"),
+        ("[a-z]{500}[0-9]{500}[a-z]{500}", [], "is more than a filter can have of expressions"),
     ],
 )  # fmt: skip
-def test_entries_become_types_and_globs(entry: str, types: list[str], said: str | None) -> None:
+def test_entries_become_types_globs_and_patterns(entry: str, types: list[str], said: str | None) -> None:
     found = read_event_types([entry])
     assert found.types == types
     assert [why for _, why in found.notes if said is not None and said in why] or said is None
@@ -82,3 +88,11 @@ def test_entries_become_types_and_globs(entry: str, types: list[str], said: str 
 def test_an_expression_of_any_kind_ends_soon() -> None:
     for entry in ("(" * 5000, "(a|" * 3000 + ")" * 3000, "a?" * 5000, "((((a*)*)*)*)*", "|" * 100_000):
         read_event_types([entry])
+
+
+def test_a_filter_has_as_many_expressions_as_it_can() -> None:
+    entries = [f"x{number}[a-z]{{99}}" for number in range(12)]
+    found = read_event_types(entries)
+    assert 0 < len(found.types) < 12
+    assert {why for _, why in found.notes} == {"is more than a filter can have of expressions; it is left out"}
+    Filter.from_settings({"type": found.types}, catalogue(), "here")  # and it takes them
