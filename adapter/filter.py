@@ -325,6 +325,17 @@ def is_pattern(value: str) -> bool:
     return len(value) > 2 and value.startswith("/") and value.endswith("/")
 
 
+def check_pattern(pattern: str) -> int:
+    """The size of a pattern of types, as `PATTERNS_LIMIT` counts it.
+
+    Raises:
+        ValueError: it is none, or too large; the message says why.
+    """
+    size = compile_pattern(pattern).size
+    compile_pattern(f"(?:{pattern})")  # as it stands beside others: a \Q without \E would run on
+    return size
+
+
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 _OPTIONS.never_capture = True
@@ -332,7 +343,7 @@ _OPTIONS.never_capture = True
 _OPTIONS.max_mem = 1 << 20
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=64)  # each may keep a megabyte of states
 def _any_of(patterns: tuple[str, ...]) -> _Fits:
     """Whether a type is of one of these patterns, which were checked."""
     fullmatch = re2.compile("|".join(f"(?:{one[1:-1]})" for one in patterns), options=_OPTIONS).fullmatch
@@ -440,11 +451,15 @@ def _read(parameters: Mapping[str, Sequence[str]], catalogue: Catalogue, now: in
             bounds[parameter] = _moment(parameter, values[0], now)
         elif parameter in PARAMETERS:
             name = parameter.removeprefix("not_")
-            checked = {_checked(parameter, name, value, catalogue) for value in values}
+            checked, room = set[str](), PATTERNS_LIMIT
+            for value in dict.fromkeys(values):
+                checked.add(one := _checked(parameter, name, value, catalogue))
+                if name == "type" and is_pattern(one):
+                    room -= compile_pattern(one[1:-1]).size
+                    if room < 0:  # and no more are compiled
+                        detail = f"the patterns of {parameter} are too large together; use fewer, or smaller ones"
+                        raise _Refused("Bad parameter", parameter, detail)
             if name == "type":
-                if sum(compile_pattern(one[1:-1]).size for one in checked if is_pattern(one)) > PATTERNS_LIMIT:
-                    detail = f"the patterns of {parameter} are too large together; use fewer, or smaller ones"
-                    raise _Refused("Bad parameter", parameter, detail)
                 checked = {one for value in checked for one in _meant(value, catalogue)}
             if checked:
                 terms.append(Term(name, name != parameter, tuple(sorted(checked))))
@@ -504,7 +519,7 @@ def _checked(parameter: str, name: str, value: str, catalogue: Catalogue) -> str
             return country_code(value) or value
         case "type" if is_pattern(value):
             try:
-                compile_pattern(value[1:-1])
+                check_pattern(value[1:-1])
             except ValueError as error:
                 raise _Refused("Bad parameter", parameter, f"{parameter}={value[:100]!r}: {error}") from None
             return value

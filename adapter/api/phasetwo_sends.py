@@ -202,7 +202,8 @@ class SendPages:
         return found
 
     async def _tries(self, reader: str, entry: Entry) -> list[Attempt]:
-        return await self._log.attempts(reader, position=entry.position, limit=_TRIES)
+        found = await self._log.attempts(reader, position=entry.position, limit=_TRIES)
+        return [one for one in found if one.has(entry.position)]
 
     async def _of_send(self, sink: StoredSink, webhook: Webhook) -> WebhookOfSend:
         shown = await self._webhooks.shown(sink, webhook)

@@ -168,7 +168,7 @@ class SinkComparisonPages:
                 if len(rest) > LINE:
                     raise RequestError(413, "Body too large", f"a line has at most {LINE} bytes", limit=LINE)
                 lines += whole
-                size += sum(map(len, whole))
+                size += len(piece)
                 if size >= PIECE:
                     await _add(recording, lines)
                     lines, size = [], 0

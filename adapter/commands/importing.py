@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 import typer
+from aiohttp import ClientError
 
 from adapter.commands.client import Client, run, tell
 from adapter.commands.options import At, grouped
 from adapter.commands.output import say
-from adapter.commands.reaching import Remote, checked_token, read_url
+from adapter.commands.reaching import Remote, checked_token, read_url, told
 from adapter.commands.sink_files import Step, compared, done
 from adapter.errors import ConfigError
 from adapter.formats.text import counted, harmless
@@ -124,8 +125,14 @@ def phasetwo(
         remote = Remote(f"{base}/", "", server_ca)
         if remote.is_plain:
             tell([f"{base}: plain http: the login and the secrets can be read on the way; use https"])
-        async with open_upstream(base, name, login, remote.tls()) as upstream:
-            found = await _webhooks(upstream, name, sources or [])
+        try:
+            async with open_upstream(base, name, login, remote.tls()) as upstream:
+                found = await _webhooks(upstream, name, sources or [])
+        except (ClientError, TimeoutError) as error:
+            why = told(error).replace("--ca FILE", "--server-ca FILE").replace("the service", "the Keycloak")
+            raise ConfigError(f"{base}: {why}") from None
+        except (ValueError, TypeError, AttributeError):
+            raise ConfigError(f"{base}: what came is not what a Phase Two extension answers") from None
         say(f"{base}: realm {name}: {counted(len(found), 'webhook')}")
         steps = await _steps(client, found, name, base)
         return await done(client, steps, base, yes=yes, dry_run=dry_run, paused=True)
@@ -137,14 +144,14 @@ def phasetwo(
 async def _webhooks(upstream: Upstream, name: str, sources: list[str]) -> list[Imported]:
     """The webhooks of a realm, as sinks."""
     webhooks = await upstream.webhooks()
-    told = await upstream.realm()
-    id = None if told is None else told.get("id")
+    shown = await upstream.realm()
+    id = None if shown is None else shown.get("id")
     if not isinstance(id, str):
         tell([
             "the realm's id cannot be seen (role view-realm); sinks are bound to its name alone, and get no events "
             "that carry the id alone"
         ])  # fmt: skip
-    for attribute in sorted((told or {}).get("attributes") or {}):
+    for attribute in sorted((shown or {}).get("attributes") or {}):
         if attribute.startswith(_PROVIDERS):
             tell([f"{attribute}: a sender that is no webhook; it is not carried over"])
     realm = Realm(name, id if isinstance(id, str) else None, await upstream.issuer())
@@ -187,6 +194,8 @@ def _merged(before: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str
     if before is None:
         return settings
     old = before["settings"]
+    if before["state"] == "running" and old.get("url") != settings["url"]:
+        tell([f"{before['name']}: runs, and sends to {old.get('url')} now; this sets its url back at once"])
     return {**old, **settings, "filter": {**old.get("filter", {}), **settings["filter"]}}
 
 

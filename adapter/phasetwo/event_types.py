@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from adapter.filter import PATTERNS_LIMIT
-from adapter.mapping.pattern import compile_pattern
+from adapter.filter import PATTERNS_LIMIT, check_pattern
 
 #: Entries that mean there what they mean here.
 _WORDS = ("*", "access.*", "admin.*", "system.*")
@@ -53,19 +52,16 @@ def read_event_types(entries: Iterable[str]) -> EventTypes:
             notes.append((f"{entry[:40]}…", f"has more than {_LONGEST} characters; it is left out"))
             continue
         try:
-            re.compile(entry)
-        except (re.error, RecursionError):
-            notes.append((entry, "is no regular expression, so it matched nothing there; it is left out"))
+            if "&&" in entry:
+                raise ValueError("there && in brackets is an intersection")
+            size = check_pattern(entry)
+        except ValueError as error:
+            notes.append((entry, f"is no expression that a filter can have: {error}; it is left out"))
             continue
         try:
             reading = _Reading(entry)
             found = reading.all()
         except (_Beyond, RecursionError):
-            try:
-                size = compile_pattern(entry).size
-            except ValueError as error:
-                notes.append((entry, f"is an expression that a filter cannot have: {error}; it is left out"))
-                continue
             if size > room:
                 notes.append((entry, "is more than a filter can have of expressions; it is left out"))
                 continue

@@ -77,6 +77,11 @@ def import_webhook(webhook: Mapping[str, Any], secret: str | None, realm: Realm,
         found.problem = f"eventTypes: {left}, so it would get nothing"
     if (payload := webhook.get("payloadFormat")) not in (None, "", "default", "phasetwo"):
         found.problem = f"payloadFormat: {payload}: there is no such format here"
+    if found.problem is None and _auth_type(webhook) is None and not secret:
+        found.notes.append(
+            "it says no authType and shows no secret, so nothing is signed here; if its receiver verifies signatures, "
+            "give the sink a signature and a secret before it is resumed"
+        )
     found.settings = {
         "name": found.name, "kind": "webhook", "url": webhook.get("url"), "format": "phasetwo", "filter": filter,
         **signing,

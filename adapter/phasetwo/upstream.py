@@ -104,7 +104,9 @@ class Upstream:
             if answer.status == 404:
                 return None
             raise self._refused(answer.status, "manage-events") from None
-        value = found.get("value") if isinstance(found, dict) else None
+        if not isinstance(found, dict) or "value" not in found:
+            raise UpstreamError(f"{self._base}: what came is no secret of the webhook {webhook}")
+        value = found["value"]
         return value if isinstance(value, str) and value else None
 
     async def realm(self) -> Mapping[str, Any] | None:

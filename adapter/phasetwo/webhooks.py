@@ -10,13 +10,14 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import re2
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from adapter.errors import RequestError
-from adapter.filter import is_pattern
+from adapter.filter import PATTERNS_LIMIT, check_pattern, is_pattern
 from adapter.formats.settings import KINDS as FORMATS
 from adapter.scope import RealmOf, Scope
 from adapter.sink_management.stored import KEPT, StoredSink, shown
@@ -285,12 +286,19 @@ def type_values(event_types: Sequence[str]) -> list[str]:
     Raises:
         RequestError: 400, one of them is nothing of that.
     """
+    return list(_type_values(tuple(event_types)))
+
+
+@lru_cache(maxsize=1_024)
+def _type_values(event_types: tuple[str, ...]) -> tuple[str, ...]:
     values: list[str] = []
+    room = PATTERNS_LIMIT
     for entry in event_types:
         if not entry.strip() or not entry.isprintable():
             raise bad("eventTypes: an entry is empty, or holds characters that cannot be printed")
         if _REGULAR.search(entry):
-            values.append(_pattern(entry))
+            room = _room_behind(entry, room)
+            values.append(f"/{entry}/")
         elif "*" not in entry:
             values.append(f"/{re2.escape(entry)}/" if is_pattern(entry) else entry)
         else:
@@ -298,8 +306,9 @@ def type_values(event_types: Sequence[str]) -> list[str]:
                 values.append(entry)
             # `access.*` is a glob alone.
             if ".*" in entry and not re.fullmatch(r"\w+\.\*", entry, re.ASCII):
-                values.append(_pattern(entry))
-    return list(dict.fromkeys(values))
+                room = _room_behind(entry, room)
+                values.append(f"/{entry}/")
+    return tuple(dict.fromkeys(values))
 
 
 def type_filter(event_types: Sequence[str]) -> dict[str, list[str]]:
@@ -317,17 +326,19 @@ def types_shown(webhook: Webhook, filter: Mapping[str, Any]) -> Sequence[str]:
     return [one[1:-1] if is_pattern(one) else one for one in its.get("type", ["*"])]
 
 
-def _pattern(entry: str) -> str:
-    value = f"/{entry}/"
+def _room_behind(entry: str, room: int) -> int:
+    """What of the room for patterns is left behind this one: the next one is compiled only if there is some.
+
+    Raises:
+        RequestError: 400, it is none, or too large.
+    """
     try:
-        re2.compile(entry, options=_OPTIONS)
-    except re2.error:
-        raise bad(f"eventTypes: {entry[:100]!r} is no regular expression (RE2)") from None
-    return value
-
-
-_OPTIONS = re2.Options()
-_OPTIONS.log_errors = False
+        size = check_pattern(entry)
+    except ValueError:
+        raise bad(f"eventTypes: {entry[:100]!r} is no regular expression (RE2), or too large a one") from None
+    if size > room:
+        raise bad("eventTypes: the regular expressions are too large together; use fewer, or smaller ones")
+    return room - size
 
 
 # Proofs
