@@ -120,6 +120,9 @@ class KeyPages:
                 403, "Forbidden",
                 f"A key lets its holder do no more than who makes it may; this token lacks {', '.join(beyond)}.",
             )  # fmt: skip
+        own = next((one.expires_at for one in self._keys.all if one.id == creator.key_id), None)
+        if own is not None and (expires_at is None or expires_at > own):
+            raise RequestError(403, "Forbidden", "expires: a key lasts no longer than the one that makes it.")
         key, token = await self._keys.create(asked, creator.name, expires_at)
         made = MadeKey(**self._stored(key).model_dump(), token=token)
         return json_answer(made.model_dump_json().encode(), status=201)

@@ -86,7 +86,9 @@ class SinkLinkPages:
         link, token = await self._links.make(
             name, caller(request), seconds=seconds, label=read_label(asked.label)
         )  # fmt: skip
-        url = f"{request.scheme}://{request.host}/links/{quote(name)}/{token}"
+        forwarded = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+        scheme = "https" if forwarded == "https" else request.scheme
+        url = f"{scheme}://{request.host}/links/{quote(name)}/{token}"
         made = MadeSinkLink(**_shown(link).model_dump(), url=url, token=token)
         return json_answer(made.model_dump_json().encode(), status=201)
 

@@ -41,6 +41,7 @@ from adapter.replay.replaying import Replays
 from adapter.sink_management.links import Link, SinkLinks, form_token, session_of
 from adapter.sink_management.live import LiveSinks
 from adapter.sink_management.managing import OVERLAP, SinkManagement, tag
+from adapter.sink_management.stored import secrets_in
 from adapter.timestamps import FORMS, read_timestamp
 
 #: The cookie's name, and how long a browser keeps it, seconds; the link is opened again then.
@@ -52,6 +53,8 @@ _ACTIONS, _USES, _MINUTE = 2, 30, 60_000
 #: A cursor among attempts: a time, and how many of that time were shown.
 _CURSOR = re.compile(r"(\d{1,15})-(\d{1,4})", re.ASCII)
 
+#: Milliseconds between two secrets that a link makes.
+_ROTATED = 600_000
 _STATES = {
     "running": "running",
     "down": "waiting: the receiver does not take anything",
@@ -414,6 +417,11 @@ class ReceiverPages:
             detail = "this webhook has no secret that can be replaced here; ask who gave you the link"
             raise RequestError(409, "Not here", detail)
         overlap = read_overlap(asked.overlap)
+        stored = self._live.stored.get(link.sink)
+        if stored is not None and stored.changed_by == link.by and 0 <= self._now() - stored.changed_at < _ROTATED:
+            # Each secret is looked for in all that is sent.
+            detail = "the secret was replaced by this link less than 10 minutes ago; try again later"
+            raise RequestError(429, "Too many requests", detail, headers={"Retry-After": "600"})
         with self._using(link):
             await self._links.note_use(link, "rotate")
             made = await self._management.rotate(
@@ -602,7 +610,10 @@ class ReceiverPages:
             return False
         await self._live.take(name)
         stored = self._live.stored.get(name)
-        return stored is not None and stored.problem is None and bool(stored.given.get("secret"))
+        if stored is None or stored.problem is not None:
+            return False
+        # Who signs with a private key is the service alone; its receivers have the public one.
+        return any(not one.startswith("whsk_") for one in secrets_in(stored.given.get("secret", ())))
 
     async def _dead_at(self, reader: str, uid: str, *, or_first: bool = False) -> int | None:
         """The position of the dead event with this uid; ``None``: there is none. ``or_first``: of one that is not dead

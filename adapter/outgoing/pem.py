@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # the library is imported where there is a certificate
 
 #: Characters of one of them.
 LONGEST = 32_768
+#: Bits of a private key.
+LONGEST_KEY = 8192
 
 
 def checked_certificates(text: SecretStr) -> SecretStr:
@@ -51,9 +53,12 @@ def check_pair(certificate: SecretStr, key: SecretStr, password: SecretStr | Non
     if len(pem) > LONGEST:
         raise ValueError(f"tls.key: is longer than {LONGEST} characters")
     try:
-        private = load_pem_private_key(pem, secret)
+        # Whether its numbers are primes is not ours to find out: that takes seconds, and of a made-up key hours.
+        private = load_pem_private_key(pem, secret, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("tls.key: is no PEM of a private key, or key_password does not open it") from None
+    if getattr(private, "key_size", 0) > LONGEST_KEY:
+        raise ValueError(f"tls.key: has more than {LONGEST_KEY} bits")
     [first, *_] = read_certificates(certificate.get_secret_value().encode())
     if private.public_key() != first.public_key():
         raise ValueError("tls.key: belongs to another certificate than the first one of tls.certificate")

@@ -24,7 +24,8 @@ def make_tls(settings: HttpSettings) -> ssl.SSLContext | None:
     tls = settings.tls or TlsSettings()
     if all(one is None for one in (settings.ca_file, settings.certificate_file, tls.ca, tls.certificate)):
         return None
-    ca = None if tls.ca is None else tls.ca.get_secret_value()
+    # Only what stands around certificates, for people, is not ASCII, and the library refuses that.
+    ca = None if tls.ca is None else tls.ca.get_secret_value().encode("ascii", "ignore").decode()
     try:
         context = ssl.create_default_context(cafile=settings.ca_file, cadata=ca)
     except OSError as error:

@@ -31,6 +31,9 @@ LOOKUP = 2.0
 _PROXY = ("proxy", "proxy_user", "proxy_password", "no_proxy")
 _AS_TEXT = ("ca_file", "certificate_file", "key_file")
 _NO_PROXY = "a proxy is set in adapter.toml alone, as the address behind it is not checked here"
+_PLAIN_KEY = (
+    "give tls.key as it is, not encrypted: it is sealed here, and how long opening one takes is its maker's choice"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -242,6 +245,11 @@ def _of_machine(given: Mapping[str, Any], model: type[SinkSettings]) -> Iterator
             continue
         if name == "auth" and isinstance(one, Mapping):
             yield from ((f"auth.{inner}", _NO_PROXY) for inner in _PROXY if one.get(inner) is not None)
+            if one.get("key_password") is not None:
+                yield "auth.key_password", _PLAIN_KEY
+        if name == "key_password":
+            yield name, _PLAIN_KEY
+            continue
         field = model.model_fields.get(name)
         if name in _PROXY and field is not None:
             yield name, _NO_PROXY

@@ -192,7 +192,8 @@ class SinkLinks:
             return f"set_{_digest(str(getattr(configured, 'url', '')))[:20]}"
         await self._live.take(sink)
         stored = self._live.stored.get(sink)
-        return None if stored is None else stored.id
+        # Like one of the settings: whoever receives at another address is somebody else.
+        return None if stored is None else f"{stored.id} {_digest(str(stored.given.get('url', '')))[:20]}"
 
     def _event(self, what: str, link: Link, by: str) -> NewEntry:
         details = {"sink": link.sink, "link": link.id, "label": link.label, "until": str(link.until)}

@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from adapter.delivery.health import State
 from adapter.delivery.loop import reader_name
 from adapter.delivery.standing import Decided, Standing
-from adapter.errors import NoteChanged, RequestError, unknown_sink
+from adapter.delivery.tail import NEAR
+from adapter.errors import ConfigError, NoteChanged, RequestError, unknown_sink
 from adapter.hints import Hints
 from adapter.known_secrets import KnownSecrets
 from adapter.log.protocol import NewEntry, Note, Store
@@ -266,7 +267,26 @@ class SinkManagement:
         progress = await self._log.progress(reader_name(name))
         if progress is None:
             return {"held": 0, "dead": 0, "undelivered": 0}
-        return {"held": progress.held, "dead": progress.dead, "undelivered": self._log.head - progress.cursor}
+        undelivered = await self._not_come_to(name, progress.cursor)
+        return {"held": progress.held, "dead": progress.dead, "undelivered": undelivered}
+
+    async def _not_come_to(self, name: str, cursor: int) -> int:
+        """Entries behind a place that is stored; none if the sink gets nothing of them: then it is stored seldom."""
+        head = self._log.head
+        settings = next((one for one in self._live.settings() if one.name == name), None)
+        if settings is None or head - cursor > NEAR:
+            return max(0, head - cursor)
+        try:
+            selection = self._live.selection(settings)
+        except ConfigError:
+            return max(0, head - cursor)
+        position = cursor
+        while position < head:
+            entries = await self._log.read(position, until=head)
+            if selection.select(entries):
+                return head - cursor
+            position = entries[-1].position if entries else head
+        return 0
 
     async def _left_in_the_end(self, name: str) -> dict[str, int]:
         """The same, once a sink that keeps up has come to what was appended a moment ago."""
@@ -274,7 +294,7 @@ class SinkManagement:
             left = await self.left(name)
             owned = self._live.deliveries.get(name)
             delivery = None if owned is None else owned.present
-            if not left["undelivered"] or delivery is None or delivery.snapshot().state is not State.RUNNING:
+            if not left["undelivered"] or (delivery is not None and delivery.snapshot().state is not State.RUNNING):
                 break
             await asyncio.sleep(0.05)
         return left

@@ -126,7 +126,7 @@ def read_stored(note: Note, sealing: Sealing) -> StoredSink | None:
         tree = sealing.open(note.name, tree)
     except SealingError as error:
         problem = str(error)
-    return StoredSink(
+    sink = StoredSink(
         note.name.removeprefix(PREFIX),
         tree["id"],
         note.version,
@@ -141,6 +141,8 @@ def read_stored(note: Note, sealing: Sealing) -> StoredSink | None:
         tuple(tree.get("redacted", ())),
         tree.get("beginsPaused", False),
     )
+    # One of a version that did not keep whose they are: all of them, as then.
+    return sink if "redacted" in tree else sink.redacting(sink.secrets())
 
 
 def _digest(secret: str) -> str:

@@ -105,6 +105,14 @@ async def test_nobody_gives_what_he_does_not_have(service: Opened) -> None:
         assert (await ask(service, "DELETE", "/keys/reader", None, token))[0] == 403
 
 
+async def test_a_key_lasts_no_longer_than_the_one_that_makes_it(service: Opened) -> None:
+    token = await make(service, "for-a-day", permissions=["read", "keys"], expires="1d")
+    for longer in ({}, {"expires": "2d"}):
+        status, problem = await ask(service, "POST", "/keys", {"name": "longer", **longer}, token)
+        assert (status, "no longer than" in problem["detail"]) == (403, True)
+    assert (await ask(service, "POST", "/keys", {"name": "shorter", "expires": "1h"}, token))[0] == 201
+
+
 @pytest.mark.parametrize(
     ("said", "status", "part"),
     [

@@ -21,6 +21,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from standardwebhooks import Webhook
 
 from adapter.console.receiver import told_to_receiver
+from adapter.sink_management.managing import make_private_key
 from tests.e2e.process import until
 from tests.opened import Opened, login, opened
 
@@ -341,9 +342,31 @@ async def test_no_more_than_some_replaced_secrets_sign(service: Opened, hook: Ho
     link = await made(service, hook)
     async with script(service, link["token"]) as session:
         for _ in range(8):
-            await ask(session, "POST", "/links/soc/rotate", {})
+            await ask(service.session, "POST", "/sinks/soc/rotate", {})
         await ask(session, "POST", "/links/soc/rotate", {}, status=409)
         assert (await ask(session, "POST", "/links/soc/rotate", {"overlap": "0"}))["oldUntil"] is None
+
+
+async def test_a_link_replaces_a_secret_once_in_a_while(service: Opened, hook: Hook) -> None:
+    link = await made(service, hook)
+    async with script(service, link["token"]) as session:
+        await ask(session, "POST", "/links/soc/rotate", {})
+        refused = await ask(session, "POST", "/links/soc/rotate", {}, status=429)
+    assert "less than 10 minutes ago" in refused["detail"]
+
+
+async def test_a_link_is_no_way_to_a_private_key(service: Opened, hook: Hook) -> None:
+    link = await made(service, hook, secret=make_private_key())
+    async with script(service, link["token"]) as session:
+        assert "whsk_" not in json.dumps(await ask(session, "POST", "/links/soc/rotate", {}, status=409))
+
+
+async def test_a_link_ends_when_its_sink_gets_another_receiver(service: Opened, hook: Hook) -> None:
+    link = await made(service, hook)
+    async with script(service, link["token"]) as session:
+        await ask(session, "GET", "/links/soc/")
+        await ask(service.session, "PATCH", "/sinks/soc", {"url": f"http://127.0.0.1:{hook.port}/another"})
+        await ask(session, "GET", "/links/soc/", status=401)
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,11 @@ async def test_a_receiver_that_asks_for_a_certificate_gets_the_one_that_was_give
             # What was read may be put back.
             assert (await ask(service, "PUT", "/sinks/soc", made["settings"]))["changed"] == []
             locked = {"certificate": pem(folder, "locked.crt"), "key": pem(folder, "locked.key")}
-            await ask(service, "PATCH", "/sinks/soc", {"tls": locked, "key_password": "opens it"})
+            # How long it takes to open a key is up to whoever made it.
+            refused = await ask(service, "PATCH", "/sinks/soc", {"tls": locked, "key_password": "opens it"}, status=400)
+            assert "not encrypted" in refused["detail"]
             await service.post([login(8_001)])
             await until(lambda: len(names) == 2)
-            assert names[1] == ((("commonName", "locked"),),)
             assert "BEGIN" not in json.dumps((await service.get("/sinks"))[1])
             [event, *_] = (await service.get("/events", type="system.CONFIG-SINK-CREATED"))[1]["events"]
             assert "BEGIN" not in json.dumps(event)

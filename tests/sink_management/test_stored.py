@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import orjson
 from pydantic import SecretStr
 
-from adapter.sink_management.stored import Retiring, StoredSink, given_of, shown
+from adapter.log.memory import open_memory_log
+from adapter.sealing import open_sealing
+from adapter.sink_management.stored import Retiring, StoredSink, given_of, read_stored, shown
 from adapter.sinks.settings import read_sink_settings
 
 OLD, NEW = "whsec_" + "A" * 32, "whsec_" + "B" * 32
@@ -44,3 +48,15 @@ def test_what_was_given_is_kept_without_defaults_and_shown_without_secrets() -> 
         "from": "2026-01-02T03:04:05Z",
     }
     assert given_of(read_sink_settings(given)) == given
+
+
+async def test_secrets_that_an_earlier_version_stored_are_redacted_still(tmp_path: Path) -> None:
+    async with open_memory_log() as log:
+        sealing = await open_sealing(log, tmp_path, None, None, is_shared=False)
+        await sealing.prepare()
+        note = stored(Retiring(SecretStr(OLD), 1000)).note(sealing)
+        tree = orjson.loads(note.text)
+        assert tree.pop("redacted") == []  # that version had no such member
+        found = read_stored(note._replace(text=orjson.dumps(tree).decode()), sealing)
+        assert found is not None
+        assert set(found.redacted_secrets()) == {OLD, NEW}
