@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -108,35 +109,47 @@ class CountPages:
         catalogue = self._catalogue()
         now = time.time_ns() // 1_000_000
         filter = read_filter(request, catalogue)
-        filter, buckets = _in_buckets(request, filter, limit, now)
+        filter, buckets = _in_buckets(request, filter, limit if "limit" in request.query else 1, now)
+        if buckets is not None:
+            limit = min(limit, _NUMBERS // len(buckets.starts))
         who = caller(request)
         with self._questions.taken(who):
             counted = await self._counting.count(
                 filter, by, now=now, seconds=self._search.timeout * _SHARE, caller=who, told=limit, buckets=buckets
             )
+        hints = self._hints.of(filter.terms)
         if by == "type":
             counted = _renamed(counted, catalogue)
-        most = sorted(counted.values.items(), key=lambda one: (-one[1], one[0] or ""))[:limit]
-        counts: list[dict[str, object]] = [{"value": value and _written(value), "count": n} for value, n in most]
-        said: dict[str, object] = {
-            "by": by,
-            "total": sum(counted.totals.values()),
-            "counts": counts,
-            "different": counted.different,
-            "partial": counted.since is not None,
-            "since": counted.since,
-        }
-        if buckets is not None:
-            # Of a bucket that began before, only some events are counted.
-            whole = [counted.since is None or start >= counted.since for start in buckets.starts]
-            for (value, _), one in zip(most, counts, strict=True):
-                one["series"] = [counted.groups.get((value, n), 0) if ok else None for n, ok in enumerate(whole)]
-            said["bucket"], said["tz"] = request.query["bucket"], request.query.get("tz", "UTC")
-            said["starts"], said["end"] = buckets.starts, buckets.end
-            said["totals"] = [counted.totals.get(n, 0) if ok else None for n, ok in enumerate(whole)]
-        if hints := self._hints.of(filter.terms):
-            said["hints"] = hints
-        return json_answer(orjson.dumps(said))
+        in_buckets = None if buckets is None else (request.query["bucket"], request.query.get("tz", "UTC"), buckets)
+        # Many groups take long to write: not in the loop.
+        return json_answer(await asyncio.to_thread(_answer, by, counted, limit, in_buckets, hints))
+
+
+def _answer(
+    by: By, counted: Counts, limit: int, in_buckets: tuple[str, str, Buckets] | None, hints: Sequence[str]
+) -> bytes:
+    """The answer as JSON; ``in_buckets``: their size and zone as they were asked for, and themselves."""
+    most = sorted(counted.values.items(), key=lambda one: (-one[1], one[0] or ""))[:limit]
+    counts: list[dict[str, object]] = [{"value": value and _written(value), "count": n} for value, n in most]
+    said: dict[str, object] = {
+        "by": by,
+        "total": sum(counted.totals.values()),
+        "counts": counts,
+        "different": counted.different,
+        "partial": counted.since is not None,
+        "since": counted.since,
+    }
+    if in_buckets is not None:
+        said["bucket"], said["tz"], buckets = in_buckets
+        # Of a bucket that began before, only some events are counted.
+        whole = [counted.since is None or start >= counted.since for start in buckets.starts]
+        for (value, _), one in zip(most, counts, strict=True):
+            one["series"] = [counted.groups.get((value, n), 0) if ok else None for n, ok in enumerate(whole)]
+        said["starts"], said["end"] = buckets.starts, buckets.end
+        said["totals"] = [counted.totals.get(n, 0) if ok else None for n, ok in enumerate(whole)]
+    if hints:
+        said["hints"] = hints
+    return orjson.dumps(said)
 
 
 def _in_buckets(request: web.Request, filter: Filter, limit: int, now: int) -> tuple[Filter, Buckets | None]:

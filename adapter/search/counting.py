@@ -9,6 +9,7 @@ Users and clients it knows by fingerprints: of those that are told, one event ea
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -86,6 +87,26 @@ class _Groups:
         return len(self.values) > values or len(self.counts) > max(values, GROUPS)
 
 
+def _most(found: _Groups, told: int) -> dict[Value, int]:
+    """The positions of so many values that most events have."""
+    sums: Counter[Value] = Counter()
+    for (value, _), events in found.counts.items():
+        sums[value] += events
+    return {value: found.positions.get(value, 0) for value, _ in sums.most_common(told)}
+
+
+def _summed(found: _Groups, texts: Mapping[Value, str | None], since: int | None) -> Counts:
+    totals: Counter[int] = Counter()
+    groups: Counter[tuple[str | None, int]] = Counter()
+    for (value, bucket), events in found.counts.items():
+        totals[bucket] += events
+        if value is None or isinstance(value, str):
+            groups[value, bucket] += events
+        elif value in texts:
+            groups[texts[value], bucket] += events
+    return Counts(groups, totals, len(found.values), since)
+
+
 class Counting:
     """Counts for as long as there is time."""
 
@@ -120,7 +141,8 @@ class Counting:
         if hours is not None:
             found = await self._tally(question._replace(hours=hours), caller, seconds / 2)
             if isinstance(found, Tally):
-                return await self._told(_Groups().with_more(found.counts), None, by, told)
+                # Many groups take long to add up: not in the loop.
+                return await self._told(await asyncio.to_thread(_Groups().with_more, found.counts), None, by, told)
         counted = await self._by_search(question, now, end, caller)
         if counted is not None:
             return await self._told(*counted, by, told)
@@ -128,22 +150,10 @@ class Counting:
 
     async def _told(self, found: _Groups, since: int | None, by: By, told: int) -> Counts:
         """With the texts of what the search has fingerprints of."""
-        totals: Counter[int] = Counter()
-        for (_, bucket), events in found.counts.items():
-            totals[bucket] += events
-        groups: Counter[tuple[str | None, int]] = Counter()
         texts: Mapping[Value, str | None] = {}
         if found.positions:
-            sums: Counter[Value] = Counter()
-            for (value, _), events in found.counts.items():
-                sums[value] += events
-            texts = await self._texts({value: found.positions.get(value, 0) for value, _ in sums.most_common(told)}, by)
-        for (value, bucket), events in found.counts.items():
-            if value is None or isinstance(value, str):
-                groups[value, bucket] += events
-            elif value in texts:
-                groups[texts[value], bucket] += events
-        return Counts(groups, totals, len(found.values), since)
+            texts = await self._texts(await asyncio.to_thread(_most, found, told), by)
+        return await asyncio.to_thread(_summed, found, texts, since)
 
     async def _texts(self, positions: Mapping[Value, int], by: By) -> dict[Value, str | None]:
         """What fingerprints stand for, as one event of each says it. One that was removed meanwhile says nothing."""
@@ -176,7 +186,7 @@ class Counting:
             found = await self._tally(stretch, caller, (end - begun) / 2)
             if found is Uncounted.UNTOLD:
                 return None
-            more = groups.with_more(found.counts if isinstance(found, Tally) else ())
+            more = await asyncio.to_thread(groups.with_more, found.counts if isinstance(found, Tally) else ())
             if not isinstance(found, Tally) or more.has_more_than(values):
                 if high is None or width <= SHORTEST:
                     return groups, _since(high)

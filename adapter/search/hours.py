@@ -7,7 +7,7 @@ which lie in two buckets, are counted from their events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from adapter.filter import OF_SCOPE, Filter
@@ -60,3 +60,21 @@ def whole_hours(filter: Filter, by: str, buckets: Buckets | None) -> Hours | Non
     if high is not None and end is not None and high > end * HOUR:
         rest.append((end * HOUR, high))
     return Hours(first, end, split, rest)
+
+
+#: Hours that are looked at first.
+_STRETCH = 24
+#: So many times as long is looked for values while there is none.
+LATE = 10
+
+
+def back_from(hour: int, first: int | None, last: int | None) -> Iterator[tuple[int, int]]:
+    """Stretches of the hours that are there (``first`` to ``last``, ``None``: none), the latest first, each twice as
+    long as the one before: after which hour, until which. Most of what they hold may be of others' origins, so whoever
+    looks for some of it looks at the time in between. ``hour``: of the present."""
+    if first is None or last is None:
+        return
+    until, width = min(hour, last), _STRETCH
+    while until >= first:
+        yield until - width, until
+        until, width = until - width, width * 2

@@ -121,6 +121,11 @@ async def test_without_an_end_the_last_bucket_has_the_present(service: Opened) -
     assert whole["starts"][-1] <= time.time() * 1000 < whole["end"]
 
 
+async def test_with_many_buckets_fewer_values_are_told_unless_the_caller_says_how_many(service: Opened) -> None:
+    status, found = await service.get("/events/counts", by="type", bucket="hour", **{"from": "90d"})
+    assert (status, len(found["starts"]) > 2000) == (200, True)
+
+
 @pytest.mark.parametrize(
     "query, parameter, told",
     [

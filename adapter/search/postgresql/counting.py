@@ -8,9 +8,11 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from time import monotonic
 
+import asyncpg
+
 from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import newest
-from adapter.search.hours import Hours
+from adapter.search.hours import LATE, Hours, back_from
 from adapter.search.index import COMPLETED, ByPrefix, ByTime, ByValue, Completed, Count, Tally, Uncounted
 from adapter.search.keys import HOUR
 from adapter.search.postgresql.query import Asking, Memory, Searched, open_question
@@ -169,9 +171,18 @@ async def _symbols(connection: Connection, known: Searched, question: ByPrefix, 
     column, symbols = ("origin", known.origins) if question.field in ORIGIN else ("kind", known.kinds)
     sql = (
         f"SELECT {column}, sum(events)::bigint, count(*) FROM (SELECT {column}, events FROM search_hourly "
-        "WHERE hour <= $1 AND origin = ANY ($2::integer[]) ORDER BY hour DESC LIMIT $3) AS latest GROUP BY 1"
+        "WHERE hour > $1 AND hour <= $2 AND origin = ANY ($3::integer[]) ORDER BY hour DESC LIMIT $4) AS latest "
+        "GROUP BY 1"
     )
-    found = await connection.fetch(sql, question.hour, origins, _LOOKED_AT)
+    found: list[asyncpg.Record] = []
+    rows, is_whole, begun = 0, True, monotonic()
+    [(first, last)] = await connection.fetch("SELECT min(hour), max(hour) FROM search_hourly")
+    for after, until in back_from(question.hour, first, last):
+        if rows >= _LOOKED_AT or monotonic() - begun >= question.seconds * (1 if rows else LATE):
+            is_whole = False
+            break
+        found += await connection.fetch(sql, after, until, origins, _LOOKED_AT - rows)
+        rows = sum(row[2] for row in found)
     values: Counter[str] = Counter()
     for number, events in [(number, events) for number, events, _ in found] + [
         (number, 0) for number in (origins if column == "origin" else ())
@@ -179,4 +190,4 @@ async def _symbols(connection: Connection, known: Searched, question: ByPrefix, 
         value = value_of(symbols.symbol(number), question.field)
         if value and value.startswith(question.prefix) and not (number < 0 and question.field == "type"):
             values[value] += events
-    return Completed(values, sum(row[2] for row in found) < _LOOKED_AT)
+    return Completed(values, is_whole and rows < _LOOKED_AT)

@@ -16,7 +16,7 @@ import orjson
 
 from adapter.filter import Filter
 from adapter.search.cursor import newest
-from adapter.search.hours import Hours
+from adapter.search.hours import LATE, Hours, back_from
 from adapter.search.index import COMPLETED, ByPrefix, ByTime, ByValue, Completed, Count, Tally, Uncounted
 from adapter.search.keys import HOUR
 from adapter.search.sqlite.conditions import Condition, Part, Sql, Symbolic, any_of, joined
@@ -34,6 +34,7 @@ _TYPE = "CASE WHEN e.kind < 0 THEN (SELECT type FROM any_type WHERE any_type.pos
 _COLUMNS = dict.fromkeys(ORIGIN, "origin") | {"ip": "address", "user": "actor", "client": "client"}
 #: Rows of the hourly counts that a completion looks at, at most.
 _LOOKED_AT = 20_000
+_HOURS = "SELECT min(hour), max(hour) FROM hourly"
 
 
 class _Group(NamedTuple):
@@ -257,21 +258,27 @@ def _symbols(asker: Asker, question: ByPrefix, origins: Wanted) -> Completed:
     of_origin = _of("origin", origins)
     column = "origin" if question.field in ORIGIN else "kind"
     sql = (
-        f"SELECT {column}, sum(events), count(*) FROM (SELECT {column}, events FROM hourly WHERE hour <= ? "
-        f"AND {of_origin.text} ORDER BY hour DESC LIMIT ?) GROUP BY 1"
+        f"SELECT {column}, sum(events), count(*) FROM (SELECT {column}, events FROM hourly WHERE hour > ? "
+        f"AND hour <= ? AND {of_origin.text} ORDER BY hour DESC LIMIT ?) GROUP BY 1"
     )
     values: Counter[str] = Counter()
-    rows = 0
-    for number, events, looked_at in asker.connection.execute(sql, (question.hour, *of_origin.values, _LOOKED_AT)):
-        rows += looked_at
-        if number < 0 and question.field == "type":
-            continue  # a general kind has no type
-        value = value_of(asker.compiler.symbol(question.field, number), question.field)
-        if value and value.startswith(question.prefix):
-            values[value] += events
+    rows, is_whole = 0, True
+    begun = monotonic()
+    for after, until in back_from(question.hour, *asker.connection.execute(_HOURS).fetchone()):
+        if rows >= _LOOKED_AT or monotonic() - begun >= question.seconds * (1 if rows else LATE):
+            is_whole = False
+            break
+        numbers = (after, until, *of_origin.values, _LOOKED_AT - rows)
+        for number, events, looked_at in asker.connection.execute(sql, numbers).fetchall():
+            rows += looked_at
+            if number < 0 and question.field == "type":
+                continue  # a general kind has no type
+            value = value_of(asker.compiler.symbol(question.field, number), question.field)
+            if value and value.startswith(question.prefix):
+                values[value] += events
     if column == "origin":
         for number in origins.sure:
             value = value_of(asker.compiler.symbol(question.field, number), question.field)
             if value and value.startswith(question.prefix):
                 values[value] += 0
-    return Completed(values, rows < _LOOKED_AT)
+    return Completed(values, is_whole and rows < _LOOKED_AT)

@@ -42,12 +42,15 @@ def prune(store: SqliteStore, log: Events) -> Iterator[None]:
         removed = log.removed(part.first - 1, last)
         if removed == part.removed and not part.stale:
             continue
-        if removed == last - part.first + 1:
+        if removed == part.last - part.first + 1:
             yield from _delete(store, part, [])
-            if part.last <= store.position:
-                _drop(store, part)
+            _drop(store, part)
         elif removed != part.removed:
-            yield from _delete(store, part, log.left(part.first - 1, last), removed)
+            left = log.left(part.first - 1, last)
+            yield from _delete(store, part, left, removed)
+            # Where some go in every round, none is quiet: names that nothing says any more must not stay for long.
+            if part.stale * 4 > len(left):
+                _fill_again(store, part, log, last)
         else:
             _fill_again(store, part, log, last)
         yield
