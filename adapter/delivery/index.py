@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from adapter.delivery.select import Selection
-from adapter.filter import KEYS_OF, term_keys
+from adapter.filter import KEYS_OF, is_open, term_keys
 from adapter.model import Entry
 from adapter.search_fields import search_fields
 
@@ -174,6 +174,6 @@ def _keyed(selection: Selection) -> dict[str, Sequence[str]]:
     for name in KEYS_OF:
         if name in terms and (keys := term_keys(terms[name])):
             found[name] = sorted(keys)
-    if "type" in terms and not any("*" in value for value in terms["type"].values):
+    if "type" in terms and not any(map(is_open, terms["type"].values)):
         found["type"] = terms["type"].values
     return {name: keys for name, keys in found.items() if len(keys) <= KEYS}

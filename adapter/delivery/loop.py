@@ -251,10 +251,14 @@ class Delivery:
                 # It may have been given up on a moment ago, and its row not be on disk.
                 self._settler.note_more()
                 await asyncio.sleep(3 * SETTLE)
+            # While nothing is sent, what is due waits as if it was on its way.
+            self._queue.give_back(position)
             self._ledger.begin_renewing()
             rows = await self._log.held_at(self._reader, [position])
             is_dropped = self._ledger.drop(rows) > 0
             if not rows and not self._ledger.is_flying(position):
+                if position > self._ledger.cursor:
+                    raise ValueError("an event before it has no answer yet, so this one is not settled; try again soon")
                 raise ValueError("it is neither held nor dead at this sink, so there is nothing to skip")
             if not is_dropped:
                 raise ValueError("it is on its way to the receiver, or waits until that can be sent to again")
@@ -312,7 +316,10 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         if not is_lost:
-            await self._reporter.close()
+            try:
+                await self._reporter.close()
+            except Exception:  # what was sent is settled all the same
+                _log.exception("sink_task_failed", sink=self._name, task="close")
         # The settler ends by itself, so that a settlement is never left half known.
         self._settler.end()
         with suppress(TimeoutError):

@@ -143,6 +143,14 @@ class SendQueue:
         for part in [*_batches([entry for entry in entries if not tries[entry.position]], self._batch), *failed]:
             self._due.append(Flight(part, tries={e.position: tries[e.position] for e in part}, has_rows=True))
 
+    def give_back(self, position: int) -> None:
+        """A held row that is due, and was not taken yet, is a row alone again; with those of its batch."""
+        for flight in self._due:
+            if any(entry.position == position for entry in flight.entries):
+                self._due.remove(flight)
+                self._ledger.busy.difference_update([entry.position for entry in flight.entries])
+                return
+
     def note_settled(self) -> None:
         """What was sent is settled, as far as it is answered."""
 

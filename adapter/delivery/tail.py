@@ -24,6 +24,7 @@ from adapter.delivery.settling import STORE_WAIT
 from adapter.errors import StoreError
 from adapter.log.protocol import Store
 from adapter.model import Entry
+from adapter.tasks import is_ending
 
 #: Entries that are read at a time.
 STRETCH = 1_000
@@ -183,7 +184,9 @@ class Tail:
                 await job()
             except StoreError as error:
                 _log.warning("tail_store_failed", problem=str(error))
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and is_ending():
+                    raise
                 _log.exception("tail_task_failed", task=job.__name__)
             await asyncio.sleep(STORE_WAIT)
 

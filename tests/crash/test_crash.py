@@ -13,7 +13,7 @@ from tests.crash.points import POINTS, Point
 from tests.crash.receiver import diced_receiver
 from tests.crash.rounds import Rounds, open_program
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
 #: Rounds between two looks at everything.
 EVERY = 12

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from adapter.delivery.loop import open_delivery, reader_name
 from adapter.delivery.select import Selection
+from adapter.delivery.tail import Tail
 from adapter.errors import StoreUnanswered, StoreUnavailable
 from adapter.filter import Filter
 from adapter.log.memory import open_memory_log
@@ -50,8 +51,8 @@ FAULTS: dict[str, Fault] = {
 }
 #: Methods of `Store` that a delivery calls.
 METHODS = [
-    "append", "blocked", "dead_removed", "fetch", "held", "keep", "noted", "progress", "read", "removed", "rows",
-    "settle", "wait",
+    "advance", "append", "blocked", "dead_removed", "fetch", "held", "keep", "noted", "progress", "read", "removed",
+    "rows", "settle", "wait",
 ]  # fmt: skip
 
 
@@ -119,7 +120,12 @@ class FaultySink:
 
 
 async def deliver(
-    log: FaultyLog, sink: FaultySink, clock: Clock, during: Callable[[float], None], order_by: str | None
+    log: FaultyLog,
+    sink: FaultySink,
+    clock: Clock,
+    during: Callable[[float], None],
+    order_by: str | None,
+    tail: Tail | None = None,
 ) -> None:
     """Deliver all events; ``during`` is told again and again how many seconds have passed."""
     settings = SinkSettings.model_validate(
@@ -127,7 +133,7 @@ async def deliver(
          "order_by": order_by, "when_dead": "skip"}
     )  # fmt: skip
     selection = Selection(Filter.from_settings({}, CATALOGUE))
-    opened = open_delivery(settings, sink, cast(Store, log), selection, clock=clock, patience=lambda: 5.0)
+    opened = open_delivery(settings, sink, cast(Store, log), selection, clock=clock, patience=lambda: 5.0, tail=tail)
     async with opened as delivery:
         log.is_open = True
 
@@ -155,12 +161,14 @@ async def check(log: Store, sink: FaultySink, kept: set[int]) -> None:
     assert not state.held + state.behind
 
 
-@pytest.mark.parametrize("order_by", [None, "user"])
+@pytest.mark.parametrize(
+    "order_by, is_together", [(None, False), (None, True), ("user", True)], ids=["alone", "together", "in order"]
+)
 @pytest.mark.parametrize("is_done", [False, True], ids=["not done", "done"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("method", METHODS)
 def test_whatever_call_of_the_log_fails_nothing_freezes_and_nothing_is_lost(
-    method: str, fault: str, is_done: bool, order_by: str | None
+    method: str, fault: str, is_done: bool, order_by: str | None, is_together: bool
 ) -> None:
     async def main() -> None:
         dice, clock = random.Random(1), Clock()
@@ -187,7 +195,8 @@ def test_whatever_call_of_the_log_fails_nothing_freezes_and_nothing_is_lost(
         async with open_memory_log() as real:
             log, sink = FaultyLog(real, rolls), FaultySink(answers)
             await real.append(entries())
-            await deliver(log, sink, clock, lambda _: None, order_by)
+            tail = Tail(cast(Store, log)) if is_together else None
+            await deliver(log, sink, clock, lambda _: None, order_by, tail)
             await check(real, sink, set(range(1, EVENTS + 1)))
 
     run_virtual(main())
