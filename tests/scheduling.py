@@ -100,6 +100,13 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
 
+    def remove_node(self, node: WorkerController) -> str | None:
+        # Whoever was given what is done already would have nothing to run, and wait for ever.
+        left = {name: unit for name, unit in self.assigned_work[node].items() if not all(unit.values())}
+        self.assigned_work[node] = left
+        crashed: str | None = super().remove_node(node)
+        return crashed
+
     def schedule(self) -> None:
         if self.collection is None:
             self._fetch()

@@ -69,6 +69,8 @@ def fetch() -> None:
     Raises:
         NotAvailable: there is no Maven, or something is not found.
     """
+    if shutil.which("mvn") is None:
+        raise NotAvailable("Maven is not installed (Debian: apt-get install maven)")
     for one in ALL:
         java_home(one.java)
         for artifact in (_server(one), _listener(one)):
