@@ -24,6 +24,7 @@ from adapter.commands.sink_files import apply, as_toml, export, filled, read_fil
 from adapter.commands.sink_links import link
 from adapter.commands.sink_replay import dead, replay, resend
 from adapter.commands.sink_skip import skip
+from adapter.commands.sink_stats import stats
 from adapter.formats.text import counted, harmless
 
 app = typer.Typer(
@@ -373,5 +374,6 @@ app.command("replay")(grouped(replay))
 app.command("resend")(grouped(resend))
 app.command("audit")(grouped(audit))
 app.command("skip")(grouped(skip))
+app.command("stats")(grouped(stats))
 app.command("link")(grouped(link))
 app.command("compare")(grouped(compare))

@@ -15,8 +15,9 @@ from rich.console import Console
 from adapter.commands.sink_files import as_toml, difference
 from adapter.commands.sinks import _show_all
 from tests.commands.remote import Machine, Said
+from tests.e2e.process import until
 from tests.e2e.receiver import Receiver, receiver
-from tests.opened import Opened, opened
+from tests.opened import Opened, login, opened
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -191,6 +192,24 @@ async def test_slips_are_told_with_what_is_right(sinks: Shell, hook: Receiver) -
     said = (await sinks("replay", "soc", "--where", "clinet=web", status=1)).error
     assert "there is no filter clinet; did you mean client" in said
     assert "--set attempts=all" in (await sinks("attempts", "soc")).error
+
+
+async def test_stats_tell_how_a_receiver_has_answered(sinks: Shell, service: Opened, hook: Receiver) -> None:
+    await sinks("create", "soc", "--to", url(hook), "--set", 'attempts="all"', "--set", 'on_4xx="dead"')
+    assert "nothing of that since" in (await sinks("stats", "soc")).output
+    hook.status = 422
+    await service.post([login(1), login(2)])
+
+    async def are_dead() -> bool:
+        return bool((await service.get("/sinks/soc/dead"))[1]["count"] == 2)
+
+    await until(are_dead)
+    shown = lines(await sinks("stats", "soc", "--since", "1h", "--utc"))
+    assert shown[0] == "soc: 2 attempts of 2 events"
+    assert shown[1:3] == ["  outcomes: dead 2", "  statuses: 422 2"]
+    assert shown[-1].split() == ["HOUR", "ATTEMPTS", "OUTCOMES", "HALF", "WITHIN", "95", "%", "WITHIN"]
+    assert json.loads((await sinks("stats", "soc", "--json")).output.splitlines()[-1])["tries"]["attempts"] == 2
+    assert "There is no sink 'sco'" in (await sinks("stats", "sco", status=1)).error
 
 
 @pytest.mark.parametrize("width", [60, 80])
