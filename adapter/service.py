@@ -432,7 +432,7 @@ async def open_service(
                 log, watching, counts.pulls, live.kinds, live.deliveries, warnings, lambda: disk.refusal, now=_now
             ).operations(),
             *SinkPages(log, live, managing, now=_now, deleted=replays.cancel).operations(),
-            *SinkLinkPages(links).operations(),
+            *SinkLinkPages(links, server.public_url).operations(),
             *stats.operations(),
             *SkipPages(log, live.deliveries, live.names, lookup, _now).operations(),
             *ReceiverPages(log, links, live, managing, replays, live.deliveries, now=_now).operations(),

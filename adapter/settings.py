@@ -100,6 +100,13 @@ def is_loopback(host: str) -> bool:
 Token = Annotated[SecretStr, valid_token(8)]
 
 
+def _plain_address(text: str) -> str:
+    url = read_http_url(text, "https://id.example")
+    if url.user is not None or url.query_string or url.fragment:
+        raise ValueError("must hold no user, query or fragment")
+    return text
+
+
 class Server(Section):
     """Where the service listens, and how large a request may be."""
 
@@ -108,6 +115,11 @@ class Server(Section):
     behind_tls: bool = Field(
         False,
         description="TLS ends in front of the service: needed to listen on an address that other machines reach",
+    )
+    public_url: Annotated[str, AfterValidator(_plain_address)] | None = Field(
+        None,
+        description="Its address for others, with the path under which a proxy shows it: what stands in links. None: "
+        "the one by which it is asked",
     )
     body_limit: int = Field(16 * MIB, ge=1024, description="Bytes of a body as it is sent")
     unpacked_limit: int = Field(32 * MIB, ge=1024, description="Bytes of a body once it is unpacked")
@@ -358,13 +370,6 @@ class Mappings(Section):
     )
 
 
-def _keycloak_address(text: str) -> str:
-    url = read_http_url(text, "https://id.example")
-    if url.user is not None or url.query_string or url.fragment:
-        raise ValueError("must hold no user, query or fragment")
-    return text
-
-
 class Feed(Section):
     """What readers may ask at the same time, and how long it may take."""
 
@@ -385,7 +390,7 @@ class Feed(Section):
 class KeycloakApi(Section):
     """Reading events as a Keycloak gives them: ``/admin/realms/{realm}/events`` and ``…/admin-events``."""
 
-    url: Annotated[str, AfterValidator(_keycloak_address)] | None = Field(
+    url: Annotated[str, AfterValidator(_plain_address)] | None = Field(
         None,
         description="Address of a Keycloak, not of a proxy that leads here, whose users may read here what it lets "
         "them read there; it gives their clients tokens, too. None: tokens of the adapter alone",
@@ -424,7 +429,7 @@ class SigningSettings(Section):
         description="File of a private RSA key, PEM or JWK, of 2048 bits or more; default: one is made when it is "
         "needed first, into the data folder, or into the log where services share one",
     )
-    keycloak_url: Annotated[str, AfterValidator(_keycloak_address)] | None = Field(
+    keycloak_url: Annotated[str, AfterValidator(_plain_address)] | None = Field(
         None,
         description="Address of a Keycloak, not of a proxy that leads here: the keys of its realms are shown beside "
         "ours at `/realms/{realm}/protocol/openid-connect/certs`. None: that of `[keycloak] url`",
@@ -466,7 +471,7 @@ PublicAlgorithm = Literal[
 class OidcIssuer(Section):
     """A Keycloak realm whose access tokens are taken, beside the keys."""
 
-    issuer: Annotated[str, AfterValidator(_keycloak_address)] = Field(
+    issuer: Annotated[str, AfterValidator(_plain_address)] = Field(
         description="What stands in its tokens as `iss`, exactly: https://id.example/realms/acme"
     )
     audience: str = Field(

@@ -53,8 +53,10 @@ class SinkLinkList(BaseModel):
 class SinkLinkPages:
     """Makes, lists and revokes links."""
 
-    def __init__(self, links: SinkLinks) -> None:
+    def __init__(self, links: SinkLinks, public_url: str | None) -> None:
+        """``public_url``: the address of the service for others, if it is set."""
         self._links = links
+        self._public_url = None if public_url is None else public_url.rstrip("/")
 
     def operations(self) -> list[Operation]:
         return [
@@ -86,15 +88,19 @@ class SinkLinkPages:
         link, token = await self._links.make(
             name, caller(request), seconds=seconds, label=read_label(asked.label)
         )  # fmt: skip
-        forwarded = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
-        scheme = "https" if forwarded == "https" else request.scheme
-        url = f"{scheme}://{request.host}/links/{quote(name)}/{token}"
+        url = f"{self._public_url or _asked_by(request)}/links/{quote(name)}/{token}"
         made = MadeSinkLink(**_shown(link).model_dump(), url=url, token=token)
         return json_answer(made.model_dump_json().encode(), status=201)
 
     async def revoke(self, request: web.Request) -> web.Response:
         link = await self._links.revoke(request.match_info["name"], request.match_info["id"], caller(request))
         return json_answer(_shown(link).model_dump_json().encode())
+
+
+def _asked_by(request: web.Request) -> str:
+    """The address by which the service is asked."""
+    forwarded = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+    return f"{'https' if forwarded == 'https' else request.scheme}://{request.host}"
 
 
 def _shown(link: Link) -> SinkLinkShown:

@@ -596,3 +596,21 @@ async def test_nothing_foreign_runs_in_a_browser(service: Opened, hook: Hook, ch
     assert said == []
     assert await page.evaluate("document.cookie") == ""
     await context.close()
+
+
+@pytest.mark.parametrize(
+    ("server", "headers", "begin"),
+    [
+        ({"public_url": "https://adapter.example/idp/"}, {}, "https://adapter.example/idp/links/soc/"),
+        ({}, {"X-Forwarded-Proto": "https", "Host": "adapter.example"}, "https://adapter.example/links/soc/"),
+    ],
+    ids=["said", "asked by"],
+)
+async def test_a_link_begins_with_the_address_of_the_service_for_others(
+    tmp_path: Path, server: dict[str, str], headers: dict[str, str], begin: str
+) -> None:
+    given = {"name": "soc", "kind": "webhook", "url": "https://soc.example/"}
+    async with opened(tmp_path, server=server) as service:
+        await ask(service.session, "POST", "/sinks?paused=1", given, status=201)
+        link = await ask(service.session, "POST", "/sinks/soc/links", {}, status=201, headers=headers)
+        assert link["url"].startswith(begin)
