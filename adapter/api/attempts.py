@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.feed import UID, read_limit, refused
+from adapter.api.feed import UID, read_limit, read_moment, refused
 from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Operation, Parameter, caller, json_answer, scope_of_caller, told_to_caller
 from adapter.delivery.attempts import Outcome
@@ -17,7 +17,7 @@ from adapter.errors import RequestError, unknown_sink
 from adapter.log.protocol import Attempt, Store
 from adapter.model import uid_text
 from adapter.settings import Permission
-from adapter.timestamps import FORMS, SCHEMA, read_timestamp
+from adapter.timestamps import SCHEMA
 
 SINK = Parameter("name", "Name of the sink")
 
@@ -144,8 +144,8 @@ class AttemptPages:
             position=await self._position(request),
             outcomes=outcomes,
             statuses=statuses,
-            began_from=self._moment(request, "from"),
-            began_to=self._moment(request, "to"),
+            began_from=read_moment(request, "from", self._now()),
+            began_to=read_moment(request, "to", self._now()),
             before=_place(request.query.get("cursor")),
             limit=limit + 1,
         )
@@ -165,15 +165,6 @@ class AttemptPages:
         if entry is None:
             raise RequestError(404, "Not found", "There is no event with this uid; ask for it by its position.")
         return entry.position
-
-    def _moment(self, request: web.Request, name: str) -> int | None:
-        value = request.query.get(name)
-        if value is None:
-            return None
-        try:
-            return read_timestamp(value, self._now())
-        except ValueError:
-            raise refused(name, value, FORMS) from None
 
 
 def _number(name: str, text: str) -> int:

@@ -35,7 +35,7 @@ from adapter.search.looked_up import with_names
 from adapter.search.search import Page, Search
 from adapter.settings import Feed as FeedSettings
 from adapter.settings import Permission
-from adapter.timestamps import SCHEMA
+from adapter.timestamps import FORMS, SCHEMA, read_timestamp
 
 LIMIT = 1000
 DEFAULT_LIMIT = 100
@@ -493,6 +493,21 @@ def read_switch(request: web.Request, name: str) -> bool:
     if value not in ("0", "1"):
         raise refused(name, value, "0 or 1")
     return value == "1"
+
+
+def read_moment(request: web.Request, name: str, now: int) -> int | None:
+    """The time that a parameter says, epoch milliseconds; ``None``: it is not given. ``now``: epoch milliseconds.
+
+    Raises:
+        RequestError: 400, it is none.
+    """
+    value = request.query.get(name)
+    if value is None:
+        return None
+    try:
+        return read_timestamp(value, now)
+    except ValueError:
+        raise refused(name, value, FORMS) from None
 
 
 def refused(parameter: str, value: str, right: str) -> RequestError:

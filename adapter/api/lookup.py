@@ -69,3 +69,18 @@ class Lookup:
         if entry.event is None:
             return scope.has_source(entry.source, self._providers)
         return scope.bound(Filter(self._catalogue(), (_ANY_TYPE,))).matches(search_fields(entry.event))
+
+
+async def first_entry(log: Log, entry: Entry) -> Entry:
+    """The entry by which an event was sent first: sinks get that one, and corrections only where they ask.
+
+    Raises:
+        StoreError: the log cannot be read.
+    """
+    while entry.revision:
+        position = await log.before(entry.uid, entry.position)
+        found = [] if position is None else await log.fetch([position])
+        if not found or found[0].event is None:
+            break
+        [entry] = found
+    return entry

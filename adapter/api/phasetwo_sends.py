@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 from pydantic import RootModel
 
-from adapter.api.lookup import Lookup
+from adapter.api.lookup import Lookup, first_entry
 from adapter.api.operation import Answer, Operation, Parameter, caller, json_answer, told_to_caller
 from adapter.api.phasetwo import BOUNDS, listed, not_found, one, phasetwo_operations, read_bounds, sees
 from adapter.api.phasetwo_webhooks import WebhookPages
@@ -164,7 +164,7 @@ class SendPages:
         entry = await self._lookup.find(request.match_info["kid"], caller(request), scope)
         if entry is None or entry.type is None or kind_of(entry.type) != kind.upper():
             return None
-        return await self._first(entry)
+        return await first_entry(self._log, entry)
 
     async def _there(self, request: web.Request, scope: Scope) -> tuple[StoredSink, Webhook, Entry, list[Attempt]]:
         """The send that the path names: webhook, entry, and tries, the latest first.
@@ -178,20 +178,10 @@ class SendPages:
         except ValueError:
             position = None
         for entry in [] if not position else await self._log.fetch([position]):
-            first = await self._first(entry)
+            first = await first_entry(self._log, entry)
             if sees(scope, self._catalogue())(first) and (tries := await self._tries(reader_name(sink.name), first)):
                 return sink, webhook, first, tries
         raise not_found("send")
-
-    async def _first(self, entry: Entry) -> Entry:
-        """The entry by which an event was sent: a correction is not sent to webhooks."""
-        while entry.revision:
-            position = await self._log.before(entry.uid, entry.position)
-            found = [] if position is None else await self._log.fetch([position])
-            if not found or found[0].event is None:
-                break
-            [entry] = found
-        return entry
 
     async def _entries(self, positions: list[int]) -> list[Entry]:
         """The entries that are there, in this order."""

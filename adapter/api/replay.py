@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from adapter.api.attempts import SINK, known_sink
 from adapter.api.bodies import read_asked, read_object
 from adapter.api.feed import read_limit, refused
-from adapter.api.lookup import Lookup
+from adapter.api.lookup import Lookup, first_entry
 from adapter.api.operation import (
     Answer,
     Body,
@@ -193,7 +193,7 @@ class ReplayPages:
         if delivery is None:
             detail = "Another service delivers to this sink now, or none does; ask that one."
             raise RequestError(409, "Elsewhere", detail)
-        first = await self._first(entry)
+        first = await first_entry(self._log, entry)
         try:
             said = await delivery.resend(first)
         except ValueError as error:
@@ -214,16 +214,6 @@ class ReplayPages:
             fault=fault_of(reason) if outcome is Outcome.HELD else None,
         )
         return json_answer(answer.model_dump_json().encode())
-
-    async def _first(self, entry: Entry) -> Entry:
-        """The entry by which an event was sent first: sinks get that one, and corrections only where they ask."""
-        while entry.revision:
-            position = await self._log.before(entry.uid, entry.position)
-            found = [] if position is None else await self._log.fetch([position])
-            if not found or found[0].event is None:
-                break
-            [entry] = found
-        return entry
 
     async def start(self, request: web.Request) -> web.Response:
         name = known_sink(request, self._names())

@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from pydantic import BaseModel
 
 from adapter.api.attempts import SINK, known_sink
-from adapter.api.feed import refused
+from adapter.api.feed import read_moment, refused
 from adapter.api.operation import (
     BODY_READING,
     Answer,
@@ -38,7 +38,7 @@ from adapter.sink_comparison.comparing import Compared, Comparing
 from adapter.sink_comparison.comparison import MOST_TOLD, TOLD, CompareLine, Looked
 from adapter.sink_comparison.recording import MOST, Recording, TooMany, open_recording
 from adapter.sinks.settings import SinkSettings
-from adapter.timestamps import FORMS, SCHEMA, read_timestamp
+from adapter.timestamps import SCHEMA
 
 #: Between two lines that say how far it is, seconds.
 TELLING = 0.5
@@ -102,7 +102,7 @@ class SinkComparisonPages:
             raise unknown_sink(other, sinks)
         if other == name:
             raise RequestError(400, "Bad parameter", "a sink is compared with another one", parameter="other")
-        since, until = self._moment(request, "from"), self._moment(request, "to")
+        since, until = read_moment(request, "from", self._now()), read_moment(request, "to", self._now())
         if since is not None and until is not None and since >= until:
             raise RequestError(400, "Bad parameter", "from must be before to", parameter="from")
         told = _number(request.query.get("examples"))
@@ -174,15 +174,6 @@ class SinkComparisonPages:
                     lines, size = [], 0
             await _add(recording, [*lines, rest])
             yield recording
-
-    def _moment(self, request: web.Request, name: str) -> int | None:
-        value = request.query.get(name)
-        if value is None:
-            return None
-        try:
-            return read_timestamp(value, self._now())
-        except ValueError:
-            raise refused(name, value, FORMS) from None
 
 
 async def _pieces(request: web.Request) -> AsyncIterator[bytes]:

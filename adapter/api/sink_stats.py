@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.attempts import SINK, known_sink
-from adapter.api.feed import refused
+from adapter.api.feed import read_moment, refused
 from adapter.api.operation import Answer, Operation, Parameter, caller, json_answer
 from adapter.api.slots import Slots
 from adapter.delivery.loop import Delivery, reader_name
@@ -24,7 +24,7 @@ from adapter.settings import Permission
 from adapter.sink_management.live import LiveSinks
 from adapter.sinks.settings import Attempts
 from adapter.tasks import in_background
-from adapter.timestamps import FORMS, SCHEMA, read_timestamp
+from adapter.timestamps import SCHEMA
 
 #: Attempts that one answer is made of, the latest; and those that are read at a time.
 MOST, STEP = 50_000, 1_000
@@ -122,8 +122,9 @@ class StatsPages:
     async def show(self, request: web.Request) -> web.Response:
         name = known_sink(request, self._live.names())
         now = self._now()
-        to = self._moment(request, "to", now + 1)
-        begin = self._moment(request, "from", to - DAY)
+        given = {name: read_moment(request, name, now) for name in ("from", "to")}
+        to = now + 1 if given["to"] is None else given["to"]
+        begin = max(0, to - DAY) if given["from"] is None else given["from"]
         if not 0 < to - begin <= LONGEST:
             raise refused("from", str(begin), "before `to`, by 31 days at most")
         with self._slots.taken(caller(request)):
@@ -200,15 +201,6 @@ class StatsPages:
             return None
         shot = delivery.snapshot()
         return Sample(time.monotonic(), shot.epoch, shot.counts.delivered, max(0, shot.lag))
-
-    def _moment(self, request: web.Request, name: str, otherwise: int) -> int:
-        value = request.query.get(name)
-        if value is None:
-            return max(0, otherwise)
-        try:
-            return read_timestamp(value, self._now())
-        except ValueError:
-            raise refused(name, value, FORMS) from None
 
 
 @asynccontextmanager
