@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +63,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if hasattr(item.config, "workerinput"):
         give_way(item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    # What a worker tells of a test that failed may hold half of a surrogate pair, which would end the whole run.
+    return _encodable((yield))
+
+
+def _encodable(told: object) -> object:
+    match told:
+        case str():
+            return told.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {name: _encodable(one) for name, one in told.items()}
+        case list():
+            return [_encodable(one) for one in told]
+        case tuple():
+            return tuple(map(_encodable, told))
+    return told
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,11 @@ def test_a_list_becomes_its_elements(text: str, listed: str | None) -> None:
     assert list_text(text) == listed
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=5), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5), min_size=1, max_size=5
+    )
+)
 def test_every_text_of_a_list_is_in_it(texts: list[str]) -> None:
     assert list_text(json.dumps(texts)) == ", ".join(texts)
 
