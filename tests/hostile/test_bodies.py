@@ -23,6 +23,8 @@ ANSWERS = {200, 202, 400, 413, 415, 422, 503}
 #: is not looked at.
 STEEPEST = math.log2(2.6)
 NOTICED = 0.05
+#: The same in short, where others run beside it and two sizes are all there are: what grows with the square is told.
+STEEPEST_IN_SHORT = math.log2(3.3)
 #: A curve that is too steep is measured again, since others were answered meanwhile; the least times count.
 TRIES = 3
 #: Seconds that one answer may take at most, whatever the size.
@@ -94,7 +96,7 @@ async def grow(stand: Stand, watch: Watch, shape: Shape, way: Way, *, full: bool
                 watch.expect(False, f"{where}, {size:,} bytes: {told}")
                 return
             times[size] = min(spent, times.get(size, math.inf))
-        if (steep := steepness(times)) <= STEEPEST:
+        if (steep := steepness(times)) <= (STEEPEST if full else STEEPEST_IN_SHORT):
             return
     told = ", ".join(f"{size:,}: {seconds * 1000:.0f} ms" for size, seconds in times.items())
     watch.expect(False, f"{where}: time grows with the power {steep:.2f} of the size: {told}")
