@@ -43,6 +43,17 @@ async def has(adapter: Process, count: int) -> None:
     await until(is_there)
 
 
+async def has_read(adapter: Process) -> None:
+    """Wait until a whole pass is over: what is committed from then on comes with the next one."""
+
+    async def is_over() -> bool:
+        async with adapter.session.get("/status") as response:
+            [source] = [one for one in (await response.json())["sources"] if one["name"] == "kc"]
+        return {one["kind"] for one in source["pulls"] if one["readAt"] is not None} >= {"events", "admin-events"}
+
+    await until(is_over)
+
+
 async def test_what_is_missing_is_named_and_repaired_and_statements_are_verified(tmp_path: Path) -> None:
     store, data = EventStore(), tmp_path / "data"
     data.mkdir(mode=0o700)
@@ -60,6 +71,7 @@ async def test_what_is_missing_is_named_and_repaired_and_statements_are_verified
         keycloak.clock = lambda: time.time_ns() // 1_000_000
         async with serving(data, arguments=options[:2]) as adapter:
             await has(adapter, 2)
+            await has_read(adapter)
             lost = row(3)
             store.commit(lost)
             code, output, errors = await run("reconcile", "kc", *FROM, *options)
