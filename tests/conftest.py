@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 
@@ -14,6 +15,10 @@ from adapter.mapping.table import Table
 from adapter.resources import mappings_path
 from tests.postgresql import Server, find_programs, open_server
 from tests.scheduling import DURATIONS, Durations, Scheduling, give_way
+
+# A run says the same twice; who looks for what no run has seen yet has random examples: --hypothesis-profile default.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
+hypothesis.settings.load_profile("repeatable")
 
 #: The least a table needs beside what a test is about.
 HEAD = """

@@ -14,14 +14,16 @@ ACTOR, TARGET, CLIENT, SESSION, ID, TYPE, REALM = "a", "t", "c", "s", "i", "y", 
 USER = "u"
 #: Of a name without an id beside it: what is known of an id elsewhere counts for such a one alone.
 ACTOR_ALONE, TARGET_ALONE = "A", "T"
+#: Of a name beside an id: one that reads as the id of somebody else does not stand for him.
+ACTOR_NAME, TARGET_NAME = "n", "m"
 
 #: In which roles what a filter's term names may stand.
 ROLES = {
     "session": (SESSION,),
     "id": (ID,),
-    "target": (TARGET, TARGET_ALONE),
-    "actor": (ACTOR, ACTOR_ALONE),
-    "user": (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE),
+    "target": (TARGET, TARGET_ALONE, TARGET_NAME),
+    "actor": (ACTOR, ACTOR_ALONE, ACTOR_NAME),
+    "user": (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE, ACTOR_NAME, TARGET_NAME),
     "client": (CLIENT,),
 }
 #: Of these the case of names does not matter.
@@ -74,7 +76,7 @@ class QuestionKeys:
 
     def __init__(self, secret: bytes) -> None:
         self.secret = secret
-        roles = (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE, CLIENT, SESSION, ID, TYPE, REALM)
+        roles = (*ROLES["user"], CLIENT, SESSION, ID, TYPE, REALM)
         self._keys = {role: Keys(secret, role) for role in roles}
 
     def of(self, roles: Iterable[str], values: Iterable[str]) -> list[int]:
@@ -96,7 +98,7 @@ class EventKeys:
         #: Of who acted and of the client, by which an event is counted.
         self.users, self.clients = Keys(secret, USER), self._clients
         self._actor_names, self._target_names, self._actors_alone, self._targets_alone = (
-            NameKeys(secret, role) for role in (ACTOR, TARGET, ACTOR_ALONE, TARGET_ALONE)
+            NameKeys(secret, role) for role in (ACTOR_NAME, TARGET_NAME, ACTOR_ALONE, TARGET_ALONE)
         )
 
     def of(self, found: SearchFields, *, general_kind: bool, general_origin: bool) -> list[int]:
@@ -106,12 +108,12 @@ class EventKeys:
         keys = [names[name] for name in found.actor_names]
         if len(keys) == 2 and keys[0] == keys[1]:
             del keys[1]
-        if actor is not None and (key := self._actors[actor]) not in keys:
-            keys.append(key)
+        if actor is not None:
+            keys.append(self._actors[actor])
         names = self._targets_alone if target is None else self._target_names
         keys += [names[name] for name in found.target_names]
-        if target is not None and (key := self._targets[target]) not in keys:
-            keys.append(key)
+        if target is not None:
+            keys.append(self._targets[target])
         if found.client is not None:
             keys.append(self._clients[found.client])
         if found.session is not None:

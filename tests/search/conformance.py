@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from adapter.filter import Filter, Term
@@ -335,6 +335,11 @@ NAMING_EVENTS = st.builds(
     representation=st.sampled_from([None, '{"clientId":"app"}', "{"]),
     source=st.fixed_dictionaries({"name": st.sampled_from(["prod", "prod", "test"])}),
 )
+#: One user is called as another one's id reads.
+NAMED_AS_ANOTHERS_ID: list[EventDict | None] = [
+    make_event(type="access.LOGIN", authDetails={"userId": "u2", "username": "u1"}),
+    make_event(type="admin.USER-CREATE", authDetails={}, details={"username": "alice", "userId": "u1"}),
+]
 NAMING_FILTERS = st.tuples(
     st.sampled_from(["", "not_"]), st.sampled_from(["user", "actor", "target", "client", "realm"])
 )
@@ -419,6 +424,7 @@ class SearchConformance:
         size=st.sampled_from([1, 3, 7, 100]),
         many=st.booleans(),
     )
+    @example(events=NAMED_AS_ANOTHERS_ID, filters=[{"user": ["alice"]}], size=1, many=False)
     def test_the_database_finds_what_the_filter_and_what_is_known_of_names_say(
         self,
         database: Database,

@@ -39,7 +39,7 @@ from pathlib import Path
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 9
+VERSION = 10
 
 SCHEMA = """
 CREATE TABLE event (
