@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from adapter.errors import ConfigError
 from adapter.keys.live import LiveKeys
+from adapter.keys.sessions import SESSION_PREFIX, Parent, Session, Sessions
 from adapter.keys.stored import digest_of
 from adapter.oidc import Issuers
 from adapter.principal import Principal
@@ -33,17 +36,20 @@ class Access:
         issuers: Issuers | None = None,
         sources: Mapping[str, str] | None = None,
         keys: LiveKeys | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """``issuers``: who else makes tokens that are taken; ``sources``: of each configured one its provider;
-        ``keys``: those of the log."""
+        ``keys`` and ``sessions``: those of the log."""
         self._issuers = issuers
         self._keys = keys
+        self._sessions = sessions
         self.sources = sources or {}
         self._principals: dict[bytes, Principal] = {}
         for token, principal in principals:
             other = self._principals.setdefault(digest_of(token), principal)
             if other is not principal:
                 raise ConfigError(f"keys: {principal.name} has the same token as {other.name}; give each its own")
+        self._digests = {principal.name: digest for digest, principal in self._principals.items()}
 
     async def learn(self, token: str) -> str | None:
         """Find out whose token this is, if it is one of the issuers'. `principal` and `may` know it then; or why it is
@@ -51,20 +57,58 @@ class Access:
 
         Raises:
             RequestError: 503, that cannot be told now.
+            StoreError: likewise.
         """
-        if self._issuers is not None and token.count(".") == 2 and self.key(token) is None:
+        if self._sessions is not None and token.startswith(SESSION_PREFIX):
+            await self._sessions.learn(token)
+        elif self._issuers is not None and token.count(".") == 2 and self.key(token) is None:
             return await self._issuers.learn(token)
         return None
 
     def key(self, token: str) -> Principal | None:
         """Whose token of ours this is; ``None`` if it is none of ours."""
+        if self._sessions is not None and token.startswith(SESSION_PREFIX):
+            session = self._sessions.find(token)
+            return None if session is None or session.is_link else self.of_session(session, token)
         digest = digest_of(token)
         found = self._principals.get(digest)
         return found if found is not None or self._keys is None else self._keys.principal(digest)
 
     def is_revoked(self, principal: Principal) -> bool:
-        """Whether somebody who had a token when he asked has none now, since his key was revoked."""
+        """Whether somebody who had a token when he asked has none now, since his key was revoked, or he signed out."""
+        if principal.session_id is not None and (
+            self._sessions is None or not self._sessions.has(principal.session_id)
+        ):
+            return True
         return principal.key_id is not None and (self._keys is None or not self._keys.has(principal.key_id))
+
+    def parent(self, token: str) -> Parent | None:
+        """Whose rights a session has that is opened with a token, of which `learn` was asked before; ``None``: with
+        this one none is."""
+        digest = digest_of(token)
+        if (found := self._principals.get(digest)) is not None:
+            return Parent("settings", found.name, digest)
+        if self._keys is not None and (found := self._keys.principal(digest)) is not None and found.key_id is not None:
+            return Parent("key", found.key_id)
+        return None
+
+    def of_session(self, session: Session, token: str) -> Principal | None:
+        """What the holder of a session's or a link's token may: what its parent may now; ``None``: that is nobody's any
+        more."""
+        parent = self.parent_of(session, token)
+        found: Principal | None = None
+        if parent is not None and parent.kind == "settings":
+            found = self._principals.get(parent.digest)
+        elif parent is not None and parent.kind == "key" and self._keys is not None:
+            found = self._keys.by_id(parent.name)
+        return None if found is None else replace(found, session_id=session.id)
+
+    def parent_of(self, session: Session, token: str) -> Parent | None:
+        """The parent of a session or a link, of whose token this is; ``None``: it is gone, or has another token now."""
+        if session.parent.kind != "settings":
+            return session.parent
+        parent = replace(session.parent, digest=self._digests.get(session.parent.name, b""))
+        return parent if parent.digest and hmac.compare_digest(parent.proof(token), session.proof) else None
 
     def principal(self, token: str) -> Principal | None:
         """Whose token this is; ``None`` if nobody's. Of an issuer's, `learn` was asked before."""

@@ -32,3 +32,5 @@ class Principal:
     key_id: str | None = None
     #: Of an issuer's token.
     person: Person | None = None
+    #: Of a browser's session its id: likewise.
+    session_id: str | None = None

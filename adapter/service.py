@@ -75,7 +75,11 @@ from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
 from adapter.api.values import ValuePages
+from adapter.browser import Site
 from adapter.console.receiver import ReceiverPages
+from adapter.console.serving import Console
+from adapter.console.sign_in import SignIn
+from adapter.console.tries import Tries
 from adapter.counts import IngestCounts
 from adapter.delivery.audit import open_audits
 from adapter.delivery.loop import reader_name
@@ -86,6 +90,7 @@ from adapter.filter import Filter
 from adapter.folder import announced, lock_folder, make_tokens
 from adapter.hints import Hints
 from adapter.keys.live import open_keys
+from adapter.keys.sessions import open_sessions
 from adapter.known_secrets import KnownSecrets
 from adapter.listening import BACKLOG, Ending, Listening, listen
 from adapter.log.opening import file_of, open_store
@@ -249,7 +254,8 @@ async def open_service(
         principals = [(admin_token, Principal(ADMIN, frozenset(Permission))), *_principals(settings)]
         taken = {principal.name for _, principal in principals}
         keys = await stack.enter_async_context(open_keys(log, taken, now=_now, is_shared=log_file is None))
-        access = Access(principals, issuers, providers, keys)
+        sessions = await stack.enter_async_context(open_sessions(log, now=_now, is_shared=log_file is None))
+        access = Access(principals, issuers, providers, keys, sessions)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
@@ -459,12 +465,17 @@ async def open_service(
             ).operations(),
             *PublicKeyPages(signing_keys, live.settings, certs).operations(),
         ]
-        app = make_app(access, operations, BodyReading(budget, server.body_limit, server.body_timeout))
+        site = Site(server.public_url)
+        tries = Tries(time.monotonic, is_behind_proxy=server.behind_tls)
+        console = Console(access, site, SignIn(access, sessions, site, tries))
+        reading = BodyReading(budget, server.body_limit, server.body_timeout)
+        app = make_app(access, operations, reading, site=site, pages=console.routes())
         limits_of_connections = ConnectionLimits(
             server.connections_limit, server.header_timeout, server.keepalive_timeout, settings.feed.reading_timeout
         )
         shortcuts = ingest_shortcuts(receive, present)
         runner = Runner(app, limits_of_connections, ending=ending, shortcuts=shortcuts)
+        await stack.enter_async_context(console.opened(runner.connect_inside))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         if listening is None:

@@ -20,7 +20,7 @@ LEVELS = [
         "resources",
     }
     | {"section", "kinds", "timestamps"},
-    {"event", "search_fields", "formats", "counts", "outgoing", "privacy", "problem", "trials"},
+    {"event", "search_fields", "formats", "counts", "outgoing", "privacy", "problem", "trials", "browser"},
     {"log", "mapping", "sinks", "logs"},
     {"normalize", "system_events"},
     {"workbench", "ownership", "neighbours", "tokens", "kept", "source_state", "sealing"},

@@ -6,22 +6,34 @@ that it needs itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
 from adapter.access import Access
 from adapter.api.openapi import openapi_operation
 from adapter.api.operation import ACCESS, BODY_READING, BodyReading, Operation, add_operations, expect_later
+from adapter.browser import SITE, Site
 from adapter.problem import guarded, problem
 
 
-def make_app(access: Access, operations: Sequence[Operation], bodies: BodyReading) -> web.Application:
-    """The application of these operations; ``bodies`` says how they read theirs."""
+def make_app(
+    access: Access,
+    operations: Sequence[Operation],
+    bodies: BodyReading,
+    *,
+    site: Site | None = None,
+    pages: Iterable[web.AbstractRouteDef] = (),
+) -> web.Application:
+    """The application of these operations; ``bodies`` says how they read theirs. ``site`` is where browsers find it,
+    and ``pages`` are those of the console."""
     app = web.Application(client_max_size=bodies.limit)
     app[ACCESS] = access
     app[BODY_READING] = bodies
+    if site is not None:
+        app[SITE] = site
     add_operations(app, [*operations, openapi_operation(operations)])
+    app.router.add_routes(pages)
     # The last route takes what no other took.
     app.router.add_route("*", "/{path:.*}", guarded(_refuse), expect_handler=expect_later)
     return app

@@ -484,6 +484,7 @@ class Runner(web.AppRunner):
         self._limits = limits
         self._ending = ending
         self._shortcuts = shortcuts
+        self._inside: web.Server | None = None
 
     async def adopt(self, connections: Iterable[socket.socket]) -> None:
         """Go on with connections that another service has kept."""
@@ -495,12 +496,25 @@ class Runner(web.AppRunner):
             except OSError:  # its caller has left
                 one.close()
 
+    async def connect_inside(self) -> socket.socket:
+        """One end of a connection to the application that nobody else can make: its other end is answered until
+        `cleanup` has ended all others, whatever bounds those have."""
+        assert self._inside is not None
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(self._inside, theirs)
+        return ours
+
     async def cleanup(self) -> None:
         self._shutdown_timeout = self._ending.patience
         await super().cleanup()
+        if self._inside is not None:
+            await self._inside.shutdown(_END)
 
     async def _make_server(self) -> web.Server:
-        return Connections(await super()._make_server(), self._limits, self._ending, self._shortcuts, **self._kwargs)
+        self._inside = await super()._make_server()
+        return Connections(self._inside, self._limits, self._ending, self._shortcuts, **self._kwargs)
 
 
 def _add(unfinished: dict[Connection, None], connection: Connection) -> None:

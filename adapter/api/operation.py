@@ -15,6 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from adapter.access import Access, Principal, bearer_token
+from adapter.browser import SITE
 from adapter.errors import RequestError, public_text
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.scope import Scope
@@ -26,6 +27,8 @@ _log = structlog.get_logger("adapter.api")
 
 ACCESS = web.AppKey("access", Access)
 _CALLER = web.RequestKey("caller", Principal)
+#: Whether the operation is one that a browser's `EventSource` asks, which cannot send headers of ours.
+_EVENT_SOURCE = web.RequestKey("event_source", bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class Operation:
     limited: Limited = Limited.REFUSED
     #: Parameters that are not declared are ignored.
     other_parameters: bool = False
+    #: A browser's `EventSource` asks it: of a session's cookie no header is wanted beside it, which that cannot send.
+    event_source: bool = False
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
@@ -140,14 +145,24 @@ async def request_body(request: web.Request, limit: int | None = None) -> bytes:
     return await read_body(request, _share.get(), limit=limit, timeout=reading.timeout)
 
 
+def _presented(request: web.Request) -> str | None:
+    """The token that a request brings: its bearer token; or the one of a session, where a script of our pages asks."""
+    presented = request.headers.getall("Authorization", ())
+    if presented:
+        return bearer_token(presented[0]) if len(presented) == 1 else None
+    site = request.app.get(SITE)
+    return None if site is None else site.session_of_script(request, with_header=_EVENT_SOURCE not in request)
+
+
 async def learn_caller(request: web.Request) -> None:
     """Find out who calls, where somebody else has made his token: before `authorize`.
 
     Raises:
         RequestError: 503, that cannot be told now.
+        StoreError: likewise.
     """
-    presented = request.headers.getall("Authorization", ())
-    if len(presented) == 1 and (token := bearer_token(presented[0])) is not None:
+    token = _presented(request)
+    if token is not None:
         why = await request.app[ACCESS].learn(token)
         if why is not None:
             _log.warning("token_refused", why=why)
@@ -159,8 +174,7 @@ def authorize(request: web.Request, permission: Permission | None) -> Principal:
     Raises:
         RequestError: 401 without a known bearer token, 403 without the permission.
     """
-    presented = request.headers.getall("Authorization", ())
-    token = bearer_token(presented[0]) if len(presented) == 1 else None
+    token = _presented(request)
     principal = request.app[ACCESS].principal(token) if token else None
     if principal is None:
         _refused(request, 401, "no known bearer token")
@@ -293,6 +307,8 @@ def _checked(operation: Operation) -> Handler:
     async def checking(request: web.Request) -> web.StreamResponse:
         principal = None
         if not operation.public:
+            if operation.event_source:
+                request[_EVENT_SOURCE] = True
             await learn_caller(request)
             principal = authorize(request, permission)
             request[_CALLER] = principal

@@ -123,7 +123,7 @@ async def _serve(
         else:
             collect_seldom()
         if examples:
-            await _post_examples(service)
+            await post_examples(service)
         _say_what_next(service, config)
 
     running = Running(read, stop, opened, collect_seldom)
@@ -165,7 +165,7 @@ def _hangup(running: Running, stop: asyncio.Event) -> Callable[[], None]:
 _TRIES = 30
 
 
-async def _post_examples(service: Service) -> None:
+async def post_examples(service: Service) -> None:
     """Post every example of the sources' tables, as their providers would."""
     async with ClientSession(service.url) as session:
         for source in filter(_is_posted_to, service.sources):

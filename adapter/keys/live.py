@@ -69,6 +69,11 @@ class LiveKeys:
         self._used[key.id] = now
         return key.principal
 
+    def by_id(self, id: str) -> Principal | None:
+        """Who has the key with this id; ``None``: it is revoked, or has expired. It counts as used."""
+        key = next((one for one in self._by_digest.values() if one.id == id), None)
+        return None if key is None else self.principal(key.digest)
+
     def has(self, id: str) -> bool:
         """Whether the key with this id is not revoked."""
         return id in self._ids

@@ -1,0 +1,159 @@
+"""Signing in: by a link that the service prints, or by a key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from aiohttp import hdrs, web
+
+from adapter.access import Access
+from adapter.api.operation import BODY_READING, expect_later
+from adapter.browser import Site, local_path, refuse_foreign
+from adapter.console.rendering import render
+from adapter.console.tries import Tries
+from adapter.console.visit import HEADERS, Visit
+from adapter.console.zones import zone_of
+from adapter.errors import RequestError
+from adapter.keys.sessions import LASTS, LINK_PREFIX, SESSION_PREFIX, Session, Sessions
+from adapter.principal import Principal
+from adapter.problem import answer as problem_of
+from adapter.sources.request_body import read_body
+
+#: Bytes of a form.
+_FORM = 16_384
+HOME = "/ui/"
+
+
+class SignIn:
+    """The pages of who is not signed in, and the end of a session."""
+
+    def __init__(self, access: Access, sessions: Sessions, site: Site, tries: Tries) -> None:
+        self._access = access
+        self._sessions = sessions
+        self._site = site
+        self._tries = tries
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/ui/sign-in", self._guarded(self._show)),
+            web.post("/ui/sign-in", self._guarded(self._by_key), expect_handler=expect_later),
+            web.get("/ui/sign-in/{token}", self._guarded(self._show_link)),
+            web.post("/ui/sign-in/{token}", self._guarded(self._by_link), expect_handler=expect_later),
+        ]
+
+    def address(self, wanted: str = HOME) -> str:
+        """The address of the page to sign in, from which it goes on to a path."""
+        path = local_path(wanted)
+        query = "" if path is None or path == HOME else "?" + urlencode({"next": path})
+        return f"{self._site.prefix}/ui/sign-in{query}"
+
+    def problem(self, request: web.Request, status: int, title: str, detail: str) -> web.Response:
+        """A page of what is wrong, for who is not known yet."""
+        return self._page(request, "sign_in_problem.html", status=status, title=title, detail=detail)
+
+    async def sign_out(self, visit: Visit) -> None:
+        """End the visitor's session."""
+        assert visit.principal.session_id is not None
+        await self._sessions.end(visit.principal.session_id, visit.name)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        wanted = local_path(request.query.get("next", "")) or HOME
+        return self._page(request, "sign_in.html", wanted=wanted, wrong=None)
+
+    async def _by_key(self, request: web.Request) -> web.Response:
+        form = await self._form(request)
+        wanted, token = local_path(form.get("next", "")) or HOME, form.get("token", "").strip()
+        with self._tries.one(request) as attempt:
+            found = None
+            # A session cannot be made out of another one, which would never end.
+            if token and not token.startswith((SESSION_PREFIX, LINK_PREFIX)):
+                await self._access.learn(token)
+                found = self._access.principal(token)
+            parent = None if found is None else self._access.parent(token)
+            if found is None or parent is None:
+                attempt.failed()
+                wrong = "This is no token of a key that is known here, or its key has expired or was revoked."
+                return self._page(request, "sign_in.html", status=403, wanted=wanted, wrong=wrong)
+        session, made = await self._sessions.open(parent, found.name, "key")
+        return self._signed_in(request, session, made, wanted)
+
+    async def _show_link(self, request: web.Request) -> web.Response:
+        # Whoever looks at the link, as mail programs and chats do, does not use it up.
+        with self._tries.one(request) as attempt:
+            link = await self._link(request.match_info["token"])
+            if link is None:
+                attempt.failed()
+                raise _no_link()
+            who = link[1].name
+        return self._page(request, "sign_in_link.html", who=who)
+
+    async def _by_link(self, request: web.Request) -> web.Response:
+        await self._form(request)
+        token = request.match_info["token"]
+        with self._tries.one(request) as attempt:
+            found = await self._link(token)
+            parent = None if found is None else self._access.parent_of(found[0], token)
+            made = None if found is None or parent is None else await self._sessions.use_link(found[0], parent)
+            if made is None:
+                attempt.failed()
+                raise _no_link()
+        return self._signed_in(request, *made, HOME)
+
+    async def _link(self, token: str) -> tuple[Session, Principal] | None:
+        """A link that was not used, and who signs in by it."""
+        if not token.startswith(LINK_PREFIX):
+            return None
+        await self._sessions.learn(token)
+        link = self._sessions.find(token)
+        if link is None or not link.is_link:
+            return None
+        principal = self._access.of_session(link, token)
+        return None if principal is None else (link, principal)
+
+    async def _form(self, request: web.Request) -> dict[str, str]:
+        """
+        Raises:
+            RequestError: 403, the form is another site's; 400, it cannot be read.
+        """
+        refuse_foreign(self._site.is_own(request), "load the page again")
+        reading = request.app[BODY_READING]
+        with reading.budget.share(None) as share:
+            body = await read_body(request, share, limit=_FORM, timeout=reading.timeout)
+        try:
+            return dict(parse_qsl(body.decode("utf-8"), max_num_fields=20))
+        except ValueError:
+            raise RequestError(400, "Bad request", "the form cannot be read") from None
+
+    def _signed_in(self, request: web.Request, session: Session, token: str, wanted: str) -> web.Response:
+        response = web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: self._site.prefix + wanted})
+        self._site.set_cookie(response, request, token, seconds=LASTS)
+        return response
+
+    def _guarded(
+        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """The handler; what goes wrong is a page, too."""
+
+        async def handling(request: web.Request) -> web.Response:
+            try:
+                return await handler(request)
+            except Exception as error:
+                told = problem_of(error)
+                if isinstance(error, RequestError):
+                    return self.problem(request, error.status, error.title, error.detail)
+                return self.problem(request, told.status, "Not now", "The service cannot answer now; try again later.")
+
+        return handling
+
+    def _page(self, request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:
+        shown = {**values, "alone": False, "visit": None, "theme": request.cookies.get("theme", "system")}
+        text = render(template, shown, zone=zone_of(request), prefix=self._site.prefix)
+        headers = {**HEADERS, "Referrer-Policy": "same-origin"}
+        return web.Response(status=status, text=text, content_type="text/html", charset="utf-8", headers=headers)
+
+
+def _no_link() -> RequestError:
+    detail = "This link is not valid: it was used already, is older than 15 minutes, or its key is gone. Make another "
+    return RequestError(404, "No valid link", f"{detail}one with `idp-adapter console link`, or sign in with a key.")

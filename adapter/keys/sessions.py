@@ -1,0 +1,297 @@
+"""The sessions of browsers: keys of the log of a kind of their own, which last for hours and let their holders do
+what whoever signed in may.
+
+A session has a parent: a token of the settings, a key of the log, or a role at an issuer. Whoever asks for its rights
+asks for those of the parent at that moment (`adapter.access.Access`). Beside sessions stand sign-in links, which become
+a session once. All of them are one note, so that a change is one transaction with the event that tells it, and of their
+tokens the log has digests alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+
+from adapter.errors import ConfigError, NoteChanged, RequestError, StoreError
+from adapter.keys.stored import digest_of
+from adapter.log.protocol import Note, Store
+from adapter.model import Outcome
+from adapter.principal import Person
+from adapter.system_events import system_event
+from adapter.tasks import in_background
+
+#: Under which name the log keeps them.
+NOTE = "sessions"
+#: Seconds that a session lasts, and a link that has not been opened.
+LASTS, LINK_LASTS = 8 * 3600, 15 * 60
+#: Most sessions and links of a log, and of one parent; the oldest give way.
+MOST, MOST_OF_PARENT = 500, 20
+#: Seconds between two looks at what other services have changed.
+LOOK = 1.0
+#: What tokens of sessions and of links begin with.
+SESSION_PREFIX, LINK_PREFIX = "idps_", "idpl_"
+#: So often a change is tried again that somebody else's came before.
+_TRIES = 10
+
+_log = structlog.get_logger("adapter.keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Whose rights a session has."""
+
+    #: `settings`: a token of theirs, or the administrator's; `key`: one of the log; `issuer`: who signed in there.
+    kind: str
+    #: The name of the token's principal, the key's id, or the issuer.
+    name: str
+    #: The digest of a token of the settings. It may have been made by a person, so the log has what proves it alone.
+    digest: bytes = field(default=b"", repr=False)
+    #: Of an issuer: the roles that were told at the sign-in, the name, and who that is.
+    roles: tuple[str, ...] = ()
+    principal: str = ""
+    person: Person | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What all sessions of one parent have in common."""
+        return self.kind, self.name, None if self.person is None else self.person.id
+
+    def proof(self, token: str) -> str:
+        """What says for a session with this token that its parent has had this digest, and tells it to nobody."""
+        return hmac.digest(token.encode("utf-8", "surrogateescape"), self.digest, "sha256").hex() if self.digest else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session, or a link that becomes one. Times are epoch milliseconds."""
+
+    id: str
+    #: Of its token.
+    digest: bytes
+    parent: Parent
+    proof: str
+    #: The name of who signed in, when that was.
+    name: str
+    created_at: int
+    expires_at: int
+    #: How he signed in: `key`, `link`, `oidc`.
+    by: str
+    is_link: bool = False
+
+    def has_expired(self, now: int) -> bool:
+        """Whether it is over at a time, epoch milliseconds."""
+        return not self.created_at - 60_000 <= now < self.expires_at
+
+
+class Sessions:
+    """Makes, ends and knows sessions. Made by `open_sessions`."""
+
+    def __init__(self, log: Store, *, now: Callable[[], int], is_shared: bool) -> None:
+        """``now`` gives epoch milliseconds."""
+        self._log = log
+        self._now = now
+        self._is_shared = is_shared
+        self._version = 0
+        self._by_digest: dict[bytes, Session] = {}
+        self._ids: frozenset[str] = frozenset()
+
+    @property
+    def all(self) -> list[Session]:
+        """The sessions that are not over, the oldest first; no links."""
+        now = self._now()
+        return [one for one in self._by_digest.values() if not one.is_link and not one.has_expired(now)]
+
+    def find(self, token: str) -> Session | None:
+        """The session, or the link, with this token; ``None``: there is none, or it is over."""
+        found = self._by_digest.get(digest_of(token))
+        return None if found is None or found.has_expired(self._now()) else found
+
+    def has(self, id: str) -> bool:
+        """Whether the session with this id was not ended."""
+        return id in self._ids
+
+    async def learn(self, token: str) -> None:
+        """Take up what other services have changed, if this may be the token of a session that one of them has made.
+
+        Raises:
+            StoreError: the log does not answer.
+        """
+        if self._is_shared and digest_of(token) not in self._by_digest:
+            await self.look()
+
+    async def open(self, parent: Parent, name: str, by: str) -> tuple[Session, str]:
+        """A new session, and its token.
+
+        Raises:
+            RequestError: 409, others change them all the time.
+            StoreError: the log does not answer.
+        """
+        session, token = self._make(parent, name, by, is_link=False)
+        await self._change("SIGNED-IN", session, lambda there: [*there, session])
+        return session, token
+
+    async def make_link(self, parent: Parent, name: str) -> tuple[Session, str]:
+        """A new link that becomes a session once, and its token. Raises like `open`."""
+        link, token = self._make(parent, name, "link", is_link=True)
+        await self._change(None, link, lambda there: [*there, link])
+        return link, token
+
+    async def use_link(self, link: Session, parent: Parent) -> tuple[Session, str] | None:
+        """The session that a link becomes, and its token; ``None``: somebody else was faster. Raises like `open`."""
+        session, token = self._make(parent, link.name, "link", is_link=False)
+
+        def changed(there: list[Session]) -> list[Session] | None:
+            if all(one.id != link.id for one in there):
+                return None
+            return [*(one for one in there if one.id != link.id), session]
+
+        return (session, token) if await self._change("SIGNED-IN", session, changed) else None
+
+    async def end(self, id: str, by: str) -> Session | None:
+        """End a session: from now on its token is nobody's; on other services within a second. It as it was; ``None``:
+        there is none. Raises like `open`."""
+        await self.look()
+        found = next((one for one in self._by_digest.values() if one.id == id), None)
+        if found is None:
+            return None
+        await self._change("SIGNED-OUT", found, lambda there: [one for one in there if one.id != id], by=by)
+        return found
+
+    async def look(self) -> None:
+        """Take up what other services have changed.
+
+        Raises:
+            ConfigError: the note is not what this version writes.
+            StoreError: the log does not answer.
+        """
+        note = await self._log.noted(NOTE)
+        if note is not None and note.version > self._version:
+            self._take(_read(note.text), note.version)
+
+    async def run(self) -> None:
+        """Look again and again at what other services change."""
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                await self.look()
+            except (StoreError, ConfigError) as error:
+                _log.warning("sessions_not_followed", problem=str(error))
+            except Exception:
+                _log.exception("sessions_not_followed")
+
+    def _make(self, parent: Parent, name: str, by: str, *, is_link: bool) -> tuple[Session, str]:
+        token = (LINK_PREFIX if is_link else SESSION_PREFIX) + secrets.token_urlsafe(32)
+        now, lasts = self._now(), LINK_LASTS if is_link else LASTS
+        id, proof = f"ses_{secrets.token_hex(10)}", parent.proof(token)
+        return Session(id, digest_of(token), parent, proof, name, now, now + lasts * 1000, by, is_link), token
+
+    async def _change(
+        self,
+        what: str | None,
+        session: Session,
+        changed: Callable[[list[Session]], list[Session] | None],
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Keep what ``changed`` makes of those that there are, and tell it; whether it made something."""
+        for _ in range(_TRIES):
+            await self.look()
+            now = self._now()
+            wanted = changed([one for one in self._by_digest.values() if not one.has_expired(now)])
+            if wanted is None:
+                return False
+            wanted = _bounded(wanted, session)
+            note = Note(NOTE, _write(wanted), self._version + 1)
+            details = {"session": session.id, "by": session.by}
+            events = [] if what is None else [
+                system_event(f"CONSOLE-{what}", now, details, outcome=Outcome.SUCCESS, username=by or session.name)
+            ]  # fmt: skip
+            try:
+                await self._log.append(events, note) if events else await self._log.keep(note)
+            except NoteChanged:
+                continue
+            self._take(wanted, note.version)
+            return True
+        raise RequestError(409, "Changed meanwhile", "the sessions are changed by others all the time; try again")
+
+    def _take(self, sessions: Iterable[Session], version: int) -> None:
+        self._by_digest = {one.digest: one for one in sessions}
+        self._ids = frozenset(one.id for one in self._by_digest.values())
+        self._version = version
+
+
+def _bounded(sessions: list[Session], newest: Session) -> list[Session]:
+    """Those that stay: the oldest of who has too many, and of all, give way."""
+    of_parent = [one.id for one in sessions if one.parent.key == newest.parent.key]
+    gone = set(of_parent[:-MOST_OF_PARENT])
+    return [one for one in sessions if one.id not in gone][-MOST:]
+
+
+def _write(sessions: Iterable[Session]) -> str:
+    return orjson.dumps(
+        [
+            {
+                "id": one.id,
+                "digest": one.digest.hex(),
+                "parent": one.parent.kind,
+                "of": one.parent.name,
+                "proof": one.proof,
+                "roles": one.parent.roles,
+                "principal": one.parent.principal,
+                "person": None if one.parent.person is None else list(one.parent.person),
+                "name": one.name,
+                "createdAt": one.created_at,
+                "expiresAt": one.expires_at,
+                "by": one.by,
+                "isLink": one.is_link,
+            }
+            for one in sessions
+        ]
+    ).decode()
+
+
+def _read(text: str) -> list[Session]:
+    """
+    Raises:
+        ConfigError: it is not what `_write` of this version writes.
+    """
+    try:
+        return [_session(one) for one in orjson.loads(text)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the note {NOTE!r} of the log is no list of sessions: {error!r}") from None
+
+
+def _session(one: dict[str, Any]) -> Session:
+    person = None if one["person"] is None else Person(*one["person"])
+    parent = Parent(
+        one["parent"], one["of"], roles=tuple(one["roles"]), principal=one["principal"], person=person
+    )  # fmt: skip
+    return Session(
+        one["id"], bytes.fromhex(one["digest"]), parent, one["proof"], one["name"], one["createdAt"], one["expiresAt"],
+        one["by"], one["isLink"],
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def open_sessions(log: Store, *, now: Callable[[], int], is_shared: bool) -> AsyncIterator[Sessions]:
+    """The sessions of the log, followed while the context lasts.
+
+    Raises:
+        ConfigError: they are not what this version writes.
+        StoreError: the log does not answer.
+    """
+    sessions = Sessions(log, now=now, is_shared=is_shared)
+    await sessions.look()
+    if not is_shared:
+        yield sessions
+        return
+    async with in_background(sessions.run(), "sessions"):
+        yield sessions
