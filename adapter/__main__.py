@@ -18,6 +18,7 @@ COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "
 
 #: Groups of commands, each the ``app`` of a module of `adapter.commands`.
 GROUPS = {
+    "console": "console",
     "events": "events",
     "keys": "keys",
     "mapping": "mapping",

@@ -13,6 +13,7 @@ from adapter.keys.stored import digest_of
 from adapter.oidc import Issuers
 from adapter.principal import Principal
 from adapter.settings import Permission
+from adapter.sign_ins import SignIns
 
 __all__ = ["ADMIN", "Access", "Principal", "bearer_token"]
 
@@ -37,12 +38,14 @@ class Access:
         sources: Mapping[str, str] | None = None,
         keys: LiveKeys | None = None,
         sessions: Sessions | None = None,
+        sign_ins: SignIns | None = None,
     ) -> None:
         """``issuers``: who else makes tokens that are taken; ``sources``: of each configured one its provider;
-        ``keys`` and ``sessions``: those of the log."""
+        ``keys`` and ``sessions``: those of the log; ``sign_ins``: of those who signed in at an issuer."""
         self._issuers = issuers
         self._keys = keys
         self._sessions = sessions
+        self._sign_ins = sign_ins
         self.sources = sources or {}
         self._principals: dict[bytes, Principal] = {}
         for token, principal in principals:
@@ -61,6 +64,9 @@ class Access:
         """
         if self._sessions is not None and token.startswith(SESSION_PREFIX):
             await self._sessions.learn(token)
+            session = self._sessions.find(token)
+            if self._sign_ins is not None and session is not None:
+                await self._sign_ins.ask_again(session, token)
         elif self._issuers is not None and token.count(".") == 2 and self.key(token) is None:
             return await self._issuers.learn(token)
         return None
@@ -101,6 +107,8 @@ class Access:
             found = self._principals.get(parent.digest)
         elif parent is not None and parent.kind == "key" and self._keys is not None:
             found = self._keys.by_id(parent.name)
+        elif parent is not None and parent.kind == "issuer" and self._sign_ins is not None:
+            found = self._sign_ins.principal(parent)
         return None if found is None else replace(found, session_id=session.id)
 
     def parent_of(self, session: Session, token: str) -> Parent | None:

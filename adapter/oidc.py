@@ -62,6 +62,11 @@ class Issuers:
         #: Whose a token is, by its digest, and until when that is known.
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
 
+    @property
+    def all(self) -> Mapping[str, Issuer]:
+        """By what stands in their tokens as ``iss``."""
+        return self._issuers
+
     def principal(self, token: str) -> Principal | None:
         """Whose token this is, if `learn` found that out a moment ago."""
         found = self._known.get(_digest(token))
@@ -79,32 +84,46 @@ class Issuers:
         signed = read_token(token)
         if issuer is None or signed.algorithm not in issuer.settings.algorithms:
             return None
-        await issuer.keys.seek(signed)
-        if issuer.keys.lacks(signed):
-            raise RequestError(
-                503,
-                "Keys of the issuer are missing",
-                f"The keys of {issuer.settings.issuer} cannot be fetched now; try again later.",
-                headers={"Retry-After": "30"},
-            )
-        claims = public_claims(issuer.rule, signed, issuer.keys.fitting(signed))
+        claims = await verified(issuer, signed)
         now = self._clock()
-        refusal = "its signature is not the issuer's" if claims is None else _refusal(issuer, signed, claims, now)
+        refusal = (
+            "its signature is not the issuer's" if claims is None else refusal_of(issuer.rule, signed, claims, now)
+        )
         if claims is None or refusal is not None:
             return f"as a token of {issuer.settings.issuer} it is not taken: {refusal}"
         expires = claims["exp"]
         assert isinstance(expires, int | float)
         until = min(expires + issuer.settings.tolerance, now + REMEMBERED_FOR)
-        self._known[_digest(token)] = _principal(issuer.settings, claims), until
+        told = told_of_holder(issuer.settings, claims)
+        self._known[_digest(token)] = principal_of(issuer.settings, told), until
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return None
 
 
-def _refusal(issuer: Issuer, token: SignedToken, claims: Claims, now: float) -> str | None:
-    """Why a verified token is not taken, for the operator; ``None``: it is."""
-    if not is_meant(issuer.rule, claims, now):
-        return f"it is not valid now, or not for the audience {issuer.settings.audience!r}"
+async def verified(issuer: Issuer, token: SignedToken) -> Claims | None:
+    """What a token says, if it is signed by the issuer; else ``None``.
+
+    Raises:
+        RequestError: 503, the issuer's keys cannot be had now.
+    """
+    if token.algorithm not in issuer.settings.algorithms:
+        return None
+    await issuer.keys.seek(token)
+    if issuer.keys.lacks(token):
+        raise RequestError(
+            503,
+            "Keys of the issuer are missing",
+            f"The keys of {issuer.settings.issuer} cannot be fetched now; try again later.",
+            headers={"Retry-After": "30"},
+        )
+    return public_claims(issuer.rule, token, issuer.keys.fitting(token))
+
+
+def refusal_of(rule: Jwt, token: SignedToken, claims: Claims, now: float) -> str | None:
+    """Why a verified token is not taken as an access token, for the operator; ``None``: it is."""
+    if not is_meant(rule, claims, now):
+        return f"it is not valid now, or not for the audience {rule.audience!r}"
     if "exp" not in claims:
         return "it never expires"
     if "cnf" in claims:
@@ -116,22 +135,36 @@ def _refusal(issuer: Issuer, token: SignedToken, claims: Claims, now: float) -> 
     return None
 
 
-def _principal(settings: OidcIssuer, claims: Claims) -> Principal:
-    """Who has a verified token."""
+class Told(NamedTuple):
+    """What a token tells of its holder."""
+
+    #: Those of its roles that mean something here.
+    roles: tuple[str, ...]
+    name: str
+    person: Person
+
+
+def told_of_holder(settings: OidcIssuer, claims: Claims) -> Told:
+    """What a verified token tells of its holder."""
     roles = set(_roles(_member(claims.get("resource_access"), settings.audience)))
     if settings.realm_roles:
         roles |= set(_roles(claims.get("realm_access")))
-    permissions: set[Permission] = set()
-    for role in roles & settings.permissions.keys():
-        permissions |= settings.permissions[role]
     said = next(
         (one for name in ("preferred_username", "azp", "sub") if isinstance(one := claims.get(name), str) and one), "?"
     )
-    # No key of the settings has a blank in its name.
-    name = f"{harmless(said)[:_NAME]} of {settings.realm}"
     id, person, client, session = (_text(claims.get(one)) for one in ("sub", "preferred_username", "azp", "sid"))
     of_token = Person(id, person, client, session, settings.realm)
-    return Principal(name, frozenset(permissions), settings.scope, person=of_token)
+    return Told(tuple(sorted(roles & settings.permissions.keys())), harmless(said)[:_NAME], of_token)
+
+
+def principal_of(settings: OidcIssuer, told: Told) -> Principal:
+    """Who that is here, by what the settings say now."""
+    permissions: set[Permission] = set()
+    for role in told.roles:
+        permissions |= settings.permissions.get(role, frozenset())
+    # No key of the settings has a blank in its name.
+    name = f"{told.name} of {settings.realm}"
+    return Principal(name, frozenset(permissions), settings.scope, person=told.person)
 
 
 def _text(claim: Any) -> str | None:

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -66,6 +66,7 @@ from adapter.api.retention import RetentionPages
 from adapter.api.saving import Saving
 from adapter.api.scrub import ScrubPages
 from adapter.api.searches import SearchPages
+from adapter.api.sessions import SessionPages
 from adapter.api.sink_audit import AuditPages
 from adapter.api.sink_comparison import SinkComparisonPages
 from adapter.api.sink_links import SinkLinkPages
@@ -124,6 +125,7 @@ from adapter.search.saved import SavedSearches
 from adapter.search.search import open_search
 from adapter.section import secrets_of
 from adapter.settings import OidcIssuer, Permission, Settings
+from adapter.sign_ins import open_sign_ins
 from adapter.signing_keys import SigningKeys
 from adapter.sink_management.links import SinkLinks
 from adapter.sink_management.live import ReaderNames, open_live_sinks
@@ -169,6 +171,9 @@ class Service:
     listening: Listening
     #: How it ends.
     ending: Ending
+    #: Where browsers find the console, and what makes a link that signs in there once as the administrator.
+    console_url: str
+    make_link: Callable[[], Awaitable[str]]
 
     @property
     def tables(self) -> Tables:
@@ -255,7 +260,9 @@ async def open_service(
         taken = {principal.name for _, principal in principals}
         keys = await stack.enter_async_context(open_keys(log, taken, now=_now, is_shared=log_file is None))
         sessions = await stack.enter_async_context(open_sessions(log, now=_now, is_shared=log_file is None))
-        access = Access(principals, issuers, providers, keys, sessions)
+        sign_ins = await stack.enter_async_context(open_sign_ins(issuers, sessions, settings.outgoing))
+        access = Access(principals, issuers, providers, keys, sessions, sign_ins)
+        site = Site(settings.server.public_url)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
@@ -435,7 +442,15 @@ async def open_service(
                 lambda: disk.refusal,
             ).operations(),
             *StatusPages(
-                log, watching, counts.pulls, live.kinds, live.deliveries, warnings, lambda: disk.refusal, now=_now
+                log,
+                watching,
+                counts.pulls,
+                live.kinds,
+                live.deliveries,
+                warnings,
+                lambda: disk.refusal,
+                store="postgresql" if log_file is None else "sqlite",
+                now=_now,
             ).operations(),
             *SinkPages(log, live, managing, now=_now, deleted=replays.cancel).operations(),
             *SinkLinkPages(links, server.public_url).operations(),
@@ -451,6 +466,7 @@ async def open_service(
                 log, replays, live.deliveries, live.names, lookup, lambda: tables.catalogue, hints, _now
             ).operations(),
             *KeyPages(keys, settings.keys, settings.granted, now=_now).operations(),
+            *SessionPages(access, sessions, site).operations(),
             *Metrics(readings).operations(),
             *keycloak.operations(),
             *webhooks.operations(),
@@ -465,9 +481,8 @@ async def open_service(
             ).operations(),
             *PublicKeyPages(signing_keys, live.settings, certs).operations(),
         ]
-        site = Site(server.public_url)
         tries = Tries(time.monotonic, is_behind_proxy=server.behind_tls)
-        console = Console(access, site, SignIn(access, sessions, site, tries))
+        console = Console(access, site, SignIn(access, sessions, sign_ins, site, tries))
         reading = BodyReading(budget, server.body_limit, server.body_timeout)
         app = make_app(access, operations, reading, site=site, pages=console.routes())
         limits_of_connections = ConnectionLimits(
@@ -493,9 +508,18 @@ async def open_service(
             neighbours = await stack.enter_async_context(announcing)
         await runner.adopt(connections)  # nothing can fail after this
         _log.info("listening", url=url, sources=len(sources), sinks=len(live.names()), head=log.head)
+        console_url = f"{(server.public_url or url).rstrip('/')}/ui/"
+
+        async def make_link() -> str:
+            parent = access.parent(admin_token)
+            assert parent is not None
+            _, token = await sessions.make_link(parent, ADMIN)
+            return f"{console_url}sign-in/{token}"
+
         yield Service(
-            url, folder, log_file is None, admin_token, not is_admin_set, sources, prepared, listening, ending
-        )
+            url, folder, log_file is None, admin_token, not is_admin_set, sources, prepared, listening, ending,
+            console_url, make_link,
+        )  # fmt: skip
         _log.info("handing_over" if ending.is_handing_over else "stopping", head=log.head)
 
 

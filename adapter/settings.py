@@ -500,6 +500,25 @@ class OidcIssuer(Section):
     tolerance: float = Field(
         60, ge=0, le=3600, description="Seconds that clocks may differ, for `exp`, `nbf` and `iat`"
     )
+    sign_in_client: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="The client by which people sign in to the console (standard flow with PKCE, S256), with "
+        "`/ui/oidc/callback` below the service's address as redirect URI; may be `audience` itself. None: nobody does",
+    )
+    sign_in_secret: SecretStr | None = Field(None, description="Secret of that client, if it is no public one")
+
+    @model_validator(mode="after")
+    def _token_goes_safely(self) -> Self:
+        if self.sign_in_secret is not None and self.sign_in_client is None:
+            raise ValueError("sign_in_secret is the secret of sign_in_client; name that, too")
+        if self.sign_in_client is not None:
+            try:
+                read_keys_url(self.token_at)
+            except ValueError as error:
+                raise ValueError(f"{self.token_at}, where sign_in_client gets its tokens, {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _keys_come_safely(self) -> Self:
@@ -538,6 +557,19 @@ class OidcIssuer(Section):
     def keys_at(self) -> str:
         """Where its public keys are."""
         return self.jwks or f"{self.issuer.rstrip('/')}/protocol/openid-connect/certs"
+
+    @property
+    def token_at(self) -> str:
+        """Where a client gets its tokens: beside the keys, by the address by which this machine reaches those."""
+        beside = self.keys_at.removesuffix("/certs")
+        if beside != self.keys_at and beside.endswith("/protocol/openid-connect"):
+            return f"{beside}/token"
+        return f"{self.issuer.rstrip('/')}/protocol/openid-connect/token"
+
+    @property
+    def sign_in_at(self) -> str:
+        """Where people sign in."""
+        return f"{self.issuer.rstrip('/')}/protocol/openid-connect/auth"
 
 
 class Logging(Section):

@@ -30,6 +30,7 @@ LEVELS = [
     {"settings", "signing_keys"},
     {"principal"},
     {"oidc", "keys"},
+    {"sign_ins"},
     {"delivery", "search", "access", "hints", "listening"},
     {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_comparison", "sink_management"},
     {"phasetwo"},

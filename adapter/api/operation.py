@@ -198,6 +198,11 @@ def authorize(request: web.Request, permission: Permission | None) -> Principal:
     return principal
 
 
+def token_of_caller(request: web.Request) -> str:
+    """The token that the request carries; the operation has checked it."""
+    return _presented(request) or ""
+
+
 def caller(request: web.Request) -> str:
     """The name of the principal whose token the request carries; the operation has checked it."""
     return request[_CALLER].name

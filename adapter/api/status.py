@@ -42,10 +42,11 @@ class StatusPages:
         warnings: Callable[[], Sequence[str]],
         refusal: Callable[[], str | None],
         *,
+        store: str,
         now: Callable[[], int],
     ) -> None:
         """``sinks`` gives the present ones, each with its kind; ``warnings``: what else somebody should look at;
-        ``refusal``: why no events are taken; ``now`` gives epoch milliseconds."""
+        ``refusal``: why no events are taken; ``store``: the kind of the log's; ``now`` gives epoch milliseconds."""
         self._log = log
         self._watching = watching
         self._pulls = pulls
@@ -53,7 +54,9 @@ class StatusPages:
         self._deliveries = deliveries
         self._warnings = warnings
         self._refusal = refusal
+        self._store = store
         self._now = now
+        self._started_at = now()
 
     def operations(self) -> list[Operation]:
         return [
@@ -97,8 +100,9 @@ class StatusPages:
             *(Todo(about=one.name, problem=what, advice=how) for one in sinks for what, how in sink_advice(one, now)),
         ]
         return Status(
-            version=__version__, now=now, problem=problem, head=self._log.head, sources=sources, sinks=sinks, todo=todo
-        )
+            version=__version__, store=self._store, startedAt=self._started_at, now=now, problem=problem,
+            head=self._log.head, sources=sources, sinks=sinks, todo=todo,
+        )  # fmt: skip
 
     def _source(
         self, source: WatchedSource, state: SourceState | None, now: int, told: Callable[[str], str]

@@ -89,6 +89,8 @@ class Status(BaseModel):
     """How it stands."""
 
     version: str
+    store: str = Field(description="Where the log lies: `sqlite` or `postgresql`")
+    startedAt: int = Field(description="Since when the service that answers runs")
     now: int
     problem: str | None = Field(description="Why no events are taken now")
     head: int = Field(description="Position of the last entry in the log")

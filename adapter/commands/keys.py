@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 import typer
 
-from adapter.commands.client import run, tell
+from adapter.commands.client import Client, run, tell
 from adapter.commands.columns import Column, fitted, plain
 from adapter.commands.options import At, grouped
 from adapter.commands.output import console_of_output, say, write_json
@@ -73,12 +73,25 @@ def create(
 
 @app.command("list")
 @grouped
-def list_keys(json: Json = False, utc: InUtc = False, *, at: At) -> None:
+def list_keys(
+    json: Json = False,
+    utc: InUtc = False,
+    sessions: Annotated[
+        bool, typer.Option("--sessions", help="Who is signed in to the console, too: browsers' sessions.")
+    ] = False,
+    *,
+    at: At,
+) -> None:
     """Show all keys: what each may, its limits, who made it, when it ends, and when it was used last.
 
     For example: idp-adapter keys list
     """
-    found = run(lambda client: client.ask("GET", "/keys"), at)
+
+    async def asking(client: Client) -> Any:
+        found = await client.ask("GET", "/keys")
+        return {**found, **await client.ask("GET", "/sessions")} if sessions else found
+
+    found = run(asking, at)
     if json:
         write_json([orjson.dumps(found)])
         return
@@ -87,6 +100,9 @@ def list_keys(json: Json = False, utc: InUtc = False, *, at: At) -> None:
         _show(found["keys"], shown_zone(utc))
     else:
         say("there are no keys; make one: idp-adapter keys create --name NAME --can read")
+    if sessions:
+        say("")
+        _show_sessions(found["sessions"], shown_zone(utc))
 
 
 @app.command("revoke")
@@ -98,6 +114,25 @@ def revoke(name: Annotated[str, typer.Argument(help="The key.")], *, at: At) -> 
     """
     run(lambda client: client.ask("DELETE", f"/keys/{quote(name, safe='')}"), at)
     say(f"key {harmless(name)}: revoked")
+
+
+def _show_sessions(sessions: Sequence[dict[str, Any]], zone: tzinfo | None) -> None:
+    if not sessions:
+        say("nobody is signed in to the console; a link that signs in: idp-adapter console link")
+        return
+    console = console_of_output()
+    console.print(
+        fitted(
+            [
+                Column("SIGNED IN", [plain(one["name"]) for one in sessions], 64, 12),
+                Column("BY", [plain(one["by"]) for one in sessions], 8, 4),
+                Column("SINCE", [plain(shown_time(one["createdAt"], zone)) for one in sessions], 25, 20, 1),
+                Column("UNTIL", [plain(shown_time(one["expiresAt"], zone)) for one in sessions], 25, 20, 2),
+                Column("ID", [plain(one["id"]) for one in sessions], 24, 24, 3),
+            ],
+            console.width,
+        )
+    )
 
 
 def _split(said: Sequence[str] | None) -> list[str]:

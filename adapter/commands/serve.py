@@ -124,7 +124,9 @@ async def _serve(
             collect_seldom()
         if examples:
             await post_examples(service)
-        _say_what_next(service, config)
+        # Whoever reads what is printed has the administrator's token then, too.
+        link = await service.make_link() if service.admin_generated else None
+        _say_what_next(service, config, link)
 
     running = Running(read, stop, opened, collect_seldom)
     loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
@@ -185,7 +187,8 @@ async def post_examples(service: Service) -> None:
             _out.print(f"Examples of {source.name}: {said or 'none'}", markup=False)
 
 
-def _say_what_next(service: Service, config: Path | None) -> None:
+def _say_what_next(service: Service, config: Path | None, link: str | None) -> None:
+    """``link``: signs in to the console, once."""
     url = service.url
     admin = service.admin_token if service.admin_generated else "$TOKEN"
     folder = service.folder.absolute()
@@ -206,6 +209,12 @@ def _say_what_next(service: Service, config: Path | None) -> None:
     if config is not None:
         # The administrator's token may stand there, or where a shared log lies.
         where = f"--config {shlex.quote(str(config.absolute()))} {where}"
+    if link is not None:
+        lines += ["", "Look at them in a browser; this link signs in once, within 15 minutes:", f"  {link}"]
+        lines += [f"Another one: {_command()} console link {where}"]
+    else:
+        lines += ["", f"Look at them in a browser, at {service.console_url}", "A link that signs in once:"]
+        lines += [f"  {_command()} console link {where}"]
     # In double quotes the shell puts in what $TOKEN holds.
     lines += [
         "",

@@ -6,26 +6,38 @@ given up on; in public texts, without an address of the service's network, a pos
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from adapter.access import bearer_token
 from adapter.api.attempts import Durations, uids_of
-from adapter.api.bodies import read_asked, read_object
+from adapter.api.bodies import read_asked
 from adapter.api.feed import read_limit, refused
-from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer, request_body
+from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer
 from adapter.api.sinks import read_overlap
 from adapter.api.slots import Slots
 from adapter.console.pages import HEADERS, page
+from adapter.console.receiver_answers import (
+    LinkAttempt,
+    LinkAttempts,
+    LinkCounts,
+    LinkDead,
+    LinkDeadPage,
+    LinkReplay,
+    LinkReplayQuestion,
+    LinkResendQuestion,
+    LinkResent,
+    LinkRotation,
+    LinkSecret,
+    LinkState,
+    LinkTested,
+)
+from adapter.console.receiver_visit import LinkVisit, set_cookie, unknown_link, visit_of, wants_page
 from adapter.delivery.attempts import Outcome
 from adapter.delivery.fault import Fault, fault_of
 from adapter.delivery.ledger import AGAIN, UNANSWERED
@@ -38,16 +50,14 @@ from adapter.ownership import Ownership
 from adapter.problem import answer as problem_of
 from adapter.replay.job import Job, Question, Status
 from adapter.replay.replaying import Replays
-from adapter.sink_management.links import Link, SinkLinks, form_token, session_of
+from adapter.sink_management.links import Link, SinkLinks
 from adapter.sink_management.live import LiveSinks
-from adapter.sink_management.managing import OVERLAP, SinkManagement, tag
+from adapter.sink_management.managing import SinkManagement, tag
 from adapter.sink_management.stored import secrets_in
 from adapter.timestamps import FORMS, read_timestamp
 
-#: The cookie's name, and how long a browser keeps it, seconds; the link is opened again then.
-COOKIE, SESSION = "sink-link", 12 * 3600
-#: Bytes of a form, and of a JSON object.
-SIZE = 16_384
+#: What is done by POST alone.
+_DEEDS = ("test", "rotate", "replay", "resend")
 #: What is under way by one link at the same time, and what is done by it within a minute: each is an event of the log.
 _ACTIONS, _USES, _MINUTE = 2, 30, 60_000
 #: A cursor among attempts: a time, and how many of that time were shown.
@@ -65,147 +75,6 @@ _STATES = {
 #: Answers that say nothing but what the receiver did itself.
 _ITS_OWN = re.compile(r"the receiver (?:answered|closed|said)|no answer within|the answer is not valid HTTP")
 _CERTIFICATE = "its certificate is not accepted"
-
-
-class LinkCounts(BaseModel):
-    """What became of the events that it is to get, since its filter was set."""
-
-    delivered: int
-    inFlight: int | None = Field(description="Null: not known here")
-    held: int = Field(description="Refused, and waiting for their next try")
-    dead: int = Field(description="Given up on")
-    skipped: int
-
-
-class LinkReplay(BaseModel):
-    """Sending again: how far it is, or how it ended."""
-
-    state: str
-    startedAt: int = Field(description="Epoch milliseconds, like all times here")
-    endedAt: int | None
-    matched: int = Field(description="Events that are meant")
-    renewed: int = Field(description="Held and dead ones: tried anew")
-    delivered: int = Field(description="Others: sent again and taken")
-    dead: int = Field(description="Others: given up on")
-    problem: str | None
-
-
-class LinkState(BaseModel):
-    """How it stands with the webhook of a link."""
-
-    sink: str
-    until: int = Field(description="When the link ends")
-    state: str = Field(description="`running`, `down`, `paused`, `stopped`, `off`")
-    since: int | None
-    answer: str | None = Field(description="The last answer, of one that is down or stopped")
-    isCaughtUp: bool = Field(description="Whether nothing waits that it has not been sent")
-    counts: LinkCounts
-    canRotate: bool = Field(description="Whether its secret can be replaced by the link")
-    version: str | None = Field(description="What is sent as `version` to replace the secret of this state alone")
-    replay: LinkReplay | None = Field(description="The last time that events were sent again")
-
-
-class LinkAttempt(BaseModel):
-    """One request to the receiver."""
-
-    at: int
-    uid: str | None = Field(description="Of the first event in it; null: that was removed since")
-    events: int
-    number: int = Field(description="Which try of the event it was, from 1; 0: it spent none, as the receiver was down")
-    outcome: Outcome
-    status: int | None
-    durations: Durations
-    excerpt: str = Field(description="The beginning of the answer's body, as it came")
-    reason: str
-    fault: Fault | None
-
-
-class LinkAttempts(BaseModel):
-    """Attempts, the latest first."""
-
-    attempts: list[LinkAttempt]
-    next: str | None = Field(description="The cursor of the next page; null at the end")
-
-
-class LinkDead(BaseModel):
-    """An event that was given up on."""
-
-    uid: str | None
-    type: str | None
-    receivedAt: int | None
-    tries: int
-    reason: str
-    fault: Fault | None
-
-
-class LinkDeadPage(BaseModel):
-    """What was given up on, in the order in which it came."""
-
-    count: int
-    dead: list[LinkDead]
-    next: str | None
-
-
-class LinkTested(BaseModel):
-    """What came of a test event."""
-
-    outcome: str = Field(description="`delivered`, `later`, `never`, `stop`, or `failed`: nothing could be sent")
-    answer: str
-    status: int | None
-    durations: Durations
-    excerpt: str
-    seconds: float
-    uid: str
-
-
-class LinkRotation(BaseModel):
-    """How the secret is replaced; nothing of it need be said."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    overlap: float | str = Field(OVERLAP, description="For how long the old one signs, too: seconds, or 24h, 7d")
-    version: str | None = Field(None, description="Of the state that is meant: 412 if it has changed since")
-
-
-class LinkSecret(BaseModel):
-    """A new secret: it is shown this once."""
-
-    secret: str
-    oldUntil: int | None = Field(description="Until when the old one signs, too; null: it signs no longer")
-
-
-class LinkReplayQuestion(BaseModel):
-    """Which events are to be sent again."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    status: str = Field("dead", description="`dead`, `delivered`, or `all`: both, and those that wait")
-    from_: str = Field("", alias="from", description="Those that arrived at or after this timestamp")
-    to: str = Field("", description="Those that arrived before this timestamp")
-
-
-class LinkResendQuestion(BaseModel):
-    """Which dead event is to be sent again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    uid: str
-
-
-class LinkResent(BaseModel):
-    """It is tried anew."""
-
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    """Who asks, by which link, and in what form he is answered."""
-
-    link: Link
-    #: His browser's session; ``None``: he has the token itself.
-    session: str | None
-    wants_page: bool
 
 
 class ReceiverPages:
@@ -291,31 +160,27 @@ class ReceiverPages:
     async def open(self, request: web.Request) -> web.Response:
         """The token goes into a cookie, and out of the address."""
         name, token = request.match_info["name"], request.match_info["token"]
-        link = await self._links.by_token(name, token)
         headers = {**HEADERS, "Referrer-Policy": "no-referrer"}
-        if link is None:
-            answer = _told(_unknown())
+        if token in _DEEDS:
+            # Somebody loads the answer to a form again.
+            return web.Response(status=303, headers={**headers, hdrs.LOCATION: "./"})
+        try:
+            link = await self._links.by_token(name, token)
+            if link is None:
+                raise unknown_link()
+        except Exception as error:
+            answer = _told(error)
             answer.headers.update(headers)
             return answer
         answer = web.Response(status=303, headers={**headers, hdrs.LOCATION: "./"})
-        # Without a path it is for this sink's pages alone, whatever a proxy puts before their address.
-        answer.set_cookie(
-            COOKIE,
-            f"{link.id}.{session_of(token.partition('.')[2])}",
-            max_age=max(0, min(SESSION, (link.until - self._now()) // 1000)),
-            path="",
-            httponly=True,
-            # Not strict: whoever opens a link out of a mail comes from another site.
-            samesite="Lax",
-            secure=_is_secure(request),
-        )
+        set_cookie(answer, request, link, token, now=self._now())
         return answer
 
-    async def state(self, request: web.Request, visit: _Visit) -> web.Response:
+    async def state(self, request: web.Request, visit: LinkVisit) -> web.Response:
         it = await self._state(visit.link)
         return self._answer(visit, it, "link_state.html", here="State", states=_STATES)
 
-    async def attempts(self, request: web.Request, visit: _Visit) -> web.Response:
+    async def attempts(self, request: web.Request, visit: LinkVisit) -> web.Response:
         limit = read_limit(request.query.get("limit"))
         until, passed = None, 0
         if (cursor := request.query.get("cursor")) is not None:
@@ -354,7 +219,7 @@ class ReceiverPages:
         )
         return self._answer(visit, it, "link_attempts.html", here="Attempts")
 
-    async def dead(self, request: web.Request, visit: _Visit) -> web.Response:
+    async def dead(self, request: web.Request, visit: LinkVisit) -> web.Response:
         reader, limit = reader_name(visit.link.sink), read_limit(request.query.get("limit"))
         cursor = request.query.get("cursor")
         after = 0 if cursor is None else await self._dead_at(reader, cursor, or_first=True)
@@ -387,9 +252,9 @@ class ReceiverPages:
         )
         return self._answer(visit, it, "link_dead.html", here="Dead letters")
 
-    async def test(self, request: web.Request, visit: _Visit) -> web.Response:
+    async def test(self, request: web.Request, visit: LinkVisit) -> web.Response:
         link = visit.link
-        await self._given(request, visit)
+        await visit.given(request)
         with self._using(link):
             await self._links.note_use(link, "test")
             found = await self._management.test(link.sink, link.by)
@@ -410,9 +275,9 @@ class ReceiverPages:
         )
         return self._answer(visit, it, "link_test.html", here="")
 
-    async def rotate(self, request: web.Request, visit: _Visit) -> web.Response:
+    async def rotate(self, request: web.Request, visit: LinkVisit) -> web.Response:
         link = visit.link
-        asked = read_asked(LinkRotation, await self._given(request, visit))
+        asked = read_asked(LinkRotation, await visit.given(request))
         if not await self._can_rotate(link.sink):
             detail = "this webhook has no secret that can be replaced here; ask who gave you the link"
             raise RequestError(409, "Not here", detail)
@@ -432,9 +297,9 @@ class ReceiverPages:
         it = LinkSecret(secret=made.secret, oldUntil=max(valid, default=None))
         return self._answer(visit, it, "link_secret.html", here="")
 
-    async def replay(self, request: web.Request, visit: _Visit) -> web.Response:
+    async def replay(self, request: web.Request, visit: LinkVisit) -> web.Response:
         link = visit.link
-        asked = read_asked(LinkReplayQuestion, await self._given(request, visit))
+        asked = read_asked(LinkReplayQuestion, await visit.given(request))
         statuses = {"dead": [Status.DEAD], "delivered": [Status.DELIVERED], "all": [*_OWN]}.get(asked.status)
         if statuses is None:
             raise refused("status", asked.status, "dead, delivered or all")
@@ -446,8 +311,8 @@ class ReceiverPages:
             job = await self._replays.start(link.sink, Question(status=tuple(statuses), filter=filter), link.by)
         return self._done(visit, _replay(job), status=202, to="./")
 
-    async def resend(self, request: web.Request, visit: _Visit) -> web.Response:
-        link, asked = visit.link, read_asked(LinkResendQuestion, await self._given(request, visit))
+    async def resend(self, request: web.Request, visit: LinkVisit) -> web.Response:
+        link, asked = visit.link, read_asked(LinkResendQuestion, await visit.given(request))
         position = await self._dead_at(reader_name(link.sink), asked.uid)
         found = [] if position is None else await self._log.fetch([position])
         if not found:
@@ -471,60 +336,19 @@ class ReceiverPages:
     # Who asks, and how he is answered
 
     def _page(
-        self, handler: Callable[[web.Request, _Visit], Awaitable[web.Response]]
+        self, handler: Callable[[web.Request, LinkVisit], Awaitable[web.Response]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         """The handler behind the check of the link; what is wrong is told in the form that is asked for."""
 
         async def handling(request: web.Request) -> web.Response:
             try:
-                return await handler(request, await self._visit(request))
+                return await handler(request, await visit_of(request, self._links))
             except Exception as error:
-                if not _wants_page(request):
+                if not wants_page(request):
                     raise
                 return _told(error)
 
         return handling
-
-    async def _visit(self, request: web.Request) -> _Visit:
-        """
-        Raises:
-            RequestError: 401, without a link that is valid; 403, a form of another site.
-        """
-        name, wants_page = request.match_info["name"], _wants_page(request)
-        given = request.headers.getall(hdrs.AUTHORIZATION, [])
-        if given:
-            token = bearer_token(given[0]) if len(given) == 1 else None
-            link = None if token is None else await self._links.by_token(name, token)
-            if link is None:
-                raise _unknown()
-            return _Visit(link, None, wants_page)
-        cookie = request.cookies.get(COOKIE, "")
-        link = await self._links.by_session(name, cookie)
-        if link is None:
-            raise _unknown()
-        if request.method not in ("GET", "HEAD"):
-            _check_origin(request)
-        return _Visit(link, cookie.partition(".")[2], wants_page)
-
-    async def _given(self, request: web.Request, visit: _Visit) -> dict[str, Any]:
-        """The members of a form, or of a JSON object.
-
-        Raises:
-            RequestError: 403, it is not from one of our pages.
-        """
-        body = await request_body(request, SIZE)
-        if request.content_type == "application/x-www-form-urlencoded":
-            try:
-                found = parse_qs(body.decode("utf-8"), strict_parsing=bool(body), max_num_fields=20)
-            except ValueError:
-                raise RequestError(400, "Bad request", "the form cannot be read") from None
-            given: dict[str, Any] = {name: values[-1] for name, values in found.items()}
-        else:
-            given = read_object(body)
-        token = given.pop("csrf", "")
-        if visit.session is not None and not _is_same(token, form_token(visit.session)):
-            raise RequestError(403, "Forbidden", "The form is not of this session; open the link again.")
-        return given
 
     @contextmanager
     def _using(self, link: Link) -> Iterator[None]:
@@ -544,13 +368,12 @@ class ReceiverPages:
         with self._actions.taken(link.by):
             yield
 
-    def _answer(self, visit: _Visit, it: BaseModel, template: str, **values: Any) -> web.Response:
+    def _answer(self, visit: LinkVisit, it: BaseModel, template: str, **values: Any) -> web.Response:
         if not visit.wants_page:
             return json_answer(it.model_dump_json().encode())
-        csrf = "" if visit.session is None else form_token(visit.session)
-        return page(template, it=it, sink=visit.link.sink, csrf=csrf, **values)
+        return page(template, it=it, sink=visit.link.sink, csrf=visit.csrf, **values)
 
-    def _done(self, visit: _Visit, it: BaseModel, *, status: int, to: str) -> web.Response:
+    def _done(self, visit: LinkVisit, it: BaseModel, *, status: int, to: str) -> web.Response:
         if visit.wants_page:
             return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: to})
         return json_answer(it.model_dump_json().encode(), status=status)
@@ -679,17 +502,6 @@ def _replay(job: Job) -> LinkReplay:
     )
 
 
-def _wants_page(request: web.Request) -> bool:
-    accepted = request.headers.get(hdrs.ACCEPT, "")
-    return hdrs.AUTHORIZATION not in request.headers and ("text/html" in accepted or "json" not in accepted)
-
-
-def _unknown() -> RequestError:
-    detail = "This link is not valid, or not any more: it ended, was revoked, or its session is over. Open the link "
-    detail += "again; if that does not help, ask who gave it to you for another one."
-    return RequestError(401, "No valid link", detail, headers={"WWW-Authenticate": 'Bearer realm="idp-adapter link"'})
-
-
 def _told(error: Exception) -> web.Response:
     """A page of what is wrong; what there is to say is said as everywhere."""
     problem = problem_of(error)
@@ -698,30 +510,3 @@ def _told(error: Exception) -> web.Response:
     else:
         title, detail, back = "Not now", "The service cannot answer now; try again later.", True
     return page("message.html", status=problem.status, title=title, detail=detail, back=back)
-
-
-def _check_origin(request: web.Request) -> None:
-    """
-    Raises:
-        RequestError: 403, a browser says that the request comes from another site, or does not say from where.
-    """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.ORIGIN)
-    # Behind a proxy Host may be the proxy's word for us; pages of others can set neither header.
-    own = {request.host, *(one.strip() for one in request.headers.get("X-Forwarded-Host", "").split(","))} - {""}
-    if site is not None and site != "same-origin":
-        is_own = False
-    elif origin is not None:
-        is_own = origin.partition("://")[2] in own or (site == "same-origin" and origin != "null")
-    else:
-        is_own = site == "same-origin"
-    if not is_own:
-        raise RequestError(403, "Forbidden", "The request does not come from a page of this link; open the link again.")
-
-
-def _is_secure(request: web.Request) -> bool:
-    forwarded = request.headers.get("X-Forwarded-Proto", "")
-    return request.secure or forwarded.split(",")[0].strip().lower() == "https"
-
-
-def _is_same(presented: object, expected: str) -> bool:
-    return isinstance(presented, str) and hmac.compare_digest(presented.encode(), expected.encode())

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -107,7 +108,7 @@ def asset(name: str) -> str:
 
 environment = make_environment()
 environment.filters.update(moment=moment, number=number, duration=duration, lines=lines, verbatim=verbatim, json=pretty)
-environment.globals.update(url=url, asset=asset, csrf_token=_csrf.get)
+environment.globals.update(url=url, asset=asset, csrf_token=_csrf.get, unique=count(1).__next__)
 environment.globals["parts"] = environment.get_template("parts.html").module
 
 

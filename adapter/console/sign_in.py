@@ -1,37 +1,45 @@
-"""Signing in: by a link that the service prints, or by a key."""
+"""Signing in: by a link that the service prints, by a key, or at an issuer."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import orjson
 from aiohttp import hdrs, web
 
 from adapter.access import Access
 from adapter.api.operation import BODY_READING, expect_later
-from adapter.browser import Site, local_path, refuse_foreign
+from adapter.browser import Site, is_same, local_path, refuse_foreign
 from adapter.console.rendering import render
 from adapter.console.tries import Tries
 from adapter.console.visit import HEADERS, Visit
 from adapter.console.zones import zone_of
 from adapter.errors import RequestError
+from adapter.formats.text import harmless
 from adapter.keys.sessions import LASTS, LINK_PREFIX, SESSION_PREFIX, Session, Sessions
 from adapter.principal import Principal
 from adapter.problem import answer as problem_of
+from adapter.sign_ins import Begun, SignIns
 from adapter.sources.request_body import read_body
 
 #: Bytes of a form.
 _FORM = 16_384
 HOME = "/ui/"
+#: Where issuers send people back to; what is remembered of them meanwhile, and for how long, seconds.
+_CALLBACK = "/ui/oidc/callback"
+_BEGUN, _AWAY = "sign-in", 600
 
 
 class SignIn:
     """The pages of who is not signed in, and the end of a session."""
 
-    def __init__(self, access: Access, sessions: Sessions, site: Site, tries: Tries) -> None:
+    def __init__(self, access: Access, sessions: Sessions, sign_ins: SignIns, site: Site, tries: Tries) -> None:
         self._access = access
         self._sessions = sessions
+        self._sign_ins = sign_ins
         self._site = site
         self._tries = tries
 
@@ -41,6 +49,8 @@ class SignIn:
             web.post("/ui/sign-in", self._guarded(self._by_key), expect_handler=expect_later),
             web.get("/ui/sign-in/{token}", self._guarded(self._show_link)),
             web.post("/ui/sign-in/{token}", self._guarded(self._by_link), expect_handler=expect_later),
+            web.get("/ui/oidc/begin", self._guarded(self._begin)),
+            web.get(_CALLBACK, self._guarded(self._by_issuer)),
         ]
 
     def address(self, wanted: str = HOME) -> str:
@@ -60,7 +70,11 @@ class SignIn:
 
     async def _show(self, request: web.Request) -> web.Response:
         wanted = local_path(request.query.get("next", "")) or HOME
-        return self._page(request, "sign_in.html", wanted=wanted, wrong=None)
+        return self._keys_page(request, wanted, None)
+
+    def _keys_page(self, request: web.Request, wanted: str, wrong: str | None) -> web.Response:
+        choices, status = self._sign_ins.choices, 200 if wrong is None else 403
+        return self._page(request, "sign_in.html", status=status, wanted=wanted, wrong=wrong, choices=choices)
 
     async def _by_key(self, request: web.Request) -> web.Response:
         form = await self._form(request)
@@ -75,7 +89,7 @@ class SignIn:
             if found is None or parent is None:
                 attempt.failed()
                 wrong = "This is no token of a key that is known here, or its key has expired or was revoked."
-                return self._page(request, "sign_in.html", status=403, wanted=wanted, wrong=wrong)
+                return self._keys_page(request, wanted, wrong)
         session, made = await self._sessions.open(parent, found.name, "key")
         return self._signed_in(request, session, made, wanted)
 
@@ -100,6 +114,49 @@ class SignIn:
                 attempt.failed()
                 raise _no_link()
         return self._signed_in(request, *made, HOME)
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        """Send somebody to an issuer. What is remembered of him is in a cookie: any service over the log goes on."""
+        begun = Begun.make(request.query.get("issuer", ""))
+        address = self._sign_ins.address(begun, self._redirect(request))
+        wanted = local_path(request.query.get("next", "")) or HOME
+        kept = orjson.dumps([begun.issuer, begun.state, begun.nonce, begun.verifier, wanted])
+        response = web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: address})
+        value = base64.urlsafe_b64encode(kept).decode()
+        self._site.set_cookie(response, request, value, seconds=_AWAY, name=_BEGUN)
+        return response
+
+    async def _by_issuer(self, request: web.Request) -> web.Response:
+        """Somebody comes back from an issuer."""
+        query = request.query
+        with self._tries.one(request) as attempt:
+            try:
+                kept = base64.urlsafe_b64decode(request.cookies.get(self._site.cookie(request, _BEGUN), ""))
+                *parts, wanted = orjson.loads(kept)
+                begun = Begun(*(str(one) for one in parts))
+                is_begun = is_same(query.get("state", ""), begun.state)
+            except (ValueError, TypeError):
+                is_begun = False
+            if not is_begun:
+                attempt.failed()
+                detail = "This browser has not begun to sign in, or more than 10 minutes ago; sign in again."
+                raise RequestError(400, "Not signed in", detail)
+            if "code" not in query:
+                said = harmless((query.get("error_description") or query.get("error") or "it gave no code")[:200])
+                raise RequestError(403, "Not signed in", f"{begun.issuer}: {said}")
+            try:
+                grant = await self._sign_ins.redeem(begun, query["code"][:4096], self._redirect(request))
+            except RequestError as error:
+                if error.status == 403:
+                    attempt.failed()
+                raise
+        session, token = await self._sign_ins.open(grant)
+        response = self._signed_in(request, session, token, local_path(str(wanted)) or HOME)
+        self._site.set_cookie(response, request, "", seconds=0, name=_BEGUN)
+        return response
+
+    def _redirect(self, request: web.Request) -> str:
+        return self._site.address(request) + _CALLBACK
 
     async def _link(self, token: str) -> tuple[Session, Principal] | None:
         """A link that was not used, and who signs in by it."""

@@ -14,7 +14,7 @@ import hmac
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -85,6 +85,10 @@ class Session:
     #: How he signed in: `key`, `link`, `oidc`.
     by: str
     is_link: bool = False
+    #: Of one whose parent is at an issuer: when that was asked last, and with what it is asked again, sealed so that
+    #: the session's token alone opens it.
+    asked_at: int = 0
+    sealed: str = ""
 
     def has_expired(self, now: int) -> bool:
         """Whether it is over at a time, epoch milliseconds."""
@@ -127,14 +131,18 @@ class Sessions:
         if self._is_shared and digest_of(token) not in self._by_digest:
             await self.look()
 
-    async def open(self, parent: Parent, name: str, by: str) -> tuple[Session, str]:
-        """A new session, and its token.
+    async def open(
+        self, parent: Parent, name: str, by: str, seal: Callable[[str], str] | None = None
+    ) -> tuple[Session, str]:
+        """A new session, and its token; ``seal`` gives what is kept sealed for the token.
 
         Raises:
             RequestError: 409, others change them all the time.
             StoreError: the log does not answer.
         """
         session, token = self._make(parent, name, by, is_link=False)
+        if seal is not None:
+            session = replace(session, asked_at=session.created_at, sealed=seal(token))
         await self._change("SIGNED-IN", session, lambda there: [*there, session])
         return session, token
 
@@ -154,6 +162,17 @@ class Sessions:
             return [*(one for one in there if one.id != link.id), session]
 
         return (session, token) if await self._change("SIGNED-IN", session, changed) else None
+
+    async def renew(self, session: Session, parent: Parent, sealed: str) -> None:
+        """Keep what the issuer says now of a session's parent. Raises like `open`."""
+        renewed = replace(session, parent=parent, sealed=sealed, asked_at=self._now())
+        await self._change(
+            None, renewed, lambda there: [renewed if one.id == renewed.id else one for one in there]
+        )  # fmt: skip
+
+    def age(self, session: Session) -> float:
+        """Seconds since the issuer was asked of a session's parent."""
+        return (self._now() - session.asked_at) / 1000
 
     async def end(self, id: str, by: str) -> Session | None:
         """End a session: from now on its token is nobody's; on other services within a second. It as it was; ``None``:
@@ -252,6 +271,8 @@ def _write(sessions: Iterable[Session]) -> str:
                 "expiresAt": one.expires_at,
                 "by": one.by,
                 "isLink": one.is_link,
+                "askedAt": one.asked_at,
+                "sealed": one.sealed,
             }
             for one in sessions
         ]
@@ -276,7 +297,7 @@ def _session(one: dict[str, Any]) -> Session:
     )  # fmt: skip
     return Session(
         one["id"], bytes.fromhex(one["digest"]), parent, one["proof"], one["name"], one["createdAt"], one["expiresAt"],
-        one["by"], one["isLink"],
+        one["by"], one["isLink"], one["askedAt"], one["sealed"],
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ it and does not lead back: who gets hold of a cookie does not have the link.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
@@ -20,6 +19,7 @@ from typing import Any
 import orjson
 import structlog
 
+from adapter.browser import derived
 from adapter.errors import NoteChanged, RequestError
 from adapter.formats.text import harmless
 from adapter.log.protocol import NewEntry, Note, Store
@@ -66,12 +66,12 @@ class Link:
 
 def session_of(secret: str) -> str:
     """What a browser keeps in the place of a token's secret."""
-    return _derived(secret, "session of a link")
+    return derived(secret, "session of a link")
 
 
 def form_token(session: str) -> str:
     """What the forms of a session carry: who cannot read its pages does not know it."""
-    return _derived(session, "forms of a link")
+    return derived(session, "forms of a link")
 
 
 class SinkLinks:
@@ -231,8 +231,3 @@ def _name(sink: str, id: str) -> str:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _derived(key: str, what: str) -> str:
-    made = hmac.digest(key.encode("utf-8", "surrogateescape"), what.encode(), "sha256")
-    return base64.urlsafe_b64encode(made).decode().rstrip("=")
