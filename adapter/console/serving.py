@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
 import structlog
-from aiohttp import ClientError, ClientSession, hdrs, web
+from aiohttp import ClientSession, hdrs, web
 from multidict import MultiDict, MultiDictProxy
 from yarl import URL
 
@@ -19,10 +19,11 @@ from adapter.console import static_files
 from adapter.console.frame import Handler, Route, Section
 from adapter.console.inside import Connect, open_inside
 from adapter.console.preferences import ROUTES as PREFERENCES
+from adapter.console.problems import told_of
 from adapter.console.sections import SECTIONS
 from adapter.console.sign_in import SignIn
 from adapter.console.visit import HEADERS, Refused, Visit
-from adapter.errors import AdapterError, RequestError, StoreError
+from adapter.errors import AdapterError, RequestError
 from adapter.problem import answer as problem_of
 from adapter.settings import Permission
 from adapter.sources.request_body import read_body
@@ -78,8 +79,8 @@ class Console:
         async def handling(request: web.Request) -> web.StreamResponse:
             try:
                 visit = await self._visit(request, section)
-            except (AdapterError, web.HTTPException) as error:
-                return self._sign_in.problem(request, *_told(error))
+            except AdapterError as error:
+                return self._sign_in.problem(request, error)
             if visit is None:
                 return self._to_sign_in(request)
             try:
@@ -176,25 +177,15 @@ def _lacking(visit: Visit, permission: Permission) -> str:
     return f"{visit.name} lacks the permission {permission.value!r}, which this page needs."
 
 
-def _told(error: Exception) -> tuple[int, str, str]:
-    """Status, title and detail of what is wrong, as everywhere."""
-    problem = problem_of(error)
-    if isinstance(error, RequestError):
-        return error.status, error.title, error.detail
-    if isinstance(error, StoreError | ClientError | TimeoutError):
-        return 503, "Not now", "The service cannot answer now; try again later."
-    return problem.status, "Internal error", "The page failed for a reason inside the adapter; see its log."
-
-
 def _problem(visit: Visit, error: Exception) -> web.Response:
     """What is wrong, as a page; for a script of the page as a part of it that takes the place of nothing else."""
     if isinstance(error, web.HTTPException) and error.status < 400:
         raise error
-    status, title, detail = _told(error)
-    hints = error.extra.get("hints") if isinstance(error, RequestError) else None
+    told = told_of(error)
     shown = visit.fragment if visit.is_partial else visit.page
     template = "problem_part.html" if visit.is_partial else "problem.html"
-    response = shown(template, http_status=status, title=title, detail=detail, hints=hints or [])
+    response = shown(template, http_status=told.status, title=told.title, detail=told.detail, hints=told.hints)
+    response.headers.update(told.headers)
     if visit.is_partial:
         response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#problem", "innerHTML"
     return response

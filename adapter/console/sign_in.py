@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from adapter.access import Access
 from adapter.api.operation import BODY_READING, expect_later
 from adapter.browser import Site, is_same, local_path, refuse_foreign
+from adapter.console.problems import told_of
 from adapter.console.rendering import render
 from adapter.console.tries import Tries
 from adapter.console.visit import HEADERS, Visit
@@ -21,7 +22,6 @@ from adapter.errors import RequestError
 from adapter.formats.text import harmless
 from adapter.keys.sessions import LASTS, LINK_PREFIX, SESSION_PREFIX, Session, Sessions
 from adapter.principal import Principal
-from adapter.problem import answer as problem_of
 from adapter.sign_ins import Begun, SignIns
 from adapter.sources.request_body import read_body
 
@@ -59,9 +59,12 @@ class SignIn:
         query = "" if path is None or path == HOME else "?" + urlencode({"next": path})
         return f"{self._site.prefix}/ui/sign-in{query}"
 
-    def problem(self, request: web.Request, status: int, title: str, detail: str) -> web.Response:
+    def problem(self, request: web.Request, error: Exception) -> web.Response:
         """A page of what is wrong, for who is not known yet."""
-        return self._page(request, "sign_in_problem.html", status=status, title=title, detail=detail)
+        told = told_of(error)
+        response = self._page(request, "sign_in_problem.html", status=told.status, title=told.title, detail=told.detail)
+        response.headers.update(told.headers)
+        return response
 
     async def sign_out(self, visit: Visit) -> None:
         """End the visitor's session."""
@@ -79,7 +82,7 @@ class SignIn:
     async def _by_key(self, request: web.Request) -> web.Response:
         form = await self._form(request)
         wanted, token = local_path(form.get("next", "")) or HOME, form.get("token", "").strip()
-        with self._tries.one(request) as attempt:
+        with self._tries.one(request, guesses=True) as attempt:
             found = None
             # A session cannot be made out of another one, which would never end.
             if token and not token.startswith((SESSION_PREFIX, LINK_PREFIX)):
@@ -197,10 +200,7 @@ class SignIn:
             try:
                 return await handler(request)
             except Exception as error:
-                told = problem_of(error)
-                if isinstance(error, RequestError):
-                    return self.problem(request, error.status, error.title, error.detail)
-                return self.problem(request, told.status, "Not now", "The service cannot answer now; try again later.")
+                return self.problem(request, error)
 
         return handling
 

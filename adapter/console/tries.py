@@ -40,15 +40,17 @@ class Tries:
         self._all: deque[float] = deque(maxlen=OF_ALL)
 
     @contextmanager
-    def one(self, request: web.Request) -> Iterator[_Try]:
-        """One try.
+    def one(self, request: web.Request, *, guesses: bool = False) -> Iterator[_Try]:
+        """One try. ``guesses``: what is tried may be what a person made up, so it counts among those of all, too; what
+        nobody can guess stays a way in while others try.
 
         Raises:
             RequestError: 429, there were too many.
         """
         address, now = self._address(request), self._clock()
         of_address = self._failed.get(address, deque())
-        for failed, most in ((of_address, OF_ADDRESS), (self._all, OF_ALL)):
+        counted = [(of_address, OF_ADDRESS), *([(self._all, OF_ALL)] if guesses else [])]
+        for failed, most in counted:
             while failed and now - failed[0] >= WITHIN:
                 failed.popleft()
             if len(failed) >= most:
@@ -57,8 +59,8 @@ class Tries:
                 raise RequestError(429, "Too many tries", detail, headers={"Retry-After": str(wait)})
         attempt = _Try()
         # Counted before it is known: many at the same time are no way around.
-        of_address.append(now)
-        self._all.append(now)
+        for failed, _ in counted:
+            failed.append(now)
         self._failed[address] = of_address
         self._failed.move_to_end(address)
         while len(self._failed) > _ADDRESSES:
@@ -69,7 +71,7 @@ class Tries:
             if attempt.has_failed:
                 _log.warning("sign_in_refused", address=address)
             else:
-                for failed in (of_address, self._all):
+                for failed, _ in counted:
                     if now in failed:
                         failed.remove(now)
 

@@ -250,7 +250,7 @@ async def _check(answer: ClientResponse) -> None:
     more = {name: value for name, value in problem.items() if name not in ("type", "title", "status", "detail")}
     more = {name: value for name, value in more.items() if isinstance(name, str) and name not in ("self", "headers")}
     title, detail = str(problem.get("title") or answer.reason), str(problem.get("detail") or "")
-    kept = {name: answer.headers[name] for name in (hdrs.RETRY_AFTER,) if name in answer.headers}
+    kept = {str(name): answer.headers[name] for name in (hdrs.RETRY_AFTER,) if name in answer.headers}
     raise Refused(answer.status, title, detail, headers=kept, **more)
 
 

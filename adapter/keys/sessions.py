@@ -33,7 +33,7 @@ NOTE = "sessions"
 #: Seconds that a session lasts, and a link that has not been opened.
 LASTS, LINK_LASTS = 8 * 3600, 15 * 60
 #: Most sessions and links of a log, and of one parent; the oldest give way.
-MOST, MOST_OF_PARENT = 500, 20
+MOST, MOST_OF_PARENT = 1000, 100
 #: Seconds between two looks at what other services have changed.
 LOOK = 1.0
 #: What tokens of sessions and of links begin with.
@@ -106,6 +106,9 @@ class Sessions:
         self._version = 0
         self._by_digest: dict[bytes, Session] = {}
         self._ids: frozenset[str] = frozenset()
+        #: Held by a look for tokens that are not known, and how many of those have begun.
+        self._looking = asyncio.Lock()
+        self._looks = 0
 
     @property
     def all(self) -> list[Session]:
@@ -128,8 +131,14 @@ class Sessions:
         Raises:
             StoreError: the log does not answer.
         """
-        if self._is_shared and digest_of(token) not in self._by_digest:
-            await self.look()
+        if not self._is_shared or digest_of(token) in self._by_digest:
+            return
+        # However many come with tokens of nobody: one look at a time, which is good for all who came before it began.
+        wanted = self._looks + 1
+        async with self._looking:
+            if self._looks < wanted:
+                self._looks += 1
+                await self.look()
 
     async def open(
         self, parent: Parent, name: str, by: str, seal: Callable[[str], str] | None = None

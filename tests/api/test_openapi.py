@@ -207,6 +207,9 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/keys", "/keys", {}, None),
     ("delete", "/keys/{name}", "/keys/soc", {}, None),
     ("delete", "/keys/{name}", "/keys/nobody", {}, None),
+    ("post", "/console/links", "/console/links", {}, None),
+    ("get", "/sessions", "/sessions", {}, None),
+    ("delete", "/sessions/{id}", "/sessions/nobody", {}, None),
     # Last, when the sink is past it.
     ("post", "/sinks/{name}/resend", "/sinks/copy/resend", {}, {"uid": "1"}),
 ]  # fmt: skip
@@ -257,7 +260,9 @@ async def test_what_is_taken_and_answered_is_as_it_is_described(service: Opened)
     links.add(("delete", "/sinks/{name}/links/{id}"))
     # Its sink has nothing that is held; `tests/sink_management` skips something.
     links.add(("post", "/sinks/{name}/skip"))
-    assert every - answered == {("get", "/ingest/{source}")} | refused | tokens | sent | links
+    # Nobody has signed in: `tests/console` does.
+    sessions = {("delete", "/sessions/{id}")}
+    assert every - answered == {("get", "/ingest/{source}")} | refused | tokens | sent | links | sessions
 
 
 async def test_every_answer_of_json_has_a_schema(service: Opened) -> None:

@@ -444,6 +444,8 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ),
     },
     "those of their limits": {
+        # Who signs in by it has the limits of the key that made it.
+        ("POST", "/console/links"),
         ("GET", "/searches"), ("GET", "/searches/{name}"), ("PUT", "/searches/{name}"), ("DELETE", "/searches/{name}"),
     },
     "by source": {
@@ -456,6 +458,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
     },
     "refused": {
         ("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/{name}"),
+        ("GET", "/sessions"), ("DELETE", "/sessions/{id}"),
         # They change what all sources of a provider become, or write files beside others' tables.
         ("POST", "/mappings/{provider}/reload"), ("POST", "/mappings/{provider}/new"),
         ("POST", "/mappings/{provider}/accept"), ("PUT", "/mappings/{provider}"), ("DELETE", "/mappings/{provider}"),

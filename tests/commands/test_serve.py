@@ -102,6 +102,14 @@ def test_it_says_where_to_post_and_with_which_token(folder: Path) -> None:
     assert "kcadm.sh update events/config" in said
 
 
+def test_it_prints_a_link_that_signs_in_to_the_console(folder: Path) -> None:
+    url = json.loads((folder / "data" / "service.json").read_text())["url"]
+    [link] = re.findall(rf"{url}/ui/sign-in/idpl_[\w-]+", (folder / "out").read_text())
+    with urllib.request.urlopen(link, timeout=30) as response:
+        assert "signs you in as <strong>admin</strong>" in response.read().decode()
+    assert "idpl_" not in (folder / "log").read_text()
+
+
 def test_its_log_holds_no_token(folder: Path) -> None:
     tokens = json.loads((folder / "data" / "tokens.json").read_text())
     log = (folder / "log").read_text()
@@ -316,6 +324,9 @@ def test_configured_tokens_are_not_printed(tmp_path: Path) -> None:
         assert 'curl -H "Authorization: Bearer $TOKEN" ' in said
         assert f"events list --data {tmp_path}/data" in said
         assert "configured-" not in said
+        # Nor is a link, which is as good: the command for one is.
+        assert "idpl_" not in said
+        assert f"console link --data {tmp_path}/data" in said
         listed = run("events", "list", "--data", "data", folder=tmp_path, **more)
         assert listed.returncode == 0, listed.stderr
 

@@ -512,6 +512,16 @@ async def test_nothing_foreign_becomes_part_of_a_page(service: Opened, hook: Hoo
         assert "49" not in re.findall(r"'&#34;(\d+)", page)
 
 
+async def test_what_is_done_by_a_form_leads_back_when_it_is_loaded_again(service: Opened, hook: Hook) -> None:
+    link = await made(service, hook)
+    async with visitor(service) as session:
+        async with session.get(link["url"]) as response:
+            assert response.status == 200
+        for deed in ("test", "rotate", "replay", "resend"):
+            async with session.get(f"/links/soc/{deed}") as response:
+                assert (response.status, response.url.path) == (200, "/links/soc/")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     found = shutil.which("chromium") or shutil.which("google-chrome")

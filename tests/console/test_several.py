@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
+from yarl import URL
 
+from tests.console.conftest import visiting
 from tests.e2e.process import until
 from tests.e2e.receiver import receiver
 from tests.opened import Opened, login, opened
@@ -69,3 +71,32 @@ async def test_a_link_holds_at_every_service_over_one_log(database_url: str, tmp
             assert response.status == 200
         answers = await asyncio.gather(*(by_link(service, link["token"], "GET", "") for service in services))
         assert [status for status, _ in answers] == [401, 401]
+
+
+async def test_a_session_holds_at_every_service_over_one_log(database_url: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        services = []
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+            data = {"folder": tmp_path / name, "secret_key": KEY}
+            settings: dict[str, Any] = {"store": {"url": database_url}, "data": data}
+            services.append(await stack.enter_async_context(opened(tmp_path / name, **settings)))
+        one, other = services
+        # A link of the one is good at the other, once; and so is the session that comes of it.
+        path = (await one.service.make_link()).removeprefix(one.service.url)
+        async with visiting(other) as there, visiting(one) as here:
+            async with there.session.post(path, allow_redirects=False) as response:
+                assert response.status == 303, await response.text()
+            async with here.session.post(path, allow_redirects=False) as response:
+                assert response.status == 404
+            [cookie] = there.session.cookie_jar
+            here.session.cookie_jar.update_cookies({cookie.key: cookie.value}, URL(one.service.url))
+            for visitor in (there, here):
+                assert (await visitor.page("/ui/keys"))[0] == 200
+            assert (await here.send("/ui/sign-out", {}))[0] == 200
+
+            async def is_out() -> bool:
+                async with there.session.get("/ui/keys", allow_redirects=False) as response:
+                    return response.status == 303
+
+            await until(is_out)

@@ -22,9 +22,10 @@ BACK = "http://127.0.0.1/app"
 class Browser:
     """One person's browser. Keycloak's links are followed on the test's server, whatever host they name."""
 
-    def __init__(self, keycloak: Keycloak, session: ClientSession) -> None:
+    def __init__(self, keycloak: Keycloak, session: ClientSession, back: str) -> None:
         self._keycloak = keycloak
         self._session = session
+        self._back = back
         self._page = _Forms("")
 
     async def begin(self, client: str = "app", *, page: str = "auth", **query: str) -> str | None:
@@ -63,18 +64,18 @@ class Browser:
                     self._page = _Forms(await response.text())
                     return None
                 url = URL(response.headers["Location"])
-            if str(url).startswith(BACK):
+            if str(url).startswith(self._back):
                 return url.query.get("code")
             method, more = "GET", {}
 
 
 @asynccontextmanager
-async def browser(keycloak: Keycloak) -> AsyncIterator[Browser]:
-    """A browser without any cookie."""
+async def browser(keycloak: Keycloak, back: str = BACK) -> AsyncIterator[Browser]:
+    """A browser without any cookie; ``back``: where the client has people sent back to."""
     # Keycloak marks its cookies as secure on loopback.
     jar = CookieJar(unsafe=True, treat_as_secure_origin=URL(keycloak.url))
     async with ClientSession(cookie_jar=jar, timeout=ClientTimeout(60)) as session:
-        yield Browser(keycloak, session)
+        yield Browser(keycloak, session, back)
 
 
 def one_time_code(secret: str, now: float) -> str:
