@@ -36,7 +36,13 @@ def configure_logs(level: Level, format: Format) -> None:
     ]
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if people:
-        last += [_harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Among the values of variables may be tokens.
+        colours: Literal["truecolor"] | None = "truecolor" if sys.stderr.isatty() else None
+        tracebacks = structlog.dev.RichTracebackFormatter(color_system=colours, show_locals=False)
+        last += [
+            _harmless,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=tracebacks),
+        ]
     else:
         last += [structlog.processors.format_exc_info, _harmless, structlog.processors.JSONRenderer(_json)]
     handler = logging.StreamHandler(sys.stderr)

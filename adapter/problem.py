@@ -51,6 +51,11 @@ def problem(
     )
 
 
+def nothing_here() -> web.Response:
+    """What is answered where there is nothing."""
+    return problem(404, "Not found", "There is nothing at this path; /openapi.json lists what there is.")
+
+
 def answer(error: Exception) -> web.Response:
     """The problem document for an error that a handler raised. What nobody raised on purpose is our bug: it is
     logged with its traceback and told as 500, without a word about the inside."""

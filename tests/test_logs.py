@@ -73,6 +73,18 @@ def test_an_exception_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) ->
     assert "KeyError: 'nothing'" in entry["exception"]
 
 
+def test_a_traceback_for_people_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "console")
+    token = "".join(["secret", "-", "token"])
+    try:
+        raise KeyError(len(token))
+    except KeyError as error:
+        structlog.get_logger("adapter.test").error("failed", exc_info=error)
+    told = capsys.readouterr().err
+    assert "KeyError: 12" in told
+    assert "secret-token" not in told
+
+
 def test_what_is_not_http_is_one_line_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
     server = logging.getLogger("aiohttp.server")
     error = BadHttpMessage("Invalid header: Authorization Bearer secret")

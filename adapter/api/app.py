@@ -14,7 +14,7 @@ from adapter.access import Access
 from adapter.api.openapi import openapi_operation
 from adapter.api.operation import ACCESS, BODY_READING, BodyReading, Operation, add_operations, expect_later
 from adapter.browser import SITE, Site
-from adapter.problem import guarded, problem
+from adapter.problem import guarded, nothing_here, problem
 
 
 def make_app(
@@ -54,4 +54,4 @@ async def _refuse(request: web.Request) -> web.Response:
             headers={"Allow": methods_text},
             allowed=sorted(allowed),
         )
-    return problem(404, "Not found", "There is nothing at this path; /openapi.json lists what there is.")
+    return nothing_here()

@@ -24,7 +24,7 @@ from adapter.console.sections import SECTIONS
 from adapter.console.sign_in import SignIn
 from adapter.console.visit import HEADERS, Refused, Visit
 from adapter.errors import AdapterError, RequestError
-from adapter.problem import answer as problem_of
+from adapter.problem import nothing_here
 from adapter.settings import Permission
 from adapter.sources.request_body import read_body
 
@@ -134,17 +134,14 @@ class Console:
     def _to_sign_in(self, request: web.Request) -> web.Response:
         if "HX-Request" in request.headers:
             # The whole page goes there, and comes back to where it is now.
-            wanted = URL(request.headers.get("HX-Current-URL", "")).path_qs.removeprefix(self._site.prefix)
-            address = self._sign_in.address(wanted)
+            address = self._sign_in.address(_path_in(request.headers.get("HX-Current-URL", ""), self._site.prefix))
             return web.Response(status=204, headers={**HEADERS, "HX-Redirect": address})
         wanted = request.path_qs if request.method in ("GET", "HEAD") else HOME
         return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: self._sign_in.address(wanted)})
 
     async def _home(self, request: web.Request) -> web.Response:
         if request.path == "/" and not wants_page(request):
-            return problem_of(
-                RequestError(404, "Not found", "There is nothing at this path; /openapi.json lists what there is.")
-            )
+            return nothing_here()
         return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: self._site.prefix + HOME})
 
     async def _first(self, visit: Visit) -> web.Response:
@@ -155,6 +152,14 @@ class Console:
         response = visit.redirect("/ui/sign-in")
         self._site.set_cookie(response, visit.request, "", seconds=0)
         return response
+
+
+def _path_in(address: str, prefix: str) -> str:
+    """Path and query of a page's address, without what a proxy puts before them; empty where that is none."""
+    try:
+        return URL(address).path_qs.removeprefix(prefix)
+    except ValueError:
+        return ""
 
 
 async def _nothing(visit: Visit) -> web.Response:
