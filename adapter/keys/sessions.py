@@ -105,7 +105,7 @@ class Sessions:
         self._is_shared = is_shared
         self._version = 0
         self._by_digest: dict[bytes, Session] = {}
-        self._ids: frozenset[str] = frozenset()
+        self._by_id: dict[str, Session] = {}
         #: Held by a look for tokens that are not known, and how many of those have begun.
         self._looking = asyncio.Lock()
         self._looks = 0
@@ -122,8 +122,9 @@ class Sessions:
         return None if found is None or found.has_expired(self._now()) else found
 
     def has(self, id: str) -> bool:
-        """Whether the session with this id was not ended."""
-        return id in self._ids
+        """Whether the session with this id was not ended, and is not over."""
+        found = self._by_id.get(id)
+        return found is not None and not found.has_expired(self._now())
 
     async def learn(self, token: str) -> None:
         """Take up what other services have changed, if this may be the token of a session that one of them has made.
@@ -187,7 +188,7 @@ class Sessions:
         """End a session: from now on its token is nobody's; on other services within a second. It as it was; ``None``:
         there is none. Raises like `open`."""
         await self.look()
-        found = next((one for one in self._by_digest.values() if one.id == id), None)
+        found = self._by_id.get(id)
         if found is None:
             return None
         await self._change("SIGNED-OUT", found, lambda there: [one for one in there if one.id != id], by=by)
@@ -252,7 +253,7 @@ class Sessions:
 
     def _take(self, sessions: Iterable[Session], version: int) -> None:
         self._by_digest = {one.digest: one for one in sessions}
-        self._ids = frozenset(one.id for one in self._by_digest.values())
+        self._by_id = {one.id: one for one in self._by_digest.values()}
         self._version = version
 
 

@@ -77,9 +77,11 @@ async def test_a_session_may_what_its_parent_may(service: Service) -> None:
 async def test_it_lasts_for_eight_hours(service: Service, clock: Clock) -> None:
     _, token = await service.sign_in()
     clock.now += LASTS * 1000 - 1
-    assert await service.who(token) is not None
+    found = await service.who(token)
+    assert found is not None and not service.access.is_revoked(found)
     clock.now += 1
     assert await service.who(token) is None
+    assert service.access.is_revoked(found)  # what is being written to it ends
     assert service.sessions.all == []
 
 
