@@ -130,9 +130,9 @@ def compare(operation: str | None, new: Any, earlier: Sequence[Any]) -> Comparis
     if operation == "CREATE":
         return _listed(_only(Change.ADDED, "", new))
     if operation == "DELETE":
-        # What it says, if it says anything, is what is gone.
-        gone = _Leaf(new, None) if new is not NOTHING else _known(earlier)
-        return _listed(_removed("", gone))
+        # What it says itself is gone with the rest.
+        known = _known(earlier)
+        return _listed(_removed("", known if new is NOTHING else _overlaid(known, new, None)))
     if operation == "UPDATE" and new is not NOTHING:
         return _listed(_compared("", _known(earlier), new))
     return _listed(_only(Change.STATED, "", new))

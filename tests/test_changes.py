@@ -137,7 +137,12 @@ def test_what_is_made_was_not_there_before_and_what_is_deleted_is_gone() -> None
     assert [row(one) for one in compare("DELETE", NOTHING, [{"a": 2}, {"a": 1, "b": {}}]).differences] == [
         ("a", "removed", "2"),
     ]
-    assert [row(one) for one in compare("DELETE", {"id": "x"}, [{"a": 2}]).differences] == [("id", "removed", '"x"')]
+    assert [row(one) for one in compare("DELETE", {"id": "x", "a": 3}, [{"a": 2, "b": 1}]).differences] == [
+        ("a", "removed", "3"),
+        ("b", "removed", "1"),
+        ("id", "removed", '"x"'),
+    ]
+    assert [row(one) for one in compare("DELETE", ["a"], [["a", "b"]]).differences] == [("", "removed", '["a"]')]
     assert [row(one) for one in compare("ACTION", ["VERIFY_EMAIL"], [["OTHER"]]).differences] == [
         ("", "stated", '["VERIFY_EMAIL"]')
     ]
@@ -297,7 +302,14 @@ def test_the_story_of_a_captured_user() -> None:
         ("lastName", "changed", '"Z"', '"O\'Neil"'),
     ]
     assert found.unchanged == 3
-    assert [one.path for one in compare("DELETE", said[2], said[1::-1]).differences] == ["id", "username"]
+    assert [(one.path, one.old) for one in compare("DELETE", said[2], said[1::-1]).differences] == [
+        ("username", "zoe"),
+        ("firstName", "Zoé"),
+        ("lastName", "O'Neil"),
+        ("email", "zoe@acme.test"),
+        ("enabled", True),
+        ("id", "54d850b6-c44d-4a7c-b1d2-71bd7f5a3045"),
+    ]
 
 
 def test_the_story_of_a_captured_client() -> None:

@@ -79,6 +79,7 @@ class EventChanges(BaseModel):
     uid: str
     time: int = Field(description="When it happened, epoch milliseconds")
     type: str
+    outcome: str = Field(description="What became of it. Of a failure these are the changes that were asked for")
     operation: str | None = Field(description="CREATE, UPDATE, DELETE, ACTION, READ; null: it is no admin event")
     resource: str | None = Field(
         description="Which thing it is about: its resourcePath; null: it says none, as of a realm"
@@ -213,10 +214,7 @@ class ChangePages:
 
 def _needs_earlier(event: dict[str, Any]) -> bool:
     """Whether what an event changed is told by what was said before it."""
-    operation = event.get("operationType")
-    if operation == "DELETE" and "representation" in event:
-        return False
-    return operation in ("UPDATE", "DELETE")
+    return event.get("operationType") in ("UPDATE", "DELETE")
 
 
 def _is_of_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -231,6 +229,8 @@ def _is_of_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
     is_admin = "operationType" in event
+    # What is deleted, the event may say itself.
+    tells_itself = event.get("operationType") == "DELETE" and "representation" in event
     told = [compare_details(event.get("details", {}))]
     problem: str | None = None
     if is_admin:
@@ -252,10 +252,11 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
         "uid": event["uid"],
         "time": event["time"],
         "type": event["type"],
+        "outcome": event["outcome"],
         "operation": event.get("operationType"),
         "resource": event.get("resourcePath"),
         "before": [one.model_dump() for one in earlier.events],
-        "nothingBefore": earlier.nothing,
+        "nothingBefore": None if tells_itself else earlier.nothing,
         "changes": changes,
         "counts": dict(counts),
         "unchanged": sum(one.unchanged for one in told),

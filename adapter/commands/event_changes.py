@@ -47,7 +47,8 @@ def changes(
         return
     console = console_of_output()
     about = f" of {found['resource']}" if found["resource"] else ""
-    console.print(plain(f"{found['type']}{about}"), soft_wrap=True)
+    failed = "; it failed, these changes were asked for" if found["outcome"] == "failure" else ""
+    console.print(plain(f"{found['type']}{about}{failed}"), soft_wrap=True)
     if found["nothingBefore"] is not None:
         why = _NOTHING_BEFORE.get(found["nothingBefore"], found["nothingBefore"])
         console.print(f"What was before is not known: {why}.", soft_wrap=True)

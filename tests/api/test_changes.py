@@ -126,6 +126,12 @@ async def test_where_nothing_was_before_it_says_why(service: Opened, number: int
     assert {one["change"] for one in found["changes"]} == {"added" if number == 3 else "stated"}
 
 
+async def test_what_was_asked_for_and_failed_is_told_as_such(service: Opened) -> None:
+    found = await changes(service, 5)
+    assert found["outcome"] == "failure"
+    assert ("email", "changed", "a@x", "failed@x") in rows(found)
+
+
 async def test_after_a_deletion_nothing_was_before(service: Opened) -> None:
     await service.post([administration(30, "UPDATE", {"email": "c@x"})])
     found = await changes(service, 30)
