@@ -139,12 +139,12 @@ def compare(operation: str | None, new: Any, earlier: Sequence[Any]) -> Comparis
 
 
 def compare_details(details: Mapping[str, str]) -> Comparison:
-    """The differences that an event itself tells in its details: ``previous_email`` is what ``updated_email``, or
+    """The differences that the details of an event say: ``previous_email`` is what ``updated_email``, or
     ``email``, was."""
-    return _listed(_told(details))
+    return _listed(_previous(details))
 
 
-def _told(details: Mapping[str, str]) -> Iterator[_Found]:
+def _previous(details: Mapping[str, str]) -> Iterator[_Found]:
     for name, old in details.items():
         if not name.startswith(_PREVIOUS):
             continue

@@ -126,7 +126,7 @@ class AroundPages:
                 entries, after = await self._some(
                     filter, read_time_cursor(cursor[1:]), limit, who, names, ascending=True
                 )
-            told = {
+            answer = {
                 "uid": uid_text(entry.uid),
                 "at": len(earlier) if cursor is None else None,
                 "from": start,
@@ -135,7 +135,7 @@ class AroundPages:
                 "before": before,
                 "after": after,
             }
-            return await sent_json(request, orjson.dumps(told), reading_timeout=self._reading_timeout)
+            return await sent_json(request, orjson.dumps(answer), reading_timeout=self._reading_timeout)
 
     async def _some(
         self, filter: Filter, place: TimeCursor, limit: int, who: str, names: bool, *, ascending: bool

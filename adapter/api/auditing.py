@@ -1,9 +1,9 @@
-"""Who read what: exports, raw events and looks at people are told as events of the log, ``system.AUDIT-EXPORT`` and
+"""Who read what: exports, raw events and looks at people are recorded as events of the log, ``system.AUDIT-EXPORT`` and
 ``system.AUDIT-READ``.
 
-A question is told once, not each page or repetition of it, and nobody can fill the log by asking: of what one caller
-asks beyond some questions in a stretch of time, the number is told. No answer waits for the log: what it does not take
-now is kept for a while, and told to the service's own log if that is too much.
+A question is recorded once, not each page or repetition of it. Nobody can fill the log by asking: of what one caller
+asks beyond some questions in a stretch of time, the number is recorded. No answer waits for the log: what it does not
+take now waits in memory, and what is too much for that is named in the service's own log.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from adapter.model import Outcome
 from adapter.settings import Audit, Look
 from adapter.system_events import system_event
 
-#: Questions of one caller that are told one by one in a stretch of time; of more, their number.
+#: Questions of one caller that are recorded one by one in a stretch of time; of more, their number.
 ONE_BY_ONE = 50
 #: Callers that are told apart, events that wait for the log, and characters of a question.
 CALLERS, WAITING, LENGTH = 10_000, 1_000, 2_000
@@ -46,8 +46,8 @@ class _Stretch:
     #: Epoch milliseconds.
     begin: int
     who: dict[str, str]
-    #: Hashes of the questions that were told.
-    told: set[int] = field(default_factory=set)
+    #: Hashes of the questions that were recorded.
+    recorded: set[int] = field(default_factory=set)
     more: int = 0
 
 
@@ -109,12 +109,12 @@ class Auditing:
         question = f"{request.path}?{urlencode(sorted(asked))}" if asked else request.path
         # An export that was broken off does not hide one that was not.
         mark = hash((question, whole))
-        if mark in stretch.told:
+        if mark in stretch.recorded:
             return
-        if len(stretch.told) >= ONE_BY_ONE:
+        if len(stretch.recorded) >= ONE_BY_ONE:
             stretch.more += 1
             return
-        stretch.told.add(mark)
+        stretch.recorded.add(mark)
         cleaned = self._known_secrets.cleaned(question[:LENGTH].encode("utf-8", "replace")).decode("utf-8", "replace")
         details = {"look": str(look), "question": cleaned}
         if events is not None:
@@ -202,7 +202,7 @@ async def open_auditing(auditing: Auditing) -> AsyncIterator[Auditing]:
     try:
         yield auditing
     finally:
-        # Not cancelled: what the log is taking would be told twice.
+        # Not cancelled: what the log is taking would be recorded twice.
         auditing.stop()
         await asyncio.wait([task])
         task.result()

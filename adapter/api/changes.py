@@ -213,7 +213,7 @@ class ChangePages:
 
 
 def _needs_earlier(event: dict[str, Any]) -> bool:
-    """Whether what an event changed is told by what was said before it."""
+    """Whether what an event changed depends on what was said before it."""
     return event.get("operationType") in ("UPDATE", "DELETE")
 
 
@@ -231,7 +231,7 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
     is_admin = "operationType" in event
     # What is deleted, the event may say itself.
     tells_itself = event.get("operationType") == "DELETE" and "representation" in event
-    told = [compare_details(event.get("details", {}))]
+    compared = [compare_details(event.get("details", {}))]
     problem: str | None = None
     if is_admin:
         text, new = event.get("representation"), NOTHING
@@ -241,12 +241,12 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
                 problem = None if is_json else "the representation is no JSON: it is compared as one text"
             elif event["operationType"] == "UPDATE":
                 problem = "the event says no representation"
-            told.append(compare(event["operationType"], new, earlier.representations))
+            compared.append(compare(event["operationType"], new, earlier.representations))
         except Unread as error:
             problem = f"the representation is not compared: {error}"
-    changes, is_cut = _shown(told, earlier.events)
+    changes, is_cut = _shown(compared, earlier.events)
     counts: Counter[Change] = Counter()
-    for one in told:
+    for one in compared:
         counts.update(one.counts)
     answer = {
         "uid": event["uid"],
@@ -259,18 +259,18 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
         "nothingBefore": None if tells_itself else earlier.nothing,
         "changes": changes,
         "counts": dict(counts),
-        "unchanged": sum(one.unchanged for one in told),
-        "partial": is_cut or any(one.is_partial for one in told),
+        "unchanged": sum(one.unchanged for one in compared),
+        "partial": is_cut or any(one.is_partial for one in compared),
         "problem": problem,
     }
     return write_json(answer)
 
 
-def _shown(told: Sequence[Comparison], events: Sequence[EarlierEvent]) -> tuple[list[dict[str, Any]], bool]:
+def _shown(compared: Sequence[Comparison], events: Sequence[EarlierEvent]) -> tuple[list[dict[str, Any]], bool]:
     """The differences as they are answered, and whether some had no room."""
     shown: list[dict[str, Any]] = []
     room = VALUES
-    for one in (one for some in told for one in some.differences):
+    for one in (one for some in compared for one in some.differences):
         row: dict[str, Any] = {"path": one.path, "change": one.change}
         room -= len(one.path)
         for name, value in (("old", one.old), ("new", one.new)):

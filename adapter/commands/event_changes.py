@@ -58,14 +58,14 @@ def changes(
     if shown:
         console.print(fitted(_columns(shown), console.width))
     left_out = len(found["changes"]) - len(shown)
-    told = [
+    notes = [
         *([] if shown else ["nothing is known to have changed"]),
         *([f"{found['unchanged']} fields are as they were"] if found["unchanged"] else []),
         *([f"{left_out} are not stated, --all shows them"] if left_out else []),
         *(["there are more differences than are listed"] if found["partial"] else []),
     ]
-    if told:
-        console.print("; ".join(told), soft_wrap=True)
+    if notes:
+        console.print("; ".join(notes), soft_wrap=True)
 
 
 def _columns(shown: list[dict[str, Any]]) -> list[Column]:
