@@ -27,10 +27,12 @@ from adapter.model import Outcome
 from adapter.search_fields import (
     FOUND_DETAILS,
     MAPPED,
+    RESOURCE_LENGTH,
     SYSTEM,
     SearchFields,
     detail_token,
     folded,
+    resource_text,
     split_words,
     with_folded,
 )
@@ -52,6 +54,7 @@ NAMES = (
     "ip",
     "session",
     "id",
+    "resource",
     *FOUND_DETAILS,
     "q",
 )
@@ -64,8 +67,9 @@ OF_SCOPE = "origin"
 WORDED = ("q", *FOUND_DETAILS)
 #: Bounds in time: the first of a pair is included, the second is not.
 TIMES = ("from", "to", "received_from", "received_to")
-#: What one question may have over all its filters: values, types with a ``*`` or as patterns, and words of ``q``; and
-#: the characters of a value. Each of them costs something for each type, part of the log or event that is looked at.
+#: What one question may have over all its filters: values, types and resources with a ``*`` or as patterns, and words
+#: of ``q``; and the characters of a value. Each of them costs something for each type, part of the log or event that is
+#: looked at.
 VALUES_LIMIT, GLOBS_LIMIT, WORDS_LIMIT, LENGTH_LIMIT = 1_000, 20, 64, 1_000
 #: Every parameter that `Filter.parse` knows.
 PARAMETERS = (*NAMES, *(f"not_{name}" for name in NAMES), *TIMES)
@@ -380,6 +384,21 @@ def address_range(text: str) -> tuple[bytes, bytes]:
     return (MAPPED + first, MAPPED + last) if network.version == 4 else (first, last)
 
 
+# Resources
+
+
+def split_globs(values: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of values of ``resource`` those that are paths, and those with a ``*`` in them."""
+    values = tuple(values)
+    return tuple(one for one in values if "*" not in one), tuple(one for one in values if "*" in one)
+
+
+def glob_range(glob: str) -> tuple[str, str]:
+    """Between which texts, included, all are that a glob means, in the order of their characters."""
+    begun = glob.partition("*")[0]
+    return begun, begun + "\U0010ffff"
+
+
 # Words
 
 
@@ -428,9 +447,10 @@ def _check_numbers(parameters: Mapping[str, Sequence[str]]) -> None:
                 raise _Refused("Bad parameter", name, detail)
         plain = name.removeprefix("not_")
         globs += sum(map(is_open, given)) if plain == "type" else 0
+        globs += sum(["*" in value for value in given]) if plain == "resource" else 0
         words += sum([len(query_words(value)) for value in given]) if plain == "q" else 0
         if globs > GLOBS_LIMIT:
-            raise _too_many(name, "types with a * or as patterns", GLOBS_LIMIT)
+            raise _too_many(name, "types and resources with a * or as patterns", GLOBS_LIMIT)
         if words > WORDS_LIMIT:
             raise _too_many(name, "words", WORDS_LIMIT)
 
@@ -517,6 +537,11 @@ def _checked(parameter: str, name: str, value: str, catalogue: Catalogue) -> str
             return value.strip()
         case "country":
             return country_code(value) or value
+        case "resource":
+            if len(value) > RESOURCE_LENGTH:
+                detail = f"a value of {parameter} has {len(value)} characters; the limit is {RESOURCE_LENGTH}"
+                raise _Refused("Bad parameter", parameter, detail)
+            return resource_text(value)
         case "type" if is_pattern(value):
             try:
                 check_pattern(value[1:-1])
@@ -584,6 +609,13 @@ def term_test(term: Term, catalogue: Catalogue) -> Callable[[SearchFields], bool
             return lambda fields: fields.session in wanted
         case "id":
             return lambda fields: fields.id in wanted
+        case "resource":
+            paths, globs = split_globs(term.values)
+            exact = frozenset(paths)
+            return lambda fields: (
+                (path := fields.resource) is not None
+                and (path in exact or any(glob_matches(glob, path) for glob in globs))
+            )
         case "ip":
             ranges = [address_range(value) for value in term.values]
             return lambda fields: (ip := fields.ip) is not None and any(low <= ip <= high for low, high in ranges)
@@ -607,6 +639,8 @@ def term_keys(term: Term) -> frozenset[str] | None:
     """Texts by which a condition is found: it holds only if one of them is among what `KEYS_OF` gives for an event.
     ``None``: it has to be tested with each event."""
     if term.negated or term.name not in KEYS_OF:
+        return None
+    if term.name == "resource" and any("*" in value for value in term.values):
         return None
     if term.name in _NAMED:
         return with_folded(term.values)
@@ -638,6 +672,7 @@ _NAMED = ("user", "actor", "target")
 KEYS_OF: Mapping[str, Callable[[SearchFields], Sequence[str | None]]] = {
     "id": lambda fields: (fields.id,),
     "session": lambda fields: (fields.session,),
+    "resource": lambda fields: (fields.resource,),
     "actor": _actor_keys,
     "target": _target_keys,
     "user": lambda fields: [*_actor_keys(fields), *_target_keys(fields)],

@@ -1,4 +1,4 @@
-"""Patterns of types, in which a ``*`` stands for any characters."""
+"""Patterns of types and resources, in which a ``*`` stands for any characters."""
 
 from __future__ import annotations
 

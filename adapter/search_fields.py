@@ -126,6 +126,12 @@ class SearchFields(Struct, frozen=True, gc=False):
         return _changed_client(self.event)
 
     @property
+    def resource(self) -> str | None:
+        """Which thing an admin event is about, as filters compare it: see `resource_text`. Computed when asked for."""
+        path = self.event.resource_path
+        return None if path is None else resource_text(path)
+
+    @property
     def words(self) -> set[str]:
         """The words that ``q`` finds it by; computed when asked for."""
         return set(self.text.split())
@@ -194,6 +200,18 @@ def with_folded(values: Iterable[str]) -> frozenset[str]:
     """What an id or a folded name is one of, where one of these values is asked for."""
     values = frozenset(values)
     return values | frozenset(map(folded, values))
+
+
+#: Characters of a resource path that filters compare, and so those of a value at most.
+RESOURCE_LENGTH = 500
+#: PostgreSQL stores no text with the one, and ranges of texts end with the other.
+_NOT_STORED = str.maketrans({"\0": "\ufffd", "\U0010ffff": "\ufffd"})
+
+
+def resource_text(path: str) -> str:
+    """A resource path as it is compared: its case matters. A longer one than `RESOURCE_LENGTH` keeps a character more
+    than a value has: so it is found by how it begins alone."""
+    return path[: RESOURCE_LENGTH + 1].translate(_NOT_STORED)
 
 
 _USER_IN_PATH = re.compile(r"(?:^|/)users/([^/]+)")

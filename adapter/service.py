@@ -21,9 +21,12 @@ from aiohttp import web
 
 from adapter.access import ADMIN, Access, Principal
 from adapter.api.app import make_app
+from adapter.api.around import AroundPages
 from adapter.api.arrivals import ArrivalCounts
 from adapter.api.attempts import AttemptPages
+from adapter.api.auditing import AUDITING, Auditing, open_auditing
 from adapter.api.authoring import Authoring
+from adapter.api.changes import ChangePages
 from adapter.api.comparison import Comparisons
 from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.counting import CountPages
@@ -406,6 +409,10 @@ async def open_service(
         def warnings() -> list[str]:
             return [*public_warnings(), *live.warnings()]
 
+        auditing = Auditing(
+            log.append, settings.audit, known_secrets, knows_addresses=not settings.server.behind_tls, now=_now
+        )
+        await stack.enter_async_context(open_auditing(auditing))
         delivered = DeliveryPages(log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log))
         receive = ingest_handler(intake, receiving, budget, limits, counts, disk.check)
         operations = [
@@ -415,6 +422,12 @@ async def open_service(
             *ValuePages(search, lambda: tables.catalogue, questions).operations(),
             *SearchPages(SavedSearches(log), lambda: tables.catalogue).operations(),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
+            *ChangePages(
+                log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout
+            ).operations(),
+            *AroundPages(
+                log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout
+            ).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
@@ -485,6 +498,7 @@ async def open_service(
         console = Console(access, site, SignIn(access, sessions, sign_ins, site, tries))
         reading = BodyReading(budget, server.body_limit, server.body_timeout)
         app = make_app(access, operations, reading, site=site, pages=console.routes())
+        app[AUDITING] = auditing
         limits_of_connections = ConnectionLimits(
             server.connections_limit, server.header_timeout, server.keepalive_timeout, settings.feed.reading_timeout
         )

@@ -387,6 +387,30 @@ class Feed(Section):
     )
 
 
+class Look(StrEnum):
+    """What somebody reads here that may be recorded."""
+
+    #: Exports.
+    EXPORT = "export"
+    #: What providers sent, unchanged.
+    RAW = "raw"
+    #: What one person did, and the index of people.
+    PEOPLE = "people"
+
+
+class Audit(Section):
+    """Who read what here, as events of the log: ``system.AUDIT-EXPORT`` and ``system.AUDIT-READ``."""
+
+    record: tuple[Look, ...] = Field(
+        tuple(Look),
+        description="What is recorded: `export`, exports; `raw`, reads of what providers sent; `people`, looks at "
+        "people",
+    )
+    again_after: float = Field(
+        600, ge=1, le=86_400, description="Seconds for which the same question of one caller is recorded once"
+    )
+
+
 class KeycloakApi(Section):
     """Reading events as a Keycloak gives them: ``/admin/realms/{realm}/events`` and ``…/admin-events``."""
 
@@ -599,6 +623,7 @@ class Settings(BaseSettings):
     sinks: tuple[AnySinkSettings, ...] = ()
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
+    audit: Audit = Audit()
     keycloak: KeycloakApi = KeycloakApi()
     phasetwo: PhaseTwoApi = PhaseTwoApi()
     statements: StatementSettings = StatementSettings()

@@ -22,16 +22,17 @@ def system_event(
     raw: Mapping[str, object] | None = None,
     outcome: Outcome = Outcome.UNKNOWN,
     username: str | None = None,
+    who: Mapping[str, str] | None = None,
 ) -> NewEntry:
     """The event ``system.NAME``, new each time. ``now``: epoch milliseconds; ``raw``: what it is made of, if that says
-    more than the details; ``username``: who did it."""
+    more than the details; ``username``: who did it, or ``who``: all of its ``authDetails``."""
     uid = uuid.uuid4().bytes
     type = f"system.{name}"
     event = {
         "uid": uid_text(uid),
         "time": now,
         "type": type,
-        "authDetails": {} if username is None else {"username": username},
+        "authDetails": dict(who or ({} if username is None else {"username": username})),
         "details": dict(details),
         "outcome": outcome,
         "source": {"name": SOURCE, "provider": SOURCE, "nativeType": name, "receivedAt": now, "mapping": SOURCE},

@@ -240,6 +240,26 @@ def test_an_event_is_found_by_the_id_that_its_provider_gave_it() -> None:
     assert matches(make_event(), not_id="e1")
 
 
+def test_a_resource_is_a_path_or_a_glob_of_it() -> None:
+    event = make_event(type="admin.USER-ACTION", resourcePath="users/U1/reset-password")
+    assert matches(event, resource="users/U1/reset-password")
+    assert matches(event, resource=["groups/*", "users/*/reset-password"])
+    assert not matches(event, resource="users/U1")
+    assert not matches(event, resource="users/u1*")
+    assert not matches(event, not_resource="users/*")
+    assert matches(make_event(), not_resource="*")
+    assert not matches(make_event(), resource="*")
+
+
+def test_a_resource_has_a_length_and_globs_a_number() -> None:
+    parse({"resource": ["x" * 500]})
+    with pytest.raises(RequestError, match="a value of not_resource has 501 characters; the limit is 500"):
+        parse({"not_resource": ["x" * 501]})
+    parse({"resource": [f"{number}*" for number in range(10)], "type": [f"{number}*" for number in range(10)]})
+    with pytest.raises(RequestError, match="types and resources"):
+        parse({"resource": [f"{number}*" for number in range(11)], "type": [f"{number}*" for number in range(10)]})
+
+
 def test_a_realm_is_found_by_id_and_by_name() -> None:
     event = make_event(realmId="r1", realmName="acme")
     assert matches(event, realm="r1")
@@ -501,7 +521,7 @@ def test_a_wrong_setting_names_its_place_and_what_is_allowed(settings: dict[str,
     [
         ({"client": ["app"], "user": [f"u{n}" for n in range(1_000)]}, "user", "1000 values"),
         ({"client": ["c" * 1_001]}, "client", "1001 characters"),
-        ({"type": ["a.*"] * 11, "not_type": ["b.*"] * 10}, "not_type", "20 types with a *"),
+        ({"type": ["a.*"] * 11, "not_type": ["b.*"] * 10}, "not_type", "20 types and resources with a *"),
         ({"q": ["one two three"] * 22}, "q", "64 words"),
     ],
 )

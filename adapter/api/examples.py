@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
+from adapter.api.auditing import record
 from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Body, Limited, Operation, authorize, caller, json_answer, scope_of_caller
 from adapter.api.slots import Slots
@@ -15,7 +16,7 @@ from adapter.api.trial import PROVIDER, provider_name, read_body, table_in_use
 from adapter.errors import RequestError
 from adapter.log.protocol import Log
 from adapter.model import uid_text
-from adapter.settings import Permission
+from adapter.settings import Look, Permission
 from adapter.tables.in_use import Tables
 from adapter.trials.pool import Trials
 from adapter.workbench.arrived import ArrivedExample, Wanted, example_of
@@ -60,6 +61,7 @@ class ExamplePages:
             if self._providers.get(entry.source, provider) != provider:
                 detail = f"it came from {entry.source}, a source of {self._providers[entry.source]!r}"
                 raise RequestError(409, "Another provider's", detail)
+            record(request, Look.RAW, of=wanted.uid)
             raw, media, _ = kept
             name = f"{(entry.native_type or 'unreadable')[:100]} {uid_text(entry.uid)[-12:]}"
             work = example_of, self._tables.folders, provider, table.texts, wanted, raw, media.partition(";")[0], name

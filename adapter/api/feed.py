@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.auditing import record
 from adapter.api.headers import HINTS, NEXT, REMOVED
 from adapter.api.lookup import Lookup
 from adapter.api.operation import TEXT, Answer, Limited, Operation, Parameter, authorize, caller, scope_of_caller
@@ -34,7 +35,7 @@ from adapter.search.cursor import END, Order, read_log_cursor
 from adapter.search.looked_up import with_names
 from adapter.search.search import Page, Search
 from adapter.settings import Feed as FeedSettings
-from adapter.settings import Permission
+from adapter.settings import Look, Permission
 from adapter.timestamps import FORMS, SCHEMA, read_timestamp
 
 LIMIT = 1000
@@ -60,6 +61,7 @@ _MEANING = {
     "ip": "Address, or network (CIDR)",
     "session": "The provider's session id",
     "id": "The provider's own id of the event",
+    "resource": "Which thing an admin event is about: its resourcePath, or a glob such as users/*/reset-password",
     "method": "How the person logged in, in whatever case: password, passkey, social, federated, …",
     "factor": "The proof that it is about, in whatever case: otp, push, webauthn, sms, …",
     "idp": "The other identity provider, alias, id or name, in whatever case",
@@ -86,6 +88,8 @@ _NAMES = Parameter(
     "1: also names that an event does not carry, where others of its source say whose ids these are, as lookedUp",
     {"type": "string", "enum": ["0", "1"]},
 )
+#: Also of other pages.
+NAMES_SHOWN = _NAMES
 UID = Parameter("uid", "The event's uid, or the id that its provider gave it")
 
 
@@ -284,6 +288,8 @@ class Feed:
         with self._questions.taken(caller(request)):
             names = read_switch(request, "names")
             event = await self._event(request, with_raw, names)
+            if with_raw:
+                record(request, Look.RAW)
             return await sent_json(request, event, reading_timeout=self._reading_timeout)
 
     async def _event(self, request: web.Request, with_raw: bool, names: bool) -> bytes:
@@ -293,18 +299,7 @@ class Feed:
             RequestError: 404, there is none; 409, there are several.
         """
         scope = scope_of_caller(request)
-        entry = await self._lookup.find(request.match_info["uid"], caller(request), scope)
-        if entry is None:
-            raise RequestError(
-                404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
-            )
-        if entry.event is None:
-            raise RequestError(
-                404,
-                "Quarantined",
-                f"What came with this uid could not be made an event: {entry.problem}",
-                quarantined={"nativeType": entry.native_type, "problem": entry.problem},
-            )
+        entry = await self._lookup.event(request.match_info["uid"], caller(request), scope)
         if names:
             await self._search.wait(entry.position)
             known = scope.bound(Filter(self._catalogue()))
@@ -328,14 +323,20 @@ class Feed:
                 entries = await anext(pages, None)
                 headers = {"Content-Disposition": f'attachment; filename="events.{form.ending}"'}
                 headers |= _headers(self._hints.of(filter.terms))
+                events, is_whole = 0, False
                 async with self._streamed(request, form.media_type, headers) as stream:
                     if request.method == "HEAD":
                         return stream.response
-                    await stream.write(form.header)
-                    while entries is not None:
-                        await _write(stream, form, entries)
-                        entries = await anext(pages, None)
-                    await stream.write(form.footer)
+                    try:
+                        await stream.write(form.header)
+                        while entries is not None:
+                            await _write(stream, form, entries)
+                            events += len(entries)
+                            entries = await anext(pages, None)
+                        await stream.write(form.footer)
+                        is_whole = True
+                    finally:
+                        record(request, Look.EXPORT, events=events, whole=is_whole)
                 return stream.response
 
     def _format(self, request: web.Request) -> Format | None:

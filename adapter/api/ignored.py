@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.auditing import record
 from adapter.api.feed import read_switch
 from adapter.api.operation import Answer, Limited, Operation, Parameter, authorize, sees_source
 from adapter.api.stream import sent_json
 from adapter.counts import EXCERPT, SAMPLES, SampledCounts
-from adapter.settings import Permission
+from adapter.settings import Look, Permission
 
 
 class IgnoredSample(BaseModel):
@@ -65,6 +66,7 @@ class IgnoredPages:
         with_raw = read_switch(request, "raw")
         if with_raw:
             authorize(request, Permission.RAW)
+            record(request, Look.RAW)
         wanted, is_seen = request.query.getall("source", None), sees_source(request)
         groups = [
             IgnoredGroup(

@@ -23,7 +23,6 @@ from adapter.api.stream import streamed
 from adapter.errors import RequestError
 from adapter.filter import GLOBS_LIMIT, Filter
 from adapter.formats.keycloak import ACCESS, ADMIN, write_representation
-from adapter.globs import glob_matches
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry
@@ -204,16 +203,15 @@ class KeycloakReads:
         types = [f"{ADMIN}{resource}-{operation}" for resource in resources for operation in operations]
         wanted = self._wanted(request, [f"{ADMIN}*"] if types == [f"{ADMIN}*-*"] else types)
         wanted |= _given(query, client="authClient", actor="authUser", ip="authIpAddress")
-        path, realm = query.get("resourcePath"), query.get("authRealm")
-        if path is None and realm is None:
+        if path := query.get("resourcePath"):
+            wanted["resource"] = [path.replace("%", "*")]
+        realm = query.get("authRealm")
+        if realm is None:
             return await self._answer(request, wanted, who, None)
-        pattern = None if path is None else path.replace("%", "*")
 
         def fits(entry: Entry) -> bool:
             event = orjson.loads(entry.event or b"{}")
-            if pattern is not None and not glob_matches(pattern, event.get("resourcePath", "")):
-                return False
-            return realm is None or event.get("details", {}).get("auth_realm_id") == realm
+            return bool(event.get("details", {}).get("auth_realm_id") == realm)
 
         return await self._answer(request, wanted, who, fits)
 

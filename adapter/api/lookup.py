@@ -64,6 +64,27 @@ class Lookup:
             raise RequestError(409, "Several events", detail, allowed=[uid_text(entry.uid) for entry in entries])
         return entries[0] if entries else None
 
+    async def event(self, name: str, caller: str, scope: Scope) -> Entry:
+        """The same of an event.
+
+        Raises:
+            RequestError: as `find`; 404, there is none, or what came is quarantined.
+            StoreUnavailable: as `find`.
+        """
+        entry = await self.find(name, caller, scope)
+        if entry is None:
+            raise RequestError(
+                404, "Not found", "There is no event with this uid, and none whose provider gave it this id."
+            )
+        if entry.event is None:
+            raise RequestError(
+                404,
+                "Quarantined",
+                f"What came with this uid could not be made an event: {entry.problem}",
+                quarantined={"nativeType": entry.native_type, "problem": entry.problem},
+            )
+        return entry
+
     def _is_within(self, entry: Entry, scope: Scope) -> bool:
         """Whether an entry is in scope: by what its event says, or by its source if it has none."""
         if entry.event is None:

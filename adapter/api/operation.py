@@ -208,6 +208,21 @@ def caller(request: web.Request) -> str:
     return request[_CALLER].name
 
 
+def details_of_caller(request: web.Request, *, knows_addresses: bool) -> dict[str, str]:
+    """Who calls, as ``authDetails`` of an event. ``knows_addresses``: callers connect to the service itself."""
+    principal: Principal = request[_CALLER]
+    person = principal.person
+    said = {
+        "realmId": None if person is None else person.realm,
+        "clientId": None if person is None else person.client,
+        "userId": None if person is None else person.id,
+        "ipAddress": request.remote if knows_addresses else None,
+        "username": principal.name if person is None else person.name,
+        "sessionId": None if person is None else person.session,
+    }
+    return {name: one for name, one in said.items() if one}
+
+
 def principal_of_caller(request: web.Request) -> Principal:
     """Who calls, and what he may; the operation has checked it."""
     principal: Principal = request[_CALLER]

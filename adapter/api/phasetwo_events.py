@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from adapter.api.bodies import read_asked, read_object
-from adapter.api.operation import Answer, Body, Operation, caller, principal_of_caller, refuse_beyond, request_body
+from adapter.api.operation import Answer, Body, Operation, details_of_caller, refuse_beyond, request_body
 from adapter.api.phasetwo import phasetwo_operations
 from adapter.known_secrets import KnownSecrets
 from adapter.log.protocol import Log
@@ -59,19 +59,7 @@ class PublishedEvents:
         raw = self._known_secrets.cleaned(await request_body(request, SIZE))
         given = read_asked(GivenEvent, read_object(raw))
         realm = request.match_info["realm"]
-        event = published_event(given, realm, self._who(request), raw, self._catalogue(), self._now())
+        who = details_of_caller(request, knows_addresses=self._knows_addresses)
+        event = published_event(given, realm, who, raw, self._catalogue(), self._now())
         await self._log.append([event])
         return web.Response(status=202, headers=SECURITY_HEADERS)
-
-    def _who(self, request: web.Request) -> dict[str, str]:
-        """Who publishes, by his token and the address that he calls from."""
-        person = principal_of_caller(request).person
-        said = {
-            "realmId": None if person is None else person.realm,
-            "clientId": None if person is None else person.client,
-            "userId": None if person is None else person.id,
-            "ipAddress": request.remote if self._knows_addresses else None,
-            "username": caller(request) if person is None else person.name,
-            "sessionId": None if person is None else person.session,
-        }
-        return {name: one for name, one in said.items() if one}

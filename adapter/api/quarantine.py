@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.auditing import record
 from adapter.api.feed import ENVELOPE, UID, Wrapped, raw_members, read_limit, read_switch
 from adapter.api.lookup import Lookup
 from adapter.api.operation import (
@@ -30,7 +31,7 @@ from adapter.hints import Hints
 from adapter.log.protocol import QuarantineGroup, Store
 from adapter.model import uid_text
 from adapter.search.turns import Turns
-from adapter.settings import Feed, Permission
+from adapter.settings import Feed, Look, Permission
 
 
 class Sample(BaseModel):
@@ -183,6 +184,7 @@ class QuarantinePages:
         with_raw = read_switch(request, "raw")
         if with_raw:
             authorize(request, Permission.RAW)
+            record(request, Look.RAW)
         return with_raw
 
     def _sources(self, request: web.Request) -> list[str] | None:

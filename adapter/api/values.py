@@ -21,7 +21,7 @@ from adapter.search.hours import HOURLY
 from adapter.search.index import ByPrefix
 from adapter.search.keys import HOUR
 from adapter.search.search import Search
-from adapter.search.values import FIELDS
+from adapter.search.values import CASED, FIELDS
 from adapter.search_fields import folded
 from adapter.settings import Permission
 
@@ -69,7 +69,7 @@ class ValuePages:
                 Permission.READ,
                 [
                     Parameter("field", "The filter whose values are wanted; default: the names of filters", fields),
-                    Parameter("prefix", "How they begin; the case matters for clients alone"),
+                    Parameter("prefix", "How they begin; the case matters for clients and resources alone"),
                     Parameter("limit", "Values that are told", limit),
                 ],
                 limited=Limited.BY_EVENT,
@@ -100,7 +100,7 @@ class ValuePages:
         field = COMPLETED[name]
         hour = time.time_ns() // 1_000_000 // HOUR
         if field in FIELDS:
-            begun = prefix if field == "client" else folded(prefix)
+            begun = prefix if field in CASED else folded(prefix)
             found = await self._search.complete(ByPrefix(filter, field, begun, hour, _SECONDS), caller=who)
             # Codes of countries are written so.
             return {v.upper() if field == "country" else v: n for v, n in found.values.items()}, found.is_whole

@@ -21,6 +21,7 @@ from adapter.commands.client import Client, Refused, ended, fail, read_answer, r
 from adapter.commands.columns import Column, Layout, fitted, layout, plain
 from adapter.commands.counting import count
 from adapter.commands.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
+from adapter.commands.event_changes import changes
 from adapter.commands.filters import Filters
 from adapter.commands.following import follow
 from adapter.commands.options import At, grouped
@@ -243,6 +244,58 @@ def quarantine(
         console.print(f"{len(found['groups'])} of {found['kinds']} groups; --limit shows more", soft_wrap=True)
 
 
+class Same(StrEnum):
+    """What events have in common."""
+
+    USER = "user"
+    SESSION = "session"
+    IP = "ip"
+
+
+@app.command()
+@grouped
+def around(
+    uid: Annotated[
+        str, typer.Argument(help="Its uid, as events list --json gives it, or the id that its provider gave it.")
+    ],
+    minutes: Annotated[int, typer.Option("--minutes", "-m", min=1, max=1440, help="So long before and after.")] = 5,
+    same: Annotated[
+        Same | None, typer.Option("--same", help="Only events of the same user, session or address.")
+    ] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many, about half before it.")] = 40,
+    json: Annotated[bool, typer.Option("--json", help="One event a line, as it is stored.")] = False,
+    utc: InUtc = False,
+    *,
+    at: At,
+) -> None:
+    """Show what happened before and after an event, in the order of time; > marks the event itself.
+
+    For example: idp-adapter events around 69f8520c-2a0e-8c0a-9a57-0f0f6a1c9e11 --same ip
+    """
+    query = {"minutes": str(minutes), "limit": str(limit), "names": "0" if json else "1"}
+    if same is not None:
+        query["same"] = same
+
+    async def asking(client: Client) -> dict[str, Any]:
+        async with client.get(f"/events/{quote(uid, safe='')}/around", list(query.items())) as response:
+            found: dict[str, Any] = orjson.loads(await read_answer(response))
+            return found
+
+    found = run(asking, at)
+    events = found["events"]
+    if json:
+        _write(events)
+        return
+    console = console_of_output()
+    columns = _columns(events, console.width - 3, shown_zone(utc), targets=any(map(what_was_changed, events)))
+    marks = [Text(">" if number == found["at"] else "") for number in range(len(events))]
+    console.print(fitted([Column("", marks, 1, 1), *columns], console.width))
+    sides = [side for side in ("before", "after") if found[side] is not None]
+    if sides:
+        console.print(f"There is more {' and '.join(sides)}; --limit shows more, --minutes less.", soft_wrap=True)
+
+
+app.command()(grouped(changes))
 app.command()(count)
 app.command()(grouped(renormalize))
 app.command()(grouped(scrub))

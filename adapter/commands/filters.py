@@ -54,6 +54,14 @@ class Filters:
     words: Annotated[
         str | None, typer.Option("-q", "--words", help="Words that all occur.", rich_help_panel=_PANEL)
     ] = None
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resource",
+            help="Thing that an admin event is about, such as 'users/ID' or 'users/*/reset-password'. Repeatable.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,6 +106,7 @@ class Filters:
                 ("client", self.clients),
                 ("ip", self.addresses),
                 ("source", self.sources),
+                ("resource", self.resources),
             )
             for value in values or ()
         ]

@@ -39,6 +39,11 @@ def newest(snapshot: int) -> TimeCursor:
     return TimeCursor(_LATEST, _LATEST, snapshot)
 
 
+def oldest(snapshot: int) -> TimeCursor:
+    """The same of pages that begin with the oldest."""
+    return TimeCursor(0, 0, snapshot)
+
+
 _TIME = struct.Struct(">cQQQ")
 _LOG = struct.Struct(">cQ")
 

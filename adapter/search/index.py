@@ -15,11 +15,12 @@ from adapter.search.linking import Asked
 
 class ByTime(NamedTuple):
     """The newest ``limit`` events before the cursor, newest first, each in its latest revision up to the cursor's
-    snapshot."""
+    snapshot; or, ``ascending``, the oldest ones behind it, oldest first."""
 
     filter: Filter
     limit: int
     cursor: TimeCursor
+    ascending: bool = False
 
 
 class ByLog(NamedTuple):
@@ -213,8 +214,8 @@ class Behind(Exception):
 LATEST = (1 << 63) - 1
 
 
-def broken_off(rows: Iterable[Hit], reached: Hit, by_time: bool) -> Found:
+def broken_off(rows: Iterable[Hit], reached: Hit, *, by_time: bool, ascending: bool) -> Found:
     """Those rows that come before the place that was reached: others may come between the rest."""
-    found = Found(row for row in rows if not by_time or row > reached)
+    found = Found(row for row in rows if not by_time or (row < reached if ascending else row > reached))
     found.reached = reached
     return found

@@ -20,6 +20,7 @@ from adapter.search.cursor import (
     Order,
     TimeCursor,
     newest,
+    oldest,
     read_log_cursor,
     read_time_cursor,
     write_cursor,
@@ -148,14 +149,15 @@ class Search:
         revisions: bool = False,
         caller: str = "",
         patient: bool = False,
+        ascending: bool = False,
     ) -> Page:
         """One page of the events that match, complete up to the log's head at this moment. Where few match and many
         are looked at, it is shorter, or empty, and goes on behind what was looked at.
 
-        ``order="time"``: newest first by event time, each event once in its latest revision; pages joined give each
-        event once while new ones arrive. ``order="log"``: ascending by position, each event in its first entry, with
-        ``revisions`` in every one; from the cursor `END`, what comes later. ``caller``: whose turn it waits for,
-        however long if it is ``patient``.
+        ``order="time"``: newest first by event time, or ``ascending``, each event once in its latest revision; pages
+        joined give each event once while new ones arrive. ``order="log"``: ascending by position, each event in its
+        first entry, with ``revisions`` in every one; from the cursor `END`, what comes later. ``caller``: whose turn it
+        waits for, however long if it is ``patient``.
 
         Raises:
             RequestError: 400, the cursor is bad; 503, the question took too long, or did not come to its turn, or the
@@ -165,21 +167,21 @@ class Search:
         head = self._log.head
         wait = None if patient else self.timeout
         if order == "time":
-            before = newest(head) if cursor is None else read_time_cursor(cursor)
-            found = await self._ask(caller, wait, head, ByTime(filter, limit + 1, before))
-            cursors = [TimeCursor(*row, before.snapshot) for row in found[:limit]]
-            end = None if found.reached is None else TimeCursor(*found.reached, before.snapshot)
-            place = cursors[-1] if len(found) > limit else end
-            return Page(
-                [row.position for row in found[:limit]], None if place is None else write_cursor(place), cursors
-            )
-        after = BEGINNING if cursor is None else LogCursor(head) if cursor == END else read_log_cursor(cursor)
-        found = await self._ask(caller, wait, head, ByLog(filter, limit, after, head, revisions))
+            first = oldest(head) if ascending else newest(head)
+            after = first if cursor is None else read_time_cursor(cursor)
+            found = await self._ask(caller, wait, head, ByTime(filter, limit + 1, after, ascending))
+            cursors = [TimeCursor(*row, after.snapshot) for row in found[:limit]]
+            end = None if found.reached is None else TimeCursor(*found.reached, after.snapshot)
+            last = cursors[-1] if len(found) > limit else end
+            following = None if last is None else write_cursor(last)
+            return Page([row.position for row in found[:limit]], following, cursors)
+        place = BEGINNING if cursor is None else LogCursor(head) if cursor == END else read_log_cursor(cursor)
+        found = await self._ask(caller, wait, head, ByLog(filter, limit, place, head, revisions))
         places = [LogCursor(row.position) for row in found]
         reached = None if found.reached is None else LogCursor(found.reached.position)
-        following = write_cursor(reached or (places[-1] if places else after))
+        next = write_cursor(reached or (places[-1] if places else place))
         at_end = reached is None and len(found) < limit
-        return Page([row.position for row in found], following, places, at_end=at_end)
+        return Page([row.position for row in found], next, places, at_end=at_end)
 
     async def names(
         self, wanted: Sequence[Asked], filter: Filter, *, caller: str = "", timeout: float | None = None

@@ -138,7 +138,7 @@ async def test_exports_of_one_key_and_of_all_are_so_many(service: Opened) -> Non
     [
         ({"q": "ä" * 999, "user": "u" * 2_000}, "user", "2000 characters"),
         ({"client": "c" * 1_001}, "client", "1001 characters"),
-        ({"type": [f"access.*{n}" for n in range(21)]}, "type", "20 types with a *"),
+        ({"type": [f"access.*{n}" for n in range(21)]}, "type", "20 types and resources with a *"),
         ({"q": "word " * 40, "not_q": " ".join(f"w{n}" for n in range(65))}, "not_q", "64 words"),
     ],
 )

@@ -46,6 +46,7 @@ NAMES = (
     "factor",
 )
 VALUES |= dict.fromkeys(NAMES, FEW)
+VALUES["resource"] = st.sampled_from(["users/u-1", "clients/x", "users/*", "*/x", "nothing"])
 
 DETAILS = ("username", "userId", "impersonator", "login_method", "identity_provider", "identity_provider_name",
            "device_id", "country", "risk_level", "factor", "sink")  # fmt: skip

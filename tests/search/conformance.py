@@ -26,7 +26,7 @@ from adapter.scope import RealmOf, Scope
 from adapter.search import keys
 from adapter.search import values as dictionary
 from adapter.search.buckets import Buckets, Run
-from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest
+from adapter.search.cursor import BEGINNING, LogCursor, TimeCursor, newest, oldest
 from adapter.search.filler import check_origin, fill
 from adapter.search.hours import whole_hours
 from adapter.search.index import (
@@ -113,8 +113,10 @@ class Database:
         wanted = [Asked(kind, id, tuple(where.values()), time) for id, time in asked]
         return self._place.names(wanted, Filter(CATALOGUE, tuple(exact)))
 
-    def by_time(self, filter: Filter, limit: int, cursor: TimeCursor, *, seconds: float = inf) -> Found:
-        return self._place.ask(ByTime(filter, limit, cursor), seconds)
+    def by_time(
+        self, filter: Filter, limit: int, cursor: TimeCursor, *, seconds: float = inf, ascending: bool = False
+    ) -> Found:
+        return self._place.ask(ByTime(filter, limit, cursor, ascending), seconds)
 
     def by_log(
         self, filter: Filter, limit: int, cursor: LogCursor, until: int, revisions: bool, *, seconds: float = inf
@@ -184,6 +186,20 @@ def newest_first(reader: Database, filter: Filter, *, snapshot: int, size: int, 
     return found
 
 
+def oldest_first(reader: Database, filter: Filter, *, snapshot: int, size: int, seconds: float = inf) -> list[int]:
+    """The same, ascending."""
+    found: list[int] = []
+    cursor = oldest(snapshot)
+    while (rows := reader.by_time(filter, size, cursor, seconds=seconds, ascending=True)) or rows.reached:
+        assert len(rows) <= size
+        assert not rows or rows[0] > cursor[:2]
+        found += [row.position for row in rows]
+        end = rows.reached or rows[-1]
+        assert end > cursor[:2]
+        cursor = TimeCursor(*end, snapshot)
+    return found
+
+
 def in_log_order(
     reader: Database, filter: Filter, *, until: int, size: int, revisions: bool = False, seconds: float = inf
 ) -> list[int]:
@@ -244,7 +260,9 @@ EVENTS = st.builds(
             "country": st.sampled_from(["NL", "DE"]),
         },
     ),
-    resourcePath=st.sampled_from([None, "users/u2", f"users/{ALICE}", "groups/g1", "clients/c1"]),
+    resourcePath=st.sampled_from(
+        [None, "users/u2", f"users/{ALICE}", "groups/g1", "clients/c1", "users/u2/reset-password", "Users/[u]?_%\\'\0"]
+    ),
     representation=st.sampled_from([None, '{"clientId":"app"}', "{"]),
     source=st.fixed_dictionaries(
         {
@@ -282,6 +300,23 @@ _VALUES = {
     "ip": st.sampled_from(["10.0.0.1", "10.0.0.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "::ffff:10.0.0.1", "::1"]),
     "session": st.sampled_from(["s1", "s2"]),
     "id": st.sampled_from(["e1", "u1"]),
+    "resource": st.sampled_from(
+        [
+            "users/u2",
+            "users/*",
+            "users/u2*",
+            "*/u2/*",
+            "*/reset-password",
+            "*",
+            "groups/g1",
+            "USERS/u2",
+            "users/u_",
+            "Users/[u]?_%\\'\0",
+            "Users/[u]?*",
+            "Users/*%\\*",
+            "nothing/*",
+        ]
+    ),
     "factor": st.sampled_from(["otp", "WEBAUTHN", "push"]),
     "idp": st.sampled_from(["google", "corporate 'saml' \\"]),
     "device": st.sampled_from(["alice", "x" * 1000]),
@@ -377,7 +412,7 @@ def is_within(scope: Scope, event: EventDict) -> bool:
 
 #: Of a filter: so many values more that nothing has.
 _MORE: dict[str, list[str]] = {
-    **dict.fromkeys(("realm", "user", "actor", "target", "client", "session", "id", "source"), NOBODY),
+    **dict.fromkeys(("realm", "user", "actor", "target", "client", "session", "id", "source", "resource"), NOBODY),
     "type": [f"access.{name}" for name in NOBODY],
     "ip": [f"198.51.100.{number}" for number in range(1, 40, 2)] + [f"198.{number}.0.0/16" for number in range(60, 80)],
     "q": [f"word{number}" for number in range(30)],
@@ -449,6 +484,7 @@ class SearchConformance:
             for seconds in (inf, 0):  # without time, each page ends where a part does
                 by_time = newest_first(reader, filter, snapshot=len(events), size=size, seconds=seconds)
                 assert by_time == [position for _, position in sorted(wanted, reverse=True)]
+                assert oldest_first(reader, filter, snapshot=len(events), size=size, seconds=seconds) == by_time[::-1]
                 by_log = in_log_order(reader, filter, until=len(events), size=size, seconds=seconds)
                 assert by_log == [position for _, position in wanted]
             matched = [search_fields(orjson.dumps(events[position - 1])) for _, position in wanted]
@@ -738,6 +774,17 @@ class SearchConformance:
         assert reader.count(parse(), "source", 2, hourly=True) == {"prod": 2}
         assert reader.count(long, "source", 2) == {"prod": 1}
 
+    def test_a_value_may_be_written_in_several_ways(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(dictionary, "_ADDED_UP", 1)
+        ways = ["10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2", "10.0.0.1", "10.0.0.1:3"]
+        entries = [
+            make_entry(number, make_event(authDetails={"ipAddress": way})) for number, way in enumerate(ways * 8, 1)
+        ]
+        reader = database.fill(entries[:1], part_size=100)
+        for begin in range(1, len(entries), 3):
+            database.add(entries[begin : begin + 3])
+        assert list(reader.complete("ip")) == ["10.0.0.1"]
+
     def test_there_are_so_many_values_of_a_part_at_most(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -799,6 +846,8 @@ class SearchConformance:
         entries = [make_entry(position, make_event(time=position)) for position in range(1, 6_001)]
         reader = database.fill(entries, part_size=500)
         assert [row.position for row in reader.by_time(parse(**parameters), 3, newest(6_000))] == [6_000, 5_999, 5_998]
+        ascending = reader.by_time(parse(**parameters), 3, TimeCursor(5_500, 5_500, 6_000), ascending=True)
+        assert [row.position for row in ascending] == [5_501, 5_502, 5_503]
         by_log = reader.by_log(parse(**parameters), 3, LogCursor(5_500), 6_000, False)
         assert [row.position for row in by_log] == [5_501, 5_502, 5_503]
 
@@ -808,6 +857,7 @@ class SearchConformance:
         times = [10, 20, 30, 40, 50, 60, 35, 70, 5]
         reader = database.fill([make_entry(position, make_event(time=time)) for position, time in enumerate(times, 1)])
         assert newest_first(reader, parse(user="alice"), snapshot=9, size=2) == [8, 6, 5, 4, 7, 3, 2, 1, 9]
+        assert oldest_first(reader, parse(user="alice"), snapshot=9, size=2) == [9, 1, 2, 3, 7, 4, 5, 6, 8]
         assert newest_first(reader, parse(user="alice", **{"from": "35", "to": "60"}), snapshot=9, size=2) == [5, 4, 7]
         assert in_log_order(reader, parse(user="alice"), until=9, size=2) == list(range(1, 10))
 
@@ -946,6 +996,25 @@ class SearchConformance:
         reader = database.fill([make_entry(1, make_event(type=odd)), make_entry(2, make_event())])
         assert newest_first(reader, parse(type=odd), snapshot=2, size=10) == [1]
         assert newest_first(reader, parse(type="custom.a'b*"), snapshot=2, size=10) == [1]
+
+    def test_a_long_resource_path_is_found_by_how_it_begins_alone(self, database: Database) -> None:
+        whole = "users/" + "\U0001f642" * 494
+        paths = [whole, whole + "x", "users/" + "x" * 100_000]
+        reader = database.fill([make_entry(n, make_event(resourcePath=path)) for n, path in enumerate(paths, 1)])
+        assert newest_first(reader, parse(resource=whole), snapshot=3, size=10) == [1]
+        assert newest_first(reader, parse(resource="users/\U0001f642*"), snapshot=3, size=10) == [2, 1]
+        assert newest_first(reader, parse(resource="users/*"), snapshot=3, size=10) == [3, 2, 1]
+        assert newest_first(reader, parse(resource="users/*", not_resource="*xx*"), snapshot=3, size=10) == [2, 1]
+
+    def test_a_glob_of_many_stars_is_answered_at_once(self, database: Database) -> None:
+        reader = database.fill([make_entry(n, make_event(resourcePath="a" * 500)) for n in range(1, 40)])
+        assert newest_first(reader, parse(resource="*a" * 200 + "*b"), snapshot=39, size=10) == []
+
+    def test_resources_are_completed_as_they_are_written(self, database: Database) -> None:
+        paths = ["users/U1", "users/U1", "users/u2", None]
+        reader = database.fill([make_entry(n, make_event(resourcePath=path)) for n, path in enumerate(paths, 1)])
+        assert reader.complete("resource", "users/U") == {"users/U1": 2}
+        assert reader.complete("resource") == {"users/U1": 2, "users/u2": 1}
 
     def test_an_event_of_a_million_characters_is_taken_in(self, database: Database) -> None:
         words = {f"k{n}": " ".join(f"w{n}x{m}" for m in range(140)) for n in range(1_100)}

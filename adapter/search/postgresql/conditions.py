@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from adapter.filter import WORDED, Filter, Term, Word, address_range, wanted_words
+from adapter.filter import (
+    WORDED,
+    Filter,
+    Term,
+    Word,
+    address_range,
+    glob_range,
+    split_globs,
+    wanted_words,
+)
 from adapter.search.index import LATEST, ByLog, ByTime, Question
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys
 from adapter.search.linking import Scoped
@@ -40,7 +49,10 @@ def compile_question(question: Question, keys: QuestionKeys, kinds: Wanted, orig
     """The statement that asks one part for the rows of a page: time, position, kind and type of each, in its order."""
     values = _Values()
     tests = _tests(question, keys, kinds, origins, links, values)
-    order = "e.position" if isinstance(question, ByLog) else "e.time DESC, e.position DESC"
+    if isinstance(question, ByLog):
+        order = "e.position"
+    else:
+        order = "e.time, e.position" if question.ascending else "e.time DESC, e.position DESC"
     limit = values.place(question.limit, "bigint")
     text = f"(SELECT e.time, e.position, e.kind, e.type FROM {{}} AS e WHERE {tests} ORDER BY {order} LIMIT {limit})"
     return Statement(text, values)
@@ -88,7 +100,8 @@ def _tests(
             tests.append("NOT e.later")
     else:
         time, position, snapshot = (values.place(min(number, LATEST), "bigint") for number in question.cursor)
-        tests.append(f"(e.time, e.position) < ({time}, {position}) AND e.position <= {snapshot}")
+        behind = ">" if question.ascending else "<"
+        tests.append(f"(e.time, e.position) {behind} ({time}, {position}) AND e.position <= {snapshot}")
         tests.append(f"(e.superseded_by IS NULL OR e.superseded_by > {snapshot})")
     return " AND ".join(tests)
 
@@ -137,6 +150,8 @@ def _term(term: Term, keys: QuestionKeys, links: Links, values: _Values) -> str 
         return tests[0] if len(tests) == 1 else f"({' OR '.join(tests)})"
     if term.name == "ip":
         return _in_ranges([address_range(value) for value in term.values], values)
+    if term.name == "resource":
+        return _about(term, values)
     if term.name in WORDED:
         return f"(e.words @@ {values.place(_words(wanted_words(term)), 'text')}::tsquery)"
     return None
@@ -153,6 +168,20 @@ def _in_ranges(ranges: Sequence[tuple[bytes, bytes]], values: _Values) -> str:
         return f"EXISTS (SELECT FROM {wanted} WHERE e.address BETWEEN wanted.low AND wanted.high)"
     tests = [f"e.address BETWEEN {values.place(low, 'uuid')} AND {values.place(high, 'uuid')}" for low, high in ranges]
     return f"((e.address IS NOT NULL) AND ({' OR '.join(tests)}))"
+
+
+def _about(term: Term, values: _Values) -> str:
+    paths, globs = split_globs(term.values)
+    tests = [f"e.resource = ANY ({values.place(list(paths), 'text[]')})"] if paths else []
+    for glob in globs:
+        low, high = (values.place(end, "text") for end in glob_range(glob))
+        like = values.place(glob.translate(_LIKE), "text")
+        tests.append(f"(e.resource >= {low} AND e.resource <= {high} AND e.resource LIKE {like})")
+    return f"((e.resource IS NOT NULL) AND ({' OR '.join(tests)}))"
+
+
+#: A glob as PostgreSQL's LIKE has it.
+_LIKE = str.maketrans({"*": "%", "%": "\\%", "_": "\\_", "\\": "\\\\"})
 
 
 def _words(lists: Sequence[Sequence[Word]]) -> str:

@@ -46,6 +46,7 @@ _TESTED = 1_000
 
 class _Part(NamedTuple):
     id: int
+    earliest: int
     latest: int
 
 
@@ -195,6 +196,7 @@ class Asking:
         self._links = links
         self._part_size = part_size
         self._by_time = not isinstance(question, ByLog)
+        self._ascending = isinstance(question, ByTime) and question.ascending
 
     def of(self, question: ByTime) -> Asking:
         """Another question with the same terms, of the same state."""
@@ -203,20 +205,32 @@ class Asking:
 
     async def run(self, end: float) -> Found:
         """The page, or what of it is found until the clock says ``end``."""
-        question, by_time = self._question, self._by_time
-        limit, rows = question.limit, Found()
+        by_time, ascending = self._by_time, self._ascending
+        limit, rows = self._question.limit, Found()
         first = True
         for parts in self._together(await self._parts()):
-            if len(rows) == limit and (not by_time or parts[0].latest < rows[-1].time):
+            if len(rows) == limit and (not by_time or self._is_behind(parts[0], rows[-1].time)):
                 break
-            latest = LATEST if not isinstance(question.cursor, TimeCursor) else question.cursor.time
-            if not first and monotonic() >= end and (not by_time or parts[0].latest < latest):
-                reached = Hit(parts[0].latest, LATEST) if by_time else Hit(0, parts[0].id * self._part_size - 1)
-                return broken_off(rows, reached, by_time)
+            if not first and monotonic() >= end and (reached := self._reached(parts[0])) is not None:
+                return broken_off(rows, reached, by_time=by_time, ascending=ascending)
             found = await self._in_parts(parts)
-            rows = Found(sorted([*rows, *found], key=None if by_time else _position, reverse=by_time)[:limit])
+            reverse = by_time and not ascending
+            rows = Found(sorted([*rows, *found], key=None if by_time else _position, reverse=reverse)[:limit])
             first = False
         return rows
+
+    def _is_behind(self, part: _Part, time: int) -> bool:
+        """By time: whether all of a part comes behind a row of this time."""
+        return part.earliest > time if self._ascending else part.latest < time
+
+    def _reached(self, part: _Part) -> Hit | None:
+        """Where the next page begins if this one ends before a part; ``None``: where this one began."""
+        cursor = self._question.cursor
+        if not isinstance(cursor, TimeCursor):
+            return Hit(0, part.id * self._part_size - 1)
+        if not self._is_behind(part, cursor.time):
+            return None
+        return Hit(part.earliest, 0) if self._ascending else Hit(part.latest, LATEST)
 
     async def groups(self, column: str, bucket: str) -> list[asyncpg.Record]:
         """The question's rows in groups by a column and a bucket: as `compile_count` has them, each part's one after
@@ -233,19 +247,25 @@ class Asking:
     async def _parts(self) -> list[_Part]:
         """The parts that may hold rows of the page, in its order."""
         question, filter = self._question, self._question.filter
-        first, last, time_to = 0, LATEST, LATEST
+        first, last, time_from, time_to = 0, LATEST, -LATEST, LATEST
         if isinstance(question, ByLog):
             first, last = (question.cursor.position + 1) // self._part_size, question.until // self._part_size
         else:
-            last, time_to = question.cursor.snapshot // self._part_size, question.cursor.time
+            last = question.cursor.snapshot // self._part_size
+            if question.ascending:
+                time_from = question.cursor.time
+            else:
+                time_to = question.cursor.time
+        if filter.time_from is not None:
+            time_from = max(time_from, filter.time_from)
         if filter.time_to is not None:
             time_to = min(time_to, filter.time_to - 1)
         sql = (
-            "SELECT id, latest FROM search_part WHERE id BETWEEN $1 AND $2 AND latest >= $3 AND earliest <= $4 "
+            "SELECT id, earliest, latest FROM search_part "
+            "WHERE id BETWEEN $1 AND $2 AND latest >= $3 AND earliest <= $4 "
             "AND kinds && $5::integer[] AND origins && $6::integer[] "
-            f"ORDER BY {'latest DESC, id DESC' if self._by_time else 'id'}"
+            f"ORDER BY {'id' if not self._by_time else 'earliest, id' if self._ascending else 'latest DESC, id DESC'}"
         )
-        time_from = -LATEST if filter.time_from is None else filter.time_from
         symbols = ([*wanted.sure, *wanted.general] for wanted in (self.kinds, self.origins))
         rows = await self._connection.fetch(sql, first, last, time_from, time_to, *symbols)
         return [_Part(*row) for row in rows]

@@ -23,8 +23,8 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 5
-#: Entries of the log in one part: each has ten relations, and a question may look at all of its rows.
+VERSION = 6
+#: Entries of the log in one part: each has eleven relations, and a question may look at all of its rows.
 PART_SIZE = 1 << 18
 
 _TABLES = """
@@ -60,13 +60,14 @@ CREATE TABLE search_said (
   PRIMARY KEY (part, field, value, origin)
 )
 """
-# Actor, client: fingerprints of who acted and of the client, as they are counted. Type: of a general kind alone. Later:
+# Actor, client: fingerprints of who acted and of the client, as they are counted. Type: of a general kind alone.
+# Resource: which thing an admin event is about. Later:
 # an earlier entry of the same event is here, too. Superseded_by: position of the next revision of the same event.
 _PART = """
 CREATE TABLE {0} (
   position bigint NOT NULL, time bigint NOT NULL, received_at bigint NOT NULL, superseded_by bigint,
   kind integer NOT NULL, origin integer NOT NULL, later boolean NOT NULL, actor bigint, client bigint,
-  address uuid, type text,
+  address uuid, type text, resource text COLLATE "C",
   keys bigint[] NOT NULL, words tsvector NOT NULL
 );
 CREATE UNIQUE INDEX {0}_position ON {0} (position);
@@ -75,6 +76,7 @@ CREATE INDEX {0}_kind ON {0} (kind, time, position);
 CREATE INDEX {0}_origin ON {0} (origin, time, position);
 CREATE INDEX {0}_received ON {0} (received_at);
 CREATE INDEX {0}_address ON {0} (address) WHERE address IS NOT NULL;
+CREATE INDEX {0}_resource ON {0} (resource, time, position) WHERE resource IS NOT NULL;
 CREATE INDEX {0}_found_by ON {0} USING gin (keys, words)
 """
 #: What lies in a part, in the order in which it is copied there.
@@ -89,6 +91,7 @@ COLUMNS = (
     "client",
     "address",
     "type",
+    "resource",
     "keys",
     "words",
 )

@@ -184,9 +184,10 @@ class PostgresqlStore:
             actor = _NULL if user is None else users[user]
             of_client = _NULL if client is None else clients[client]
             address, type = _NULL if ip is None else ip.hex(), _NULL if kind > 0 else _copied(found.type)
+            resource = _NULL if (path := found.resource) is None else _copied(path)
             part.rows.append(
                 f"{position}\t{found.time}\t{received_at}\t{kind}\t{origin}\tf\t{actor}\t{of_client}\t{address}\t{type}\t"
-                f"{{{','.join(map(str, keys))}}}\t{_words(found.text)}\n"
+                f"{resource}\t{{{','.join(map(str, keys))}}}\t{_words(found.text)}\n"
             )
             part.times.append(found.time)
             part.kinds.add(kind)

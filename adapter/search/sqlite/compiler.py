@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from adapter.filter import WORDED, Filter, Term, address_range, wanted_words
+from adapter.filter import WORDED, Filter, Term, address_range, split_globs, wanted_words
 from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys, Symbol
 from adapter.search.linking import (
     LIMIT,
@@ -60,6 +60,9 @@ class Compiler:
                 conditions.append(Keyed(self._part_size, keys, negated=term.negated, scoped=scoped))
             elif term.name == "ip":
                 conditions.append(self._addressed(term))
+            elif term.name == "resource":
+                paths, globs = split_globs(term.values)
+                conditions.append(Keyed(self._part_size, paths, negated=term.negated, globs=globs))
             elif term.name in WORDED:
                 conditions.append(Worded(tuple(wanted_words(term)), term.negated))
         if kinds.left_out or kinds.general:

@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from adapter.filter import Word
+from adapter.filter import Word, glob_range
 from adapter.search.linking import Scoped
-from adapter.search.sqlite.schema import Address, words_of
+from adapter.search.sqlite.schema import Address, Key, words_of
 
 #: Up to so many rows are looked up in the full text one by one; that costs as much as reading 300 rows of a word.
 _FEW = 500
@@ -81,26 +81,27 @@ class Condition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Events with, or ``negated`` without, one of some keys, or a key in one of some ranges, or one of those that count
-    in some origins alone."""
+    """Events with, or ``negated`` without, one of some keys, or a key in one of some ranges or of the form of one of
+    some globs, or one of those that count in some origins alone."""
 
     part_size: int
-    keys: tuple[int, ...]
+    keys: tuple[Key, ...]
     ranges: tuple[tuple[Address, Address], ...] = ()
     negated: bool = False
     #: Says the same of the row alone; for ranges.
     of_row: Sql | None = None
     scoped: tuple[Scoped, ...] = ()
+    globs: tuple[str, ...] = ()
     loose: bool = False
 
     @property
-    def any_keys(self) -> tuple[int, ...]:
+    def any_keys(self) -> tuple[Key, ...]:
         """All keys, wherever they count."""
         return (*self.keys, *(key for one in self.scoped for key in one.keys))
 
     @property
     def size(self) -> int:
-        return len(self.any_keys) + len(self.ranges)
+        return len(self.any_keys) + len(self.ranges) + len(self.globs)
 
     @property
     def indexed(self) -> bool:
@@ -108,7 +109,7 @@ class Keyed:
 
     @property
     def by_part(self) -> bool:
-        return not self.negated or self.size > _TESTED
+        return not self.negated or self.size > _TESTED or bool(self.globs)
 
     def positions(self, part: Part) -> Sql:
         found: list[Sql] = []
@@ -123,6 +124,9 @@ class Keyed:
                 "CROSS JOIN found_by AS f WHERE f.part = ? AND f.key BETWEEN wanted.column1 AND wanted.column2"
             )
             found.append(Sql(text, (*(end for pair in self.ranges for end in pair), part.id)))
+        for glob in self.globs:
+            text = "SELECT position FROM found_by WHERE part = ? AND key BETWEEN ? AND ? AND key GLOB ?"
+            found.append(Sql(text, (part.id, *glob_range(glob), _escaped(glob))))
         for one in self.scoped:
             wanted, origins = any_of("f.key", one.keys), any_of("+e.origin", one.origins)
             text = (
@@ -134,8 +138,8 @@ class Keyed:
 
     @property
     def is_short(self) -> bool:
-        """Whether it has a few keys, and no ranges."""
-        return not self.ranges and self.size <= MERGED
+        """Whether it has a few keys, and neither ranges nor globs."""
+        return not self.ranges and not self.globs and self.size <= MERGED
 
     def ways(self, part: Part) -> list[Way]:
         if not self.is_short:
@@ -151,7 +155,7 @@ class Keyed:
     def test(self, part: Part | None, rows: int) -> Sql:
         if self.of_row is not None and self.size <= _TESTED:
             found = self.of_row
-        elif part is None or (not self.ranges and rows * self.size <= _LOOKED_FOR):
+        elif part is None or (not self.ranges and not self.globs and rows * self.size <= _LOOKED_FOR):
             tests = [self._has_key(self.keys)] if self.keys else []
             for one in self.scoped:
                 tests.append(joined(" AND ", [any_of("+e.origin", one.origins), self._has_key(one.keys)]))
@@ -161,7 +165,7 @@ class Keyed:
             found = _within(self.positions(part))
         return Sql(f"NOT {found.text}", found.values) if self.negated else found
 
-    def _has_key(self, keys: Sequence[int]) -> Sql:
+    def _has_key(self, keys: Sequence[Key]) -> Sql:
         wanted = any_of("t.key", keys)
         return Sql(
             f"EXISTS (SELECT 1 FROM found_by AS t WHERE t.part = e.position / {self.part_size:d} "
@@ -289,11 +293,16 @@ class OfRow:
         return self.tested
 
 
-def any_of(column: str, numbers: Sequence[int]) -> Sql:
-    """A test whether a column has one of some numbers; one text for any number of many."""
-    if len(numbers) <= MERGED:
-        return Sql(f"{column} IN ({','.join('?' * len(numbers))})", tuple(numbers))
-    return Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(numbers).decode(),))
+def any_of(column: str, keys: Sequence[Key]) -> Sql:
+    """A test whether a column has one of some numbers or texts; one text for any number of many."""
+    if len(keys) <= MERGED:
+        return Sql(f"{column} IN ({','.join('?' * len(keys))})", tuple(keys))
+    return Sql(f"{column} IN (SELECT value FROM json_each(?))", (orjson.dumps(keys).decode(),))
+
+
+def _escaped(glob: str) -> str:
+    """A glob as SQLite has it, where a ``*`` alone is special."""
+    return glob.replace("[", "[[]").replace("?", "[?]")
 
 
 def _within(positions: Sql) -> Sql:

@@ -58,6 +58,12 @@ class Bounds(NamedTuple):
     time_to: int
     after: int
     until: int
+    #: By time, the oldest first.
+    ascending: bool = False
+
+    def has_before(self, part: Part) -> bool:
+        """By time: whether there may be rows that come before all of a part."""
+        return part.earliest > self.time_from if self.ascending else part.latest < self.time_to
 
     def also(self, bound: Sql) -> Bounds:
         return self._replace(within=(*self.within, bound))
@@ -93,8 +99,12 @@ class Asker:
         else:
             time, position, snapshot = question.cursor
             visible = Sql("e.position <= ? AND (e.superseded_by IS NULL OR e.superseded_by > ?)", (snapshot, snapshot))
-            within = (in_time, Sql("({time}, {position}) < (?, ?)", (time, position)))
-            bounds = Bounds("time", within, time_from, min(time, time_to), 0, snapshot)
+            behind = Sql(f"({{time}}, {{position}}) {'>' if question.ascending else '<'} (?, ?)", (time, position))
+            if question.ascending:
+                time_from = max(time, time_from)
+            else:
+                time_to = min(time, time_to)
+            bounds = Bounds("time", (in_time, behind), time_from, time_to, 0, snapshot, question.ascending)
         return OfRow(visible), bounds
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
@@ -153,7 +163,7 @@ class Asker:
 
     def _through_parts(self, conditions: Sequence[Condition], bounds: Bounds, limit: int, seconds: float) -> Found:
         end = monotonic() + seconds
-        by_time = bounds.order == "time"
+        by_time, ascending = bounds.order == "time", bounds.ascending
         # Those first that are cheap to count.
         indexed = sorted((one for one in conditions if one.indexed), key=_cost)
         rows = Found()
@@ -161,14 +171,18 @@ class Asker:
         for part in self.with_keys(self.parts(indexed, bounds), indexed):
             here = bounds
             if len(rows) == limit:
-                if not by_time or part.latest < rows[-1].time:
+                last = rows[-1].time
+                if not by_time or (part.earliest > last if ascending else part.latest < last):
                     break
-                # Only what is newer than the last row could still stand on the page.
-                here = bounds.also(Sql("({time}, {position}) > (?, ?)", rows[-1]))
-            elif not first and monotonic() >= end and (not by_time or part.latest < bounds.time_to):
-                return broken_off(rows, Hit(part.latest, LATEST) if by_time else Hit(0, part.first - 1), by_time)
+                # Only what comes before the last row could still stand on the page.
+                here = bounds.also(Sql(f"({{time}}, {{position}}) {'<' if ascending else '>'} (?, ?)", rows[-1]))
+            elif not first and monotonic() >= end and (not by_time or bounds.has_before(part)):
+                reached = Hit(0, part.first - 1)
+                if by_time:
+                    reached = Hit(part.earliest, 0) if ascending else Hit(part.latest, LATEST)
+                return broken_off(rows, reached, by_time=by_time, ascending=ascending)
             found = self._in_part(part, conditions, indexed, here, limit if by_time else limit - len(rows))
-            rows = Found(sorted([*rows, *found], reverse=True)[:limit] if by_time else [*rows, *found])
+            rows = Found(sorted([*rows, *found], reverse=not ascending)[:limit] if by_time else [*rows, *found])
             first = False
         return rows
 
@@ -209,7 +223,7 @@ class Asker:
     def parts(self, indexed: Sequence[Condition], bounds: Bounds) -> list[Part]:
         """The parts that may hold rows of the page, in its order."""
         size = self.part_size
-        order = "latest DESC, id DESC" if bounds.order == "time" else "id"
+        order = "id" if bounds.order == "log" else "earliest, id" if bounds.ascending else "latest DESC, id DESC"
         sql = (
             "SELECT id, earliest, latest FROM part WHERE latest >= ? AND earliest <= ? AND id BETWEEN ? AND ? "
             f"ORDER BY {order}"
@@ -259,7 +273,8 @@ class Asker:
         about so many are ``tested``."""
         tests = (one.test(part, tested) for one in conditions)
         whole = joined(" AND ", [where, *bounds.of("e.time", "e.position"), *tests])
-        order = "e.time DESC, e.position DESC" if bounds.order == "time" else "e.position"
+        way = "" if bounds.ascending else " DESC"
+        order = f"e.time{way}, e.position{way}" if bounds.order == "time" else "e.position"
         sql = f"SELECT e.time, e.position FROM {source} WHERE {whole.text} ORDER BY {order} LIMIT ?"
         return [Hit(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
 
@@ -272,19 +287,20 @@ class Asker:
         part: Part | None,
         tested: int,
     ) -> list[Hit]:
-        """The newest rows on some ways, each of which is left as soon as the page could be full of its rows."""
+        """The first rows on some ways by time, each of which is left as soon as the page could be full of its rows."""
         tests = [one.test(part, tested) for one in conditions]
         selects: list[Sql] = []
+        order = "" if bounds.ascending else " DESC"
         for way in ways:
             whole = joined(" AND ", [way.where, *bounds.of(way.time, way.position), *tests])
             text = (
                 f"SELECT * FROM (SELECT {way.time}, {way.position} FROM {way.source} WHERE {whole.text} "
-                f"ORDER BY {way.time} DESC, {way.position} DESC LIMIT {limit:d})"
+                f"ORDER BY {way.time}{order}, {way.position}{order} LIMIT {limit:d})"
             )
             selects.append(Sql(text, whole.values))
         # UNION leaves out an event that two ways meet.
         whole = joined(" UNION ", selects)
-        sql = f"{whole.text} ORDER BY 1 DESC, 2 DESC LIMIT ?"
+        sql = f"{whole.text} ORDER BY 1{order}, 2{order} LIMIT ?"
         return [Hit(*row) for row in self.connection.execute(sql, (*whole.values, limit))]
 
     def _number(self, sql: str, values: Sequence[Value]) -> int:

@@ -14,10 +14,11 @@
     state     how far it is filled, of which log, the secret of its fingerprints, and how many entries a part is
 
 A key is one SQLite value: a negative integer is the fingerprint of a text and its role, another integer an IPv4
-address, a blob an IPv6 address. So ids and names of any length cost 8 bytes, and ranges of addresses are ranges of
-keys. Kinds and origins are few, so a question settles its conditions on them in memory, and one index holds each. But
-senders choose types and realms, and may invent them without end: beyond the limit, or where they are long, an event
-gets a *general* kind or origin, with a negative number and without type or realm, and is found by keys of these.
+address, a blob an IPv6 address, a text a resource path. So ids and names of any length cost 8 bytes, and ranges of
+addresses are ranges of keys. Kinds and origins are few, so a question settles its conditions on them in memory, and one
+index holds each. But senders choose types and realms, and may invent them without end: beyond the limit, or where they
+are long, an event gets a *general* kind or origin, with a negative number and without type or realm, and is found by
+keys of these.
 
 Indexes end in the time, so that the newest events of any key, kind or origin are read straight from an index. All of
 them grow in order but ``found_by``, where the rows of a batch go everywhere: in one tree over all entries each would
@@ -98,6 +99,8 @@ def words_of(part: int) -> str:
 WORDS = "CREATE VIRTUAL TABLE {} USING fts5 (text, content='', detail=none, columnsize=0, tokenize='ascii')"
 
 Address = int | bytes
+#: A fingerprint, an address, or a resource path.
+Key = Address | str
 
 
 def stored_address(ip: bytes) -> Address:

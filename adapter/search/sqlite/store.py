@@ -37,8 +37,6 @@ _REMEMBERED = 16_384
 
 #: Position, time, arrival, kind, origin, address, user and client of an event.
 _EventColumns = tuple[int, int, int, int, int, Address | None, int | None, int | None]
-#: Key, time, position.
-_Found = tuple[Address, int, int]
 
 
 class _Batch(NamedTuple):
@@ -48,8 +46,9 @@ class _Batch(NamedTuple):
     last: EventRow | None
     events: list[_EventColumns]
     #: Of found_by, sorted.
-    numbers: list[_Found]
-    blobs: list[_Found]
+    numbers: list[tuple[int, int, int]]
+    paths: list[tuple[str, int, int]]
+    blobs: list[tuple[bytes, int, int]]
     #: Position and words, position and type.
     texts: list[tuple[int, str]]
     types: list[tuple[int, str]]
@@ -71,7 +70,7 @@ class _Addresses(dict[str, Address | None]):
         return made
 
 
-def _roughly(row: _Found) -> float:
+def _roughly(row: tuple[int, int, int]) -> float:
     # Twice as fast as sorting by the integers, and near enough: what counts is that neighbours share pages.
     return float(row[0])
 
@@ -83,18 +82,20 @@ first = min(first, excluded.first), last = max(last, excluded.last), part = max(
 
 _COUNT = "INSERT INTO hourly VALUES (?,?,?,?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
 
-_SAY = "INSERT INTO said VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
+_SAY_AGAIN = " ON CONFLICT DO UPDATE SET events = events + excluded.events"
 
 #: Rows of one statement. Its cursors stay where they put the row before, which is near.
 _ROWS = 100
 
 
-def _insert(connection: sqlite3.Connection, into: str, values: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, into: str, values: str, rows: Sequence[tuple[object, ...]], conflict: str = ""
+) -> None:
     whole = len(rows) - len(rows) % _ROWS
     stretches = (rows[start : start + _ROWS] for start in range(0, whole, _ROWS))
-    many = f"INSERT INTO {into} VALUES {','.join([values] * _ROWS)}"
+    many = f"INSERT INTO {into} VALUES {','.join([values] * _ROWS)}{conflict}"
     connection.executemany(many, (list(chain.from_iterable(stretch)) for stretch in stretches))
-    connection.executemany(f"INSERT INTO {into} VALUES {values}", rows[whole:])
+    connection.executemany(f"INSERT INTO {into} VALUES {values}{conflict}", rows[whole:])
 
 
 class SqliteStore:
@@ -194,7 +195,7 @@ class SqliteStore:
                 self._write_symbols("kind", self._kinds)
                 self._write_symbols("origin", self._origins)
                 self._write_names()
-                self._connection.executemany(_SAY, self._values.new())
+                self._write_values()
                 run("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -242,7 +243,7 @@ class SqliteStore:
     def add_again(self, entries: Iterable[EventRow]) -> None:
         """Take in keys, words and values of entries whose events are here, inside of a transaction."""
         self._insert_found(self._read(entries))
-        self._connection.executemany(_SAY, self._values.new())
+        self._write_values()
 
     def _read(self, entries: Iterable[EventRow]) -> _Batch:
         """What is found by what, in the order in which it is stored."""
@@ -250,9 +251,10 @@ class SqliteStore:
         learn, size = self._learning.take, self.part_size
         say = self._values.take
         events: list[_EventColumns] = []
-        #: Of found_by, apart: SQLite has numbers before blobs.
-        numbers: list[_Found] = []
-        blobs: list[_Found] = []
+        #: Of found_by, apart: SQLite has numbers before texts, and these before blobs. Key, time, position.
+        numbers: list[tuple[int, int, int]] = []
+        paths: list[tuple[str, int, int]] = []
+        blobs: list[tuple[bytes, int, int]] = []
         texts: list[tuple[int, str]] = []
         types: list[tuple[int, str]] = []
         revised: list[tuple[int, bytes]] = []
@@ -273,6 +275,8 @@ class SqliteStore:
                 numbers.append((address, time, position))
             elif type(address) is bytes:
                 blobs.append((address, time, position))
+            if (resource := found.resource) is not None:
+                paths.append((resource, time, position))
             if kind < 0:
                 types.append((position, found.type))
             learn(found, origin, position // size)
@@ -285,9 +289,10 @@ class SqliteStore:
             if revision:
                 revised.append((position, uid))
         numbers.sort(key=_roughly)
+        paths.sort()
         blobs.sort()
         hours = Counter([(time // HOUR, origin, kind) for _, time, _, kind, origin, *_ in events])
-        return _Batch(entry, events, numbers, blobs, texts, types, revised, hours)
+        return _Batch(entry, events, numbers, paths, blobs, texts, types, revised, hours)
 
     def _insert_found(self, batch: _Batch) -> None:
         """Put sorted keys, and words, into their parts: a batch mostly has one."""
@@ -300,7 +305,8 @@ class SqliteStore:
                 "SET earliest = min(earliest, ?2), latest = max(latest, ?3)",
                 (part, min(times), max(times)),
             )
-            for rows in (batch.numbers, batch.blobs):
+            rows: Sequence[tuple[object, int, int]]
+            for rows in (batch.numbers, batch.paths, batch.blobs):
                 here = rows if len(parts) == 1 else [row for row in rows if row[2] // size == part]
                 _insert(connection, "found_by", f"({part},?,?,?)", here)
             if not self._has_words(part):
@@ -352,6 +358,9 @@ class SqliteStore:
     def _write_names(self) -> None:
         rows = [(*named, *seen) for named, seen in self._learning.new.items()]
         self._connection.executemany(_NAME, rows)
+
+    def _write_values(self) -> None:
+        _insert(self._connection, "said", "(?,?,?,?,?)", self._values.new(), _SAY_AGAIN)
 
     def _said_in(self, part: int) -> list[tuple[int, str, int]]:
         return self._connection.execute("SELECT field, value, origin FROM said WHERE part = ?", (part,)).fetchall()
