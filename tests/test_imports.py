@@ -31,7 +31,8 @@ LEVELS = [
     {"principal"},
     {"oidc", "keys"},
     {"delivery", "search", "access", "hints", "listening"},
-    {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_comparison", "sink_management"},
+    {"people", "reconciliation", "renormalization", "replay", "retention", "scrub"}
+    | {"sink_comparison", "sink_management"},
     {"phasetwo"},
     {"api", "prepared", "handover"},
     {"console"},
