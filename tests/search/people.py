@@ -102,7 +102,7 @@ def seen(user: str, time: int, *, failed: bool = False, **changes: Any) -> dict[
 class PeopleConformance:
     """Runs on a place of each engine."""
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=_SUPPRESSED)
+    @settings(max_examples=20, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(st.lists(EVENTS, max_size=30), st.lists(st.tuples(st.integers(1, 30), EVENTS), max_size=6), st.data())
     def test_accounts_are_as_their_events_say_in_whatever_batches_and_revisions_these_come(
         self,
