@@ -14,7 +14,14 @@ import typer
 from adapter import __version__
 
 #: Commands, each a function of its name in a module of `adapter.commands`.
-COMMANDS = {"serve": "serve", "reload": "reload", "status": "status", "login": "login", "logout": "login"}
+COMMANDS = {
+    "serve": "serve",
+    "reload": "reload",
+    "status": "status",
+    "timeline": "timeline",
+    "login": "login",
+    "logout": "login",
+}
 
 #: Groups of commands, each the ``app`` of a module of `adapter.commands`.
 GROUPS = {
@@ -23,6 +30,7 @@ GROUPS = {
     "keys": "keys",
     "mapping": "mapping",
     "log": "log",
+    "people": "people",
     "searches": "searches",
     "sinks": "sinks",
     "import": "importing",

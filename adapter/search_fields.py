@@ -115,6 +115,15 @@ class SearchFields(Struct, frozen=True, gc=False):
         return None if who is None else who.username
 
     @property
+    def own_email(self) -> str | None:
+        """The e-mail address that the event says of the own account, where that is not the name."""
+        details = self.event.details
+        if not details or not self.type.startswith("access."):
+            return None
+        email = details.get("updated_email") or details.get("email")
+        return None if email is None or "@" not in email or email == self.own_name else email
+
+    @property
     def is_by_other_realm(self) -> bool:
         """Whether it says that who acted is of another realm; then his name is not that of somebody of this one."""
         realm = (self.event.details or {}).get("impersonator_realm")

@@ -56,6 +56,7 @@ from adapter.api.metrics import (
     read_sources,
 )
 from adapter.api.operation import BodyReading
+from adapter.api.people import PeoplePages
 from adapter.api.phasetwo_events import PublishedEvents
 from adapter.api.phasetwo_sends import SendPages
 from adapter.api.phasetwo_webhooks import WebhookPages
@@ -78,6 +79,7 @@ from adapter.api.sink_stats import open_stats
 from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
 from adapter.api.status import StatusPages
+from adapter.api.timeline import TimelinePages
 from adapter.api.values import ValuePages
 from adapter.browser import Site
 from adapter.console.receiver import ReceiverPages
@@ -106,6 +108,8 @@ from adapter.neighbours import Neighbours, open_neighbours
 from adapter.oidc import open_issuers
 from adapter.outgoing.own import OwnAddresses
 from adapter.ownership import open_ownership
+from adapter.people.known import People
+from adapter.people.timeline import Timelines
 from adapter.prepared import SAVED, Prepared, prepare
 from adapter.prepared import log_url as where_log_lies
 from adapter.reconciliation.opening import open_reconciliation
@@ -268,7 +272,14 @@ async def open_service(
         site = Site(settings.server.public_url)
         # Tells it apart from others that have the log open.
         owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        opening_search = open_search(search_file, log, log_url, owner, timeout=settings.feed.question_timeout)
+        opening_search = open_search(
+            search_file,
+            log,
+            log_url,
+            owner,
+            timeout=settings.feed.question_timeout,
+            with_people=settings.people.enabled,
+        )
         search = await stack.enter_async_context(opening_search)
         hints = Hints(lambda: tables.catalogue, [source.name for source in configured], tables)
         # By a slip events would be removed too early, and be gone.
@@ -370,6 +381,9 @@ async def open_service(
         lookup = Lookup(log, search, lambda: tables.catalogue, providers)
         trials, events_limit = Trials(timeout=settings.mappings.trial_timeout), server.events_limit
         questions = Slots("questions", each=settings.feed.questions_limit)
+        timelines = Timelines(log, search, lambda: tables.catalogue, link_emails=settings.people.link_emails)
+        people = People(log, search, timelines, now=_now)
+        has_people = settings.people.enabled
         rereader = Rereader(present, tables)
 
         def readable(provider: str) -> Awaitable[Readable]:
@@ -420,6 +434,15 @@ async def open_service(
             challenge_operation(challenge_handler(receiving)),
             *CountPages(log, search, lambda: tables.catalogue, hints, questions).operations(),
             *ValuePages(search, lambda: tables.catalogue, questions).operations(),
+            *TimelinePages(timelines, lambda: tables.catalogue, questions, enabled=has_people).operations(),
+            *PeoplePages(
+                people,
+                lambda: tables.catalogue,
+                questions,
+                enabled=has_people,
+                question_timeout=settings.feed.question_timeout,
+                now=_now,
+            ).operations(),
             *SearchPages(SavedSearches(log), lambda: tables.catalogue).operations(),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *ChangePages(

@@ -83,7 +83,7 @@ class Permission(StrEnum):
     SINKS = "sinks"
     #: Manage keys.
     KEYS = "keys"
-    #: Manage people.
+    #: See what one person did, and who is known.
     PEOPLE = "people"
 
 
@@ -411,6 +411,20 @@ class Audit(Section):
     )
 
 
+class People(Section):
+    """What is told of persons: ``/timeline`` and ``/people``."""
+
+    enabled: bool = Field(
+        True,
+        description="Whether there are timelines and an index of people; false: they are not answered, and the index "
+        "is not kept",
+    )
+    link_emails: bool = Field(
+        True,
+        description="Whether accounts of several sources that have the same e-mail address are taken for one person's",
+    )
+
+
 class KeycloakApi(Section):
     """Reading events as a Keycloak gives them: ``/admin/realms/{realm}/events`` and ``…/admin-events``."""
 
@@ -624,6 +638,7 @@ class Settings(BaseSettings):
     outgoing: OutgoingSettings = OutgoingSettings()
     feed: Feed = Feed()
     audit: Audit = Audit()
+    people: People = People()
     keycloak: KeycloakApi = KeycloakApi()
     phasetwo: PhaseTwoApi = PhaseTwoApi()
     statements: StatementSettings = StatementSettings()

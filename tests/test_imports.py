@@ -32,7 +32,8 @@ LEVELS = [
     {"oidc", "keys"},
     {"sign_ins"},
     {"delivery", "search", "access", "hints", "listening"},
-    {"reconciliation", "renormalization", "replay", "retention", "scrub", "sink_comparison", "sink_management"},
+    {"people", "reconciliation", "renormalization", "replay", "retention", "scrub"}
+    | {"sink_comparison", "sink_management"},
     {"phasetwo"},
     {"api", "prepared", "handover"},
     {"console"},

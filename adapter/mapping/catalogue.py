@@ -34,6 +34,23 @@ class Kind(StrEnum):
     READ = "read"
 
 
+class Step(StrEnum):
+    """What place an event of a type has in the story of a login."""
+
+    #: The whole of it; its twin is a failed one.
+    LOGIN = "login"
+    #: It leads to one.
+    BEFORE = "before"
+    #: It follows one at once.
+    AFTER = "after"
+    #: Either.
+    AROUND = "around"
+    #: A one-time code was made, or sent.
+    CODE = "code"
+    #: A one-time code was shown.
+    CODE_CHECK = "code_check"
+
+
 _DEFAULT_OUTCOME = {
     Kind.ACTION: Outcome.SUCCESS,
     Kind.READ: Outcome.SUCCESS,
@@ -52,6 +69,7 @@ class EventType(_Strict):
 
     group: str
     kind: Kind
+    step: Step | None = Field(None, description="What place it has in the story of a login; none: an event of its own")
     meaning: str = Field(description="One line, for people")
     sentence: str = Field(description="Template for people, such as '{username} logged in to {client} from {ip}'")
     failure: str | None = Field(None, description="Template for its _ERROR twin, where the type has one")

@@ -1,10 +1,11 @@
 """The process that fills the search from the log: ``python -m adapter.search.filler``.
 
-On standard input it gets the addresses of the search and of the log, each in a line, since they may hold a password;
-then heads of the log, one a line, and it fills that far; or the word ``prune``, and it removes what was removed from
-the log. On standard output it answers with the position it reached, first on opening and then after each commit; with
-``=`` when it has pruned; or with ``!`` and the reason when it has thrown the search away; then it ends. It ends, too,
-when its input does: with the service that started it.
+On standard input it gets the addresses of the search and of the log, each in a line, since they may hold a password,
+and in a third one whether the search keeps accounts (``people``, or nothing); then heads of the log, one a line, and
+it fills that far; or the word ``prune``, and it removes what was removed from the log. On standard output it answers
+with the position it reached, first on opening and then after each commit; with ``=`` when it has pruned; or with
+``!`` and the reason when it has thrown the search away; then it ends. It ends, too, when its input does: with the
+service that started it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from adapter.subprocesses import begin, run
 BATCH = 10_000
 #: What is said to have it prune, and its answer.
 PRUNE, PRUNED = b"prune\n", "="
+#: What is said where accounts are to be kept.
+PEOPLE = "people"
 #: Added to the process's niceness when it has begun, since receiving comes first. It gets a hundredth of a processor
 #: where others take all the time there is, enough for the few entries that a question waits for. (In the class of those
 #: that use only what is left, it got nothing on a busy machine, and so did the questions.)
@@ -72,12 +75,12 @@ def main() -> None:
     gc.disable()  # a batch is many objects and no cycles
     # Unbuffered, so that nothing lies unseen when select is asked.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as heads:
-        search, url = (heads.readline().decode().rstrip("\n") for _ in range(2))
+        search, url, people = (heads.readline().decode().rstrip("\n") for _ in range(3))
         if not url:
             return
         with open_events(url) as log:
             try:
-                store = open_store(search)
+                store = open_store(search, with_people=people == PEOPLE)
             except Unusable as reason:
                 _answer(f"! {reason}")
             else:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from adapter.log.protocol import Log
-from adapter.search.filler import PRUNE, PRUNED
+from adapter.search.filler import PEOPLE, PRUNE, PRUNED
 from adapter.subprocesses import command, environment
 from adapter.tasks import in_background
 
@@ -39,14 +39,16 @@ class Filling:
         log: Log,
         log_url: str,
         *,
+        with_people: bool = True,
         gathering: float = GATHERING,
         remove: Callable[[], None] = lambda: None,
     ) -> None:
-        """``gathering``: how long entries may gather while nobody asks here, seconds; ``remove`` takes away what is
-        left of a search that is damaged."""
+        """``with_people``: whether the search keeps accounts; ``gathering``: how long entries may gather while nobody
+        asks here, seconds; ``remove`` takes away what is left of a search that is damaged."""
         self._url = url
         self._log = log
         self._log_url = log_url
+        self._with_people = with_people
         self._gathering = gathering
         self._remove = remove
         self._process: asyncio.subprocess.Process | None = None
@@ -139,7 +141,7 @@ class Filling:
 
     async def _run_filler(self) -> int:
         """Run one filler to its end; its exit code."""
-        async with _open_filler(self._url, self._log_url) as process:
+        async with _open_filler(self._url, self._log_url, self._with_people) as process:
             self._process = process
             telling = asyncio.create_task(self._tell(process))
             try:
@@ -208,7 +210,7 @@ class Filling:
 
 
 @contextlib.asynccontextmanager
-async def _open_filler(url: str, log_url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _open_filler(url: str, log_url: str, with_people: bool) -> AsyncIterator[asyncio.subprocess.Process]:
     """A running filler; it is ended by the end of its input, or killed if that takes too long."""
     process = await asyncio.create_subprocess_exec(
         *command("adapter.search.filler"),
@@ -218,7 +220,7 @@ async def _open_filler(url: str, log_url: str) -> AsyncIterator[asyncio.subproce
     )
     assert process.stdin is not None
     try:
-        process.stdin.write(f"{url}\n{log_url}\n".encode())
+        process.stdin.write(f"{url}\n{log_url}\n{PEOPLE if with_people else ''}\n".encode())
         yield process
     finally:
         process.stdin.close()

@@ -10,7 +10,8 @@ from adapter.filter import Filter
 from adapter.search.buckets import Buckets
 from adapter.search.cursor import LogCursor, TimeCursor
 from adapter.search.hours import Hours
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 
 
 class ByTime(NamedTuple):
@@ -190,6 +191,29 @@ class Index(Protocol):
 
         Raises:
             Behind, TimeoutError, StoreUnavailable: as `ask`.
+        """
+
+    async def known_names(
+        self, ids: Sequence[str], names: Sequence[str], filter: Filter, *, timeout: float
+    ) -> list[KnownName]:
+        """What is known here now of some ids of users, and of some names as they are compared, as far as the filter's
+        exact terms allow its reader to know; of each kind those that were said last.
+
+        Raises:
+            Behind, TimeoutError, StoreUnavailable: as `ask`.
+        """
+
+    async def people(self, question: ByAccount, head: int, *, timeout: float) -> Accounts:
+        """Accounts in order, among the entries up to ``head`` at least.
+
+        Raises: as `ask`.
+        """
+
+    async def active(self, question: ActiveIn, head: int, *, timeout: float) -> list[Active | None]:
+        """How many accounts were active in each stretch of time, among the entries up to ``head`` at least; ``None``:
+        there was no time for it.
+
+        Raises: as `ask`.
         """
 
     async def prune(self) -> bool:

@@ -97,6 +97,8 @@ class EventKeys:
         )
         #: Of who acted and of the client, by which an event is counted.
         self.users, self.clients = Keys(secret, USER), self._clients
+        #: Of the id of who acted, by which an account is known.
+        self.actors = self._actors
         self._actor_names, self._target_names, self._actors_alone, self._targets_alone = (
             NameKeys(secret, role) for role in (ACTOR_NAME, TARGET_NAME, ACTOR_ALONE, TARGET_ALONE)
         )

@@ -6,6 +6,7 @@ The filler learns it from the events that it takes in, and keeps it beside them.
              details.userId, with details.username
     client   of admin events the client in resourcePath with clientId of the representation
     realm    realmId with realmName
+    email    authDetails.userId with details.email, or details.updated_email, of what somebody does to the own account
 
 Not details.client_name, which may be of another client than authDetails.clientId. A name that was only tried says
 nothing: of a failure the user is learned only where its reason says that the provider knew whose name it was.
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from adapter.search_fields import SYSTEM, SearchFields, folded
 
 #: Kinds of things that have names.
-USERS, CLIENTS, REALMS = 0, 1, 2
+USERS, CLIENTS, REALMS, EMAILS = 0, 1, 2, 3
 
 #: Reasons of failures in which id and name are those of one user.
 _OF_ONE_USER = frozenset({"bad_credentials", "locked", "disabled", "action_required", "password_rejected"})
@@ -71,6 +72,8 @@ class Learning:
         is_sure = found.outcome != "failure"
         if actor is not None and (is_sure or found.reason in _OF_ONE_USER) and (name := found.own_name) is not None:
             self._say(USERS, actor, name, found.time, origin, part)
+        if actor is not None and is_sure and target is None and (email := found.own_email) is not None:
+            self._say(EMAILS, actor, email, found.time, origin, part)
         is_admin = type.startswith("admin.")
         if target is not None and found.target_names and (is_admin or is_sure):
             self._say(USERS, target, found.target_names[0], found.time, origin, part)
@@ -87,7 +90,7 @@ class Learning:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[key] = (name, time, part)
-        named = Named(kind, id, folded(name) if kind == USERS else name, origin)
+        named = Named(kind, id, folded(name) if kind in (USERS, EMAILS) else name, origin)
         seen, before = Seen(name, time, time, part), self.new.get(named)
         self.new[named] = seen if before is None else before.joined(seen)
 

@@ -162,6 +162,26 @@ def scoped_keys(
     return tuple(Scoped(tuple(sorted(some)), where) for where, some in sorted(found.items()))
 
 
+class KnownName(NamedTuple):
+    """That a user's id had a name, or an e-mail address, in events of a source and realm."""
+
+    source: str
+    realm_id: str | None
+    realm_name: str | None
+    id: str
+    #: As it was written last.
+    name: str
+    is_email: bool
+    #: When that was said last, epoch milliseconds.
+    last: int
+
+
+def known_name(is_email: bool, id: str, shown: str, last: int, origin: Symbol) -> KnownName:
+    """A row of what was learned, with where that was."""
+    source, _, realm_id, realm_name = origin
+    return KnownName(source or "", realm_id, realm_name, id, shown, is_email, last)
+
+
 # Which name an id had
 
 

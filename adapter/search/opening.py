@@ -20,13 +20,16 @@ def search_url(log_url: str, file: Path) -> str:
     return log_url if file_of(log_url) is None else file_url(file)
 
 
-def open_index(url: str, log: Log, log_url: str, owner: str, readers: int) -> AbstractAsyncContextManager[Index]:
+def open_index(
+    url: str, log: Log, log_url: str, owner: str, readers: int, with_people: bool = True
+) -> AbstractAsyncContextManager[Index]:
     """Open a search to ask it, and have it filled by a process of its own. ``owner`` tells the services apart, of which
-    one fills a search that they share; ``readers`` questions are asked at the same time.
+    one fills a search that they share; ``readers`` questions are asked at the same time;
+    ``with_people``: whether it keeps accounts.
 
     Raises:
         AdapterError: it cannot be opened.
     """
     engine = import_module(f"adapter.search.{engine_of(url)}.opening")
-    index: AbstractAsyncContextManager[Index] = engine.open_index(url, log, log_url, owner, readers)
+    index: AbstractAsyncContextManager[Index] = engine.open_index(url, log, log_url, owner, readers, with_people)
     return index

@@ -38,8 +38,9 @@ from adapter.search.index import (
     Tally,
     Uncounted,
 )
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
 from adapter.search.opening import open_index, search_url
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.turns import Turns
 
 Result = TypeVar("Result")
@@ -208,6 +209,58 @@ class Search:
                 headers={"Retry-After": "5"},
             ) from None
 
+    async def known_names(
+        self, ids: Sequence[str], names: Sequence[str], filter: Filter, *, caller: str = ""
+    ) -> list[KnownName]:
+        """What is known of some ids of users, and of some names (`adapter.search_fields.folded`), as far as the
+        filter's exact terms allow its reader to know. Does not wait until the search is filled.
+
+        Raises:
+            RequestError: 503, it takes longer than a question may.
+            StoreUnavailable: the search cannot be read now.
+        """
+        try:
+            async with asyncio.timeout(self.timeout), self._turns.of(caller):
+                return await self._index.known_names(ids, names, filter, timeout=self.timeout)
+        except Behind:
+            return []
+        except TimeoutError:
+            raise RequestError(
+                503,
+                "Search is busy",
+                f"names were not looked up within {self.timeout:g} s; ask again later",
+                headers={"Retry-After": "5"},
+            ) from None
+
+    async def people(self, question: ByAccount, *, caller: str = "") -> Accounts:
+        """Accounts in order, of all up to the log's head at this moment.
+
+        Raises:
+            RequestError: 503, it took longer than a question may, or did not come to its turn, or the database is being
+                built.
+            StoreUnavailable: the search database cannot be read now.
+        """
+        if not (head := self._log.head):
+            return Accounts((), None)
+        return await self._people(caller, head, lambda: self._index.people(question, head, timeout=self.timeout))
+
+    async def active(self, question: ActiveIn, *, caller: str = "") -> list[Active | None]:
+        """How many accounts were active in each stretch of time; ``None``: there was no time for it. Raises: as
+        `people`."""
+        if not (head := self._log.head):
+            return [Active(0, 0)] * len(question.stretches)
+        return await self._people(caller, head, lambda: self._index.active(question, head, timeout=self.timeout))
+
+    async def _people(self, caller: str, head: int, work: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await self._in_turn(caller, self.timeout, head, work)
+        except TimeoutError:
+            raise RequestError(
+                503,
+                "Search took too long",
+                f"not answered within {self.timeout:g} s; narrow it, for example with source",
+            ) from None
+
     async def pages(
         self, filter: Filter, *, order: Order = "time", limit: int = 1000, revisions: bool = False, caller: str = ""
     ) -> AsyncIterator[Sequence[int]]:
@@ -300,14 +353,21 @@ class Search:
 
 @contextlib.asynccontextmanager
 async def open_search(
-    file: Path, log: Store, log_url: str, owner: str, *, timeout: float = TIMEOUT, readers: int = READERS
+    file: Path,
+    log: Store,
+    log_url: str,
+    owner: str,
+    *,
+    timeout: float = TIMEOUT,
+    readers: int = READERS,
+    with_people: bool = True,
 ) -> AsyncIterator[Search]:
     """Search over the log at ``log_url``: in ``file``, if that is a file, or else where the log lies. ``owner`` tells
     the services apart. ``timeout`` bounds each question, seconds; ``readers`` are asked at the same time, each by
-    another caller.
+    another caller; ``with_people``: whether it keeps accounts.
 
     Raises:
         AdapterError: it cannot be opened.
     """
-    async with open_index(search_url(log_url, file), log, log_url, owner, readers) as index:
+    async with open_index(search_url(log_url, file), log, log_url, owner, readers, with_people) as index:
         yield Search(index, log, timeout=timeout, readers=readers)

@@ -46,13 +46,14 @@ class Store(Protocol):
         """Close it."""
 
 
-def open_store(url: str) -> Store:
-    """Open a search to fill it; make it if there is none.
+def open_store(url: str, *, with_people: bool = True) -> Store:
+    """Open a search to fill it; make it if there is none. ``with_people``: whether it keeps accounts.
 
     Raises:
-        Unusable: what is there is damaged, of another version, or not a search.
+        Unusable: what is there is damaged, of another version, or not a search; or accounts are to be kept from now on,
+            or not any more.
     """
-    store: Store = import_module(f"adapter.search.{engine_of(url)}.store").open_store(url)
+    store: Store = import_module(f"adapter.search.{engine_of(url)}.store").open_store(url, with_people)
     return store
 
 

@@ -43,7 +43,8 @@ from adapter.search.index import (
     Uncounted,
 )
 from adapter.search.learning import REALMS, USERS
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.store import Overtaken, Store, Unusable
 from adapter.search_fields import SearchFields, search_fields
 from tests.log.entries import quarantined_entry
@@ -59,8 +60,9 @@ NOBODY = [f"nobody-{number}" for number in range(40)]
 class Place(Protocol):
     """Where a search lies."""
 
-    def open(self, *, part_size: int) -> Store:
-        """Open the search to fill it; if there is none, a new one with such parts is made."""
+    def open(self, *, part_size: int, with_people: bool = True) -> Store:
+        """Open the search to fill it; if there is none, a new one with such parts is made, which keeps accounts or
+        does not."""
 
     def ask(self, question: Question, seconds: float) -> Found:
         """What is found in it."""
@@ -73,6 +75,15 @@ class Place(Protocol):
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
         """The names that are known in it."""
+
+    def known_names(self, ids: Sequence[str], names: Sequence[str], filter: Filter) -> list[KnownName]:
+        """What is known in it of ids and names of users."""
+
+    def people(self, question: ByAccount) -> Accounts:
+        """The accounts that are known in it."""
+
+    def active(self, question: ActiveIn) -> list[Active | None]:
+        """How many of them were active."""
 
     def clear(self) -> None:
         """Leave nothing there."""

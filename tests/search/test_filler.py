@@ -34,7 +34,7 @@ def filler(search: Path, log: Path) -> subprocess.Popen[bytes]:
     arguments = command("adapter.search.filler")
     process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environment())
     assert process.stdin is not None
-    process.stdin.write(f"{file_url(search)}\n{file_url(log)}\n".encode())
+    process.stdin.write(f"{file_url(search)}\n{file_url(log)}\npeople\n".encode())
     process.stdin.flush()
     return process
 

@@ -14,9 +14,10 @@ from adapter.log.postgresql.watching import Watching
 from adapter.ownership import Ownership
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.postgresql.counting import complete, count
-from adapter.search.postgresql.query import Memory, answer, names
+from adapter.search.postgresql.query import Memory, active, answer, known_names, names, people
 
 _log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
@@ -90,6 +91,17 @@ class PostgresqlIndex:
             return await self._sessions.ask(
                 lambda connection: names(connection, self._memory, wanted, filter), timeout=timeout
             )
+
+    async def known_names(
+        self, ids: Sequence[str], names: Sequence[str], filter: Filter, *, timeout: float
+    ) -> list[KnownName]:
+        return await self._ask(lambda connection: known_names(connection, self._memory, ids, names, filter), timeout)
+
+    async def people(self, question: ByAccount, head: int, *, timeout: float) -> Accounts:
+        return await self._ask(lambda connection: people(connection, self._memory, question, head), timeout)
+
+    async def active(self, question: ActiveIn, head: int, *, timeout: float) -> list[Active | None]:
+        return await self._ask(lambda connection: active(connection, self._memory, question, head), timeout)
 
     async def prune(self) -> bool:
         # Whoever fills it prunes it.

@@ -39,13 +39,15 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_index(url: str, log: Store, log_url: str, owner: str, readers: int) -> AsyncIterator[Index]:
+async def open_index(
+    url: str, log: Store, log_url: str, owner: str, readers: int, with_people: bool
+) -> AsyncIterator[Index]:
     """As `adapter.search.opening.open_index`."""
     address = read_address(url)
     version, position = await _open_tables(address)
 
     def fill(claim: Claim) -> AbstractAsyncContextManager[Filling]:
-        return open_filling(Filling(url, log, log_url, gathering=_GATHERING))
+        return open_filling(Filling(url, log, log_url, with_people=with_people, gathering=_GATHERING))
 
     async with AsyncExitStack() as stack:
         owned: Ownership[Filling] | None = None

@@ -21,20 +21,26 @@ from adapter.log.postgresql.connecting import Connection
 from adapter.search.cursor import LogCursor, TimeCursor
 from adapter.search.index import LATEST, Behind, ByLog, ByTime, Found, Hit, Question, broken_off
 from adapter.search.keys import QuestionKeys
+from adapter.search.learning import EMAILS, USERS
 from adapter.search.linking import (
     LIMIT,
     ROWS_LIMIT,
     Asked,
     Known,
+    KnownName,
     Name,
     Origins,
     Scoped,
     asked,
     is_linked,
+    known_name,
     names_of,
     scoped_keys,
 )
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.postgresql.conditions import Links, compile_count, compile_question
+from adapter.search.postgresql.people import count_active
+from adapter.search.postgresql.people import find as find_people
 from adapter.search.postgresql.schema import VERSION, events_of
 from adapter.search.symbols import KnownSymbols, Wanted
 
@@ -125,6 +131,57 @@ async def names(connection: Connection, memory: Memory, wanted: Sequence[Asked],
         raise Behind from None  # it is being built
 
 
+async def known_names(
+    connection: Connection, memory: Memory, ids: Sequence[str], names: Sequence[str], filter: Filter
+) -> list[KnownName]:
+    """What is known of some ids of users, and of some names, so far as a filter's reader may know it. Raises: as
+    `answer`."""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            known, _ = await _searched(connection, memory, 0)
+            await _wanted(connection, known.origins, filter)
+            origins = known.origins.origins(filter)
+            found: list[KnownName] = []
+            for column, texts in (("id", ids), ("name", names)):
+                wanted = [text for text in texts if "\0" not in text]
+                for kind in (USERS, EMAILS):
+                    rows = await connection.fetch(_KNOWN_NAMES.format(column), kind, wanted, LIMIT, origins.only)
+                    found += [
+                        known_name(kind == EMAILS, id, shown, last, known.origins.symbol(origin))
+                        for id, origin, shown, last in rows
+                        if origins.has(origin)
+                    ]
+            return found
+    except asyncpg.UndefinedTableError:
+        raise Behind from None  # it is being built
+
+
+async def people(connection: Connection, memory: Memory, question: ByAccount, head: int) -> Accounts:
+    """Accounts in order, of the entries up to ``head`` at least. Raises: as `answer`."""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            known, _ = await _searched(connection, memory, head)
+            origins = await _wanted(connection, known.origins, question.filter)
+            return await find_people(connection, known.keys, known.origins, origins, question)
+    except asyncpg.UndefinedTableError:
+        raise Behind from None
+
+
+async def active(connection: Connection, memory: Memory, question: ActiveIn, head: int) -> list[Active | None]:
+    """How many accounts were active in each stretch of time. Raises: as `answer`."""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            known, _ = await _searched(connection, memory, head)
+            origins = await _wanted(connection, known.origins, question.filter)
+            return await count_active(connection, known.origins, origins, question)
+    except asyncpg.UndefinedTableError:
+        raise Behind from None
+
+
+_KNOWN_NAMES = """
+SELECT id, origin, shown, last FROM search_name
+WHERE kind = $1 AND {} = ANY ($2::text[]) AND ($4::integer[] IS NULL OR origin = ANY ($4)) ORDER BY last DESC LIMIT $3
+"""
 _NAMES = """
 SELECT kind, id, origin, shown, first, last FROM search_name
 JOIN unnest($1::integer[], $2::text[]) AS wanted (kind, id) USING (kind, id)

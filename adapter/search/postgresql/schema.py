@@ -7,6 +7,8 @@
     search_name      which names ids have, and when events of which origin said so (`adapter.search.learning`)
     search_hourly    how many events each hour has of each origin and kind (`adapter.search.hours`)
     search_said      the values of some fields in each part, for completion (`adapter.search.values`)
+    search_account   accounts: when each was seen last, and when somebody got in with it (`adapter.search.accounts`)
+    search_account_new  the same of the last events, each row as it came
     search_events_N  the events of part N, a row for each entry that has one
 
 A part is a stretch of the log. Each has a table with indexes of its own, so that a batch goes into small ones, however
@@ -24,13 +26,13 @@ from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
 VERSION = 6
-#: Entries of the log in one part: each has eleven relations, and a question may look at all of its rows.
+#: Entries of the log in one part: each has twelve relations, and a question may look at all of its rows.
 PART_SIZE = 1 << 18
 
 _TABLES = """
 CREATE TABLE search (
   version integer NOT NULL, position bigint NOT NULL, uid bytea, received_at bigint, secret bytea NOT NULL,
-  part_size integer NOT NULL
+  part_size integer NOT NULL, people boolean
 );
 -- removed: how many entries of the part were gone from the log when it was pruned last. Stale: some went since its
 -- names were learned.
@@ -58,16 +60,28 @@ CREATE TABLE search_hourly (
 CREATE TABLE search_said (
   part bigint, field integer, value text COLLATE "C", origin integer, events bigint NOT NULL,
   PRIMARY KEY (part, field, value, origin)
+);
+-- Doubtful: 1, its failures are to be counted again.
+CREATE TABLE search_account (
+  account bigint, origin integer, last bigint NOT NULL, at bigint NOT NULL, success bigint, success_at bigint,
+  failures bigint NOT NULL, failing bigint, failed bigint, doubtful integer NOT NULL DEFAULT 0,
+  PRIMARY KEY (account, origin)
+) WITH (fillfactor = 70);
+CREATE INDEX search_account_doubtful ON search_account (account) WHERE doubtful = 1;
+CREATE TABLE search_account_new (
+  account bigint, origin integer, last bigint NOT NULL, at bigint NOT NULL, success bigint, success_at bigint,
+  failures bigint NOT NULL, failing bigint, failed bigint
 )
 """
-# Actor, client: fingerprints of who acted and of the client, as they are counted. Type: of a general kind alone.
+# Actor, client: fingerprints of who acted and of the client, as they are counted. Account: that of the id of who acted,
+# where that is an account; deed: 1, somebody got in with it, 2, somebody did not. Type: of a general kind alone.
 # Resource: which thing an admin event is about. Later:
 # an earlier entry of the same event is here, too. Superseded_by: position of the next revision of the same event.
 _PART = """
 CREATE TABLE {0} (
   position bigint NOT NULL, time bigint NOT NULL, received_at bigint NOT NULL, superseded_by bigint,
   kind integer NOT NULL, origin integer NOT NULL, later boolean NOT NULL, actor bigint, client bigint,
-  address uuid, type text, resource text COLLATE "C",
+  address uuid, type text, resource text COLLATE "C", account bigint, deed smallint,
   keys bigint[] NOT NULL, words tsvector NOT NULL
 );
 CREATE UNIQUE INDEX {0}_position ON {0} (position);
@@ -77,6 +91,7 @@ CREATE INDEX {0}_origin ON {0} (origin, time, position);
 CREATE INDEX {0}_received ON {0} (received_at);
 CREATE INDEX {0}_address ON {0} (address) WHERE address IS NOT NULL;
 CREATE INDEX {0}_resource ON {0} (resource, time, position) WHERE resource IS NOT NULL;
+CREATE INDEX {0}_account ON {0} (account, time) WHERE account IS NOT NULL;
 CREATE INDEX {0}_found_by ON {0} USING gin (keys, words)
 """
 #: What lies in a part, in the order in which it is copied there.
@@ -92,6 +107,8 @@ COLUMNS = (
     "address",
     "type",
     "resource",
+    "account",
+    "deed",
     "keys",
     "words",
 )
@@ -148,6 +165,7 @@ async def _drop_some(connection: Connection) -> bool:
     """Drop as many tables as one transaction may lock; whether there are no more."""
     await connection.execute(
         "DROP TABLE IF EXISTS search, search_part, search_kind, search_origin, search_name, search_hourly, search_said"
+        ", search_account, search_account_new"
     )
     tables = await connection.fetch(_EVENTS, _DROPPED)
     for (table,) in tables:
@@ -157,7 +175,7 @@ async def _drop_some(connection: Connection) -> bool:
 
 #: One at a time makes or drops the tables.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(current_schema()::text, 2))"
-_BEGIN = "INSERT INTO search VALUES ($1, 0, NULL, NULL, $2, $3)"
+_BEGIN = "INSERT INTO search VALUES ($1, 0, NULL, NULL, $2, $3, NULL)"
 _EVENTS = (
     "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' "
     "AND relname LIKE 'search\\_events\\_%' LIMIT $1"

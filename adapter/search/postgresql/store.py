@@ -16,8 +16,11 @@ from adapter.log.postgresql.address import Address, read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.log.postgresql.failures import FAILURES, store_error
 from adapter.log.protocol import EventRow, Events
+from adapter.search import accounts as of_accounts
 from adapter.search.keys import HOUR, EventKeys, Symbol, Symbols, general_kind, general_origin
 from adapter.search.learning import Learning
+from adapter.search.postgresql.accounts import add as add_accounts
+from adapter.search.postgresql.accounts import count_again, put, saying
 from adapter.search.postgresql.schema import (
     COLUMNS,
     PART_SIZE,
@@ -77,19 +80,24 @@ class _Batch(NamedTuple):
     superseded: dict[int, list[tuple[int, int]]]
     later: dict[int, list[int]]
     hours: _Hours
+    #: What they say of accounts; and of revisions the part and position of the entry before, and their own.
+    accounts: list[of_accounts.Row]
+    revised: list[tuple[tuple[int, int] | None, tuple[int, int]]]
 
 
 class PostgresqlStore:
     """`adapter.search.store.Store` of a database; its loop runs while it is asked."""
 
-    def __init__(self, address: Address, *, part_size: int = PART_SIZE) -> None:
-        """Open what is there, or make a new one.
+    def __init__(self, address: Address, *, part_size: int = PART_SIZE, with_people: bool = True) -> None:
+        """Open what is there, or make a new one; also where that keeps accounts and is to keep none, or the other way
+        round.
 
         Raises:
             StoreMismatch: a newer program fills it.
             StoreError: it cannot be opened now.
         """
         self._address = address
+        self._with_people = with_people
         self._runner = asyncio.Runner()
         self._connection: Connection
         try:
@@ -112,6 +120,13 @@ class PostgresqlStore:
                 f"PostgreSQL at {self._address.name}: the search in schema {self._address.schema!r} is of version "
                 f"{version}, but this program knows versions up to {VERSION}; run the newer program"
             )
+        if await run.fetchval("SELECT people FROM search") is not self._with_people:
+            # One that was just made says nothing of it yet.
+            if await run.fetchval("SELECT people IS NOT NULL FROM search"):
+                await drop_tables(run)
+                await open_tables(run, part_size=part_size)
+            await run.execute("UPDATE search SET people = $1", self._with_people)
+        self._waiting = await run.fetchval("SELECT count(*) FROM search_account_new") or 0
         row = await run.fetchrow("SELECT position, uid, received_at, secret, part_size FROM search")
         assert row is not None
         self.position, self.uid, self.received_at, self._secret, self._part_size = row
@@ -155,7 +170,9 @@ class PostgresqlStore:
         """What is found by what, as it is copied into the tables."""
         size, kinds, origins, keys_of = self._part_size, self._kinds, self._origins, self._keys.of
         learn, say = self._learning.take, self._values.take
-        users, clients = self._keys.users, self._keys.clients
+        users, clients, ids = self._keys.users, self._keys.clients, self._keys.actors
+        with_people, deeds = self._with_people, of_accounts.Deeds()
+        revised: list[tuple[tuple[int, int] | None, tuple[int, int]]] = []
         hours: _Hours = Counter()
         parts: dict[int, _Part] = {}
         superseded: dict[int, list[tuple[int, int]]] = {}
@@ -174,6 +191,8 @@ class PostgresqlStore:
             if (part := parts.get(number)) is None:
                 part = parts[number] = _Part([], [], set(), set())
             before = find_before(uid, position) if revision else None
+            if revision:
+                revised.append((None if before is None else (before // size, before), (number, position)))
             if before is not None:
                 superseded.setdefault(before // size, []).append((position, before))
                 later.setdefault(number, []).append(position)
@@ -184,16 +203,22 @@ class PostgresqlStore:
             actor = _NULL if user is None else users[user]
             of_client = _NULL if client is None else clients[client]
             address, type = _NULL if ip is None else ip.hex(), _NULL if kind > 0 else _copied(found.type)
+            account, deed = _NULL, _NULL
+            if with_people and (id := of_accounts.account_of(found)) is not None:
+                said_of, done = ids[id], of_accounts.deed_of(found)
+                deeds.take(said_of, done, origin, found.time, position, is_new=not revision)
+                account, deed = str(said_of), _NULL if done is None else str(done)
             resource = _NULL if (path := found.resource) is None else _copied(path)
             part.rows.append(
                 f"{position}\t{found.time}\t{received_at}\t{kind}\t{origin}\tf\t{actor}\t{of_client}\t{address}\t{type}\t"
-                f"{resource}\t{{{','.join(map(str, keys))}}}\t{_words(found.text)}\n"
+                f"{resource}\t{account}\t{deed}\t"
+                f"{{{','.join(map(str, keys))}}}\t{_words(found.text)}\n"
             )
             part.times.append(found.time)
             part.kinds.add(kind)
             part.origins.add(origin)
         assert last is not None
-        return _Batch(last, parts, superseded, later, hours)
+        return _Batch(last, parts, superseded, later, hours, deeds.rows(), revised)
 
     @asynccontextmanager
     async def _transaction(self, place: _Place | None = None) -> AsyncIterator[Connection]:
@@ -229,6 +254,8 @@ class PostgresqlStore:
                 await run.execute(
                     _KNOW, number, min(part.times), max(part.times), sorted(part.kinds), sorted(part.origins)
                 )
+            self._waiting = await add_accounts(run, batch.accounts, self._waiting)
+            changed = await self._count_changed(run, batch.revised)
             for number, pairs in batch.superseded.items():
                 if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
                     positions, befores = zip(*pairs, strict=True)
@@ -237,12 +264,38 @@ class PostgresqlStore:
                     await run.execute(_SUPERSEDE.format(events_of(number)), positions, befores)
             for number, later in batch.later.items():
                 await run.execute(_LATER.format(events_of(number)), later)
+            if changed:
+                await self._put(run)
+                await count_again(run, changed)
             await _count(run, batch.hours)
             await self._write_names(run)
             await _say(run, said)
         self._kinds.new.clear()
         self._origins.new.clear()
         self._learning.new.clear()
+
+    async def _count_changed(
+        self, run: Connection, revised: Sequence[tuple[tuple[int, int] | None, tuple[int, int]]]
+    ) -> set[int]:
+        """The accounts that are to be counted again since events are read anew."""
+        wanted: dict[int, list[int]] = {}
+        for pair in revised:
+            for one in pair:
+                if one is not None:
+                    wanted.setdefault(one[0], []).append(one[1])
+        found: dict[int, tuple[int | None, ...]] = {}
+        for number, positions in wanted.items():
+            if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
+                for position, *row in await run.fetch(_READ_ANEW.format(events_of(number)), positions):
+                    found[position] = tuple(row)
+        changed: set[int] = set()
+        for before, after in revised:
+            changed |= of_accounts.changed_by(None if before is None else found.get(before[1]), found.get(after[1]))
+        return changed
+
+    async def _put(self, run: Connection) -> None:
+        await put(run)
+        self._waiting = 0
 
     async def _write_names(self, run: Connection) -> None:
         if self._learning.new:
@@ -271,10 +324,14 @@ class PostgresqlStore:
         with suppress(asyncpg.LockNotAvailableError):  # another time
             async with self._transaction() as run:
                 await run.execute(f"SET LOCAL lock_timeout = {_DROP_TIMEOUT}")
+                accounts: list[int] = []
                 if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
                     await _count_less(run, await run.fetch(_COUNTED_IN.format(events_of(number))))
+                    await self._put(run)
+                    accounts = await saying(run, number, None, 0)
                 await run.execute(f"DROP TABLE IF EXISTS {events_of(number)}")
                 await run.execute("DELETE FROM search_part WHERE id = $1", number)
+                await count_again(run, accounts)
                 await self._forget_names(run, number)
 
     def _said_in(self, part: int) -> Iterable[tuple[int, str, int]]:
@@ -320,13 +377,16 @@ class PostgresqlStore:
 
     async def _delete(self, number: int, left: list[int], last: int, removed: int) -> None:
         async with self._transaction() as run:
+            await self._put(run)
+            accounts = await saying(run, number, left, last)
             await _count_less(run, await run.fetch(_DELETE.format(events_of(number)), left, last))
+            await count_again(run, accounts)
             await run.execute("UPDATE search_part SET removed = $1, stale = true WHERE id = $2", removed, number)
 
 
-def open_store(url: str) -> PostgresqlStore:
+def open_store(url: str, with_people: bool) -> PostgresqlStore:
     """As `adapter.search.store.open_store`."""
-    return PostgresqlStore(read_address(url))
+    return PostgresqlStore(read_address(url), with_people=with_people)
 
 
 _MOVE = """
@@ -339,6 +399,7 @@ ON CONFLICT (id) DO UPDATE SET
   kinds = ARRAY(SELECT unnest(part.kinds) UNION SELECT unnest(excluded.kinds)),
   origins = ARRAY(SELECT unnest(part.origins) UNION SELECT unnest(excluded.origins))
 """
+_READ_ANEW = "SELECT position, account, origin, time, deed FROM {0} WHERE position = ANY ($1::bigint[])"
 _SUPERSEDE = """
 UPDATE {0} SET superseded_by = given.by FROM unnest($1::bigint[], $2::bigint[]) AS given (by, before)
 WHERE position = given.before

@@ -8,17 +8,20 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from adapter.filter import WORDED, Filter, Term, address_range, split_globs, wanted_words
-from adapter.search.keys import REALM, ROLES, TYPE, QuestionKeys, Symbol
+from adapter.search.keys import ACTOR, REALM, ROLES, TYPE, QuestionKeys, Symbol
+from adapter.search.learning import EMAILS, USERS
 from adapter.search.linking import (
     LIMIT,
     ROWS_LIMIT,
     Asked,
     Known,
+    KnownName,
     Name,
     Origins,
     Scoped,
     asked,
     is_linked,
+    known_name,
     names_of,
     scoped_keys,
 )
@@ -29,6 +32,10 @@ from adapter.search.symbols import ORIGIN, KnownSymbols, Wanted, named_types
 _NAMES = """
 SELECT n.kind, n.id, n.origin, n.shown, n.first, n.last FROM json_each(?) AS wanted CROSS JOIN name AS n
 ON n.kind = json_extract(wanted.value, '$[0]') AND n.id = json_extract(wanted.value, '$[1]') WHERE {} LIMIT ?
+"""
+_KNOWN = """
+SELECT n.kind, n.id, n.origin, n.shown, n.last FROM json_each(?) AS wanted CROSS JOIN name AS n {}
+ON n.kind = ? AND n.{} = wanted.value WHERE {} ORDER BY n.last DESC LIMIT ?
 """
 _WANTED_TYPE = Sql("wants_type((SELECT type FROM any_type WHERE any_type.position = e.position))")
 
@@ -105,6 +112,30 @@ class Compiler:
         sql = _NAMES.format(known.text)
         rows = self._connection.execute(sql, (orjson.dumps(ids).decode(), *known.values, ROWS_LIMIT))
         return names_of(wanted, [row for row in map(Name._make, rows) if origins.has(row.origin)], origins)
+
+    def accounts(self, ids: Sequence[str]) -> list[int]:
+        """The fingerprints of the accounts that have these ids."""
+        return self._keys.of((ACTOR,), ids)
+
+    def known_names(self, ids: Sequence[str], names: Sequence[str], filter: Filter) -> list[KnownName]:
+        """What is known of some ids of users, and of some names as they are compared, so far as a filter's reader may
+        know it."""
+        self._wanted(self._origins, filter)
+        origins = self._origins.origins(filter)
+        known = _may_know(origins)
+        found: list[KnownName] = []
+        for column, index, texts in (("id", "NOT INDEXED", ids), ("name", "INDEXED BY name_name", names)):
+            if not texts:
+                continue
+            sql = _KNOWN.format(index, column, known.text)
+            for kind in (USERS, EMAILS):
+                rows = self._connection.execute(sql, (orjson.dumps(texts).decode(), kind, *known.values, LIMIT))
+                found += [
+                    known_name(kind == EMAILS, id, shown, last, self._origins.symbol(origin))
+                    for _, id, origin, shown, last in rows
+                    if origins.has(origin)
+                ]
+        return found
 
     def _keyed(self, roles: Sequence[str], values: Sequence[str], negated: bool) -> Keyed:
         return Keyed(self._part_size, tuple(self._keys.of(roles, values)), negated=negated)

@@ -15,7 +15,8 @@ from adapter.errors import StoreUnavailable
 from adapter.filter import Filter
 from adapter.search.filling import Filling
 from adapter.search.index import Behind, ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.sqlite.counting import complete, count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.store import is_damage, used_bytes
@@ -80,6 +81,23 @@ class SqliteIndex:
         if not self._filling.position:
             raise Behind
         return await self._run(lambda asker: asker.names(wanted, filter), timeout)
+
+    async def known_names(
+        self, ids: Sequence[str], names: Sequence[str], filter: Filter, *, timeout: float
+    ) -> list[KnownName]:
+        if not self._filling.position:
+            raise Behind
+        return await self._run(lambda asker: asker.known_names(ids, names, filter), timeout)
+
+    async def people(self, question: ByAccount, head: int, *, timeout: float) -> Accounts:
+        if self._filling.position < head:
+            raise Behind
+        return await self._run(lambda asker: asker.people(question), timeout)
+
+    async def active(self, question: ActiveIn, head: int, *, timeout: float) -> list[Active | None]:
+        if self._filling.position < head:
+            raise Behind
+        return await self._run(lambda asker: asker.active(question), timeout)
 
     async def _run(self, ask: Callable[[Asker], Result], timeout: float) -> Result:
         generation = self._filling.generation

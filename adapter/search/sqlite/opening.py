@@ -16,10 +16,13 @@ from adapter.search.sqlite.schema import remove
 
 
 @asynccontextmanager
-async def open_index(url: str, log: Log, log_url: str, owner: str, readers: int) -> AsyncIterator[Index]:
+async def open_index(
+    url: str, log: Log, log_url: str, owner: str, readers: int, with_people: bool
+) -> AsyncIterator[Index]:
     """As `adapter.search.opening.open_index`."""
     path = path_of(url)
-    async with open_filling(Filling(url, log, log_url, remove=partial(remove, path))) as filling:
+    filling = Filling(url, log, log_url, with_people=with_people, remove=partial(remove, path))
+    async with open_filling(filling):
         index = SqliteIndex(path, filling, readers)
         try:
             yield index

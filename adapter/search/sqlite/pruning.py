@@ -73,7 +73,9 @@ def _delete(store: SqliteStore, part: _Part, left: list[int], removed: int | Non
             hours: Counter[tuple[int, int, int]] = Counter()
             hours.subtract(store.counted([position for (position,) in some]))
             store.count(hours)
+            accounts = store.saying([position for (position,) in some])
             connection.executemany("DELETE FROM event WHERE position = ?", some)
+            store.count_again(accounts)
             connection.executemany("DELETE FROM any_type WHERE position = ?", some)
             connection.execute("UPDATE part SET stale = stale + ? WHERE id = ?", (len(some), part.id))
         yield

@@ -21,7 +21,8 @@ from typing import NamedTuple
 from adapter.filter import Filter
 from adapter.search.cursor import Order
 from adapter.search.index import LATEST, ByLog, Found, Hit, Question, broken_off
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.sqlite.compiler import Compiler
 from adapter.search.sqlite.conditions import (
     MERGED,
@@ -37,6 +38,8 @@ from adapter.search.sqlite.conditions import (
     in_range,
     joined,
 )
+from adapter.search.sqlite.people import count_active
+from adapter.search.sqlite.people import find as find_people
 
 #: How far the rows of an index of all events are counted; with fewer, the index is not left before its end.
 COUNTED = 5_000
@@ -79,6 +82,18 @@ class Asker:
         self.connection = connection
         self.part_size: int = connection.execute("SELECT part_size FROM state").fetchone()[0]
         self.compiler = Compiler(connection)
+
+    def people(self, question: ByAccount) -> Accounts:
+        """Accounts in order."""
+        return find_people(self.connection, self.compiler, question)
+
+    def active(self, question: ActiveIn) -> list[Active | None]:
+        """How many were active in each stretch of time."""
+        return count_active(self.connection, self.compiler, question)
+
+    def known_names(self, ids: Sequence[str], names: Sequence[str], filter: Filter) -> list[KnownName]:
+        """What is known of ids of users, and of names."""
+        return self.compiler.known_names(ids, names, filter)
 
     def answer(self, question: Question, *, seconds: float = inf) -> Found:
         """What is found; or what was found of it when so many ``seconds`` had passed."""

@@ -10,6 +10,8 @@
     name      which names ids have, and when events of which origin said so (`adapter.search.learning`)
     hourly    how many events each hour has of each origin and kind (`adapter.search.hours`)
     said      the values of some fields in each part, for completion (`adapter.search.values`)
+    account   accounts: when each was seen last, and when somebody got in with it (`adapter.search.accounts`)
+    account_new   the same of the last events, each row as it came
     any_type  types of events whose kind does not tell it
     state     how far it is filled, of which log, the secret of its fingerprints, and how many entries a part is
 
@@ -40,7 +42,7 @@ from pathlib import Path
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 10
+VERSION = 11
 
 SCHEMA = """
 CREATE TABLE event (
@@ -52,6 +54,8 @@ CREATE TABLE event (
     address,
     actor INTEGER,           -- fingerprints: who acted, and the client
     client INTEGER,
+    account INTEGER,         -- fingerprint of the id of who acted, where that is an account
+    deed INTEGER,            -- 1: somebody got in with it; 2: somebody did not
     later INTEGER,           -- 1: an earlier entry of the same event is here
     superseded_by INTEGER    -- position of the next revision of the same event
 );
@@ -79,9 +83,16 @@ CREATE TABLE hourly (hour INTEGER, origin INTEGER, kind INTEGER, events INTEGER 
 -- field: by its number; value: as `adapter.search.values` writes it.
 CREATE TABLE said (part INTEGER, field INTEGER, value TEXT, origin INTEGER, events INTEGER NOT NULL,
     PRIMARY KEY (part, field, value, origin)) WITHOUT ROWID;
+-- Doubtful: its failures are to be counted again.
+CREATE TABLE account (account INTEGER, origin INTEGER, last INTEGER NOT NULL, at INTEGER NOT NULL, success INTEGER,
+    success_at INTEGER, failures INTEGER NOT NULL, failing INTEGER, failed INTEGER, doubtful INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, origin)) WITHOUT ROWID;
+CREATE INDEX account_doubtful ON account (account) WHERE doubtful;
+CREATE TABLE account_new (account INTEGER, origin INTEGER, last INTEGER NOT NULL, at INTEGER NOT NULL, success INTEGER,
+    success_at INTEGER, failures INTEGER NOT NULL, failing INTEGER, failed INTEGER);
 CREATE TABLE any_type (position INTEGER PRIMARY KEY, type TEXT NOT NULL);
 CREATE TABLE state (position INTEGER NOT NULL, uid BLOB, received_at INTEGER, secret BLOB NOT NULL,
-    part_size INTEGER NOT NULL);
+    part_size INTEGER NOT NULL, people INTEGER NOT NULL);
 """
 
 #: A batch adds a few rows to each of many pages: larger pages are fewer to find and to write. Bytes.
@@ -119,8 +130,9 @@ def stored_ranges(low: bytes, high: bytes) -> list[tuple[Address, Address]]:
     return ranges
 
 
-def create(path: Path, *, part_size: int = PART_SIZE) -> None:
-    """Make a new, empty search database. ``part_size``: entries of the log in one part.
+def create(path: Path, *, part_size: int = PART_SIZE, people: bool = True) -> None:
+    """Make a new, empty search database. ``part_size``: entries of the log in one part; ``people``: whether it keeps
+    accounts.
 
     Raises:
         sqlite3.Error: it cannot be written.
@@ -130,7 +142,7 @@ def create(path: Path, *, part_size: int = PART_SIZE) -> None:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {SCHEMA}")
-        connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?, ?)", (os.urandom(16), part_size))
+        connection.execute("INSERT INTO state VALUES (0, NULL, NULL, ?, ?, ?)", (os.urandom(16), part_size, people))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

@@ -14,8 +14,11 @@ import orjson
 
 from adapter.log.opening import path_of
 from adapter.log.protocol import EventRow, Events
+from adapter.search import accounts as of_accounts
 from adapter.search.keys import HOUR, EventKeys, Symbol, Symbols, general_kind, general_origin
 from adapter.search.learning import Learning
+from adapter.search.sqlite.accounts import add as added
+from adapter.search.sqlite.accounts import count_again, put, saying
 from adapter.search.sqlite.pruning import prune
 from adapter.search.sqlite.schema import (
     APPLICATION_ID,
@@ -35,8 +38,8 @@ from adapter.search_fields import address_bytes, search_fields
 _REMEMBERED = 16_384
 
 
-#: Position, time, arrival, kind, origin, address, user and client of an event.
-_EventColumns = tuple[int, int, int, int, int, Address | None, int | None, int | None]
+#: Position, time, arrival, kind, origin, address, user, client, account and deed of an event.
+_EventColumns = tuple[int, int, int, int, int, Address | None, int | None, int | None, int | None, int | None]
 
 
 class _Batch(NamedTuple):
@@ -56,6 +59,8 @@ class _Batch(NamedTuple):
     revised: list[tuple[int, bytes]]
     #: Events of each hour, origin and kind.
     hours: Counter[tuple[int, int, int]]
+    #: What they say of accounts.
+    accounts: list[of_accounts.Row]
 
 
 class _Addresses(dict[str, Address | None]):
@@ -101,17 +106,19 @@ def _insert(
 class SqliteStore:
     """`adapter.search.store.Store` of a file."""
 
-    def __init__(self, path: Path) -> None:
-        """Open what is there, or make a new one.
+    def __init__(self, path: Path, *, with_people: bool = True) -> None:
+        """Open what is there, or make a new one. ``with_people``: whether it keeps accounts.
 
         Raises:
-            Unusable: what is there is damaged, of another version, or not a search database.
+            Unusable: what is there is damaged, of another version, not a search database, or keeps accounts and is to
+                keep none, or the other way round.
             sqlite3.OperationalError: the disk or the folder does not allow it.
         """
         if not path.exists():
             remove(path)  # a journal without its database
-            create(path)
+            create(path, people=with_people)
         self._path = path
+        self._with_people = with_people
         self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=64)
         try:
             self._check()
@@ -138,7 +145,10 @@ class SqliteStore:
             run("PRAGMA temp_store = MEMORY")
             # What is removed is gone from the file, not only out of reach.
             run("PRAGMA secure_delete = ON")
-            self.position, self.uid, self.received_at, secret, self.part_size = run("SELECT * FROM state").fetchone()
+            state = run("SELECT * FROM state").fetchone()
+            self.position, self.uid, self.received_at, secret, self.part_size, has_people = state
+            if bool(has_people) is not self._with_people:
+                raise Unusable("people are to be known now" if self._with_people else "people are not to be known")
             self._kinds, self._origins = self._symbols("kind", general_kind), self._symbols("origin", general_origin)
         except TypeError:
             raise Unusable("its state is missing") from None
@@ -219,12 +229,18 @@ class SqliteStore:
         last = batch.last
         assert last is not None
         with self.transaction((last.position, last.uid, last.received_at)) as connection:
-            into = "event (position, time, received_at, kind, origin, address, actor, client)"
-            _insert(connection, into, "(?,?,?,?,?,?,?,?)", batch.events)
+            into = "event (position, time, received_at, kind, origin, address, actor, client, account, deed)"
+            _insert(connection, into, "(?,?,?,?,?,?,?,?,?,?)", batch.events)
             self._insert_found(batch)
             connection.executemany("INSERT INTO any_type VALUES (?,?)", batch.types)
+            added(connection, batch.accounts)
+            changed: set[int] = set()
             for revision_at, revised_uid in batch.revised:
-                batch.hours.subtract(self._supersede(revision_at, find_before(revised_uid, revision_at)))
+                before = find_before(revised_uid, revision_at)
+                changed |= self._changed(before, revision_at)
+                batch.hours.subtract(self._supersede(revision_at, before))
+            if changed:
+                self.count_again(changed)
             self.count(batch.hours)
 
     def skip(self, position: int, uid: bytes | None) -> None:
@@ -258,7 +274,10 @@ class SqliteStore:
         texts: list[tuple[int, str]] = []
         types: list[tuple[int, str]] = []
         revised: list[tuple[int, bytes]] = []
-        users, clients = self._keys.users, self._keys.clients
+        users, clients, ids = self._keys.users, self._keys.clients, self._keys.actors
+        with_people, deeds = self._with_people, of_accounts.Deeds()
+        account: int | None = None
+        deed: int | None = None
         entry: EventRow | None = None
         for entry in entries:
             position, uid, revision, received_at, event = entry
@@ -284,7 +303,11 @@ class SqliteStore:
             say(found, user, origin, position // size, has_address=address is not None)
             actor = None if user is None else users[user]
             of_client = None if client is None else clients[client]
-            events.append((position, time, received_at, kind, origin, address, actor, of_client))
+            if with_people:
+                id = of_accounts.account_of(found)
+                account, deed = (None, None) if id is None else (ids[id], of_accounts.deed_of(found))
+                deeds.take(account, deed, origin, time, position, is_new=not revision)
+            events.append((position, time, received_at, kind, origin, address, actor, of_client, account, deed))
             texts.append((position, found.text))
             if revision:
                 revised.append((position, uid))
@@ -292,7 +315,7 @@ class SqliteStore:
         paths.sort()
         blobs.sort()
         hours = Counter([(time // HOUR, origin, kind) for _, time, _, kind, origin, *_ in events])
-        return _Batch(entry, events, numbers, paths, blobs, texts, types, revised, hours)
+        return _Batch(entry, events, numbers, paths, blobs, texts, types, revised, hours, deeds.rows())
 
     def _insert_found(self, batch: _Batch) -> None:
         """Put sorted keys, and words, into their parts: a batch mostly has one."""
@@ -328,6 +351,24 @@ class SqliteStore:
             run("UPDATE event SET superseded_by = ? WHERE position = ?", (position, before))
             run("UPDATE event SET later = 1 WHERE position = ?", (position,))
         return counted
+
+    def _changed(self, before: int | None, position: int) -> set[int]:
+        """The accounts that are to be counted again since the event of one entry is read anew in another one."""
+        sql = "SELECT account, origin, time, deed FROM event WHERE position = ?"
+        run = self._connection.execute
+        old, new = (None if one is None else run(sql, (one,)).fetchone() for one in (before, position))
+        return of_accounts.changed_by(old, new)
+
+    def saying(self, positions: Sequence[int]) -> list[int]:
+        """The accounts that are to be counted again when the events at these positions are gone, inside of a
+        transaction."""
+        put(self._connection)
+        return saying(self._connection, positions)
+
+    def count_again(self, accounts: Iterable[int]) -> None:
+        """Count accounts again, inside of a transaction."""
+        put(self._connection)
+        count_again(self._connection, accounts)
 
     def counted(self, positions: Sequence[int]) -> list[tuple[int, int, int]]:
         """Hour, origin and kind of those of some events that are counted: those in their latest revision."""
@@ -381,13 +422,13 @@ class SqliteStore:
             raise Unusable("taken away")
 
 
-def open_store(url: str) -> SqliteStore:
+def open_store(url: str, with_people: bool) -> SqliteStore:
     """As `adapter.search.store.open_store`.
 
     Raises:
         sqlite3.OperationalError: the disk or the folder does not allow it.
     """
-    return SqliteStore(path_of(url))
+    return SqliteStore(path_of(url), with_people=with_people)
 
 
 def used_bytes(path: Path) -> int:

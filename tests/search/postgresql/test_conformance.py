@@ -11,14 +11,16 @@ from adapter.filter import Filter
 from adapter.log.postgresql.address import read_address
 from adapter.log.postgresql.connecting import Connection, connect
 from adapter.search.index import ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.postgresql.counting import complete, count
-from adapter.search.postgresql.query import Memory, answer, names
+from adapter.search.postgresql.query import Memory, active, answer, known_names, names, people
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
 from adapter.search.store import Overtaken
 from tests.search.conformance import SearchConformance
 from tests.search.events import make_entry, make_event
+from tests.search.people import PeopleConformance
 
 
 class PostgresqlPlace:
@@ -31,8 +33,8 @@ class PostgresqlPlace:
         self._runner.run(self._connection.execute(f"CREATE SCHEMA {self._address.schema}"))
         self._memory = Memory()
 
-    def open(self, *, part_size: int) -> PostgresqlStore:
-        return PostgresqlStore(self._address, part_size=part_size)
+    def open(self, *, part_size: int, with_people: bool = True) -> PostgresqlStore:
+        return PostgresqlStore(self._address, part_size=part_size, with_people=with_people)
 
     def ask(self, question: Question, seconds: float) -> Found:
         return self._runner.run(answer(self._connection, self._memory, question, 0, seconds=seconds))
@@ -46,6 +48,15 @@ class PostgresqlPlace:
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
         return self._runner.run(names(self._connection, self._memory, wanted, filter))
 
+    def known_names(self, ids: Sequence[str], names: Sequence[str], filter: Filter) -> list[KnownName]:
+        return self._runner.run(known_names(self._connection, self._memory, ids, names, filter))
+
+    def people(self, question: ByAccount) -> Accounts:
+        return self._runner.run(people(self._connection, self._memory, question, 0))
+
+    def active(self, question: ActiveIn) -> list[Active | None]:
+        return self._runner.run(active(self._connection, self._memory, question, 0))
+
     def clear(self) -> None:
         self._runner.run(drop_tables(self._connection))
 
@@ -54,7 +65,7 @@ class PostgresqlPlace:
         self._runner.close()
 
 
-class TestPostgresqlSearch(SearchConformance):
+class TestPostgresqlSearch(SearchConformance, PeopleConformance):
     @pytest.fixture
     async def search_place(self, database_url: str) -> AsyncIterator[PostgresqlPlace]:
         place = await asyncio.to_thread(PostgresqlPlace, database_url)

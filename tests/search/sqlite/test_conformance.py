@@ -10,12 +10,14 @@ import pytest
 
 from adapter.filter import Filter
 from adapter.search.index import ByPrefix, ByValue, Completed, Found, Question, Tally, Uncounted
-from adapter.search.linking import Asked
+from adapter.search.linking import Asked, KnownName
+from adapter.search.people import Accounts, Active, ActiveIn, ByAccount
 from adapter.search.sqlite.counting import complete, count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, remove
 from adapter.search.sqlite.store import SqliteStore
 from tests.search.conformance import SearchConformance
+from tests.search.people import PeopleConformance
 
 
 class SqlitePlace:
@@ -23,10 +25,10 @@ class SqlitePlace:
         self._path = path
         self._reader: Asker | None = None
 
-    def open(self, *, part_size: int) -> SqliteStore:
+    def open(self, *, part_size: int, with_people: bool = True) -> SqliteStore:
         if not self._path.exists():
-            create(self._path, part_size=part_size)
-        return SqliteStore(self._path)
+            create(self._path, part_size=part_size, people=with_people)
+        return SqliteStore(self._path, with_people=with_people)
 
     def ask(self, question: Question, seconds: float) -> Found:
         return self._asker().answer(question, seconds=seconds)
@@ -39,6 +41,15 @@ class SqlitePlace:
 
     def names(self, wanted: Sequence[Asked], filter: Filter) -> list[str | None]:
         return self._asker().names(wanted, filter)
+
+    def known_names(self, ids: Sequence[str], names: Sequence[str], filter: Filter) -> list[KnownName]:
+        return self._asker().known_names(ids, names, filter)
+
+    def people(self, question: ByAccount) -> Accounts:
+        return self._asker().people(question)
+
+    def active(self, question: ActiveIn) -> list[Active | None]:
+        return self._asker().active(question)
 
     def _asker(self) -> Asker:
         if self._reader is None:
@@ -56,7 +67,7 @@ class SqlitePlace:
         remove(self._path)
 
 
-class TestSqliteSearch(SearchConformance):
+class TestSqliteSearch(SearchConformance, PeopleConformance):
     @pytest.fixture
     def search_place(self, tmp_path: Path) -> Iterator[SqlitePlace]:
         place = SqlitePlace(tmp_path / "search.sqlite")
