@@ -236,6 +236,8 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/searches",
         "/searches/{name}",
         "/events/{uid}/deliveries",
+        "/events/{uid}/explain",
+        "/events/{uid}/revisions",
         "/sinks/{name}/attempts",
         "/sinks/{name}/dead",
         "/sinks/{name}/replay",

@@ -218,10 +218,12 @@ async def test_an_answer_is_that_of_a_log_that_holds_nothing_else(
     names = {text for event in page["events"] for text in (event["uid"], event.get("id"))} | {str(uuid.UUID(int=5))}
     found = 0
     for one in sorted(filter(None, names)):
-        for query in ({}, {"raw": "1", "names": "1"}):
+        for query in ({}, {"raw": "1", "names": "1", "sentence": "1"}):
             theirs = await answer(everything, f"/events/{one}", token, **query)
             assert theirs == await answer(own, f"/events/{one}", **query), one
             found += theirs[0] == 200
+        theirs = await answer(everything, f"/events/{one}/revisions", token)
+        assert theirs == await answer(own, f"/events/{one}/revisions"), one
     assert found or not own_events
 
     for top, realm, what in itertools.product(
@@ -427,7 +429,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
     "by event": {
         ("GET", "/events"), ("GET", "/events/export"), ("GET", "/events/{uid}"), ("GET", "/events/counts"),
         ("GET", "/events/values"),
-        ("GET", "/events/{uid}/deliveries"),
+        ("GET", "/events/{uid}/deliveries"), ("GET", "/events/{uid}/revisions"), ("GET", "/events/{uid}/explain"),
         ("GET", "/admin/realms/{realm}/events"), ("GET", "/admin/realms/{realm}/admin-events"),
         ("GET", "/auth/admin/realms/{realm}/events"), ("GET", "/auth/admin/realms/{realm}/admin-events"),
         # Webhooks of a realm have its events alone; others are not shown.
