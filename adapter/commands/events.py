@@ -20,7 +20,6 @@ from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, ended, fail, read_answer, run, tell
 from adapter.commands.columns import Column, Layout, fitted, layout, plain
 from adapter.commands.counting import count
-from adapter.formats.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
 from adapter.commands.filters import Filters
 from adapter.commands.following import follow
 from adapter.commands.options import At, grouped
@@ -29,6 +28,7 @@ from adapter.commands.readings import explain, revisions
 from adapter.commands.renormalize import renormalize
 from adapter.commands.scrub import scrub
 from adapter.commands.timestamps import InUtc, shown_time, shown_zone
+from adapter.formats.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
 from adapter.formats.settings import DEFAULT, format_names
 from adapter.formats.text import laid_out
 

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def service_in(folder: Path) -> Any:
     return opened(
         folder.parent / "data",
-        mappings={"path": [folder], "look_every": 0},
+        mappings={"path": [folder], "look_every": 0, "trial_timeout": 60},
         sources=[{"name": "acme", "provider": "acme"}, {"name": "keycloak", "provider": "keycloak"}],
         keys=KEYS,
     )
