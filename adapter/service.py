@@ -62,6 +62,7 @@ from adapter.api.phasetwo_sends import SendPages
 from adapter.api.phasetwo_webhooks import WebhookPages
 from adapter.api.public_keys import PublicKeyPages
 from adapter.api.quarantine import QuarantinePages
+from adapter.api.readings import ReadingPages
 from adapter.api.realm_certs import open_realm_certs
 from adapter.api.reconciliation import ReconciliationPages
 from adapter.api.renormalization import RenormalizationPages
@@ -451,6 +452,7 @@ async def open_service(
             *AroundPages(
                 log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout
             ).operations(),
+            *ReadingPages(log, lookup, tables, trials, questions, present).operations(),
             *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),

@@ -242,6 +242,8 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/events/{uid}/deliveries",
         "/events/{uid}/changes",
         "/events/{uid}/around",
+        "/events/{uid}/explain",
+        "/events/{uid}/revisions",
         "/sinks/{name}/attempts",
         "/sinks/{name}/dead",
         "/sinks/{name}/replay",

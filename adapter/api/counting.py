@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,6 +29,13 @@ from adapter.search.index import NAMES, By
 from adapter.search.search import Search
 from adapter.settings import Permission
 
+#: How long may be counted at least, seconds.
+_LEAST = 0.1
+_SECONDS = Parameter(
+    "seconds",
+    f"How long may be counted, from {_LEAST}; default, and most: half of question_timeout",
+    {"type": "number", "minimum": _LEAST},
+)
 #: The share of the time of a question that is spent on counting.
 _SHARE = 0.5
 #: Numbers of all series of an answer, at most.
@@ -97,6 +105,7 @@ class CountPages:
                 [
                     *filter_parameters(self._catalogue()), by, Parameter("limit", "Values that are told", limit),
                     Parameter("bucket", f"Also in each stretch of time, as series: {FORMS}; needs from"),
+                    _SECONDS,
                     Parameter("tz", "The zone whose days and weeks are buckets: Europe/Berlin, +02:00; default: UTC"),
                 ],
                 limited=Limited.BY_EVENT,
@@ -106,6 +115,7 @@ class CountPages:
     async def count(self, request: web.Request) -> web.StreamResponse:
         by = _by(request.query.get("by", ""))
         limit = read_limit(request.query.get("limit"))
+        seconds = min(_seconds(request.query.get("seconds")), self._search.timeout * _SHARE)
         catalogue = self._catalogue()
         now = time.time_ns() // 1_000_000
         filter = read_filter(request, catalogue)
@@ -115,7 +125,7 @@ class CountPages:
         who = caller(request)
         with self._questions.taken(who):
             counted = await self._counting.count(
-                filter, by, now=now, seconds=self._search.timeout * _SHARE, caller=who, told=limit, buckets=buckets
+                filter, by, now=now, seconds=seconds, caller=who, told=limit, buckets=buckets
             )
         hints = self._hints.of(filter.terms)
         if by == "type":
@@ -178,6 +188,22 @@ def _in_buckets(request: web.Request, filter: Filter, limit: int, now: int) -> t
         most = _NUMBERS // len(buckets.starts)
         raise refused("limit", str(limit), f"{most} at most with so many buckets ({len(buckets.starts)})")
     return (filter if filter.time_to is not None else replace(filter, time_to=buckets.end)), buckets
+
+
+def _seconds(text: str | None) -> float:
+    """
+    Raises:
+        RequestError: 400, it is no time.
+    """
+    if text is None:
+        return math.inf
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds >= _LEAST:  # NaN, too
+        raise refused("seconds", text, f"a number of seconds, {_LEAST} at least")
+    return seconds
 
 
 def _renamed(counted: Counts, catalogue: Catalogue) -> Counts:

@@ -30,6 +30,7 @@ from adapter.formats.settings import DEFAULT, format_names, make_format, read_fo
 from adapter.hints import Hints
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.sentence import sentence, text_of
 from adapter.model import Entry, Outcome
 from adapter.search.cursor import END, Order, read_log_cursor
 from adapter.search.looked_up import with_names
@@ -83,6 +84,11 @@ _ORDER = Parameter(
 _REVISIONS = Parameter(
     "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
 )
+_SENTENCE = Parameter(
+    "sentence",
+    "1: also the sentence of the catalogue that says for people what happened; not in a format",
+    {"type": "string", "enum": ["0", "1"]},
+)
 _NAMES = Parameter(
     "names",
     "1: also names that an event does not carry, where others of its source say whose ids these are, as lookedUp",
@@ -93,10 +99,31 @@ NAMES_SHOWN = _NAMES
 UID = Parameter("uid", "The event's uid, or the id that its provider gave it")
 
 
+class SentencePart(BaseModel):
+    """A piece of a sentence."""
+
+    text: str
+    filter: str | None = Field(None, description="The filter that finds events by it, where there is one")
+    value: str | None = Field(None, description="What that filter is given")
+
+
+class Sentence(BaseModel):
+    """What happened, in one sentence of the catalogue."""
+
+    text: str = Field(description="All of it; long values are cut")
+    parts: list[SentencePart] = Field(description="The same in pieces")
+
+
+class EventShown(Event):
+    """An event, and with sentence=1 what it says for people."""
+
+    sentence: Sentence | None = Field(None, description="Only where it was asked for. Never stored")
+
+
 class EventPage(BaseModel):
     """A page of events."""
 
-    events: list[Event]
+    events: list[EventShown]
     next: str | None = Field(
         description="The cursor of the next page; null at the end. A page may be short, or empty, before it"
     )
@@ -125,7 +152,7 @@ class Wrapped(BaseModel):
 ENVELOPE = "With raw=1, what the event came in if a forwarder wrapped it: each thing, outermost first"
 
 
-class EventWithRaw(Event):
+class EventWithRaw(EventShown):
     """An event, and with raw=1 what the provider sent."""
 
     raw: Any = Field(None, description="With raw=1, what the provider sent: JSON as JSON, all else as text")
@@ -189,6 +216,7 @@ class Feed:
             ),
             _REVISIONS,
             _NAMES,
+            _SENTENCE,
         ]
         formats = {"type": "string", "enum": list(self._formats)}
         form = Parameter("format", f"What it is written as; default: what Accept names, or {DEFAULT}", formats)
@@ -209,7 +237,7 @@ class Feed:
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
-                [UID, _NAMES, Parameter("raw", "1: also what the provider sent; needs the permission raw",
+                [UID, _NAMES, _SENTENCE, Parameter("raw", "1: also what the provider sent; needs the permission raw",
                                  {"type": "string", "enum": ["0", "1"]})],
                 limited=Limited.BY_EVENT,
             ),
@@ -218,8 +246,10 @@ class Feed:
     async def find(self, request: web.Request) -> web.StreamResponse:
         filter, order, revisions = self._question(request)
         limit = read_limit(request.query.get("limit"))
-        names = read_switch(request, "names")
+        names, with_sentence = read_switch(request, "names"), read_switch(request, "sentence")
         chosen = self._format(request)
+        if with_sentence and chosen is not None:
+            raise refused("sentence", "1", "given without a format, which has a place of its own for each field")
         who = caller(request)
         with self._questions.taken(who):
             cursor = request.query.get("cursor")
@@ -227,7 +257,7 @@ class Feed:
                 filter, order=order, limit=limit, cursor=cursor, revisions=revisions, caller=who
             )
             hints = self._hints.of(filter.terms)
-            async with aclosing(self._read(page.positions, filter, names, who)) as read:
+            async with aclosing(self._read(page.positions, filter, names, who, with_sentence)) as read:
                 entries, done = await anext(read)
                 if chosen is not None:
                     removed = await self._removed(page.after(done), cursor, order)
@@ -286,24 +316,26 @@ class Feed:
         if with_raw:
             authorize(request, Permission.RAW)
         with self._questions.taken(caller(request)):
-            names = read_switch(request, "names")
-            event = await self._event(request, with_raw, names)
+            event = await self._event(request, with_raw)
             if with_raw:
                 record(request, Look.RAW)
             return await sent_json(request, event, reading_timeout=self._reading_timeout)
 
-    async def _event(self, request: web.Request, with_raw: bool, names: bool) -> bytes:
+    async def _event(self, request: web.Request, with_raw: bool) -> bytes:
         """One event, as JSON.
 
         Raises:
             RequestError: 404, there is none; 409, there are several.
         """
         scope = scope_of_caller(request)
+        names, with_sentence = read_switch(request, "names"), read_switch(request, "sentence")
         entry = await self._lookup.event(request.match_info["uid"], caller(request), scope)
         if names:
             await self._search.wait(entry.position)
             known = scope.bound(Filter(self._catalogue()))
             (entry,) = await with_names(self._search, [entry], known, caller=caller(request))
+        if with_sentence:
+            (entry,) = self._with_sentences([entry])
         assert entry.event is not None
         if not with_raw:
             return entry.event
@@ -371,12 +403,18 @@ class Feed:
                 yield entries
 
     async def _read(
-        self, positions: Sequence[int], filter: Filter, names: bool, who: str
+        self, positions: Sequence[int], filter: Filter, names: bool, who: str, with_sentence: bool = False
     ) -> AsyncGenerator[tuple[list[Entry], int], None]:
-        """The entries at some positions by `stretches`, with names where they are wanted."""
+        """The entries at some positions by `stretches`, with names and sentences where they are wanted."""
         async with aclosing(stretches(self._events, positions)) as read:
             async for entries, done in read:
-                yield (await with_names(self._search, entries, filter, caller=who) if names else entries), done
+                if names:
+                    entries = await with_names(self._search, entries, filter, caller=who)
+                yield (self._with_sentences(entries) if with_sentence else entries), done
+
+    def _with_sentences(self, entries: Sequence[Entry]) -> list[Entry]:
+        catalogue = self._catalogue()
+        return [one if one.event is None else one._replace(event=_told(one.event, catalogue)) for one in entries]
 
     def _streamed(
         self, request: web.Request, media: str, headers: Mapping[str, str] | None = None
@@ -420,6 +458,13 @@ async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[
 
 def _events(entries: Sequence[Entry]) -> list[bytes]:
     return [entry.event for entry in entries if entry.event is not None]
+
+
+def _told(event: bytes, catalogue: Catalogue) -> bytes:
+    """An event (JSON) with the member ``sentence``, as `Sentence`, which no stored event has."""
+    parts = sentence(orjson.loads(event), catalogue)
+    told = [{name: one for name, one in part._asdict().items() if one is not None} for part in parts]
+    return b'%b,"sentence":%b}' % (event.rstrip()[:-1], orjson.dumps({"text": text_of(parts), "parts": told}))
 
 
 async def _write(stream: Stream, form: Format, entries: Sequence[Entry]) -> None:

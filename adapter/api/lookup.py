@@ -47,7 +47,7 @@ class Lookup:
             position = None
         if position:
             [found, *_] = [*await self._log.fetch([position]), None]
-            if not scope.is_limited or (found is not None and self._is_within(found, scope)):
+            if not scope.is_limited or (found is not None and self.is_within(found, scope)):
                 return found
             # It may be the id of an event in scope all the same.
         if len(name) > LENGTH_LIMIT:
@@ -85,7 +85,7 @@ class Lookup:
             )
         return entry
 
-    def _is_within(self, entry: Entry, scope: Scope) -> bool:
+    def is_within(self, entry: Entry, scope: Scope) -> bool:
         """Whether an entry is in scope: by what its event says, or by its source if it has none."""
         if entry.event is None:
             return scope.has_source(entry.source, self._providers)

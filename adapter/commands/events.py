@@ -20,15 +20,16 @@ from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, ended, fail, read_answer, run, tell
 from adapter.commands.columns import Column, Layout, fitted, layout, plain
 from adapter.commands.counting import count
-from adapter.commands.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
 from adapter.commands.event_changes import changes
 from adapter.commands.filters import Filters
 from adapter.commands.following import follow
 from adapter.commands.options import At, grouped
 from adapter.commands.output import Output, console_of_output, shown, until_nobody_reads, write_json
+from adapter.commands.readings import explain, revisions
 from adapter.commands.renormalize import renormalize
 from adapter.commands.scrub import scrub
 from adapter.commands.timestamps import InUtc, shown_time, shown_zone
+from adapter.formats.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
 from adapter.formats.settings import DEFAULT, format_names
 from adapter.formats.text import laid_out
 
@@ -297,6 +298,8 @@ def around(
 
 app.command()(grouped(changes))
 app.command()(count)
+app.command()(grouped(explain))
+app.command()(grouped(revisions))
 app.command()(grouped(renormalize))
 app.command()(grouped(scrub))
 

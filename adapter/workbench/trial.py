@@ -6,6 +6,7 @@ out. ``folders`` are where tables lie.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ from adapter.mapping.catalogue import Catalogue, load_catalogue
 from adapter.mapping.document import Document
 from adapter.mapping.language import check_name
 from adapter.mapping.table import Table, load_table, table_file
+from adapter.mapping.wrapping import time_in
 from adapter.workbench.accept import Change, changes, digest
 from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import Finding, check_document, findings_of
@@ -157,6 +159,27 @@ def explain(folders: Folders, trial: Trial, now: int, events_limit: int) -> byte
     return _json(Explained(explanations=list(explain_records(table, records, now))))
 
 
+def explain_stored(
+    folders: Folders, texts: Texts, raw: bytes, media: str, envelope: bytes, received_at: int, unwrap: str,
+    name: str | None,
+) -> bytes:  # fmt: skip
+    """A list of `Explanation`: of what is stored for an event, by the table of these texts; without uid and source,
+    which are not the table's to say. ``unwrap``, ``name``, ``envelope``: as `adapter.normalize.read_stored`."""
+    table = table_of(folders, texts)
+    try:
+        records = table.split(raw, media, sys.maxsize, unwrap)
+    except (NotReadable, UnknownMedia) as error:
+        raise RequestError(422, "Not readable", f"the table in use cannot read what is stored: {error}") from None
+    for record in records:
+        if record.forwarded_at is None:
+            record.forwarded_at = time_in(envelope)
+    explained = list(explain_records(table, records, received_at))
+    for one in explained:
+        if one.event is not None:
+            one.event = {field: value for field, value in one.event.items() if field not in ("uid", "source")}
+    return _EXPLANATIONS.dump_json([one for one in explained if one.also == name] or explained, by_alias=True)
+
+
 def propose(folders: Folders, provider: str, body: bytes, events_limit: int) -> bytes:
     """`Proposed`, from the samples in a body."""
     try:
@@ -240,6 +263,7 @@ def _refused(error: MappingError) -> RequestError:
     return RequestError(422, "Table refused", str(error), findings=found)
 
 
+_EXPLANATIONS: TypeAdapter[list[Explanation]] = TypeAdapter(list[Explanation])
 #: The answer of `findings`.
 FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 

@@ -158,3 +158,14 @@ async def test_whoever_may_not_read_counts_nothing(service: Opened) -> None:
     assert (await service.get("/events/counts", by="user", token="scraper-token"))[0] == 403
     assert (await service.get("/events/counts", by="user", token="nobody"))[0] == 401
     assert (await service.get("/events/counts", by="user", token="reader-token"))[0] == 200
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.09", "-1", "nan", "soon", "1e", ""])
+async def test_a_time_to_count_for_that_is_none_is_refused(service: Opened, seconds: str) -> None:
+    status, problem = await service.get("/events/counts", by="type", seconds=seconds)
+    assert (status, problem["parameter"]) == (400, "seconds")
+
+
+@pytest.mark.parametrize("seconds", ["0.1", "1", "1e9", "inf"])
+async def test_who_says_how_long_may_be_counted_gets_what_is_counted_till_then(service: Opened, seconds: str) -> None:
+    assert await counts(service, "outcome", seconds=seconds) == {"success": 4, "failure": 3}

@@ -223,10 +223,12 @@ async def test_an_answer_is_that_of_a_log_that_holds_nothing_else(
     names = {text for event in page["events"] for text in (event["uid"], event.get("id"))} | {str(uuid.UUID(int=5))}
     found = 0
     for one in sorted(filter(None, names)):
-        for query in ({}, {"raw": "1", "names": "1"}):
+        for query in ({}, {"raw": "1", "names": "1", "sentence": "1"}):
             theirs = await answer(everything, f"/events/{one}", token, **query)
             assert theirs == await answer(own, f"/events/{one}", **query), one
             found += theirs[0] == 200
+        theirs = await answer(everything, f"/events/{one}/revisions", token)
+        assert theirs == await answer(own, f"/events/{one}/revisions"), one
     assert found or not own_events
     for one in sorted(filter(None, names))[:25]:
         for path, query in (
@@ -440,6 +442,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("GET", "/events/values"), ("GET", "/timeline"), ("GET", "/people"), ("GET", "/people/active"),
         ("GET", "/people/{id}"),
         ("GET", "/events/{uid}/deliveries"), ("GET", "/events/{uid}/changes"), ("GET", "/events/{uid}/around"),
+        ("GET", "/events/{uid}/revisions"), ("GET", "/events/{uid}/explain"),
         ("GET", "/admin/realms/{realm}/events"), ("GET", "/admin/realms/{realm}/admin-events"),
         ("GET", "/auth/admin/realms/{realm}/events"), ("GET", "/auth/admin/realms/{realm}/admin-events"),
         # Webhooks of a realm have its events alone; others are not shown.

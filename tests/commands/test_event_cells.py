@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapter.commands.event_cells import is_marked, what_was_changed, which_client, who_acted
+from adapter.formats.event_cells import is_marked, what_was_changed, which_client, who_acted
 
 ZOE = "54d850b6-c44d-4a7c-b1d2-71bd7f5a3045"
 
