@@ -18,6 +18,7 @@ from adapter.console.events_query import CURSOR, PATH, Query, choices, shown_tim
 from adapter.console.events_shown import FIELDS, WHOLE, Links, changes, cut, fields_of, flat, laid_out_json, row_of
 from adapter.console.frame import Route, Section
 from adapter.console.visit import HEADERS, Refused, Visit
+from adapter.errors import RequestError
 from adapter.filter import TIMES
 from adapter.formats.text import harmless
 from adapter.settings import Permission
@@ -366,6 +367,7 @@ def _around(event: Mapping[str, Any], links: Links) -> list[tuple[str, str]]:
 #: Further parts of an event's page, asked for when they are opened, as the API calls them: title, template and
 #: command.
 _PARTS = {
+    "changes": ("What changed", "events_changes.html", "idp-adapter events changes"),
     "deliveries": ("Deliveries", "events_deliveries.html", "idp-adapter sinks why"),
     "explain": ("Why it is so: rows and fields of the table", "events_explain.html", "idp-adapter events explain"),
     "revisions": ("Readings", "events_revisions.html", "idp-adapter events revisions"),
@@ -374,14 +376,43 @@ _PARTS = {
 
 def _parts_of(event: Mapping[str, Any], uid: str, visit: Visit) -> list[dict[str, str]]:
     shown = {
+        "changes": event["type"].startswith("admin."),
         "deliveries": visit.may(Permission.SINKS),
         "explain": visit.may(Permission.RAW),
         "revisions": "normalizedAt" in event["source"],
     }
     base = f"{visit.site.prefix}{PATH}/{uid}"
-    return [
+    told = [
         {"name": name, "title": title, "url": f"{base}/{name}"} for name, (title, *_) in _PARTS.items() if shown[name]
     ]
+    if visit.may(Permission.PEOPLE) and _user_of(event) is not None:
+        told.append({"name": "timeline", "title": "Timeline of the user", "url": f"{base}/timeline"})
+    return told
+
+
+def _user_of(event: Mapping[str, Any]) -> str | None:
+    """Who acted, by id, or else by name."""
+    who: Mapping[str, str] = event.get("authDetails", {})
+    return who.get("userId") or who.get("username")
+
+
+async def _show_timeline(visit: Visit) -> web.Response:
+    """What the user of an event did up to it."""
+    uid = _uid(visit)
+    event = await visit.get(f"/events/{uid}")
+    del visit.asked[:]
+    user = _user_of(event)
+    if user is None:
+        raise RequestError(404, "Not found", "This event says no user.")
+    told = await visit.get("/timeline", {"user": user, "to": event["time"] + 1, "limit": 50})
+    visit.command(f"idp-adapter timeline {shlex.quote(user)}")
+    links = Links(Query(), visit.site.prefix)
+    return visit.page(
+        "events_timeline.html",
+        told=told,
+        event_url=f"{visit.site.prefix}{PATH}/{uid}",
+        events_url=links.including("user", user),
+    )
 
 
 async def _show_part(visit: Visit) -> web.Response:
@@ -438,6 +469,7 @@ SECTION = Section(
         Route("POST", f"{PATH}/searches/delete", _delete_search),
         Route("GET", f"{PATH}/{{uid}}", _show),
         Route("GET", f"{PATH}/{{uid}}/json", _show_json),
+        Route("GET", f"{PATH}/{{uid}}/timeline", _show_timeline),
         *(Route("GET", f"{PATH}/{{uid}}/{{part:{name}}}", _show_part) for name in _PARTS),
     ),
     styles=("events.css",),
