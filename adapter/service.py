@@ -39,6 +39,8 @@ from adapter.api.ingest import challenge_operation, ingest_operation, ingest_sho
 from adapter.api.keycloak import KeycloakReads
 from adapter.api.keycloak_callers import open_keycloak_callers
 from adapter.api.keys import KeyPages
+from adapter.api.live import LivePages
+from adapter.api.live_tail import open_live_tail
 from adapter.api.lookup import Lookup
 from adapter.api.mappings import Mappings
 from adapter.api.metrics import (
@@ -416,6 +418,7 @@ async def open_service(
             tables, FolderFiles(folder) if shared is None else shared, trials, mappings, comparisons, providers,
             lambda entry: log.append([entry]), writable=settings.mappings.writable,
         )  # fmt: skip
+        live_tail = await stack.enter_async_context(open_live_tail(log, settings.feed.live_behind))
         neighbours: Neighbours | None = None
 
         def public_warnings() -> list[str]:
@@ -445,6 +448,7 @@ async def open_service(
                 now=_now,
             ).operations(),
             *SearchPages(SavedSearches(log), lambda: tables.catalogue).operations(),
+            *LivePages(live_tail, search, lambda: tables.catalogue, hints, settings.feed).operations(),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *ChangePages(
                 log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout
@@ -540,6 +544,7 @@ async def open_service(
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         # Before requests get time to finish: no stop waits for a trial.
         stack.push_async_callback(trials.close)
+        stack.callback(live_tail.end)
         url = listening.url
         stack.enter_context(announced(folder, url))
         if log_file is None:

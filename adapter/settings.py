@@ -381,6 +381,14 @@ class Feed(Section):
     )
     exports_limit: int = Field(8, ge=1, description="Exports under way, of all keys; beyond: 503")
     key_exports_limit: int = Field(2, ge=1, description="Exports of one key under way; beyond: 429")
+    live_limit: int = Field(100, ge=1, description="Live tails (`GET /events/live`) of all keys; beyond: 503")
+    key_live_limit: int = Field(10, ge=1, description="Live tails of one key; beyond: 429")
+    live_behind: int = Field(
+        20_000, ge=1, description="Entries that a live tail may be behind the log; beyond, it goes on from the end"
+    )
+    live_heartbeat: float = Field(
+        15, gt=0, le=3600, description="Seconds without events after which a live tail sends a comment"
+    )
     page_limit: int = Field(8 * MIB, ge=1024, description="Bytes of events in a page, one event aside")
     reading_timeout: float = Field(
         60, gt=0, le=3600, description="Seconds after which a caller that takes nothing of an answer is cut off"

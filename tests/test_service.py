@@ -197,6 +197,7 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/events/{uid}",
         "/events/counts",
         "/events/export",
+        "/events/live",
         "/events/values",
         "/timeline",
         "/people",

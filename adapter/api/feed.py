@@ -84,7 +84,7 @@ _ORDER = Parameter(
 _REVISIONS = Parameter(
     "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
 )
-_SENTENCE = Parameter(
+SENTENCE = Parameter(
     "sentence",
     "1: also the sentence of the catalogue that says for people what happened; not in a format",
     {"type": "string", "enum": ["0", "1"]},
@@ -216,7 +216,7 @@ class Feed:
             ),
             _REVISIONS,
             _NAMES,
-            _SENTENCE,
+            SENTENCE,
         ]
         formats = {"type": "string", "enum": list(self._formats)}
         form = Parameter("format", f"What it is written as; default: what Accept names, or {DEFAULT}", formats)
@@ -237,7 +237,7 @@ class Feed:
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
-                [UID, _NAMES, _SENTENCE, Parameter("raw", "1: also what the provider sent; needs the permission raw",
+                [UID, _NAMES, SENTENCE, Parameter("raw", "1: also what the provider sent; needs the permission raw",
                                  {"type": "string", "enum": ["0", "1"]})],
                 limited=Limited.BY_EVENT,
             ),
@@ -414,7 +414,7 @@ class Feed:
 
     def _with_sentences(self, entries: Sequence[Entry]) -> list[Entry]:
         catalogue = self._catalogue()
-        return [one if one.event is None else one._replace(event=_told(one.event, catalogue)) for one in entries]
+        return [one if one.event is None else one._replace(event=add_sentence(one.event, catalogue)) for one in entries]
 
     def _streamed(
         self, request: web.Request, media: str, headers: Mapping[str, str] | None = None
@@ -460,7 +460,7 @@ def _events(entries: Sequence[Entry]) -> list[bytes]:
     return [entry.event for entry in entries if entry.event is not None]
 
 
-def _told(event: bytes, catalogue: Catalogue) -> bytes:
+def add_sentence(event: bytes, catalogue: Catalogue) -> bytes:
     """An event (JSON) with the member ``sentence``, as `Sentence`, which no stored event has."""
     parts = sentence(orjson.loads(event), catalogue)
     told = [{name: one for name, one in part._asdict().items() if one is not None} for part in parts]
