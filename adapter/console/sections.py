@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapter.console import about, events, keys
+from adapter.console import about, events, keys, live, overview
 from adapter.console.frame import Section
 
 SECTIONS: Sequence[Section] = (
+    overview.SECTION,
     events.SECTION,
+    live.SECTION,
     keys.SECTION,
     about.SECTION,
 )

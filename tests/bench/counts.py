@@ -15,6 +15,7 @@ from urllib.parse import quote
 import orjson
 
 from adapter.log.protocol import NewEntry
+from tests.bench.console import seen
 from tests.bench.growth import fill, made_entries
 from tests.bench.processes import run_apart
 from tests.bench.product import Product, open_product
@@ -71,7 +72,11 @@ def measure(folder: Path) -> list[Result]:
         }
         rows = [(f"/events/counts?{query}", f"30 days counted {name}", 300) for name, query in counted.items()]
         rows += [(f"/events/values?{query}", f"completed: {name}", 20) for name, query in completed.items()]
-        return [_asked(product, *row) for row in rows]
+        asked = [_asked(product, *row) for row in rows]
+        # The page for people is made of five such questions, asked at the same time.
+        shown = seen(product, f"/ui/?from={to - 30 * _DAY}&to={to}", ASKED)
+        name = f"page Overview of 30 days, of {ENTRIES:,} entries"
+        return [*asked, Result(name, "ms", shown, target=Target(200, at_least=False))]
 
 
 def _asked(product: Product, path: str, name: str, most: float) -> Result:
