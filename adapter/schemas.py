@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from adapter.event import Event
-from adapter.mapping.catalogue import ACCESS, CatalogueFile, load_catalogue
+from adapter.mapping.catalogue import ACCESS, Catalogue, CatalogueFile, load_catalogue
 from adapter.mapping.language import AUTH_FIELDS, EVENT_FIELDS, Mapping
 from adapter.resources import mappings_path, schemas_path
 from adapter.workbench.examples import Example
@@ -27,18 +27,19 @@ def generated() -> dict[str, str]:
     """File name: text, of every generated schema."""
     texts = {}
     for name, (model, title) in MODELS.items():
-        schema = model.model_json_schema(by_alias=True, mode="validation")
         if model is Mapping:
-            _complete(schema)
+            schema = mapping_schema(load_catalogue([mappings_path()]))
+        else:
+            schema = model.model_json_schema(by_alias=True, mode="validation")
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
         texts[name] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return texts
 
 
-def _complete(schema: dict[str, Any]) -> None:
-    """Name the words of the catalogue and the unified fields, so that editors offer them. Others stay right: users have
-    types of their own."""
-    catalogue = load_catalogue([mappings_path()])
+def mapping_schema(catalogue: Catalogue) -> dict[str, Any]:
+    """The schema of a mapping file. It names the words of the catalogue and the unified fields, so that editors offer
+    them. Others stay right: users have types of their own."""
+    schema = Mapping.model_json_schema(by_alias=True, mode="validation")
     row, shape = schema["$defs"]["Row"]["properties"], schema["$defs"]["Shape"]["properties"]
     types = sorted(name.removeprefix(ACCESS) for name in catalogue.names)
     row["type"]["anyOf"].insert(0, {"enum": types})
@@ -65,6 +66,7 @@ def _complete(schema: dict[str, Any]) -> None:
                 field: {"$ref": f"#/$defs/{name}", **({"description": meanings[field]} if field in meanings else {})}
                 for field in fields
             }
+    return schema
 
 
 #: The lists are long, and stand once.

@@ -57,6 +57,7 @@ from adapter.api.metrics import (
     read_sinks,
     read_sources,
 )
+from adapter.api.native_types import NativeTypePages
 from adapter.api.operation import BodyReading
 from adapter.api.people import PeoplePages
 from adapter.api.phasetwo_events import PublishedEvents
@@ -409,9 +410,10 @@ async def open_service(
             log, live, managing, settings.issuer_of,
             created_as_text=settings.phasetwo.created_at == "text", now=_now, deleted=replays.cancel,
         )  # fmt: skip
+        arrivals = ArrivalCounts(log, providers, counts.untranslated)
         mappings = Mappings(
-            tables, ArrivalCounts(log, providers, counts.untranslated), trials, readable,
-            events_limit=events_limit, into=None if shared is None else shared.into,
+            tables, arrivals, trials, readable, events_limit=events_limit, writable=settings.mappings.writable,
+            into=None if shared is None else shared.into,
         )  # fmt: skip
         comparisons = Comparisons(tables, log, present, trials)
         saving = Saving(
@@ -457,7 +459,9 @@ async def open_service(
                 log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout
             ).operations(),
             *ReadingPages(log, lookup, tables, trials, questions, present).operations(),
-            *QuarantinePages(log, providers, hints, lookup, questions, settings.feed).operations(),
+            *QuarantinePages(
+                log, providers, hints, lookup, questions, settings.feed, lambda: tables.catalogue
+            ).operations(),
             *IgnoredPages(counts.ignored, providers, reading_timeout=settings.feed.reading_timeout).operations(),
             *RenormalizationPages(renormalization, lambda: list(tables), lambda: tables.catalogue, hints).operations(),
             *ScrubPages(
@@ -465,6 +469,7 @@ async def open_service(
             ).operations(),
             *AuditPages(audits).operations(),
             *mappings.operations(),
+            *NativeTypePages(tables, arrivals).operations(),
             *saving.operations(),
             *ExamplePages(tables, trials, log, lookup, questions, providers).operations(),
             *Authoring(tables, trials, saving, events_limit=events_limit).operations(),

@@ -210,6 +210,8 @@ async def test_every_operation_is_described(service: Opened) -> None:
         "/mappings",
         "/mappings/{provider}",
         "/mappings/{provider}/coverage",
+        "/mappings/{provider}/types",
+        "/mappings/{provider}/words",
         "/mappings/{provider}/check",
         "/mappings/{provider}/new",
         "/mappings/{provider}/accept",

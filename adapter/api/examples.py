@@ -1,4 +1,4 @@
-"""Examples made of what has arrived, over HTTP."""
+"""The examples of tables, and those made of what has arrived, over HTTP."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from adapter.api.auditing import record
 from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Body, Limited, Operation, authorize, caller, json_answer, scope_of_caller
 from adapter.api.slots import Slots
-from adapter.api.trial import PROVIDER, provider_name, read_body, table_in_use
+from adapter.api.trial import PROVIDER, provider_name, read_body, table_in_use, unknown
 from adapter.errors import RequestError
 from adapter.log.protocol import Log
+from adapter.mapping.table import table_file
 from adapter.model import uid_text
 from adapter.settings import Look, Permission
 from adapter.tables.in_use import Tables
 from adapter.trials.pool import Trials
 from adapter.workbench.arrived import ArrivedExample, Wanted, example_of
+from adapter.workbench.trial import Examples, examples
 
 
 class ExamplePages:
-    """Makes examples of stored raw events."""
+    """Shows examples, and makes them of stored raw events."""
 
     def __init__(
         self, tables: Tables, trials: Trials, log: Log, lookup: Lookup, questions: Slots, providers: Mapping[str, str]
@@ -39,12 +41,24 @@ class ExamplePages:
     def operations(self) -> list[Operation]:
         return [
             Operation(
+                "GET", "/mappings/{provider}/examples", self.show, "The examples of a table, as its files are now",
+                {200: Answer("The examples, in order of the files.", model=Examples)}, Permission.READ, [PROVIDER],
+                limited=Limited.BY_SOURCE,
+            ),
+            Operation(
                 "POST", "/mappings/{provider}/examples", self.make,
                 "Make an example of an event that arrived, quarantined ones too; needs the permission raw, too",
                 {200: Answer("The example, and its file with it; nothing is written.", model=ArrivedExample)},
                 Permission.MAPPINGS, [PROVIDER], Body(model=Wanted), limited=Limited.BY_SOURCE,
             ),
         ]  # fmt: skip
+
+    async def show(self, request: web.Request) -> web.Response:
+        provider = provider_name(request)
+        if table_file(provider, self._tables.folders) is None:
+            raise unknown(self._tables)
+        with self._trials.place():
+            return json_answer(await self._trials.run(examples, self._tables.folders, provider))
 
     async def make(self, request: web.Request) -> web.Response:
         provider = provider_name(request)

@@ -67,17 +67,21 @@ class MappingList(BaseModel):
     """All providers that have a table."""
 
     mappings: list[MappingState]
+    writable: bool = Field(description="Whether tables may be saved over HTTP ([mappings] writable)")
 
 
 class MappingPage(MappingState):
     """A table with its file."""
 
     file: str | None = Field(description="Where it stands; null if it is gone")
+    etag: str | None = Field(description="Stands for its files, as the answer's ETag does; null if they are gone")
     text: str | None = Field(description="The file as it is now")
     files: dict[str, str] | None = Field(
         None, description="With files=1: the texts of its examples, and of the types.yaml beside its folder"
     )
-    findings: list[Finding] = Field(description="What the check says about the files as they are now")
+    findings: list[Finding] | None = Field(
+        description="What the check says about the files as they are now; null with findings=0"
+    )
     coverage: Coverage | None = Field(description="The vendor's list of types held against the table in use")
 
 
@@ -111,11 +115,12 @@ class Mappings:
         readable: Callable[[str], Awaitable[Readable]],
         *,
         events_limit: int,
+        writable: bool = False,
         into: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``readable`` gives what is quarantined of a provider's sources. ``into``: where tables lie that were saved
-        into the log.
+        """``readable`` gives what is quarantined of a provider's sources. ``writable``: whether tables may be saved.
+        ``into``: where tables lie that were saved into the log.
 
         Raises:
             TimeoutError: it took too long.
@@ -125,6 +130,7 @@ class Mappings:
         self._arrivals = arrivals
         self._trials = trials
         self._events_limit = events_limit
+        self._writable = writable
         self._into = into
         self._clock = clock
 
@@ -138,7 +144,11 @@ class Mappings:
             Operation(
                 "GET", "/mappings/{provider}", self.show, "A table: its file, what a check finds, what it covers",
                 {200: Answer("The table; its ETag stands for its files.", model=MappingPage)}, Permission.READ,
-                [PROVIDER, Parameter("files", "1: also the texts of its examples and of types.yaml", _SWITCH)],
+                [
+                    PROVIDER,
+                    Parameter("files", "1: also the texts of its examples and of types.yaml", _SWITCH),
+                    Parameter("findings", "0: without a check, which may take a while", {**_SWITCH, "default": "1"}),
+                ],
                 limited=Limited.BY_SOURCE,
             ),
             Operation(
@@ -175,7 +185,7 @@ class Mappings:
         providers = sorted({*self._tables, *self._tables.refused})
         if scope_of_caller(request).is_limited:
             providers = list(filter(sees_provider(request), providers))
-        return _told(MappingList(mappings=[self._state(provider) for provider in providers]))
+        return _told(MappingList(mappings=[self._state(provider) for provider in providers], writable=self._writable))
 
     async def show(self, request: web.Request) -> web.Response:
         provider = self._known(request)
@@ -187,20 +197,25 @@ class Mappings:
                 file = None
         told = {name: _readable(text) for name, text in texts.items()}
         text = told.pop(MAPPING, None)
-        with self._trials.place():
-            found = await self._trials.run(trial.findings, self._tables.folders, provider)
+        findings = None
+        if "findings" not in request.query or read_switch(request, "findings"):
+            with self._trials.place():
+                found = await self._trials.run(trial.findings, self._tables.folders, provider)
+            findings = FINDINGS.validate_json(found)
         state, table = self._state(provider), self._tables.get(provider)
+        etag = f'"{version_of(texts)}"' if texts else None
         page = MappingPage(
             **state.model_dump(),
             file=None if file is None else str(file),
+            etag=etag,
             text=text,
             files=told if read_switch(request, "files") else None,
-            findings=FINDINGS.validate_json(found),
+            findings=findings,
             coverage=None if table is None else coverage(table),
         )
         answer = _told(page)
-        if texts:
-            answer.headers[hdrs.ETAG] = f'"{version_of(texts)}"'
+        if etag is not None:
+            answer.headers[hdrs.ETAG] = etag
         return answer
 
     async def cover(self, request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -29,9 +29,15 @@ from adapter.errors import RequestError
 from adapter.filter import Term
 from adapter.hints import Hints
 from adapter.log.protocol import QuarantineGroup, Store
+from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.compile import NO_ROW
 from adapter.model import uid_text
 from adapter.search.turns import Turns
 from adapter.settings import Feed, Look, Permission
+from adapter.workbench.likely import likely_row
+
+#: Characters of a native type in which its words are looked for.
+_WORDS = 200
 
 
 class Sample(BaseModel):
@@ -54,6 +60,10 @@ class Group(BaseModel):
     firstAt: int = Field(description="Earliest arrival, epoch milliseconds")
     lastAt: int = Field(description="Latest arrival, epoch milliseconds")
     samples: list[Sample] = Field(description="The first one and the last one")
+    likely: dict[str, str] | None = Field(
+        None,
+        description="The row that the words of its native type suggest, for whoever decides; null: they say nothing",
+    )
 
 
 class Groups(BaseModel):
@@ -88,8 +98,11 @@ class QuarantinePages:
         lookup: Lookup,
         questions: Slots,
         settings: Feed,
+        catalogue: Callable[[], Catalogue],
     ) -> None:
-        """``providers``: of each configured source, by name. ``questions`` bounds those that are under way."""
+        """``providers``: of each configured source, by name. ``questions`` bounds those that are under way.
+        ``catalogue`` gives the present one."""
+        self._catalogue = catalogue
         self._questions = questions
         self._timeout = settings.question_timeout
         self._reading_timeout = settings.reading_timeout
@@ -211,7 +224,14 @@ class QuarantinePages:
             firstAt=group.first_at,
             lastAt=group.last_at,
             samples=[samples[one] for one in dict.fromkeys((group.first, group.last)) if one in samples],
+            likely=self._likely(group),
         )
+
+    def _likely(self, group: QuarantineGroup) -> dict[str, str] | None:
+        """The row that would read a group, if it lacks one."""
+        if group.native_type is None or not group.problem.startswith(NO_ROW):
+            return None
+        return likely_row(group.native_type[:_WORDS], self._catalogue())
 
     async def _samples(self, positions: Iterable[int], with_raw: bool) -> dict[int, Sample]:
         """A sample of each entry, by position."""

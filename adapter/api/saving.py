@@ -61,6 +61,9 @@ class Saved(Outcome):
     """What saving a table did, or would do."""
 
     written: bool = Field(description="Whether it is saved; false: a dry run")
+    etag: str | None = Field(
+        None, description="Stands for the files as they are now, as the answer's ETag does; null if there is no table"
+    )
     sources: list[str] = Field(
         description="Names of the sources that are read by this table; none: one is to be configured under [[sources]]"
     )
@@ -334,9 +337,10 @@ def _check_precondition(request: web.Request, version: str | None) -> None:
 
 
 def _told(found: Saved, version: str | None, *, status: int = 200) -> web.Response:
+    found.etag = None if version is None else f'"{version}"'
     answer = json_answer(found.model_dump_json(by_alias=True).encode(), status=status)
-    if version is not None:
-        answer.headers[hdrs.ETAG] = f'"{version}"'
+    if found.etag is not None:
+        answer.headers[hdrs.ETAG] = found.etag
     return answer
 
 

@@ -60,6 +60,9 @@ def compile_mapping(mapping: MappingFile, catalogue: Catalogue, trace: Trace | N
     return _Compiler(mapping, catalogue, trace).compile()
 
 
+#: What the problem of an event without a row begins with.
+NO_ROW = "no row for "
+
 #: The keys of an event, as a compiled table returns them; the members of a `Decision`, as it takes them apart.
 _KEYS = "strong, weak, seconds"
 _MEMBERS = "kind, outcome, error, reason, extra, more, resource, operation, twin"
@@ -300,7 +303,7 @@ class _Compiler:
         unknown: Unknown = shape.unknown or "quarantine"
         self._note(code, f"        trace.tried(trace.rows, {f'unknown: {unknown}'!r}, taken=True)")
         if unknown == "quarantine":
-            code.add(f"        return None, n, {_KEYS}, 'no row for ' + repr(n[:100]) + ': add one to the table'")
+            code.add(f"        return None, n, {_KEYS}, {NO_ROW!r} + repr(n[:100]) + ': add one to the table'")
         elif unknown == "ignore":
             code.add(f"        return None, n, {_KEYS}, None")
         else:

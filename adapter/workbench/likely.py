@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from adapter.mapping.catalogue import ACCESS, ERROR, UNSPECIFIED, Catalogue
@@ -74,8 +75,7 @@ _STATUSES = 12
 def likely_row(native: str, catalogue: Catalogue, *, failed: bool = False) -> dict[str, str] | None:
     """The row that a native type probably wants; ``None``: its words say nothing. ``failed``: whether a condition of
     the table finds failures, so that the row need not."""
-    plain = {name.removeprefix(ACCESS).lower(): name for name in reversed(catalogue.names)}
-    known = plain.get(native.lower().removeprefix(ACCESS))
+    known = _by_plain_name(catalogue).get(native.lower().removeprefix(ACCESS))
     told = _told(native)
     type = known.removeprefix(ACCESS) if known is not None else _type(told)
     if type is None:
@@ -112,6 +112,12 @@ def failing_values(values: Sequence[Any]) -> list[Any]:
         return sorted((one for text, one in texts.items() if int(text or 0) >= _FAILED_STATUS), key=str)
     found = [one for one in texts.values() if says_failure(one)]
     return found if len(found) < len(texts) or any(one is False for one in found) else []
+
+
+@lru_cache(maxsize=4)
+def _by_plain_name(catalogue: Catalogue) -> dict[str, str]:
+    """The types of a catalogue by their names in small letters, without ``access.``."""
+    return {name.removeprefix(ACCESS).lower(): name for name in reversed(catalogue.names)}
 
 
 def _type(told: str) -> str | None:

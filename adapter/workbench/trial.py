@@ -29,7 +29,7 @@ from adapter.workbench.apply import apply_records, records_of
 from adapter.workbench.check import Finding, check_document, findings_of
 from adapter.workbench.compare import Difference, changed_identity, table_changes
 from adapter.workbench.draft import draft, refuse_name
-from adapter.workbench.examples import body_of
+from adapter.workbench.examples import Example, body_of, read_examples
 from adapter.workbench.explain import Explanation
 from adapter.workbench.explain import explain as explain_records
 from adapter.workbench.samples import read_samples
@@ -81,6 +81,19 @@ class Proposed(BaseModel):
     examples_file: str = Field(description="Where its examples belong")
     examples: str = Field(description="The samples, failures first, with nothing expected of them yet")
     remarks: list[str] = Field(description="What should be known of it, such as which secrets are redacted")
+
+
+class PlacedExample(Example):
+    """An example, and where it stands."""
+
+    file: str
+    line: int | None
+
+
+class Examples(BaseModel):
+    """The examples of a table."""
+
+    examples: list[PlacedExample]
 
 
 class ChangedExample(BaseModel):
@@ -145,6 +158,21 @@ def check(folders: Folders, trial: Trial) -> bytes:
 def findings(folders: Folders, provider: str) -> bytes:
     """A list of `Finding`: what the check says about a provider's files as they are now."""
     return FINDINGS.dump_json(_findings(folders, provider))
+
+
+def examples(folders: Folders, provider: str) -> bytes:
+    """`Examples` of a provider's files as they are now."""
+    file = table_file(provider, folders)
+    if file is None:
+        raise refused(f"{provider}: its mapping.yaml is gone")
+    try:
+        placed = list(read_examples(file.parent))
+    except MappingError as error:
+        raise _refused(error) from None
+    found = [
+        PlacedExample(**one.example.model_dump(), file=f"examples/{one.file.name}", line=one.line) for one in placed
+    ]
+    return _json(Examples(examples=found))
 
 
 def apply(folders: Folders, trial: Trial, now: int, events_limit: int) -> bytes:

@@ -305,6 +305,8 @@ async def _compare_what_has_no_realm(
             assert status == 403
             continue
         assert (status, text) == await answer(own, f"/mappings/{provider}/coverage", arrived="1")
+        _, text = await answer(everything, f"/mappings/{provider}/types", token, arrived="1")
+        assert (200, text) == await answer(own, f"/mappings/{provider}/types", arrived="1")
 
 
 def is_beyond(source: str, limits: Mapping[str, Sequence[str]]) -> bool:
@@ -467,6 +469,8 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("GET", "/quarantine"), ("GET", "/quarantine/{uid}"), ("GET", "/ignored"), ("GET", "/status"),
         ("GET", "/metrics"), ("GET", "/mappings"), ("GET", "/mappings/{provider}"),
         ("GET", "/mappings/{provider}/coverage"), ("POST", "/mappings/{provider}/check"),
+        ("GET", "/mappings/{provider}/types"), ("GET", "/mappings/{provider}/words"),
+        ("GET", "/mappings/{provider}/examples"),
         ("POST", "/mappings/{provider}/apply"), ("POST", "/mappings/{provider}/explain"),
         ("POST", "/mappings/{provider}/diff"), ("POST", "/mappings/{provider}/examples"),
         ("POST", "/sources/{name}/reconciliation"),
