@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapter.console import about, events, keys, live, overview
+from adapter.console import about, events, keys, live, mappings, overview, quarantine
 from adapter.console.frame import Section
 
 SECTIONS: Sequence[Section] = (
     overview.SECTION,
     events.SECTION,
     live.SECTION,
+    quarantine.SECTION,
+    mappings.SECTION,
     keys.SECTION,
     about.SECTION,
 )

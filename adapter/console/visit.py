@@ -141,9 +141,13 @@ class Visit:
         """The JSON of what is answered to JSON; ``None`` where nothing is. Raises like `get`."""
         return _parsed(await self._ask("POST", path, params, body))
 
-    async def put(self, path: str, body: Any = None, params: Params | None = None) -> Any:
-        """Like `post`."""
-        return _parsed(await self._ask("PUT", path, params, body))
+    async def post_lines(self, path: str, body: Any = None, params: Params | None = None) -> list[Any]:
+        """The same of an answer with JSON a line, which tells how far it is meanwhile."""
+        return [orjson.loads(line) for line in (await self._ask("POST", path, params, body)).splitlines()]
+
+    async def put(self, path: str, body: Any = None, params: Params | None = None, *, match: str | None = None) -> Any:
+        """Like `post`. ``match``: an ETag; only over what has it still."""
+        return _parsed(await self._ask("PUT", path, params, body, match))
 
     async def patch(self, path: str, body: Any = None, params: Params | None = None) -> Any:
         """Like `post`."""
@@ -199,20 +203,31 @@ class Visit:
         text = render(template, shown, zone=self.zone, prefix=self.site.prefix, csrf=self.csrf)
         return web.Response(status=status, text=text, content_type="text/html", charset="utf-8", headers=HEADERS)
 
-    async def _ask(self, method: str, path: str, params: Params | None, body: Any = None) -> bytes:
+    async def _ask(
+        self, method: str, path: str, params: Params | None, body: Any = None, match: str | None = None
+    ) -> bytes:
         pairs = _pairs(params)
         if method == "GET":
             question = Question(path, pairs, self.site.address(self.request))
             if question not in self.asked:
                 self.asked.append(question)
-        async with self._answer(method, path, params, body) as answer:
+        async with self._answer(method, path, params, body, match=match) as answer:
             await _check(answer)
             return await _read(answer)
 
     def _answer(
-        self, method: str, path: str, params: Params | None, body: Any, timeout: ClientTimeout | None = None
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: Any,
+        *,
+        match: str | None = None,
+        timeout: ClientTimeout | None = None,
     ) -> Any:
         headers = {hdrs.AUTHORIZATION: f"Bearer {self._token}"}
+        if match is not None:
+            headers[hdrs.IF_MATCH] = match
         data = None
         if body is not None:
             data, headers[hdrs.CONTENT_TYPE] = orjson.dumps(body), "application/json"
