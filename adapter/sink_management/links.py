@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from adapter.browser import derived
-from adapter.errors import NoteChanged, RequestError
+from adapter.errors import NoteChanged, RequestError, unknown_sink
 from adapter.formats.text import harmless
 from adapter.log.protocol import NewEntry, Note, Store
 from adapter.model import Outcome
@@ -93,7 +93,7 @@ class SinkLinks:
         id = await self._id_of(sink)
         kind = dict(self._live.kinds()).get(sink)
         if id is None or kind is None:
-            raise RequestError(404, "Not found", f"There is no sink {sink!r}; GET /sinks lists those there are.")
+            raise unknown_sink(sink, self._live.names())
         if not self._live.is_received(sink):
             detail = f"the sink {sink!r} is a {kind} of the service's own machine, and no receiver has people there"
             raise RequestError(409, "No receiver", detail)
@@ -110,19 +110,23 @@ class SinkLinks:
         return link, f"{link.id}.{secret}"
 
     async def of(self, sink: str) -> list[Link]:
-        """The links of a sink that are valid, the latest last. Those that are over are forgotten.
+        """The links of a sink that are valid, the latest last. Those that are over are forgotten; those of another
+        address rest, since another service over the log may have other settings, by which they are valid.
 
         Raises:
+            RequestError: 404, there is no such sink.
             StoreError: the log does not answer.
         """
         id, found = await self._id_of(sink), []
+        if id is None:
+            raise unknown_sink(sink, self._live.names())
         for note in await self._log.notes(link_notes(sink)):
             link = _read(note)
-            if link is not None and link.sink_id == id and not self._is_over(link):
+            if link is None or self._is_over(link):
+                with suppress(NoteChanged):  # by somebody else
+                    await self._log.drop(note.name, note.version)
+            elif link.sink_id == id:
                 found.append(link)
-                continue
-            with suppress(NoteChanged):  # by somebody else
-                await self._log.drop(note.name, note.version)
         return sorted(found, key=lambda one: (one.created_at, one.id))
 
     async def revoke(self, sink: str, id: str, by: str) -> Link:

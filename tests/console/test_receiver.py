@@ -8,20 +8,19 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientResponse, ClientSession, CookieJar, web
-from aiohttp.test_utils import TestServer
+from aiohttp import ClientResponse, ClientSession, CookieJar
 from playwright.async_api import Browser, Page, async_playwright, expect
 from standardwebhooks import Webhook
 
 from adapter.console.receiver import told_to_receiver
 from adapter.sink_management.managing import make_private_key
+from tests.console.hook import Hook, hooking
 from tests.e2e.process import until
 from tests.opened import Opened, login, opened
 
@@ -37,36 +36,10 @@ HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.ti
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-@dataclass
-class Hook:
-    """A receiver that answers as it is told, and keeps what it was sent."""
-
-    port: int = 0
-    status: int = 204
-    text: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    taken: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
-
-    @property
-    def types(self) -> list[str]:
-        return [json.loads(body)["type"] for _, body in self.taken]
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def hook() -> AsyncIterator[Hook]:
-    one = Hook()
-
-    async def take(request: web.Request) -> web.Response:
-        one.taken.append((request.headers.copy(), await request.read()))
-        return web.Response(status=one.status, text=one.text, headers=one.headers)
-
-    app = web.Application()
-    app.router.add_post("/", take)
-    server = TestServer(app, host="127.0.0.1")
-    await server.start_server()
-    one.port = server.port or 0
-    yield one
-    await server.close()
+    async with hooking() as one:
+        yield one
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -293,6 +266,22 @@ async def test_a_link_ends_with_its_sink_also_if_another_one_gets_the_name(servi
         await made(service, hook)
         await ask(session, "GET", "/links/soc/", status=401)
         assert len((await ask(service.session, "GET", "/sinks/soc/links"))["links"]) == 1
+
+
+async def test_a_link_rests_while_its_sink_has_another_address(service: Opened, hook: Hook) -> None:
+    link = await made(service, hook)
+    async with script(service, link["token"]) as session:
+        await ask(service.session, "PATCH", "/sinks/soc", {"url": f"{hook.url}other"})
+        assert (await ask(service.session, "GET", "/sinks/soc/links"))["links"] == []
+        await ask(session, "GET", "/links/soc/", status=401)
+        await ask(service.session, "PATCH", "/sinks/soc", {"url": hook.url})
+        assert [one["id"] for one in (await ask(service.session, "GET", "/sinks/soc/links"))["links"]] == [link["id"]]
+        await ask(session, "GET", "/links/soc/")
+
+
+async def test_there_are_no_links_of_a_sink_that_is_none(service: Opened) -> None:
+    found = await ask(service.session, "GET", "/sinks/nobody/links", status=404)
+    assert found["detail"].startswith("There is no sink 'nobody'; there are: ")
 
 
 async def test_who_manages_sinks_makes_links_for_a_time_that_is_bounded(service: Opened, hook: Hook) -> None:
