@@ -82,6 +82,7 @@ from adapter.api.sink_skip import SkipPages
 from adapter.api.sink_stats import open_stats
 from adapter.api.sinks import SinkPages
 from adapter.api.slots import Slots
+from adapter.api.sources import SourcePages
 from adapter.api.status import StatusPages
 from adapter.api.timeline import TimelinePages
 from adapter.api.values import ValuePages
@@ -499,7 +500,10 @@ async def open_service(
                 store="postgresql" if log_file is None else "sqlite",
                 now=_now,
             ).operations(),
-            *SinkPages(log, live, managing, now=_now, deleted=replays.cancel).operations(),
+            *SourcePages(configured, sources, tables).operations(),
+            *SinkPages(
+                log, live, managing, now=_now, deleted=replays.cancel, speed=stats.events_per_second
+            ).operations(),
             *SinkLinkPages(links, server.public_url).operations(),
             *stats.operations(),
             *SkipPages(log, live.deliveries, live.names, lookup, _now).operations(),

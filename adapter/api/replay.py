@@ -1,8 +1,9 @@
-"""Sending again, over HTTP: what a sink has given up on, one event at once, and all that a question means."""
+"""Sending again, over HTTP: what a sink holds and has given up on, one event at once, and all that a question means."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,7 +29,7 @@ from adapter.delivery.loop import Delivery, reader_name
 from adapter.errors import RequestError
 from adapter.filter import TIMES, Filter
 from adapter.hints import Hints
-from adapter.log.protocol import Store
+from adapter.log.protocol import Held, Store
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import Entry, uid_text
 from adapter.ownership import Ownership
@@ -57,6 +58,27 @@ class DeadPage(BaseModel):
 
     count: int = Field(description="All there are")
     dead: list[DeadEvent]
+    next: str | None = Field(description="The cursor of the next page; null at the end")
+
+
+class HeldEvent(BaseModel):
+    """An event that failed, and waits for its next try."""
+
+    position: int
+    uid: str | None = Field(description="null: it was removed from the log")
+    type: str | None
+    receivedAt: int | None = Field(description="Arrival, epoch milliseconds")
+    tries: int
+    reason: str = Field(description="The last answer")
+    fault: Fault | None = Field(description="Who has to mend it: receiver, network, ours; null: not known")
+    dueAt: int = Field(description="When it is tried again, epoch milliseconds")
+
+
+class HeldPage(BaseModel):
+    """What waits for its next try, in the order of the log."""
+
+    count: int = Field(description="All there are; with `order_by`, what waits behind them counts, and is not listed")
+    held: list[HeldEvent]
     next: str | None = Field(description="The cursor of the next page; null at the end")
 
 
@@ -91,7 +113,7 @@ class StartedReplay(Job):
 
 
 class ReplayPages:
-    """Lists what is dead; starts, shows and cancels replays; sends one event."""
+    """Lists what is held and dead; starts, shows and cancels replays; sends one event."""
 
     def __init__(
         self,
@@ -127,6 +149,15 @@ class ReplayPages:
                 ],
             ),
             Operation(
+                "GET", "/sinks/{name}/held", self.held, "What waits for its next try at a sink",
+                {200: Answer("A page, in the order of the log.", model=HeldPage)}, Permission.SINKS,
+                [
+                    SINK,
+                    Parameter("limit", "Events in a page", limit),
+                    Parameter("cursor", "The place after the page before: its next"),
+                ],
+            ),
+            Operation(
                 "POST", "/sinks/{name}/resend", self.resend, "Send one event again, now",
                 {200: Answer("What came of it.", model=Resent)}, Permission.SINKS, [SINK],
                 body=Body(model=ResendQuestion),
@@ -147,18 +178,7 @@ class ReplayPages:
         ]  # fmt: skip
 
     async def dead(self, request: web.Request) -> web.Response:
-        name = known_sink(request, self._names())
-        limit, cursor = read_limit(request.query.get("limit")), request.query.get("cursor", "0")
-        if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
-            raise refused("cursor", cursor, "the next of the page before")
-        reader = reader_name(name)
-        rows = await self._log.rows(reader, dead=True, after=int(cursor), limit=limit + 1)
-        page, more = rows[:limit], rows[limit:]
-        entries: dict[int, Entry] = {}
-        left = [row.position for row in page]
-        while left and (found := await self._log.fetch(left)):
-            entries |= {entry.position: entry for entry in found}
-            left = left[left.index(found[-1].position) + 1 :]
+        reader, page, entries, following = await self._rows(request, dead=True)
         given_up = {
             one.position: one.began_at for one in await self._log.attempts(reader, outcomes=[Outcome.DEAD], limit=1000)
         }
@@ -166,21 +186,42 @@ class ReplayPages:
         answer = DeadPage(
             count=0 if progress is None else progress.dead,
             dead=[
-                DeadEvent(
-                    position=row.position,
-                    uid=None if (entry := entries.get(row.position)) is None else uid_text(entry.uid),
-                    type=None if entry is None else entry.type,
-                    receivedAt=None if entry is None else entry.received_at,
-                    tries=row.tries,
-                    reason=told_to_caller(request)(row.answer),
-                    fault=fault_of(row.answer),
-                    gaveUpAt=given_up.get(row.position),
-                )
+                DeadEvent(**_shown(request, row, entries.get(row.position)), gaveUpAt=given_up.get(row.position))
                 for row in page
             ],
-            next=str(page[-1].position) if more else None,
+            next=following,
         )
         return json_answer(answer.model_dump_json().encode())
+
+    async def held(self, request: web.Request) -> web.Response:
+        reader, page, entries, following = await self._rows(request, dead=False)
+        progress = await self._log.progress(reader)
+        answer = HeldPage(
+            count=0 if progress is None else progress.held,
+            held=[
+                HeldEvent(**_shown(request, row, entries.get(row.position)), dueAt=row.due_at)
+                for row in page
+                if row.due_at is not None
+            ],
+            next=following,
+        )
+        return json_answer(answer.model_dump_json().encode())
+
+    async def _rows(self, request: web.Request, *, dead: bool) -> tuple[str, list[Held], dict[int, Entry], str | None]:
+        """The reader of the sink that is asked for, a page of its rows with the entries of those that are still in the
+        log, and the cursor of the next page."""
+        reader = reader_name(known_sink(request, self._names()))
+        limit, cursor = read_limit(request.query.get("limit")), request.query.get("cursor", "0")
+        if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
+            raise refused("cursor", cursor, "the next of the page before")
+        rows = await self._log.rows(reader, dead=dead, after=int(cursor), limit=limit + 1)
+        page, more = rows[:limit], rows[limit:]
+        entries: dict[int, Entry] = {}
+        left = [row.position for row in page]
+        while left and (found := await self._log.fetch(left)):
+            entries |= {entry.position: entry for entry in found}
+            left = left[left.index(found[-1].position) + 1 :]
+        return reader, page, entries, str(page[-1].position) if more else None
 
     async def resend(self, request: web.Request) -> web.Response:
         name = known_sink(request, self._names())
@@ -239,6 +280,19 @@ class ReplayPages:
             return [str(read_timestamp(value, self._now())) for value in values]
         except ValueError:
             raise RequestError(400, "Bad parameter", f"filter.{name} is not {FORMS}", parameter="filter") from None
+
+
+def _shown(request: web.Request, row: Held, entry: Entry | None) -> dict[str, Any]:
+    """What is shown of an event that is held or dead; ``entry``: ``None`` if it is no more in the log."""
+    return {
+        "position": row.position,
+        "uid": None if entry is None else uid_text(entry.uid),
+        "type": None if entry is None else entry.type,
+        "receivedAt": None if entry is None else entry.received_at,
+        "tries": row.tries,
+        "reason": told_to_caller(request)(row.answer),
+        "fault": fault_of(row.answer),
+    }
 
 
 def _told(sink: str, job: Job | None, may_tell: Callable[[str], str]) -> web.Response:

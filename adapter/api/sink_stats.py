@@ -16,7 +16,7 @@ from adapter.api.feed import read_moment, refused
 from adapter.api.operation import Answer, Operation, Parameter, caller, json_answer
 from adapter.api.slots import Slots
 from adapter.delivery.loop import Delivery, reader_name
-from adapter.delivery.stats import EVERY, HOUR, Sample, Speeds, Sums, by_hour, quantiles
+from adapter.delivery.stats import EVERY, HOUR, Sample, Speed, Speeds, Sums, by_hour, quantiles
 from adapter.errors import ConfigError
 from adapter.log.protocol import Store
 from adapter.ownership import Ownership
@@ -130,8 +130,7 @@ class StatsPages:
         with self._slots.taken(caller(request)):
             whole, hours, since, is_whole = await self._tries(reader_name(name), begin, to)
             oldest, lag = await self._waiting(name)
-        shot = self._shot(name)
-        speed = None if shot is None else self._speeds.of(name, shot)
+        speed = self._speed(name)
         answer = SinkStats(
             name=name,
             from_=begin,
@@ -143,11 +142,15 @@ class StatsPages:
             hours=[HourShown(at=at, **_shown(hours[at])) for at in sorted(hours)],
             oldestWaitingAt=oldest,
             lag=lag,
-            eventsPerSecond=None if speed is None else round(speed.delivered, 3),
+            eventsPerSecond=_rounded(speed),
             measuredFor=None if speed is None else round(speed.seconds, 1),
             caughtUpIn=None if speed is None or speed.until_caught_up is None else round(speed.until_caught_up, 1),
         )
         return json_answer(answer.model_dump_json(by_alias=True).encode())
+
+    def events_per_second(self, name: str) -> float | None:
+        """What a sink delivered in the last minutes; ``None``: another service delivers, or it has just begun."""
+        return _rounded(self._speed(name))
 
     async def watch(self) -> None:
         """Take samples of how far the sinks are, for ever."""
@@ -194,6 +197,10 @@ class StatsPages:
             found += selection.select(await self._log.read(cursor, limit=_LOOK))[:1]
         return min((one.received_at for one in found), default=None), max(0, self._log.head - cursor)
 
+    def _speed(self, name: str) -> Speed | None:
+        shot = self._shot(name)
+        return None if shot is None else self._speeds.of(name, shot)
+
     def _shot(self, name: str) -> Sample | None:
         owned = self._deliveries.get(name)
         delivery = None if owned is None else owned.present
@@ -211,6 +218,10 @@ async def open_stats(
     pages = StatsPages(log, live, deliveries, now)
     async with in_background(pages.watch(), "sink speeds"):
         yield pages
+
+
+def _rounded(speed: Speed | None) -> float | None:
+    return None if speed is None else round(speed.delivered, 3)
 
 
 def _shown(sums: Sums) -> dict[str, object]:

@@ -109,6 +109,9 @@ class SinkShown(BaseModel):
     by: str | None = Field(description="Who decided that: a person, or the receiver")
     answer: str | None = Field(description="The last answer")
     lag: int = Field(description="Entries between its place and the end of the log")
+    eventsPerSecond: float | None = Field(
+        description="Delivered in the last minutes; null: another service delivers, or it has just begun"
+    )
     epoch: int | None = Field(
         description="Number of the epoch of its filter, over which is counted; null: not begun yet"
     )
@@ -185,8 +188,11 @@ class SinkPages:
         *,
         now: Callable[[], int],
         deleted: Callable[[str], Awaitable[object]],
+        speed: Callable[[str], float | None],
     ) -> None:
-        """``now`` gives epoch milliseconds; ``deleted`` ends what is under way for a sink that is gone."""
+        """``now`` gives epoch milliseconds; ``deleted`` ends what is under way for a sink that is gone; ``speed`` gives
+        the events a second that one delivers."""
+        self._speed = speed
         self._deleted = deleted
         self._log = log
         self._live = live
@@ -381,6 +387,7 @@ class SinkPages:
             "by": decided.by or None,
             "answer": None if shot is None else may_tell(shot.answer),
             "lag": lag,
+            "eventsPerSecond": self._speed(name),
             "epoch": epoch,
             "counts": counts,
             "certificates": live.certificates(name),

@@ -1,4 +1,4 @@
-"""``idp-adapter sinks dead``, ``sinks replay`` and ``sinks resend``: what a sink gave up on, and sending again."""
+"""``idp-adapter sinks held``, ``dead``, ``replay`` and ``resend``: what a sink did not get, and sending again."""
 
 from __future__ import annotations
 
@@ -18,43 +18,25 @@ from adapter.commands.sink_attempts import FAULTS, Name, written
 from adapter.formats.text import counted, harmless
 from adapter.replay.job import Status
 
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, the first.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, one a line.")]
 
-def dead(
-    name: Name,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, the first.")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="As JSON, one a line.")] = False,
-    *,
-    at: At,
-) -> None:
+
+def held(name: Name, limit: Limit = 50, json: Json = False, *, at: At) -> None:
+    """Show what failed and waits for its next try: the event, when that is, the tries so far, and the last answer.
+
+    For example: idp-adapter sinks held soc
+    """
+    _list(name, "held", "dueAt", "tried again", "nothing is held", limit, json=json, at=at)
+
+
+def dead(name: Name, limit: Limit = 50, json: Json = False, *, at: At) -> None:
     """Show what a sink gave up on: the event, how often it was tried, and the last answer.
 
     For example: idp-adapter sinks dead soc
     """
 
-    async def asking(client: Client) -> Any:
-        return await client.ask("GET", f"{_path(name, 'dead')}?limit={limit}")
-
-    found = run(asking, at)
-    if json:
-        write_json([orjson.dumps(one) for one in found["dead"]])
-        return
-    if not found["count"]:
-        say("nothing is dead")
-        return
-    rows = found["dead"]
-    times = [one["gaveUpAt"] for one in rows]
-    columns = [
-        Column("given up on", [plain("" if one is None else written(one)) for one in times], 24, 24, spare=3),
-        Column("event", [plain(one["uid"] or f"position {one['position']}, removed") for one in rows], 36, 36),
-        Column("type", [plain(one["type"]) for one in rows], 40, 8, spare=2),
-        Column("tries", [plain(str(one["tries"])) for one in rows], 5, 5, spare=1, right=True),
-        Column("answer", [plain(one["reason"]) for one in rows], 200, 16, wrapped=True),
-    ]
-    console = console_of_output()
-    with until_nobody_reads():
-        console.print(fitted(columns, console.width))
-        if found["count"] > len(rows):
-            say(f"{found['count']} in all; these are the first {len(rows)}")
+    _list(name, "dead", "gaveUpAt", "given up on", "nothing is dead", limit, json=json, at=at)
 
 
 def replay(
@@ -105,6 +87,35 @@ def resend(
             say(f"  fault: {FAULTS[found['fault']]}")
     if found["outcome"] == "held":
         raise typer.Exit(1)
+
+
+def _list(name: str, what: str, when: str, title: str, nothing: str, limit: int, *, json: bool, at: Any) -> None:
+    """Show what of a sink is held or dead; ``when``: the member of each that has its time, shown under a title."""
+
+    async def asking(client: Client) -> Any:
+        return await client.ask("GET", f"{_path(name, what)}?limit={limit}")
+
+    found = run(asking, at)
+    if json:
+        write_json([orjson.dumps(one) for one in found[what]])
+        return
+    if not found["count"]:
+        say(nothing)
+        return
+    rows = found[what]
+    times = [one[when] for one in rows]
+    columns = [
+        Column(title, [plain("" if one is None else written(one)) for one in times], 24, 24, spare=3),
+        Column("event", [plain(one["uid"] or f"position {one['position']}, removed") for one in rows], 36, 36),
+        Column("type", [plain(one["type"]) for one in rows], 40, 8, spare=2),
+        Column("tries", [plain(str(one["tries"])) for one in rows], 5, 5, spare=1, right=True),
+        Column("answer", [plain(one["reason"]) for one in rows], 200, 16, wrapped=True),
+    ]
+    console = console_of_output()
+    with until_nobody_reads():
+        console.print(fitted(columns, console.width))
+        if found["count"] > len(rows):
+            say(f"{found['count']} in all; these are the first {len(rows)}")
 
 
 def _tell(job: dict[str, Any]) -> None:

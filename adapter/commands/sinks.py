@@ -20,12 +20,13 @@ from adapter.commands.output import console_of_output, say, write_json
 from adapter.commands.sink_attempts import attempts, why, written
 from adapter.commands.sink_audit import audit
 from adapter.commands.sink_compare import compare
-from adapter.commands.sink_files import apply, as_toml, export, filled, read_file, tell_secret
+from adapter.commands.sink_files import apply, export, filled, read_file, tell_secret
 from adapter.commands.sink_links import link
-from adapter.commands.sink_replay import dead, replay, resend
+from adapter.commands.sink_replay import dead, held, replay, resend
 from adapter.commands.sink_skip import skip
 from adapter.commands.sink_stats import stats
 from adapter.formats.text import counted, harmless
+from adapter.sink_management.written import as_toml
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -369,6 +370,7 @@ app.command("export")(grouped(export))
 app.command("apply")(grouped(apply))
 app.command("why")(grouped(why))
 app.command("attempts")(grouped(attempts))
+app.command("held")(grouped(held))
 app.command("dead")(grouped(dead))
 app.command("replay")(grouped(replay))
 app.command("resend")(grouped(resend))

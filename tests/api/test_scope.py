@@ -473,7 +473,8 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("GET", "/mappings/{provider}/examples"),
         ("POST", "/mappings/{provider}/apply"), ("POST", "/mappings/{provider}/explain"),
         ("POST", "/mappings/{provider}/diff"), ("POST", "/mappings/{provider}/examples"),
-        ("POST", "/sources/{name}/reconciliation"),
+        ("POST", "/sources/{name}/reconciliation"), ("GET", "/sources"),
+        ("GET", "/sources/{name}"),
     },
     "refused": {
         ("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/{name}"),
@@ -494,7 +495,8 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
         ("GET", "/sinks/{name}/links"), ("POST", "/sinks/{name}/links"), ("DELETE", "/sinks/{name}/links/{id}"),
         ("GET", "/sinks/{name}/stats"), ("POST", "/sinks/{name}/skip"),
         ("POST", "/sinks/{name}/compare"),
-        ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/dead"), ("POST", "/sinks/{name}/resend"),
+        ("GET", "/sinks/{name}/attempts"), ("GET", "/sinks/{name}/held"), ("GET", "/sinks/{name}/dead"),
+        ("POST", "/sinks/{name}/resend"),
         ("POST", "/sinks/{name}/replay"), ("GET", "/sinks/{name}/replay"), ("DELETE", "/sinks/{name}/replay"),
     },
 }  # fmt: skip

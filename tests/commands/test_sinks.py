@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adapter.commands.sink_files import as_toml, difference
 from adapter.commands.sinks import _show_all
+from adapter.sink_management.written import as_toml, difference
 from tests.commands.remote import Machine, Said
 from tests.e2e.process import until
 from tests.e2e.receiver import Receiver, receiver
@@ -182,8 +182,8 @@ async def test_slips_are_told_with_what_is_right(sinks: Shell, hook: Receiver) -
     unknown = "There is no sink 'sco'; there are: soc."
     for words in (
         ("show", "sco"), ("change", "sco", "--set", "window=1"), ("delete", "sco"), ("pause", "sco"), ("resume", "sco"),
-        ("test", "sco"), ("rotate", "sco"), ("export", "sco"), ("attempts", "sco"), ("dead", "sco"), ("replay", "sco"),
-        ("resend", "sco", "x"), ("audit", "sco"),
+        ("test", "sco"), ("rotate", "sco"), ("export", "sco"), ("attempts", "sco"), ("held", "sco"), ("dead", "sco"),
+        ("replay", "sco"), ("resend", "sco", "x"), ("audit", "sco"),
     ):  # fmt: skip
         assert unknown in (await sinks(*words, status=1)).error, words
     assert "from 0 seconds to 90 days (90d)" in (await sinks("rotate", "soc", "--overlap", "91d", status=1)).error
@@ -210,6 +210,24 @@ async def test_stats_tell_how_a_receiver_has_answered(sinks: Shell, service: Ope
     assert shown[-1].split() == ["HOUR", "ATTEMPTS", "OUTCOMES", "HALF", "WITHIN", "95", "%", "WITHIN"]
     assert json.loads((await sinks("stats", "soc", "--json")).output.splitlines()[-1])["tries"]["attempts"] == 2
     assert "There is no sink 'sco'" in (await sinks("stats", "sco", status=1)).error
+
+
+async def test_what_is_held_is_listed_with_its_next_try(sinks: Shell, service: Opened, hook: Receiver) -> None:
+    await sinks("create", "soc", "--to", url(hook), "--set", "retry=[3600]")
+    assert "nothing is held" in (await sinks("held", "soc")).output
+    hook.status = 422
+    [uid] = (await service.post([login(1)]))["uids"]
+
+    async def is_held() -> bool:
+        return bool((await service.get("/sinks/soc/held"))[1]["count"] == 1)
+
+    await until(is_held)
+    [one] = (await service.get("/sinks/soc/held"))[1]["held"]
+    assert (one["uid"], one["type"], one["tries"], one["fault"]) == (uid, "access.LOGIN", 1, "receiver")
+    assert one["dueAt"] > one["receivedAt"] + 3_000_000
+    assert json.loads(lines(await sinks("held", "soc", "--json"))[-1]) == one
+    assert uid in (await sinks("held", "soc")).output
+    assert (await service.get("/sinks/soc/dead"))[1]["dead"] == []
 
 
 @pytest.mark.parametrize("width", [60, 80])
