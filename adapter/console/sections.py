@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapter.console import about, events, keys, live, mappings, overview, quarantine
+from adapter.console import about, events, keys, live, mappings, overview, quarantine, sinks, sources
 from adapter.console.frame import Section
 
 SECTIONS: Sequence[Section] = (
@@ -13,6 +13,8 @@ SECTIONS: Sequence[Section] = (
     live.SECTION,
     quarantine.SECTION,
     mappings.SECTION,
+    sources.SECTION,
+    sinks.SECTION,
     keys.SECTION,
     about.SECTION,
 )

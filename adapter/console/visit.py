@@ -137,9 +137,9 @@ class Visit:
         """The text of an answer. Raises like `get`."""
         return (await self._ask("GET", path, params)).decode("utf-8", "replace")
 
-    async def post(self, path: str, body: Any = None, params: Params | None = None) -> Any:
+    async def post(self, path: str, body: Any = None, params: Params | None = None, *, match: str | None = None) -> Any:
         """The JSON of what is answered to JSON; ``None`` where nothing is. Raises like `get`."""
-        return _parsed(await self._ask("POST", path, params, body))
+        return _parsed(await self._ask("POST", path, params, body, match))
 
     async def post_lines(self, path: str, body: Any = None, params: Params | None = None) -> list[Any]:
         """The same of an answer with JSON a line, which tells how far it is meanwhile."""
@@ -153,9 +153,11 @@ class Visit:
         """Like `post`."""
         return _parsed(await self._ask("PATCH", path, params, body))
 
-    async def delete(self, path: str, body: Any = None, params: Params | None = None) -> Any:
+    async def delete(
+        self, path: str, body: Any = None, params: Params | None = None, *, match: str | None = None
+    ) -> Any:
         """Like `post`."""
-        return _parsed(await self._ask("DELETE", path, params, body))
+        return _parsed(await self._ask("DELETE", path, params, body, match))
 
     async def download(self, path: str, params: Params | None = None, *, name: str) -> web.StreamResponse:
         """The answer to a GET as a file that the browser saves, passed on as it comes, whatever its size. ``name``: of
