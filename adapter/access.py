@@ -81,7 +81,8 @@ class Access:
         return found if found is not None or self._keys is None else self._keys.principal(digest)
 
     def is_revoked(self, principal: Principal) -> bool:
-        """Whether somebody who had a token when he asked has none now, since his key was revoked, or he signed out."""
+        """Whether somebody who had a token when he asked has none now: his key was revoked, or has expired, or
+        he signed out."""
         if principal.session_id is not None and (
             self._sessions is None or not self._sessions.has(principal.session_id)
         ):

@@ -28,7 +28,7 @@ class Principal:
     permissions: frozenset[Permission]
     #: What its permissions are limited to.
     scope: Scope = EVERYTHING
-    #: Of a key of the log its id: such a key may be revoked while an answer is written.
+    #: Of a key of the log its id: such a key may end while an answer is written.
     key_id: str | None = None
     #: Of an issuer's token.
     person: Person | None = None

@@ -32,6 +32,7 @@ from adapter.api.connections import ConnectionLimits, Runner
 from adapter.api.counting import CountPages
 from adapter.api.deliveries import DeliveryPages
 from adapter.api.examples import ExamplePages
+from adapter.api.export import ExportPages
 from adapter.api.feed import Feed
 from adapter.api.health import HealthPages
 from adapter.api.ignored import IgnoredPages
@@ -452,6 +453,7 @@ async def open_service(
             ).operations(),
             *SearchPages(SavedSearches(log), lambda: tables.catalogue).operations(),
             *LivePages(live_tail, search, lambda: tables.catalogue, hints, settings.feed).operations(),
+            *ExportPages(log, search, lambda: tables.catalogue, hints, lookup, settings.feed, now=_now).operations(),
             *Feed(log, search, lambda: tables.catalogue, hints, lookup, questions, settings.feed).operations(),
             *ChangePages(
                 log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout

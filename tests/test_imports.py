@@ -21,7 +21,7 @@ LEVELS = [
     }
     | {"section", "kinds", "timestamps"},
     {"event", "search_fields", "formats", "counts", "outgoing", "privacy", "problem", "trials", "browser"},
-    {"log", "mapping", "sinks", "logs"},
+    {"log", "mapping", "sinks", "logs", "documents"},
     {"normalize", "system_events", "changes"},
     {"workbench", "ownership", "neighbours", "tokens", "kept", "source_state", "sealing"},
     {"tables", "sources", "folder"},

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.feed import DEFAULT_LIMIT, LIMIT, NAMES_SHOWN, UID, read_limit, read_switch, refused, stretches
+from adapter.api.feed import DEFAULT_LIMIT, LIMIT, NAMES_WANTED, UID, read_limit, read_switch, refused, stretches
 from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Limited, Operation, Parameter, caller, scope_of_caller
 from adapter.api.slots import Slots
@@ -86,7 +86,7 @@ class AroundPages:
                     ),
                     Parameter("limit", "Events in a page", limit),
                     Parameter("cursor", "The place before or after another page: its before or after"),
-                    NAMES_SHOWN,
+                    NAMES_WANTED,
                 ],
                 limited=Limited.BY_EVENT,
             )

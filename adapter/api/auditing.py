@@ -34,7 +34,7 @@ CALLERS, WAITING, LENGTH = 10_000, 1_000, 2_000
 #: Seconds between two looks at what is over, and until the log is asked again that did not take something.
 _EVERY = 5.0
 #: Parameters that do not make another question: which page of the answer, and how it is shown.
-_NO_QUESTION = ("cursor", "limit", "names")
+_NO_QUESTION = ("after", "cursor", "limit", "names")
 
 _log = structlog.get_logger("adapter.api")
 

@@ -1,4 +1,4 @@
-"""The feed: unified events by filter, one by its uid, and exports of any size.
+"""The feed: unified events by filter, and one by its uid.
 
 Events leave as the JSON that is stored; nothing is parsed on the way.
 """
@@ -76,12 +76,24 @@ _MEANING = {
     "received_to": "Arrived before this timestamp",
 }
 
-_ORDER = Parameter(
+#: Of filters that are looked for most, a value.
+_EXAMPLE = {
+    "type": "access.LOGIN_ERROR",
+    "outcome": "failure",
+    "user": "anna",
+    "ip": "203.0.113.0/24",
+    "client": "account-console",
+    "from": "24h",
+    "country": "NL",
+    "q": "reset pass*",
+}
+
+ORDER = Parameter(
     "order",
     "time: newest first by the time of the event; log: in the order of arrival, for those who poll",
     {"type": "string", "enum": ["time", "log"], "default": "time"},
 )
-_REVISIONS = Parameter(
+REVISIONS = Parameter(
     "revisions", "1: with order=log, corrections of earlier events too", {"type": "string", "enum": ["0", "1"]}
 )
 SENTENCE = Parameter(
@@ -89,13 +101,11 @@ SENTENCE = Parameter(
     "1: also the sentence of the catalogue that says for people what happened; not in a format",
     {"type": "string", "enum": ["0", "1"]},
 )
-_NAMES = Parameter(
+NAMES_WANTED = Parameter(
     "names",
     "1: also names that an event does not carry, where others of its source say whose ids these are, as lookedUp",
     {"type": "string", "enum": ["0", "1"]},
 )
-#: Also of other pages.
-NAMES_SHOWN = _NAMES
 UID = Parameter("uid", "The event's uid, or the id that its provider gave it")
 
 
@@ -118,6 +128,14 @@ class EventShown(Event):
     """An event, and with sentence=1 what it says for people."""
 
     sentence: Sentence | None = Field(None, description="Only where it was asked for. Never stored")
+
+
+#: Of events that are written in a format.
+PAGE_HEADERS = {
+    NEXT: "With a format: the cursor of the next page; missing at the end",
+    HINTS: "With a format: the hints, as JSON",
+    REMOVED: "With a format and order=log: as `removed` of a page",
+}
 
 
 class EventPage(BaseModel):
@@ -169,11 +187,12 @@ def filter_parameters(catalogue: Catalogue) -> list[Parameter]:
     parameters = []
     for name in PARAMETERS:
         if name in TIMES:
-            parameters.append(Parameter(name, _MEANING[name], SCHEMA))
+            parameters.append(Parameter(name, _MEANING[name], SCHEMA, example=_EXAMPLE.get(name)))
             continue
         plain = name if name in NAMES else name.removeprefix("not_")
         meaning = _MEANING[plain] if plain == name else f"None of these: {_MEANING[plain]}"
-        parameters.append(Parameter(name, meaning, values.get(plain, TEXT), repeatable=True))
+        schema, example = values.get(plain, TEXT), _EXAMPLE.get(name)
+        parameters.append(Parameter(name, meaning, schema, repeatable=True, example=example))
     return parameters
 
 
@@ -193,7 +212,6 @@ class Feed:
         """``catalogue`` gives the present one: aliases and classes of reasons are looked up in it by each question.
         ``questions`` bounds those that are under way."""
         self._questions = questions
-        self._exports = Slots("exports", each=settings.key_exports_limit, together=settings.exports_limit)
         self._page_limit = settings.page_limit
         self._reading_timeout = settings.reading_timeout
         self._events = log
@@ -201,53 +219,50 @@ class Feed:
         self._catalogue = catalogue
         self._hints = hints
         self._lookup = lookup
-        self._formats = {name: make_format(read_format_settings(name)) for name in format_names()}
+        self._formats = make_formats()
 
     def operations(self) -> list[Operation]:
         filters = filter_parameters(self._catalogue())
         limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": DEFAULT_LIMIT}
         page = [
             *filters,
-            _ORDER,
+            ORDER,
             Parameter("limit", "Events in a page", limit),
             Parameter(
                 "cursor",
                 f"The place after the page before: its next. With order=log also {END}: behind all that is there now",
             ),
-            _REVISIONS,
-            _NAMES,
+            REVISIONS,
+            NAMES_WANTED,
             SENTENCE,
         ]
         formats = {"type": "string", "enum": list(self._formats)}
-        form = Parameter("format", f"What it is written as; default: what Accept names, or {DEFAULT}", formats)
         page_form = Parameter("format", "What the events are written as, without a page around them", formats)
-        media = sorted({_media_type(one.media_type) for one in self._formats.values()})
+        media = media_types(self._formats)
         return [
             Operation(
                 "GET", "/events", self.find, "Events, by filter",
                 {200: Answer(f"A page; in a format the events alone, and next in the header {NEXT}.",
-                             model=EventPage, others=media)},
+                             model=EventPage, others=media, headers=PAGE_HEADERS)},
                 Permission.READ, [*page, page_form], limited=Limited.BY_EVENT,
-            ),
-            Operation(
-                "GET", "/events/export", self.export, "All events that a filter matches, as a file",
-                {200: Answer("The file; cut off in the middle of a chunk if it fails on the way.", media)},
-                Permission.EXPORT, [*filters, _ORDER, _REVISIONS, _NAMES, form], limited=Limited.BY_EVENT,
             ),
             Operation(
                 "GET", "/events/{uid}", self.show, "One event, in its latest revision",
                 {200: Answer("The event.", model=EventWithRaw)}, Permission.READ,
-                [UID, _NAMES, SENTENCE, Parameter("raw", "1: also what the provider sent; needs the permission raw",
-                                 {"type": "string", "enum": ["0", "1"]})],
+                [
+                    UID, NAMES_WANTED, SENTENCE,
+                    Parameter("raw", "1: also what the provider sent; needs the permission raw",
+                              {"type": "string", "enum": ["0", "1"]}),
+                ],
                 limited=Limited.BY_EVENT,
             ),
         ]  # fmt: skip
 
     async def find(self, request: web.Request) -> web.StreamResponse:
-        filter, order, revisions = self._question(request)
+        filter, order, revisions = read_question(request, self._catalogue())
         limit = read_limit(request.query.get("limit"))
         names, with_sentence = read_switch(request, "names"), read_switch(request, "sentence")
-        chosen = self._format(request)
+        chosen = read_format(request, self._formats)
         if with_sentence and chosen is not None:
             raise refused("sentence", "1", "given without a format, which has a place of its own for each field")
         who = caller(request)
@@ -288,7 +303,7 @@ class Feed:
         removed: int,
     ) -> web.StreamResponse:
         """A page in a format: what is in memory at once, so that the place of the next page can be said before it."""
-        headers = _headers(hints) if after is None else {**_headers(hints), NEXT: after}
+        headers = hint_headers(hints) if after is None else {**hint_headers(hints), NEXT: after}
         if removed:
             headers[REMOVED] = str(removed)
         async with self._streamed(request, form.media_type, headers) as stream:
@@ -344,64 +359,6 @@ class Feed:
         ]
         return b"%b%b}" % (entry.event.rstrip()[:-1], b"".join(told))
 
-    async def export(self, request: web.Request) -> web.StreamResponse:
-        filter, order, revisions = self._question(request)
-        form = self._format(request) or self._formats[DEFAULT]
-        names = read_switch(request, "names")
-        who = caller(request)
-        with self._exports.taken(who):
-            async with aclosing(self._pages(filter, order, revisions, names, who)) as pages:
-                # The first page is asked for before the answer begins, so that what is wrong can still be said.
-                entries = await anext(pages, None)
-                headers = {"Content-Disposition": f'attachment; filename="events.{form.ending}"'}
-                headers |= _headers(self._hints.of(filter.terms))
-                events, is_whole = 0, False
-                async with self._streamed(request, form.media_type, headers) as stream:
-                    if request.method == "HEAD":
-                        return stream.response
-                    try:
-                        await stream.write(form.header)
-                        while entries is not None:
-                            await _write(stream, form, entries)
-                            events += len(entries)
-                            entries = await anext(pages, None)
-                        await stream.write(form.footer)
-                        is_whole = True
-                    finally:
-                        record(request, Look.EXPORT, events=events, whole=is_whole)
-                return stream.response
-
-    def _format(self, request: web.Request) -> Format | None:
-        """The format that is asked for, if one is: by name, or else by the first media type in Accept that is the
-        default's or one format's alone.
-
-        Raises:
-            RequestError: 400, there is no such format.
-        """
-        name = request.query.get("format")
-        if name is not None:
-            if name not in self._formats:
-                raise refused("format", name, "one of " + ", ".join(self._formats))
-            return self._formats[name]
-        accepted = [_media_type(one) for one in ",".join(request.headers.getall("Accept", ())).split(",")]
-        media = [_media_type(one.media_type) for one in self._formats.values()]
-        for wanted in accepted:
-            if wanted in ("*/*", "application/json"):
-                return None
-            if wanted == _media_type(self._formats[DEFAULT].media_type):
-                return self._formats[DEFAULT]
-            if media.count(wanted) == 1:
-                return [*self._formats.values()][media.index(wanted)]
-        return None
-
-    async def _pages(
-        self, filter: Filter, order: Order, revisions: bool, names: bool, who: str
-    ) -> AsyncGenerator[list[Entry], None]:
-        """All events that match, a stretch in memory at a time."""
-        async for positions in self._search.pages(filter, order=order, limit=LIMIT, revisions=revisions, caller=who):
-            async for entries, _ in self._read(positions, filter, names, who):
-                yield entries
-
     async def _read(
         self, positions: Sequence[int], filter: Filter, names: bool, who: str, with_sentence: bool = False
     ) -> AsyncGenerator[tuple[list[Entry], int], None]:
@@ -421,27 +378,29 @@ class Feed:
     ) -> AbstractAsyncContextManager[Stream]:
         return streamed(request, media, headers, reading_timeout=self._reading_timeout)
 
-    def _question(self, request: web.Request) -> tuple[Filter, Order, bool]:
-        """Filter, order, and whether revisions are wanted.
 
-        Raises:
-            RequestError: 400, a parameter is wrong.
-        """
-        order = _order(request.query.get("order", "time"))
-        revisions = read_switch(request, "revisions")
-        if revisions and order != "log":
-            raise refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
-        return read_filter(request, self._catalogue()), order, revisions
+def read_question(request: web.Request, catalogue: Catalogue, *, now: int | None = None) -> tuple[Filter, Order, bool]:
+    """Filter, order, and whether revisions are wanted. ``now``: as for `read_filter`.
+
+    Raises:
+        RequestError: 400, a parameter is wrong.
+    """
+    order = _order(request.query.get("order", "time"))
+    revisions = read_switch(request, "revisions")
+    if revisions and order != "log":
+        raise refused("revisions", "1", "given with order=log only; by time each event is shown as it is now")
+    return read_filter(request, catalogue, now=now), order, revisions
 
 
-def read_filter(request: web.Request, catalogue: Catalogue) -> Filter:
+def read_filter(request: web.Request, catalogue: Catalogue, *, now: int | None = None) -> Filter:
     """The filter of a question. All that one caller may not read is to be left out here, for all that is answered.
+    ``now``: epoch milliseconds, from which times ago are counted; ``None``: as it is.
 
     Raises:
         RequestError: 400, a parameter is wrong.
     """
     given = {name: request.query.getall(name) for name in request.query if name in PARAMETERS}
-    return scope_of_caller(request).bound(Filter.parse(given, catalogue))
+    return scope_of_caller(request).bound(Filter.parse(given, catalogue, now=now))
 
 
 async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[list[Entry], int], None]:
@@ -454,6 +413,40 @@ async def stretches(log: Log, positions: Sequence[int]) -> AsyncGenerator[tuple[
         yield entries, done
         if done == len(positions):
             return
+
+
+def make_formats() -> dict[str, Format]:
+    """Every format, with its settings as they are by default, by name."""
+    return {name: make_format(read_format_settings(name)) for name in format_names()}
+
+
+def media_types(formats: Mapping[str, Format]) -> list[str]:
+    """The media types of documents in these formats, without their parameters."""
+    return sorted({_media_type(one.media_type) for one in formats.values()})
+
+
+def read_format(request: web.Request, formats: Mapping[str, Format]) -> Format | None:
+    """The format that is asked for, if one is: by name, or else by the first media type in Accept that is the
+    default's or one format's alone.
+
+    Raises:
+        RequestError: 400, there is no such format.
+    """
+    name = request.query.get("format")
+    if name is not None:
+        if name not in formats:
+            raise refused("format", name, "one of " + ", ".join(formats))
+        return formats[name]
+    accepted = [_media_type(one) for one in ",".join(request.headers.getall("Accept", ())).split(",")]
+    media = [_media_type(one.media_type) for one in formats.values()]
+    for wanted in accepted:
+        if wanted in ("*/*", "application/json"):
+            return None
+        if wanted == _media_type(formats[DEFAULT].media_type):
+            return formats[DEFAULT]
+        if media.count(wanted) == 1:
+            return [*formats.values()][media.index(wanted)]
+    return None
 
 
 def _events(entries: Sequence[Entry]) -> list[bytes]:
@@ -476,7 +469,7 @@ async def _write(stream: Stream, form: Format, entries: Sequence[Entry]) -> None
         await asyncio.sleep(0)
 
 
-def _headers(hints: list[str]) -> dict[str, str]:
+def hint_headers(hints: list[str]) -> dict[str, str]:
     return {HINTS: json.dumps(hints)} if hints else {}  # in ASCII, as a header must be
 
 

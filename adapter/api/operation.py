@@ -59,6 +59,8 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: TEXT)
     repeatable: bool = False
     place: Literal["query", "header"] = "query"
+    #: A value of it, for people who try the operation.
+    example: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Answer:
     model: type[BaseModel] | None = None
     #: Further media types, in which it has another form.
     others: Sequence[str] = ()
+    #: Headers of its own, and what each says.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,7 @@ def principal_of_caller(request: web.Request) -> Principal:
 
 
 def is_revoked(request: web.Request) -> bool:
-    """Whether the caller's key was revoked since he asked."""
+    """Whether the caller's key was revoked, or has expired, since he asked."""
     principal: Principal | None = request.get(_CALLER)
     return principal is not None and request.app[ACCESS].is_revoked(principal)
 

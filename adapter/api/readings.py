@@ -9,9 +9,9 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from adapter.api.auditing import record
 from adapter.api.feed import UID
 from adapter.api.lookup import Lookup
-from adapter.api.auditing import record
 from adapter.api.operation import Answer, Limited, Operation, authorize, caller, json_answer, scope_of_caller
 from adapter.api.slots import Slots
 from adapter.api.trial import table_in_use

@@ -40,14 +40,14 @@ class Stream:
         Raises:
             TimeoutError: nothing of it was read for a long time.
             ConnectionError: the reader has left.
-            RequestError: 401, his key was revoked meanwhile.
+            RequestError: 401, his key was revoked, or expired, meanwhile.
         """
         if self._empty:
             return
         pieces = memoryview(data)
         for start in range(0, len(data), PIECE):
             if is_revoked(self._request):
-                raise RequestError(401, "Unauthorized", "the key was revoked while its answer was written")
+                raise RequestError(401, "Unauthorized", "the key was revoked, or expired, while its answer was written")
             async with asyncio.timeout(self._reading_timeout):
                 await self.response.write(pieces[start : start + PIECE])
 

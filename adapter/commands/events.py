@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
@@ -16,21 +14,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adapter.api.headers import HINTS
 from adapter.commands.client import Client, Refused, ended, fail, read_answer, run, tell
 from adapter.commands.columns import Column, Layout, fitted, layout, plain
 from adapter.commands.counting import count
 from adapter.commands.event_changes import changes
+from adapter.commands.exporting import Order, export, verify
 from adapter.commands.filters import Filters
 from adapter.commands.following import follow
 from adapter.commands.options import At, grouped
-from adapter.commands.output import Output, console_of_output, shown, until_nobody_reads, write_json
+from adapter.commands.output import console_of_output, shown, until_nobody_reads, write_json
 from adapter.commands.readings import explain, revisions
 from adapter.commands.renormalize import renormalize
 from adapter.commands.scrub import scrub
 from adapter.commands.timestamps import InUtc, shown_time, shown_zone
 from adapter.formats.event_cells import LOOKED_UP, is_marked, what_was_changed, which_client, who_acted
-from adapter.formats.settings import DEFAULT, format_names
 from adapter.formats.text import laid_out
 
 app = typer.Typer(
@@ -40,16 +37,7 @@ app = typer.Typer(
 )
 
 
-class Order(StrEnum):
-    """What comes first."""
-
-    TIME = "time"
-    LOG = "log"
-
-
 Sources = Annotated[list[str] | None, typer.Option("--source", help="Name of a source. Repeatable.")]
-Sorting = Annotated[Order, typer.Option("--order", help="time: newest first; log: in the order of arrival.")]
-
 #: Columns of a terminal in which an outcome is shown beside its reason.
 _WIDE = 100
 #: Those in which an address of any length is shown whole, and below which types and reasons are cut.
@@ -164,44 +152,6 @@ def show(
 
 @app.command()
 @grouped
-def export(
-    format: Annotated[
-        str, typer.Option("--format", "-f", help=f"What it is written as: {', '.join(format_names())}.")
-    ] = DEFAULT,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default: standard output.")
-    ] = None,
-    order: Sorting = Order.TIME,
-    *,
-    filters: Filters,
-    at: At,
-) -> None:
-    """Write all events that match, however many.
-
-    For example: idp-adapter events export --format csv --from 7d --output week.csv
-    """
-    query = [*filters.query(at), ("order", order), ("format", format)]
-
-    async def exporting(client: Client) -> None:
-        async with client.get("/events/export", query) as response:
-            tell(orjson.loads(response.headers.get(HINTS, "[]")))
-            if output is None:
-                await _copy(response.content.iter_any(), sys.stdout.buffer)
-                return
-            with output.open("wb") as file:
-                await _copy(response.content.iter_any(), file)
-
-    try:
-        run(exporting, at)
-    except BrokenPipeError:
-        # Whoever read it has seen enough.
-        sys.stderr.close()
-    except OSError as error:
-        fail(f"{output or 'standard output'}: cannot be written: {error.strerror}")
-
-
-@app.command()
-@grouped
 def quarantine(
     sources: Sources = None,
     providers: Annotated[
@@ -297,18 +247,13 @@ def around(
 
 
 app.command()(grouped(changes))
+app.command()(export)
+app.command()(verify)
 app.command()(count)
 app.command()(grouped(explain))
 app.command()(grouped(revisions))
 app.command()(grouped(renormalize))
 app.command()(grouped(scrub))
-
-
-async def _copy(chunks: Any, file: BinaryIO) -> None:
-    output = Output(file)
-    async for chunk in chunks:
-        output.write(chunk)
-    output.flush()
 
 
 def _write(events: Sequence[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import orjson
+from pydantic import Field
 
 from adapter.formats.settings import FormatSettings
 from adapter.formats.text import harmless
@@ -51,6 +52,8 @@ _COLUMNS: tuple[tuple[str, ...], ...] = (
     ("lookedUp",),
 )
 
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+
 #: A cell that begins with one of these is a formula to a spreadsheet; the wide forms too, in some locales.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -59,6 +62,9 @@ class Settings(FormatSettings):
     """``format = "csv"``."""
 
     name: Literal["csv"] = "csv"
+    delimiter: Literal["comma", "semicolon", "tab"] = Field(
+        "comma", description="What stands between cells: spreadsheets of some countries want a semicolon"
+    )
 
 
 class Csv:
@@ -72,22 +78,25 @@ class Csv:
     record_end = b"\r\n"
     one_line = True
 
-    def __init__(self) -> None:
-        (header,) = _quoted([[".".join(column) for column in _COLUMNS]])
+    def __init__(self, settings: Settings) -> None:
+        self._delimiter = _DELIMITERS[settings.delimiter]
+        (header,) = _quoted([[".".join(column) for column in _COLUMNS]], self._delimiter)
         self.header = header + self.record_end
 
     def write(self, entries: Sequence[Entry]) -> list[bytes]:
-        return _quoted([_cells(orjson.loads(entry.event)) for entry in entries if entry.event is not None])
+        rows = [_cells(orjson.loads(entry.event)) for entry in entries if entry.event is not None]
+        return _quoted(rows, self._delimiter)
 
 
 def make_format(settings: Settings) -> Csv:
-    return Csv()
+    return Csv(settings)
 
 
-def _quoted(rows: Sequence[Sequence[str]]) -> list[bytes]:
+def _quoted(rows: Sequence[Sequence[str]], delimiter: str) -> list[bytes]:
     lines: list[str] = []
     # The writer calls `write` once for each row.
-    csv.writer(SimpleNamespace(write=lines.append), quoting=csv.QUOTE_ALL, lineterminator="").writerows(rows)
+    file = SimpleNamespace(write=lines.append)
+    csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="").writerows(rows)
     return [line.encode() for line in lines]
 
 

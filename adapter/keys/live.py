@@ -48,7 +48,7 @@ class LiveKeys:
         self._now = now
         self._version = 0
         self._by_digest: dict[bytes, StoredKey] = {}
-        self._ids: frozenset[str] = frozenset()
+        self._by_id: dict[str, StoredKey] = {}
         #: When each was used last, epoch milliseconds, by its id: as far as it is known here.
         self._used: dict[str, int] = {}
         self._used_stored: dict[str, int] = {}
@@ -75,8 +75,9 @@ class LiveKeys:
         return None if key is None else self.principal(key.digest)
 
     def has(self, id: str) -> bool:
-        """Whether the key with this id is not revoked."""
-        return id in self._ids
+        """Whether the key with this id is neither revoked nor expired."""
+        key = self._by_id.get(id)
+        return key is not None and not key.has_expired(self._now())
 
     def used_at(self, key: StoredKey) -> int | None:
         """When a key was used last, epoch milliseconds: here to the moment, elsewhere to the minute."""
@@ -190,7 +191,7 @@ class LiveKeys:
         except ValueError as error:
             raise ConfigError(f"the note {NOTE!r} of the log is {error}") from None
         self._by_digest = {one.digest: one for one in keys}
-        self._ids = frozenset(one.id for one in keys)
+        self._by_id = {one.id: one for one in keys}
         self._version = note.version
 
 

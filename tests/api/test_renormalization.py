@@ -118,6 +118,26 @@ async def test_a_correction_is_shown_by_time_and_the_former_event_is_kept_for_au
         assert len((await response.text()).splitlines()) == 3
 
 
+async def test_an_export_from_before_a_correction_goes_on_as_it_was(service: Opened, own: Path) -> None:
+    uids = (await service.post([{**UNKNOWN, "event_type_id": 101, "id": str(n)} for n in range(3)], "onewelcome"))[
+        "uids"
+    ]
+    for order in ("time", "log"):
+        async with service.session.get("/events/export", params={"order": order}) as response:
+            cursor, whole = response.headers["X-Cursor"], await response.read()
+        await fix(service, own, f"  101: {{type: {'LOGOUT' if order == 'time' else 'REGISTER'}}}\n")
+        assert (await run(service, provider="onewelcome"))["counts"]["corrected"] == len(set(uids))
+        lines = whole.splitlines(keepends=True)
+        query = {"order": order, "cursor": cursor}
+        for number, line in enumerate(lines, 1):
+            async with service.session.get(
+                "/events/export", params={**query, "after": json.loads(line)["uid"]}
+            ) as response:
+                assert await response.read() == b"".join(lines[number:])
+        async with service.session.get("/events/export", params=query) as response:
+            assert await response.read() == whole
+
+
 async def test_an_event_that_was_quarantined_can_be_corrected(service: Opened, own: Path) -> None:
     await service.post(UNKNOWN, "onewelcome")
     for row in ("LOGIN", "LOGOUT"):

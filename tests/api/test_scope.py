@@ -441,7 +441,7 @@ DECIDED: dict[str, set[tuple[str, str]]] = {
     "only of their sources": {("POST", "/ingest/{source}"), ("GET", "/ingest/{source}")},
     "by event": {
         ("GET", "/events"), ("GET", "/events/export"), ("GET", "/events/{uid}"), ("GET", "/events/counts"),
-        ("GET", "/events/values"), ("GET", "/events/live"), ("GET", "/timeline"), ("GET", "/people"), 
+        ("GET", "/events/values"), ("GET", "/events/live"), ("GET", "/timeline"), ("GET", "/people"),
         ("GET", "/people/active"), ("GET", "/people/{id}"),
         ("GET", "/events/{uid}/deliveries"), ("GET", "/events/{uid}/changes"), ("GET", "/events/{uid}/around"),
         ("GET", "/events/{uid}/revisions"), ("GET", "/events/{uid}/explain"),

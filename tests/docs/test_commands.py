@@ -30,6 +30,7 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
     "name",
     [
         "README.md",
+        "docs/export.md",
         "docs/extend-mappings.md",
         "docs/map-log-lines.md",
         "docs/move-from-phasetwo.md",

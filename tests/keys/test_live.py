@@ -57,6 +57,16 @@ async def test_a_token_says_whose_it_is_and_what_he_may(keys: LiveKeys) -> None:
     assert keys.principal(digest_of(token + "x")) is None
 
 
+async def test_a_key_is_there_until_it_expires_or_is_revoked(keys: LiveKeys, clock: Clock) -> None:
+    ending, _ = await keys.create(READER, "zoe", NOW + 1000)
+    lasting, _ = await keys.create(READER.model_copy(update={"name": "other"}), "zoe", None)
+    assert (keys.has(ending.id), keys.has(lasting.id)) == (True, True)
+    clock.now += 1000
+    assert (keys.has(ending.id), keys.has(lasting.id)) == (False, True)
+    await keys.revoke("other", "ann")
+    assert not keys.has(lasting.id)
+
+
 async def test_the_log_has_nothing_by_which_anybody_could_call(keys: LiveKeys, log: MemoryLog) -> None:
     _, token = await keys.create(READER, "zoe", None)
     note = await log.noted(NOTE)
