@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapter.console import about, events, keys, live, mappings, overview, quarantine, sinks, sources
+from adapter.console import about, events, keys, live, mappings, openapi, overview, quarantine, sinks, sources
 from adapter.console.frame import Section
 
 SECTIONS: Sequence[Section] = (
@@ -16,5 +16,6 @@ SECTIONS: Sequence[Section] = (
     sources.SECTION,
     sinks.SECTION,
     keys.SECTION,
+    openapi.SECTION,
     about.SECTION,
 )

@@ -101,6 +101,8 @@ ASKED: list[tuple[str, str, str, dict[str, str], Any]] = [
     ("get", "/events/live", "/events/live", {"cursor": "made-up"}, None),
     ("get", "/events/export", "/events/export", {"format": "csv"}, None),
     ("get", "/events/counts", "/events/counts", {"by": "user", "type": "nobody-knows", "seconds": "0.5"}, None),
+    ("get", "/events/export", "/events/export", {"manifest": "1", "format": "csv"}, None),
+    ("get", "/events/export", "/events/export", {"cursor": "nothing"}, None),
     ("get", "/events/counts", "/events/counts", {}, None),
     ("get", "/events/counts", "/events/counts", {"by": "type", "from": "3h", "bucket": "hour", "tz": "+02:00"}, None),
     ("get", "/events/counts", "/events/counts", {"by": "type", "bucket": "hour"}, None),
@@ -308,6 +310,34 @@ async def test_every_answer_of_json_has_a_schema(service: Opened) -> None:
             taken = "application/json" not in sent or "schema" in sent["application/json"]
             # What others send is of no form of ours.
             assert taken or route in ("/ingest/{source}", "/mappings/{provider}/new", "/sinks/{name}/compare")
+
+
+async def test_every_operation_says_what_may_be_wrong_and_who_may(service: Opened) -> None:
+    document = await described(service)
+    tags = {one["name"] for one in document["tags"]}
+    names = [page["operationId"] for methods in document["paths"].values() for page in methods.values()]
+    assert len(set(names)) == len(names)
+    for route, methods in document["paths"].items():
+        for method, page in methods.items():
+            said = set(page["responses"])
+            assert {"400", "429", "500", "503", "default"} <= said, route
+            assert ("404" in said) or "{" not in route
+            assert ({"401", "403"} <= said) or not page["security"], route
+            assert ("413" in said) == ("requestBody" in page), (method, route)
+            assert set(page["tags"]) <= tags
+            assert page["summary"]
+
+
+async def test_every_header_of_ours_in_an_answer_is_described(service: Opened) -> None:
+    document = await described(service)
+    for path, query in (
+        ("/events", {"format": "csv", "limit": "1", "type": "nobody-knows"}),
+        ("/events", {"format": "csv", "limit": "1"}),
+        ("/events/export", {"format": "csv", "type": "nobody-knows"}),
+    ):
+        async with service.session.get(path, params=query) as response:
+            ours = {name for name in response.headers if name.startswith("X-")} - {"X-Content-Type-Options"}
+        assert ours <= set(document["paths"][path]["get"]["responses"]["200"]["headers"])
 
 
 async def test_every_schema_is_one(service: Opened) -> None:
