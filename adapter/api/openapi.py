@@ -91,7 +91,7 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
         "tags": [{"name": name} for name in TAGS],
         "paths": paths,
         "components": {
-            "schemas": schemas.get("$defs", {}),
+            "schemas": _of_sets(schemas.get("$defs", {})),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "The token of a key, or of an issuer"}
             },
@@ -137,6 +137,13 @@ def _page(operation: Operation, references: References) -> dict[str, Any]:
         page["requestBody"] = {"required": operation.body.required, "content": content}
     page["responses"]["default"] = _response(Answer("What else was wrong.", (MEDIA_TYPE,)), references)
     return page
+
+
+def _of_sets(tree: Any) -> Any:
+    """Schemas without `uniqueItems`: in what is a set here, a value that is given twice counts once."""
+    if isinstance(tree, dict):
+        return {name: _of_sets(one) for name, one in tree.items() if name != "uniqueItems"}
+    return [_of_sets(one) for one in tree] if isinstance(tree, list) else tree
 
 
 def _parameter(one: Parameter, in_path: set[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -143,7 +144,8 @@ async def test_a_process_that_is_killed_breaks_the_export_off(service: Opened) -
         while True:
             yield line.encode()
             for process in writers():
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
 
     with pytest.raises(DocumentFailed):
         async for _ in make_document(KINDS["parquet"], {}, endless()):
@@ -177,9 +179,12 @@ async def one_writer() -> int:
 def writers() -> list[int]:
     """Process ids of the processes that write documents, of this one's children."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [
-        int(child) for child in children if b"adapter.documents.process" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    found = []
+    for child in children:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if b"adapter.documents.process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+    return found
 
 
 async def test_documents_of_one_key_are_made_one_at_a_time(service: Opened) -> None:
