@@ -62,8 +62,15 @@ def place_of(folders: Sequence[Path], provider: str) -> Path:
     file = table_file(provider, folders)
     if file is None or not is_own(file):
         first = folders[0]
-        file = (Path("mappings") if first == mappings_path() else first) / provider / MAPPING
+        file = (_own_folder() if first == mappings_path() else first) / provider / MAPPING
     return file
+
+
+def _own_folder() -> Path:
+    """The folder of a user's own tables that the settings do not name yet. In a checkout of the adapter ``mappings`` is
+    that of the built-in ones."""
+    own = Path("mappings")
+    return Path("own-mappings") if own.resolve() == mappings_path().resolve() else own
 
 
 def texts_of(folders: Sequence[Path], provider: str, unsaved: Unsaved, *, into: Path | None = None) -> Texts:

@@ -15,8 +15,12 @@ import yaml
 from typer.testing import CliRunner
 
 from adapter.commands.mapping import app
+from adapter.mapping.catalogue import load_catalogue
 from adapter.mapping.secret_names import speaks_of_secret
+from adapter.mapping.table import load_table
+from adapter.resources import mappings_path
 from adapter.subprocesses import environment
+from adapter.workbench.unsaved import Unsaved, place_of, texts_of
 
 SAMPLES = [
     {
@@ -564,3 +568,16 @@ def test_apply_reads_standard_input_and_tells_every_record(folder: Path) -> None
 def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
     assert "nothing.json: No such file" in run("apply", "onewelcome", "nothing.json", code=1)
     assert "no table for 'nobody'; there are audit-service" in run("apply", "nobody", "samples.ndjson", code=1)
+
+
+def test_a_table_of_ones_own_lies_beside_the_built_in_one_also_in_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mappings_path().parent)
+    text = "provider: keycloak\ntitle: Ours\nextends: keycloak\n"
+    texts = texts_of([mappings_path()], "keycloak", Unsaved(mapping=text))
+    (file,) = texts
+    table = load_table(file, load_catalogue([mappings_path()]), [mappings_path()], texts)
+    assert table.mapping.title == "Ours"
+    monkeypatch.chdir(tmp_path)
+    assert place_of([mappings_path()], "keycloak") == Path("mappings/keycloak/mapping.yaml")
