@@ -131,5 +131,6 @@ def refuse_foreign(is_ours: bool, advice: str) -> None:
 
 def local_path(text: str) -> str | None:
     """The path and query of a page of the console, if a text is one and leads nowhere else."""
-    is_local = text.startswith("/ui/") and len(text) <= 4096 and text.isprintable() and "\\" not in text
+    # It has to fit into a cookie (`SignIn`), and, written as a value, into the address of the page to sign in.
+    is_local = text.startswith("/ui/") and len(text) <= 2000 and text.isprintable() and "\\" not in text
     return text if is_local and ".." not in text.partition("?")[0].split("/") else None

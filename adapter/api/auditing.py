@@ -115,7 +115,7 @@ class Auditing:
             stretch.more += 1
             return
         stretch.recorded.add(mark)
-        cleaned = self._known_secrets.cleaned(question[:LENGTH].encode("utf-8", "replace")).decode("utf-8", "replace")
+        cleaned = self._known_secrets.cleaned(question.encode("utf-8", "replace")).decode("utf-8", "replace")[:LENGTH]
         details = {"look": str(look), "question": cleaned}
         if events is not None:
             details["events"] = str(events)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ _HEADERS = {
     "Content-Disposition": "A name for the file",
 }
 _DELIMITERS = ["comma", "semicolon", "tab"]
+#: A uid as Phase Two's form has it of a correction: `adapter.model.message_id`.
+_CORRECTION = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[0-9]{1,9}")
 #: So many bytes of an export are hashed between two signs of life to whoever waits for its manifest.
 _SIGN_OF_LIFE = 4 * 1024 * 1024
 
@@ -330,7 +333,8 @@ class ExportPages:
         Raises:
             RequestError: 400, there is no such event in this snapshot.
         """
-        entry = await self._lookup.find(after, who, scope)
+        correction = _CORRECTION.fullmatch(after)
+        entry = await self._lookup.find(correction[1] if correction else after, who, scope)
         if entry is not None and order == "log":
             entry = await first_entry(self._log, entry)
         while entry is not None and entry.position > snapshot.position:

@@ -20,6 +20,7 @@ from yarl import URL
 from adapter.access import Access, bearer_token
 from adapter.api.operation import ACCESS, authorize, json_answer, learn_caller, refuse_limited, request_body
 from adapter.errors import NoReply, RequestError
+from adapter.keys.sessions import SESSION_PREFIX
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.problem import SECURITY_HEADERS
@@ -79,7 +80,8 @@ class KeycloakCallers:
         presented = request.headers.getall("Authorization", ())
         token = bearer_token(presented[0]) if len(presented) == 1 else None
         access: Access = request.app[ACCESS]
-        if token is not None and self._client is None:
+        if token is None or self._client is None or token.startswith(SESSION_PREFIX):
+            # Of a session it is found out, too, whether its parent still may.
             await learn_caller(request)
         if token is None or self._client is None or access.key(token) is not None:
             principal = authorize(request, Permission.READ)

@@ -207,7 +207,7 @@ class PeoplePages:
         if not (failures.isascii() and failures.isdecimal() and len(failures) < 10):
             raise refused("failures_min", failures, "a number")
         q = query.get("q")
-        if q is not None and (not q.strip() or len(q) > 200):
+        if q is not None and (not q.strip() or len(q) > 200 or "\0" in q):
             raise refused("q", q[:100], "an id or the beginning of a name, of 200 characters at most")
         who = caller(request)
         with self._questions.taken(who):

@@ -14,6 +14,7 @@ from adapter.api.feed import UID
 from adapter.api.lookup import Lookup
 from adapter.api.operation import Answer, Limited, Operation, authorize, caller, json_answer, scope_of_caller
 from adapter.api.slots import Slots
+from adapter.api.stream import sent_json
 from adapter.api.trial import table_in_use
 from adapter.errors import RequestError
 from adapter.event import Event
@@ -87,7 +88,7 @@ class ReadingPages:
             ),
         ]  # fmt: skip
 
-    async def revisions(self, request: web.Request) -> web.Response:
+    async def revisions(self, request: web.Request) -> web.StreamResponse:
         with self._questions.taken(caller(request)):
             latest = await self._find(request)
             entries: list[Entry] = [latest]
@@ -95,12 +96,12 @@ class ReadingPages:
             while position is not None and len(entries) < ENTRIES:
                 entries += await self._log.fetch([position])
                 position = await self._log.before(latest.uid, position)
-        # An earlier reading may have said another realm.
-        scope = scope_of_caller(request)
-        seen = [one for one in entries if not scope.is_limited or self._lookup.is_within(one, scope)]
-        told = b",".join([one.event for one in seen if one.event is not None])
-        whole = orjson.dumps(position is None)
-        return json_answer(b'{"uid":%b,"events":[%b],"isWhole":%b}' % (_text(latest), told, whole))
+            # An earlier reading may have said another realm.
+            scope = scope_of_caller(request)
+            seen = [one for one in entries if not scope.is_limited or self._lookup.is_within(one, scope)]
+            told = b",".join([one.event for one in seen if one.event is not None])
+            whole = orjson.dumps(position is None)
+            return await sent_json(request, b'{"uid":%b,"events":[%b],"isWhole":%b}' % (_text(latest), told, whole))
 
     async def explain(self, request: web.Request) -> web.Response:
         authorize(request, Permission.RAW)

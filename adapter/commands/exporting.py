@@ -22,6 +22,7 @@ from adapter.api.headers import CURSOR, HINTS
 from adapter.commands.client import (
     Client,
     NotRunning,
+    Refused,
     Unavailable,
     ended,
     fail,
@@ -164,8 +165,8 @@ def verify(
     if (now["sha256"], now["bytes"]) != (said["sha256"], said["bytes"]):
         fail(
             f"{file}: the service now gives other bytes for the same question: {now['bytes']} with the SHA-256 "
-            f"{now['sha256']}, {counted(now['count'], 'event')}. Events were removed or scrubbed since, or the key "
-            "that asks has other limits"
+            f"{now['sha256']}, {counted(now['count'], 'event')}. Events were removed or scrubbed since, names became "
+            "known, the key that asks is another one, or the service has another version"
         )
     say(f"{file}: the service gives the same bytes now")
 
@@ -260,6 +261,13 @@ class Saving:
                 progress.note(f"{why}; going on")
                 wait = TRIED[0] if not tries else min(wait * 2, TRIED[1])
                 await asyncio.sleep(wait)
+            except Refused as error:
+                # The event behind which it goes on was removed from the log meanwhile.
+                if self._cursor is None or not str(error).startswith("Bad parameter: after="):
+                    raise
+                self._part.write_bytes(b"")
+                best, tries = -1, 0
+                progress.note(f"{self._part}: its last event was removed from the log; it is written anew")
 
     async def _go_on(self, client: Client, progress: Shown) -> None:
         query = list(self._query)
@@ -294,7 +302,8 @@ class Saving:
         if (size, digest) != (said["bytes"], said["sha256"]):
             raise AdapterError(
                 f"{self._part}: the service says otherwise of the same export: {said['bytes']} bytes with the SHA-256 "
-                f"{said['sha256']}, here {size} with {digest}; events were removed or scrubbed meanwhile: begin again"
+                f"{said['sha256']}, here {size} with {digest}; events were removed or scrubbed meanwhile, or names "
+                "became known: begin again"
             )
         manifest_file(self._output).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2) + b"\n")
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,7 +126,10 @@ async def _serve(
         if examples:
             await post_examples(service)
         # Whoever reads what is printed has the administrator's token then, too.
-        link = await service.make_link() if service.admin_generated else None
+        link = None
+        if service.admin_generated:
+            with suppress(AdapterError):  # the log may take nothing now, and can be read all the same
+                link = await service.make_link()
         _say_what_next(service, config, link)
 
     running = Running(read, stop, opened, collect_seldom)

@@ -67,7 +67,10 @@ async def table(visit: Visit) -> web.StreamResponse:
     found = await visit.get("/mappings")
     state = next((one for one in found["mappings"] if one["provider"] == provider), None)
     # Without a state the API says what there is.
-    known = await visit.get(_path(provider, "types"), {"arrived": "1"})
+    known = await _types(visit, provider)
+    if known is None:
+        # No table of it could ever be used: its file says why.
+        return visit.redirect(f"/ui/mappings/{quote(provider, safe='')}/file")
     asked = {name: query.get(name, "").strip() for name in ("q", "becomes", "seen", "own")}
     rows = [one for one in known["types"] if _fits(one, asked)]
     begin = _number(query.get("from", ""))
@@ -90,7 +93,12 @@ async def file(visit: Visit) -> web.StreamResponse:
     """The table's file, and what a check finds in it; a check takes a moment, so the table does not wait for it."""
     provider = visit.request.match_info["provider"]
     found = await visit.get(_path(provider))
-    coverage = await visit.get(_path(provider, "coverage"), {"arrived": "1"})
+    try:
+        coverage = await visit.get(_path(provider, "coverage"), {"arrived": "1"})
+    except RequestError as error:
+        if error.status != 422:
+            raise
+        coverage = {"untranslated": []}  # no table of it could ever be used
     visit.command(f"idp-adapter mapping check {provider}")
     return visit.page("mappings_file.html", provider=provider, found=found, coverage=coverage)
 

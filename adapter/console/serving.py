@@ -85,6 +85,9 @@ class Console:
                 return self._to_sign_in(request)
             try:
                 if section is not None and not visit.may(section.permission):
+                    if request.method in ("GET", "HEAD") and request.path == HOME and visit.sections:
+                        # Who may not see the overview begins with the first page that is open.
+                        return await self._first(visit)
                     assert section.permission is not None
                     raise RequestError(403, "Forbidden", _lacking(visit, section.permission))
                 if request.method in ("GET", "HEAD"):

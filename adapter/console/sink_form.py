@@ -82,7 +82,7 @@ def _fill_auth(left: dict[str, Any]) -> dict[str, str]:
 
 def _fill_batch(left: dict[str, Any]) -> dict[str, str]:
     batch = left.get("batch")
-    if not isinstance(batch, Mapping) or not set(batch) <= {*_BATCH, "as"} or not batch:
+    if not isinstance(batch, Mapping) or not set(batch) <= {*_BATCH, "as"} or not set(batch) & set(_BATCH):
         return {}
     del left["batch"]
     return {f"batch_{name}": _written(value) for name, value in batch.items()}

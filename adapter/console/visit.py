@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import orjson
-from aiohttp import ClientConnectionError, ClientResponse, ClientSession, ClientTimeout, hdrs, web
+from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, ClientSession, ClientTimeout, hdrs, web
 from multidict import MultiDict, MultiDictProxy
 from yarl import URL
 
@@ -174,7 +174,7 @@ class Visit:
             try:
                 async for piece in answer.content.iter_any():
                     await response.write(piece)
-            except ClientConnectionError:
+            except (ClientConnectionError, ClientPayloadError):
                 # The API broke it off: so does this, that nobody takes the part for the whole.
                 response.force_close()
                 if self.request.transport is not None:

@@ -22,6 +22,8 @@ from adapter.formats.text import harmless, shortened
 
 #: What each text is cut to, characters.
 LONGEST = 300
+#: The same of what the report says of itself: filter and limits.
+FACT = 10_000
 _FONTS = Path(__file__).parent / "fonts"
 #: Those with letters of every kind but the last one's, and that one for Chinese and Japanese.
 _SANS, _CJK = "sans", "cjk"
@@ -47,7 +49,7 @@ class Report(FPDF):
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Load the second font if these texts have letters that the first lacks: it takes a second."""
-        if any(ord(one) not in self._glyphs for text in texts for one in harmless(text[:LONGEST])):
+        if any(ord(one) not in self._glyphs for text in texts for one in harmless(text[:FACT])):
             self.add_font(_CJK, "", _FONTS / "DroidSansFallback.ttf")
             self.set_fallback_fonts([_CJK], exact_match=False)
             self._glyphs |= self._letters(_CJK)
@@ -66,9 +68,9 @@ class Report(FPDF):
         self.cell(30, 5, f"page {self.page_no()} of {_PAGES}", align="R")
         self.set_text_color(*_BLACK)
 
-    def shown(self, text: str) -> str:
+    def shown(self, text: str, longest: int = LONGEST) -> str:
         """A foreign text as it can be printed."""
-        text = harmless(shortened(text, LONGEST))
+        text = harmless(shortened(text, longest))
         return "".join(one if ord(one) in self._glyphs else f"\\u{ord(one):04x}" for one in text)
 
     def heading(self, text: str) -> None:
@@ -87,7 +89,7 @@ class Report(FPDF):
             self.set_text_color(*_GREY)
             self.cell(42, 5.5, name)
             self.set_text_color(*_BLACK)
-            self.multi_cell(0, 5.5, self.shown(value), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            self.multi_cell(0, 5.5, self.shown(value, FACT), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def counts(self, by: str, rows: list[tuple[str, int]], total: int) -> None:
         """How many events there are of each value."""

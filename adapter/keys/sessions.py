@@ -109,6 +109,8 @@ class Sessions:
         #: Held by a look for tokens that are not known, and how many of those have begun.
         self._looking = asyncio.Lock()
         self._looks = 0
+        #: Held by a change.
+        self._changing = asyncio.Lock()
 
     @property
     def all(self) -> list[Session]:
@@ -231,6 +233,17 @@ class Sessions:
         by: str | None = None,
     ) -> bool:
         """Keep what ``changed`` makes of those that there are, and tell it; whether it made something."""
+        # Of many at the same time one would win each round, and most would win none.
+        async with self._changing:
+            return await self._change_alone(what, session, changed, by)
+
+    async def _change_alone(
+        self,
+        what: str | None,
+        session: Session,
+        changed: Callable[[list[Session]], list[Session] | None],
+        by: str | None,
+    ) -> bool:
         for _ in range(_TRIES):
             await self.look()
             now = self._now()

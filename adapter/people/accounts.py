@@ -7,6 +7,7 @@ tried never links: a failure under a name alone, and whatever a provider says of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -42,6 +43,8 @@ class Person:
     emails: dict[str, list[str]] = field(default_factory=dict)
     #: As they were written last.
     shown: dict[Account, str] = field(default_factory=dict)
+    #: The accounts that have what was asked for themselves.
+    direct: list[Account] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
@@ -107,9 +110,18 @@ def begin(asked: str, rows: Sequence[KnownName]) -> Person:
             why = f"{what} {_told(row.name)} of userId {_told(row.id)} in source {row.source}"
         else:
             continue
-        if len(person.accounts) < LIMIT:
-            person.accounts.setdefault(account, why)
+        if len(person.accounts) < LIMIT and account not in person.accounts:
+            person.accounts[account] = why
+            person.direct.append(account)
     return person
+
+
+def is_one(person: Person, *, emails: bool) -> bool:
+    """Whether what was asked for names one person; ``emails``: whether addresses link accounts."""
+    if len(person.direct) < 2:
+        return True
+    of_source = Counter(one.source for one in person.direct)
+    return emails and is_address(person.asked) and max(of_source.values()) <= _SHARED
 
 
 def describe(person: Person, rows: Sequence[KnownName], *, emails: bool) -> None:

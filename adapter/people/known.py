@@ -18,11 +18,12 @@ from adapter.filter import Filter, Term
 from adapter.formats.text import harmless
 from adapter.log.protocol import Log
 from adapter.model import uid_text
-from adapter.people.accounts import Account, Person, is_address
+from adapter.people.accounts import Account, Person, is_one
 from adapter.people.stories import Happening, Story
 from adapter.people.timeline import Timelines
 from adapter.search.index import ByPrefix
 from adapter.search.keys import HOUR
+from adapter.search.learning import is_own_name
 from adapter.search.people import Active, ActiveIn, ByAccount, Known, Sort, value_of
 from adapter.search.search import Search
 from adapter.search_fields import SearchFields, folded, search_fields
@@ -197,8 +198,9 @@ class People:
             found = await self._search.people(ByAccount(base, "-last", _ROWS, (id,)), caller=caller)
             for known in found.found:
                 person.accounts.setdefault(Account(known.source, id), f"userId {harmless(id)} in source {known.source}")
-        direct = [one for one, why in person.accounts.items() if not why.startswith("e-mail ")]
-        if len(direct) > 1 and not is_address(id):
+            person.direct = list(person.accounts)
+        direct = person.direct
+        if not is_one(person, emails=self._timelines.link_emails):
             told = ", ".join(harmless(id_of(one)) for one in direct[:TOLD])
             raise RequestError(
                 409,
@@ -218,7 +220,8 @@ class People:
             if last is None or last.event.actor is None:
                 continue  # it is removed at this moment
             login = None if one.row.success_at is None else events.get(one.row.success_at)
-            username = last.event.own_name or (None if login is None else login.event.own_name)
+            username = last.event.own_name if is_own_name(last.event) else None
+            username = username or (None if login is None else login.event.own_name)
             told.append(KnownAccount(Account(one.source, last.event.actor), one, username, login))
         unnamed = sorted({one.account.id for one in told if one.username is None})
         if unnamed:

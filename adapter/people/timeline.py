@@ -62,7 +62,7 @@ class Timelines:
         self._log = log
         self._search = search
         self._catalogue = catalogue
-        self._link_emails = link_emails
+        self.link_emails = link_emails
 
     async def read(
         self, by: By, value: str, base: Filter, *, limit: int, cursor: str | None = None, caller: str = ""
@@ -104,7 +104,7 @@ class Timelines:
         ids = sorted({account.id for account in person.accounts})[:LIMIT]
         if not ids:
             return person
-        describe(person, await self._search.known_names(ids, [], known, caller=caller), emails=self._link_emails)
+        describe(person, await self._search.known_names(ids, [], known, caller=caller), emails=self.link_emails)
         if person.emails:
             rows = await self._search.known_names([], sorted(person.emails), known, caller=caller)
             came = sorted({account.id for account in join(person, rows)})

@@ -91,7 +91,7 @@ class Deeds:
 GROUPED = """
 SELECT account, origin, max(last) AS last, max(at) AS at, max(success) AS success,
   max(success_at) FILTER (WHERE success = s) AS success_at,
-  coalesce(sum(failures) FILTER (WHERE failed > s), 0) AS failures,
+  CAST(coalesce(sum(failures) FILTER (WHERE failed > s), 0) AS bigint) AS failures,
   min(failing) FILTER (WHERE failed > s) AS failing, max(failed) FILTER (WHERE failed > s) AS failed
 FROM (SELECT {0}.*, coalesce(max(success) OVER (PARTITION BY account, origin), -1) AS s FROM {0}) AS said
 GROUP BY account, origin

@@ -29,6 +29,11 @@ _LONGEST = 200
 _REMEMBERED = 65_536
 
 
+def is_own_name(found: SearchFields) -> bool:
+    """Whether the name that an event says is that of the id beside it, and not only one that was tried."""
+    return found.outcome != "failure" or found.reason in _OF_ONE_USER
+
+
 class Named(NamedTuple):
     """That something of a kind had a name, in events of an origin."""
 

@@ -63,7 +63,7 @@ def test_the_same_report_has_the_same_bytes() -> None:
     ("name", "shown"),
     [
         ("Ευγενία Жанна Żółć Đặng", "Ευγενία Жанна Żółć Đặng"),
-        ("山田太郎 王小明 김", "山田太郎 王小明 \\uae40"),
+        ("山田太郎 王小明 김 ह", "山田太郎 王小明 김 \\u0939"),
         ("\U00012000 \U000e0001", "\\u12000 \\ue0001"),
         ("\x02n\x02", "\\u0002n\\u0002"),
     ],
@@ -82,7 +82,7 @@ def test_hostile_text_changes_nothing_beside_it(text: str) -> None:
     given = {**HEAD, "facts": [["Which", text or "-"]]}
     found = pages(made(row(text), row(), **given))
     assert "anna logged in" in found[-1]
-    assert "page 1 of 2" in found[0]
+    assert f"page 1 of {len(found)}" in found[0]
     assert not any(set(page) & set("\x00\x1b\x07\u202e\u2066") for page in found)
 
 

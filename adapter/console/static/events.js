@@ -121,6 +121,8 @@ if (bar) combobox(bar);
 const drawer = document.getElementById("events-drawer");
 
 const open = async (address) => {
+  // What was shown before is not taken for an event that does not come.
+  document.getElementById("events-drawer-body").replaceChildren();
   await window.htmx.ajax("GET", address, { target: "#events-drawer-body", swap: "innerHTML" });
   if (!drawer.querySelector("[data-event]")) return;
   drawer.querySelector("[data-close]").hidden = false;

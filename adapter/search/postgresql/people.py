@@ -25,6 +25,7 @@ SELECT {COLUMNS} FROM now WHERE ($1::integer[] IS NULL OR origin = ANY ($1))
   AND ($5::bigint IS NULL OR ({{column}}, account, origin) {{way}} ($5, $6::bigint, $7::integer))
 ORDER BY {{column}} {{direction}}, account {{direction}}, origin {{direction}} LIMIT $8
 """
+_SINCE = "SELECT min((SELECT min(time) FROM {0} WHERE origin = one)) FROM unnest($1::integer[]) AS one"
 _FIRST = """
 SELECT wanted.account, wanted.origin, first.time
 FROM unnest($1::bigint[], $2::integer[]) AS wanted (account, origin), LATERAL (
@@ -44,19 +45,22 @@ async def find(
 ) -> Accounts:
     """The accounts of one page, of one state of the database."""
     parts = [row[0] for row in await connection.fetch("SELECT id FROM search_part ORDER BY id")]
+    if origins is None or not origins.sure:
+        return Accounts((), None)
     since: int | None = None
     for tables in in_groups(parts):
-        for (earliest,) in await connection.fetch(union("SELECT min(time) FROM {0}", tables)):
+        # Since when anything else is here is not for every reader to know.
+        for (earliest,) in await connection.fetch(union(_SINCE, tables), list(origins.sure)):
             if earliest is not None:
                 since = earliest if since is None else min(since, earliest)
-    if origins is None or not origins.sure:
-        return Accounts((), since)
     of = list(origins.sure) if origins.left_out or origins.general else None
     ids = None if question.ids is None else keys.of((ACTOR,), question.ids)
     column = "coalesce(success, -1)" if question.sort.endswith("success") else question.sort.removeprefix("-")
     way, direction = ("<", "DESC") if question.sort.startswith("-") else (">", "ASC")
     sql = _NOW.format(column=column, way=way, direction=direction)
     after = question.after or (None, None, None)
+    # Row by row, each account would be held against all that wait.
+    await connection.execute("SET LOCAL enable_hashjoin = on")
     rows = [
         Row(*row)
         for row in await connection.fetch(

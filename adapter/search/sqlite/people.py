@@ -24,6 +24,7 @@ now AS (
 )
 SELECT {COLUMNS} FROM now WHERE {{}} ORDER BY {{}} LIMIT ?
 """
+_SINCE = "SELECT min((SELECT min(time) FROM event WHERE origin = one.value)) FROM json_each(?) AS one"
 _FIRST = """
 SELECT min(time) FROM (SELECT (
   SELECT f.time FROM found_by AS f CROSS JOIN event AS e ON e.position = f.position
@@ -48,10 +49,11 @@ def find(connection: sqlite3.Connection, compiler: Compiler, question: ByAccount
     run = connection.execute
     run("BEGIN")
     try:
-        (since,) = run("SELECT min(time) FROM event").fetchone()
         _, origins = compiler.wanted(question.filter)
         if origins is None or not origins.sure:
-            return Accounts((), since)
+            return Accounts((), None)
+        # Since when anything else is here is not for every reader to know.
+        (since,) = run(_SINCE, (orjson.dumps(origins.sure).decode(),)).fetchone()
         tests = [Sql("1")]
         if origins.left_out or origins.general:
             tests.append(any_of("origin", origins.sure))
