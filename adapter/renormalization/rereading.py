@@ -19,6 +19,7 @@ from adapter.model import Entry, EventDict, source_key, uid_text
 from adapter.normalize import further_name, is_known_by, normalize_further, origin, read_keys, read_stored, unread
 from adapter.renormalization.step import Step
 from adapter.sources.intake import Source
+from adapter.system_events import SOURCE as SYSTEM
 from adapter.workbench.compare import Verdict, compare
 
 _log = structlog.get_logger("adapter.rereading")
@@ -87,6 +88,8 @@ class Rereader:
         none = Verdict.QUARANTINED if latest.event is None else Verdict.KEPT
         table = None if provider is None else self._tables.get(provider)
         if table is None:
+            if first.source == SYSTEM and latest.event is not None:
+                return Rereading(Verdict.UNCHANGED)  # the service told it itself, and no table made it
             return Rereading(none, None, f"there is no table for the source {first.source!r} now")
         source = self._sources.get(first.source)
         key = source_key(first.source) if source is None else source.key
