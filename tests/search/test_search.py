@@ -292,7 +292,10 @@ async def test_the_filler_ends_when_its_service_is_killed(file_place: Place, tmp
         sys.executable, "-c", _A_SERVICE, tmp_path, stdout=asyncio.subprocess.PIPE
     )
     assert service.stdout is not None
-    filler = int(await service.stdout.readline())
+    # Warnings stand there, too: the search that was open before may have ended before its file was made.
+    while not (line := await service.stdout.readline()).strip().isdigit():
+        assert line
+    filler = int(line)
     process = os.pidfd_open(filler)
     service.kill()
     await service.wait()
