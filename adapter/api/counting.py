@@ -95,6 +95,7 @@ class CountPages:
             "by",
             "Required: by what. user: who acted, the name, or the id where there is none; realm: likewise",
             {"type": "string", "enum": list(NAMES)},
+            example="type",
         )
         limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": DEFAULT_LIMIT}
         return [
@@ -103,7 +104,7 @@ class CountPages:
                 {200: Answer("Of all that match, or of the latest that there was time for.", model=EventCounts)},
                 Permission.READ,
                 [
-                    *filter_parameters(self._catalogue()), by, Parameter("limit", "Values that are told", limit),
+                    by, *filter_parameters(self._catalogue()), Parameter("limit", "Values that are told", limit),
                     Parameter("bucket", f"Also in each stretch of time, as series: {FORMS}; needs from"),
                     _SECONDS,
                     Parameter("tz", "The zone whose days and weeks are buckets: Europe/Berlin, +02:00; default: UTC"),

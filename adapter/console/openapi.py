@@ -167,7 +167,8 @@ def _example(schema: Any, document: Document, depth: int) -> Any:
         case "boolean":
             return True
         case _:
-            return "…"
+            # What has to fit a pattern is a name, mostly.
+            return "example" if "pattern" in schema else "…"
 
 
 def _type(schema: Mapping[str, Any]) -> str:

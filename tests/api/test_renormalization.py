@@ -197,7 +197,7 @@ async def test_what_is_quarantined_is_shown_in_groups_with_samples(service: Open
     assert [sample["uid"] for sample in first.pop("samples")] == [uids[0], uids[2]]
     assert first.pop("firstAt") == first.pop("lastAt") > 0
     assert "999" in first.pop("problem")
-    assert first == {"source": "onewelcome", "provider": "onewelcome", "nativeType": "999", "count": 3}
+    assert first == {"source": "onewelcome", "provider": "onewelcome", "nativeType": "999", "count": 3, "likely": None}
     _, page = await service.get("/quarantine", provider="keycloak")
     assert [group["source"] for group in page["groups"]] == ["keycloak"]
     _, page = await service.get("/quarantine", native_type="998", raw="1")

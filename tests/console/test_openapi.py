@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from html import unescape
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.console.conftest import Console, Visitor, is_within_width
 
@@ -77,6 +77,6 @@ async def test_the_list_narrows_while_one_types(console: Console) -> None:
     await console.page.keyboard.press("/")
     await console.page.keyboard.type("manifest")
     rows = console.page.locator("#operations tr[data-row]")
-    await console.page.wait_for_function("document.querySelectorAll('#operations tr[data-row]').length === 1")
+    await expect(rows).to_have_count(1)
     assert "/events/export" in await rows.inner_text()
     assert console.page.url.endswith("q=manifest")
