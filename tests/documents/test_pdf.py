@@ -86,10 +86,8 @@ def test_hostile_text_changes_nothing_beside_it(text: str) -> None:
     assert not any(set(page) & set("\x00\x1b\x07\u202e\u2066") for page in found)
 
 
-def test_a_thousand_events_are_on_numbered_pages() -> None:
-    found = pages(
-        made(*(row(f"person {number} logged in to the application of the company") for number in range(1000)))
-    )
-    assert len(found) > 20
+def test_hundreds_of_events_are_on_numbered_pages() -> None:
+    found = pages(made(*(row(f"person {number} logged in to the application of the company") for number in range(300))))
+    assert len(found) > 6
     assert f"page {len(found)} of {len(found)}" in found[-1]
-    assert "person 999 logged in" in found[-1]
+    assert "person 299 logged in" in found[-1]

@@ -463,7 +463,7 @@ class SearchConformance:
         one.close()
 
     @pytest.mark.parametrize("symbols", [4_096, 2, 0], ids=["all_kinds_told_apart", "two_kinds_told_apart", "none"])
-    @settings(max_examples=60, deadline=None, suppress_health_check=_SUPPRESSED)
+    @settings(max_examples=30, deadline=None, suppress_health_check=_SUPPRESSED)
     @given(
         events=st.lists(st.none() | EVENTS, min_size=1, max_size=25),
         filters=st.lists(SMALL_FILTERS, min_size=6, max_size=6),
