@@ -149,6 +149,8 @@ async def test_whoever_is_limited_learns_of_nothing_else(service: Opened) -> Non
     assert len(found["items"]) == 2
     _, page = await service.get("/people", token="elsewhere-token")
     assert [one["username"] for one in page["people"]] == ["bob"]
+    everything = (await service.get("/people"))[1]["since"]
+    assert page["since"] == page["people"][0]["firstSeen"] > everything  # not since when others' events are here
     assert (await service.get(f"/people/keycloak:{ALICE}", token="elsewhere-token"))[0] == 404
     _, active = await service.get(
         "/people/active", token="elsewhere-token", **{"from": "2023-11-14T00:00:00Z", "to": "2023-11-16T00:00:00Z"}
@@ -263,3 +265,22 @@ async def test_addresses_do_not_link_where_they_are_not_to(tmp_path: Path) -> No
         await service.post([other], "two")
         found = await timeline(service, user=ALICE)
         assert {one["source"] for one in found["items"]} == {"one"}
+        assert (await service.get("/people/alice@acme.example"))[0] == 409
+
+
+async def test_an_address_that_many_accounts_share_is_nobodys(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", sources=[{"name": "keycloak", "provider": "keycloak"}]) as service:
+        shared = [login(n, userId=f"u{n}", details={"username": "info@acme.example"}) for n in range(1, 8)]
+        await service.post([*shared, at(20)])
+        status, told = await service.get("/people/info@acme.example")
+        assert (status, told["title"]) == (409, told["title"])
+        assert (await service.get("/people/alice@acme.example"))[0] == 200
+
+
+async def test_an_account_is_not_called_by_a_name_that_was_only_tried(tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", sources=[{"name": "keycloak", "provider": "keycloak"}]) as service:
+        tried = login(9, type="LOGIN_ERROR", userId=ALICE, error="different_user_authenticated", sessionId=None)
+        await service.post([at(1), {**tried, "details": {"username": "mallory"}}])
+        _, page = await service.get("/people")
+        assert [one["username"] for one in page["people"]] == ["alice@acme.example"]
+        assert (await service.get("/people", q="\0"))[0] == 400

@@ -265,3 +265,15 @@ async def test_vendored_axe_is_what_was_published() -> None:
     listed = json.loads((AXE.parent / "vendor.json").read_text())[AXE.name]
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() == listed["sha256"]
     assert AXE.read_text().startswith(f"/*! axe v{listed['version']}")
+
+
+async def test_who_may_not_see_the_overview_begins_with_what_is_open(console_service: Opened) -> None:
+    given = {"name": f"ops-{next(NUMBERS)}", "permissions": ["sinks"]}
+    async with console_service.session.post("/keys", json=given) as response:
+        token = (await response.json())["token"]
+    async with visiting(console_service) as visitor:
+        await visitor.sign_in(token)
+        status, text = await visitor.page("/ui/")
+        assert (status, "<h1" in text, "lacks the permission" in text) == (200, True, False)
+    async with console_service.session.delete(f"/keys/{given['name']}") as response:
+        await response.read()

@@ -502,7 +502,9 @@ async def test_every_setting_that_is_shown_is_read_as_it_was() -> None:
         "tls": {"ca": "<kept>"}, "names": True, "retry": [0.5, 10], "order_by": "user", "from": "beginning",
         "batch": {"entries": 10, "as": "json"}, "on_4xx": "retry", "disable_after": "2d",
     }  # fmt: skip
-    assert {"name": "soc", **read(fill(settings), settings)} == settings
+    for batch in ({"entries": 10, "as": "json"}, {"as": "ndjson"}, {}):
+        settings = {**settings, "batch": batch}
+        assert {"name": "soc", **read(fill(settings), settings)} == settings
 
 
 # What attempts look like

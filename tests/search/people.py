@@ -150,7 +150,8 @@ class PeopleConformance:
         events = [seen("u1", 10), seen("u2", 50), seen("u3", 60), *(seen("u3", 61 + n, failed=True) for n in range(3))]
         database = Database(search_place).fill(numbered(events))
         assert [one.row.last for one in accounts(search_place, dormant_since=50)] == [10]
-        assert [one.row.failures for one in accounts(search_place, failures_min=3)] == [3]
+        found = [one.row.failures for one in accounts(search_place, failures_min=3)]
+        assert (found, [type(one) for one in found]) == ([3], [int])  # JSON has no other numbers
         assert accounts(search_place, failures_min=4) == []
         assert [one.row.last for one in accounts(search_place, ids=("u2",))] == [50]
         assert accounts(search_place, ids=("zoe",)) == []
