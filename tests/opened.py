@@ -59,8 +59,12 @@ class Opened:
 
 @asynccontextmanager
 async def opened(folder: Path, *, port: Any = 0, **settings: Any) -> AsyncIterator[Opened]:
-    """A service with its data in ``folder``, as long as the context lasts."""
-    given = Settings.model_validate({"data": {"folder": folder}, **settings})
+    """A service with its data in ``folder``, as long as the context lasts.
+
+    Who read what is not recorded, unless ``audit`` says so: these entries come by themselves some time after a
+    question, and tests count those that they made.
+    """
+    given = Settings.model_validate({"data": {"folder": folder}, "audit": {"record": []}, **settings})
     async with open_service(given, port=port) as service:
         headers = {"Authorization": f"Bearer {service.admin_token}"}
         async with ClientSession(service.url, headers=headers) as session:

@@ -31,7 +31,7 @@ KEYS = [{"name": "auditor", "token": "auditor-token", "permissions": ["read", "r
 
 async def audits(folder: Path, **settings: Any) -> list[dict[str, Any]]:
     """What the log has of it when the service has ended."""
-    async with opened(folder, audit={"record": []}, **settings) as service:
+    async with opened(folder, **settings) as service:
         _, page = await service.get("/events", type="system.AUDIT-*", order="log", limit="1000")
         return list(page["events"])
 
@@ -44,7 +44,7 @@ async def read(service: Opened, path: str, **query: Any) -> None:
 
 
 async def test_exports_and_raw_reads_are_told_once(tmp_path: Path) -> None:
-    async with opened(tmp_path, keys=KEYS) as service:
+    async with opened(tmp_path, keys=KEYS, audit={}) as service:
         await service.post([login(number) for number in range(3)])
         for _ in range(2):
             await read(service, "/events/export", type="access.*", client="account")
@@ -81,7 +81,7 @@ async def test_what_is_not_to_be_recorded_is_not(tmp_path: Path) -> None:
 
 
 async def test_an_export_that_is_broken_off_is_told_as_such(tmp_path: Path) -> None:
-    async with opened(tmp_path, keys=KEYS) as service:
+    async with opened(tmp_path, keys=KEYS, audit={}) as service:
         details = {"note": "x" * 6_000}  # more than lies in the buffers of a connection
         for start in range(0, 2_000, 100):
             await service.post([login(number, details=details) for number in range(start, start + 100)])

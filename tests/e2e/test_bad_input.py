@@ -83,7 +83,7 @@ async def door(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     source = {"name": "keycloak", "provider": "keycloak", "token": "keycloak-token"}
     server = {"unpacked_limit": 2 * MIB, "body_limit": MIB, "events_limit": 5000}
     async with (
-        opened(folder, sources=[source], server=server, audit={"record": []}) as service,
+        opened(folder, sources=[source], server=server) as service,
         ClientSession(service.service.url) as caller,
     ):
         yield Door(service, caller)
