@@ -28,6 +28,7 @@ from tests.bench import (
     normalize,
     payload,
     postgresql,
+    questions,
     relay,
     renormalize,
     restart,
@@ -59,11 +60,12 @@ ROWS: Mapping[str, Callable[[Path], list[Result]]] = {
     "export": exporting.measure,
     "growth": growth.measure,
     "counts": counts.measure,
+    "questions": questions.measure,
     "postgresql": postgresql.measure,
     "backfill": backfill.measure,
 }
 #: Take from a quarter of an hour to half an hour each: measured when they are named.
-_LONG = {"growth", "behind", "counts", "many_sinks"}
+_LONG = ("growth", "behind", "counts", "questions", "many_sinks")
 
 
 def main() -> int:
@@ -73,7 +75,7 @@ def main() -> int:
         "rows",
         nargs="*",
         metavar="ROW",
-        help=f"which rows to measure: {', '.join(ROWS)}; without, all but growth, behind, counts and many_sinks",
+        help=f"which rows to measure: {', '.join(ROWS)}; without, all but {', '.join(_LONG)}",
     )
     parser.add_argument("--folder", type=Path, help="where to keep the data meanwhile, on the disk to be measured")
     given = parser.parse_args()

@@ -45,12 +45,9 @@ _TYPES = {
 
 def measure(folder: Path) -> list[Result]:
     """The rows ``counts``."""
-    home = folder / "log"
+    home = ninety_days(folder)
     with open_product(home) as product:
-        log = product.folder / "log.sqlite"
-    run_apart(_fill, log, ENTRIES)
-    with open_product(home) as product:
-        product.wait_searchable(ENTRIES / 2_000)
+        product.wait_searchable(ENTRIES / 1_000)
         newest = orjson.loads(product.get("/events?limit=1"))["events"][0]
         to = newest["time"]
         month = f"from={to - 30 * _DAY}&to={to}"
@@ -77,6 +74,17 @@ def measure(folder: Path) -> list[Result]:
         shown = seen(product, f"/ui/?from={to - 30 * _DAY}&to={to}", ASKED)
         name = f"page Overview of 30 days, of {ENTRIES:,} entries"
         return [*asked, Result(name, "ms", shown, target=Target(200, at_least=False))]
+
+
+def ninety_days(folder: Path) -> Path:
+    """The home of a service with `ENTRIES` entries over ninety days: that which ``COUNTS_HOME`` names, if it is there,
+    or one that is made."""
+    home = Path(os.environ.get("COUNTS_HOME", folder / "log"))
+    if not (home / "data").exists():
+        with open_product(home) as product:
+            log = product.folder / "log.sqlite"
+        run_apart(_fill, log, ENTRIES)
+    return home
 
 
 def _asked(product: Product, path: str, name: str, most: float) -> Result:
