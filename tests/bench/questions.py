@@ -22,11 +22,13 @@ import orjson
 from tests.bench.counts import DAYS, ENTRIES, ninety_days
 from tests.bench.events import BEGIN, STEP, bodies, write_bodies
 from tests.bench.load import post_bodies
+from tests.bench.processes import Stopwatch
 from tests.bench.product import Product, open_product
 from tests.bench.result import CannotMeasure, Result, Target
 
-#: Times that each question is asked, each with an event of its own.
-ASKED = 100
+#: Events from all over the ninety days: each question is asked with the values of each of them, twice, so that what has
+#: to be read from the disk is told apart from what is in memory.
+ASKED = 30
 _HOUR, _DAY = 3_600_000, 86_400_000
 #: Events of a turn at full speed, in bodies of so many, over so many connections.
 EVENTS, SIZE, CONNECTIONS = 100_000, 100, 8
@@ -39,6 +41,11 @@ Question = Callable[[dict[str, Any]], Mapping[str, object]]
 def _who(filter: str, field: str, made: Callable[[str], str] = str) -> Question:
     """A filter by what the event says of who acted."""
     return lambda event: {filter: made(event["authDetails"][field])}
+
+
+def _said(field: str) -> Question:
+    """A filter by a field of the event, of the same name."""
+    return lambda event: {field: event[field]}
 
 
 def _until(before: int) -> Question:
@@ -58,11 +65,13 @@ _USER, _NAME, _CLIENT = _who("user", "userId"), _who("user", "username"), _who("
 _IP = _who("ip", "ipAddress")
 _NETWORK = _who("ip", "ipAddress", lambda address: address.rpartition(".")[0] + ".0/24")
 _HOUR_OF, _DAY_OF, _MONTH_OF = _until(_HOUR), _until(_DAY), _until(30 * _DAY)
+#: Of a user, type and outcome go together in the log that is made, so they are the event's own.
+_TYPE, _OUTCOME = _said("type"), _said("outcome")
 _FAILED = _always(outcome="failure")
 
 SINGLE: dict[str, Question] = {
     "nothing": _always(),
-    "type": lambda event: {"type": event["type"]},
+    "type": _TYPE,
     "type, a glob": _always(type="access.*_ERROR"),
     "outcome": _FAILED,
     "reason": _always(reason="bad_credentials"),
@@ -87,34 +96,35 @@ SINGLE: dict[str, Question] = {
 }
 
 TWENTY: dict[str, Question] = {
-    "user, failures": _all(_USER, _FAILED),
-    "user, failed logins of a day": _all(_USER, _always(type="LOGIN_ERROR"), _DAY_OF),
+    "user, outcome": _all(_USER, _OUTCOME),
+    "user, type, a day": _all(_USER, _TYPE, _DAY_OF),
     "user, a month": _all(_USER, _MONTH_OF),
-    "user, type": _all(_USER, lambda event: {"type": event["type"]}),
+    "user, type": _all(_USER, _TYPE),
     "user, client": _all(_USER, _CLIENT),
     "user, ip": _all(_USER, _IP),
-    "user, network, failures": _all(_USER, _NETWORK, _FAILED),
-    "ip, failures": _all(_IP, _FAILED),
+    "user, network, outcome": _all(_USER, _NETWORK, _OUTCOME),
+    "ip, outcome": _all(_IP, _OUTCOME),
     "ip, a day": _all(_IP, _DAY_OF),
-    "ip, client, type": _all(_IP, _CLIENT, lambda event: {"type": event["type"]}),
+    "ip, client, type": _all(_IP, _CLIENT, _TYPE),
     "network, failures, a day": _all(_NETWORK, _FAILED, _DAY_OF),
     "client, failures": _all(_CLIENT, _FAILED),
     "client, reason, a day": _all(_CLIENT, _always(reason="bad_credentials"), _DAY_OF),
     "client, rare type": _all(_CLIENT, _always(type="UPDATE_TOTP")),
     "rare type, a month": _all(_always(type="REMOVE_TOTP"), _MONTH_OF),
     "realm, failures, an hour": _all(SINGLE["realm"], _FAILED, _HOUR_OF),
-    "q, failures": _all(SINGLE["q"], _FAILED),
+    "q, outcome": _all(SINGLE["q"], _OUTCOME),
     "q, client, a month": _all(SINGLE["q"], _CLIENT, _MONTH_OF),
-    "session, type": _all(SINGLE["session"], lambda event: {"type": event["type"]}),
+    "session, type": _all(SINGLE["session"], _TYPE),
     "source, type, a day": _all(_always(source="keycloak"), _always(type="UPDATE_PASSWORD"), _DAY_OF),
 }
 
 #: What has much to look through and finds little: within 2 s, whole or with a cursor.
 HARD: dict[str, Question] = {
-    "client, reason that no failure has": _all(_CLIENT, _always(reason="user_disabled")),
+    "client, reason that no failure has": _all(_CLIENT, _always(reason="disabled")),
     "two rare types of a network": _all(_NETWORK, _always(type="UPDATE_TOTP")),
     "q of a client, another realm": _all(SINGLE["q"], _always(realm="other")),
-    "user, type that he never had": _all(_USER, _always(type="DELETE_ACCOUNT")),
+    "user, failures, of somebody without": _all(_USER, _FAILED),
+    "q, failures, of somebody without": _all(SINGLE["q"], _FAILED),
 }
 
 
@@ -122,12 +132,13 @@ HARD: dict[str, Question] = {
 class _Times:
     """Milliseconds of the answers to one question."""
 
-    found: list[float]
+    first: list[float]
+    again: list[float]
 
     @property
     def last(self) -> float:
-        """The 99th percentile."""
-        return sorted(self.found)[int(len(self.found) * 0.99)]
+        """The 99th percentile, of what was in memory."""
+        return sorted(self.again)[int(len(self.again) * 0.99)]
 
 
 def measure(folder: Path) -> list[Result]:
@@ -151,16 +162,15 @@ def measure(folder: Path) -> list[Result]:
             for name, times in alone.items()
         ),
         *(
-            Result(f"{what}, or a part with a cursor: {name}: the longest", "ms", [max(times.found)],
-                   target=Target(2_000, at_least=False))
-            for name, times in hard.items()
+            Result(f"{what}: {name}: not in memory", "ms", times.first, target=Target(2_000, at_least=False))
+            for name, times in (alone | hard).items()
         ),
         *(
             Result(f"{what}, while events come in: {name}: 99th percentile", "ms", [beside[name].last], [times.last],
                    Target(2, at_least=False))
             for name, times in alone.items()
         ),
-        Result(f"bodies of {SIZE} into {ENTRIES:,} entries, as fast as they are taken", "events/s", [top]),
+        Result(f"bodies of {SIZE} into {ENTRIES:,} entries, until all are searchable", "events/s", [top]),
         Result("the same at half of that, while all this is asked; floor: what was to be sent", "events/s",
                [sent.rate], [top / 2], Target(0.9, at_least=True)),
     ]  # fmt: skip
@@ -181,26 +191,29 @@ def _asked(product: Product, question: Question, events: Sequence[dict[str, Any]
     assert split.hostname is not None
     connection = http.client.HTTPConnection(split.hostname, split.port, timeout=60)
     headers = {"Authorization": f"Bearer {product.admin_token}"}
-    times = []
+    times: tuple[list[float], list[float]] = [], []
     for event in events:
         path = f"/events?{urlencode(question(event))}"
-        begin = time.perf_counter()
-        connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        times.append((time.perf_counter() - begin) * 1000)
-        if answer.status != 200:
-            raise CannotMeasure(f"{path}: the service answered {answer.status}: {body[:300]!r}")
+        for into in times:
+            begin = time.perf_counter()
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            into.append((time.perf_counter() - begin) * 1000)
+            if answer.status != 200:
+                raise CannotMeasure(f"{path}: the service answered {answer.status}: {body[:300]!r}")
     connection.close()
-    return _Times(times)
+    return _Times(*times)
 
 
 def _top_speed(product: Product, folder: Path) -> float:
     file = folder / "bodies.ndjson"
     write_bodies(file, EVENTS, SIZE, seed=2000, begin=BEGIN)
-    load = post_bodies(product.ingest_url, product.token, file, connections=CONNECTIONS)
+    watch = Stopwatch()
+    post_bodies(product.ingest_url, product.token, file, connections=CONNECTIONS)
+    # What is answered faster than it becomes searchable, makes every question wait: no service can go on so.
     product.wait_searchable()
-    return EVENTS / load.seconds
+    return watch.stop(EVENTS).rate
 
 
 class _Sent:
