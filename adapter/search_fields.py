@@ -62,6 +62,8 @@ class _Event(Struct, gc=False, rename="camel"):
     details: dict[str, str] | None = None
     resource_path: str | None = None
     representation: str | None = None
+    #: Of events of the API and of sinks that ask for names; never stored.
+    looked_up: dict[str, str] | None = None
 
 
 _read, _read_any = Decoder(_Event).decode, Decoder().decode
@@ -249,7 +251,7 @@ def _changed_client(event: _Event) -> tuple[str, str] | None:
         return None
     try:
         name = _read_client(event.representation).client_id
-    except DecodeError:
+    except (DecodeError, RecursionError):
         return None
     return None if name is None else (path[1], name)
 

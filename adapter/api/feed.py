@@ -35,6 +35,7 @@ from adapter.model import Entry, Outcome
 from adapter.search.cursor import END, Order, read_log_cursor
 from adapter.search.looked_up import with_names
 from adapter.search.search import Page, Search
+from adapter.search_fields import search_fields
 from adapter.settings import Feed as FeedSettings
 from adapter.settings import Look, Permission
 from adapter.timestamps import FORMS, SCHEMA, read_timestamp
@@ -455,7 +456,7 @@ def _events(entries: Sequence[Entry]) -> list[bytes]:
 
 def add_sentence(event: bytes, catalogue: Catalogue) -> bytes:
     """An event (JSON) with the member ``sentence``, as `Sentence`, which no stored event has."""
-    parts = sentence(orjson.loads(event), catalogue)
+    parts = sentence(search_fields(event), catalogue)
     told = [{name: one for name, one in part._asdict().items() if one is not None} for part in parts]
     return b'%b,"sentence":%b}' % (event.rstrip()[:-1], orjson.dumps({"text": text_of(parts), "parts": told}))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,9 @@ from adapter import __version__
 from adapter.filter import Filter
 from adapter.mapping.catalogue import Catalogue
 from adapter.mapping.sentence import sentence, text_of
-from adapter.model import Entry
+from adapter.model import Entry, uid_text
 from adapter.scope import Scope
+from adapter.search_fields import search_fields
 from adapter.timestamps import write_timestamp
 
 #: Events that a report lists, and those that it counts: whatever more there are, it says so.
@@ -71,21 +72,22 @@ class Summary:
             for name, value in (("outcome", read.outcome), ("type", read.type), ("provider", read.source.provider)):
                 self.counts[name][value] += 1
             if len(self.rows) < LISTED:
-                self.rows.append(_row(orjson.loads(entry.event), self.catalogue))
+                self.rows.append(_row(entry.event, entry.uid, self.catalogue))
         return True
 
 
 _decode = msgspec.json.Decoder(_Read).decode
 
 
-def _row(event: Mapping[str, Any], catalogue: Catalogue) -> dict[str, str]:
+def _row(event: bytes, uid: bytes, catalogue: Catalogue) -> dict[str, str]:
+    fields = search_fields(event)
     return {
-        "time": _moment(event["time"]),
-        "outcome": event["outcome"],
-        "sentence": text_of(sentence(event, catalogue)),
-        "type": event["type"],
-        "source": event["source"]["name"],
-        "uid": event["uid"],
+        "time": _moment(fields.time),
+        "outcome": fields.outcome,
+        "sentence": text_of(sentence(fields, catalogue)),
+        "type": fields.type,
+        "source": fields.source,
+        "uid": uid_text(uid),
     }
 
 

@@ -14,10 +14,9 @@ from adapter.api.people import answered, only_where
 from adapter.api.slots import Slots
 from adapter.errors import RequestError
 from adapter.filter import LENGTH_LIMIT, Filter
-from adapter.formats.text import harmless
+from adapter.formats.text import harmless, shortened
 from adapter.mapping.catalogue import Catalogue
 from adapter.people.accounts import Person
-from adapter.people.sentences import who_of
 from adapter.people.stories import Kind, Session, Story
 from adapter.people.timeline import By, TimelinePage, Timelines
 from adapter.settings import Permission
@@ -190,7 +189,7 @@ def _story(story: Story) -> dict[str, Any]:
         "source": event.source,
         "provider": event.provider,
         "userId": event.actor,
-        "username": None if name is None else harmless(who_of(event)),
+        "username": None if name is None else harmless(shortened(name)),
         "client": event.client,
         "ip": None if event.address is None else harmless(event.address),
         "sessionId": event.session,

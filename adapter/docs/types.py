@@ -18,6 +18,8 @@ Every type that the built-in tables use, from `mappings/types.yaml`. A folder of
 - **Outcome** is what an event has when nothing in it says otherwise: `unknown` stands for an attempt, a notice, or a
   check whose result the provider does not say. A failure always has `error` and `reason`.
 - A filter takes a type, an alias or a glob: `type=access.*_ERROR`.
+- What people read of an event is a sentence of its type, which a folder of your own may change; see
+  [extend-mappings.md](extend-mappings.md#sentences).
 - Types that a provider invents (Keycloak's extensions) pass through as `access.NAME`, and applications that publish
   through Phase Two keep the type they chose.
 

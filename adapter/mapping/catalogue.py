@@ -4,12 +4,14 @@ folder adds."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from adapter.mapping.country import is_country_code
 from adapter.mapping.document import NO_TEXTS, Document, Texts, is_there
@@ -60,6 +62,23 @@ _DEFAULT_OUTCOME = {
 }
 
 
+#: A place in a template, for a value of the event.
+PLACE = re.compile(r"\{([^{}]*)\}")
+#: What may stand there, besides details.
+PLACES = ("username", "client", "ip", "realm", "reason", "path")
+
+
+def _template(text: str) -> str:
+    for name in PLACE.findall(text):
+        if name not in PLACES and not re.fullmatch(r"details\..+", name):
+            places = ", ".join(f"{{{one}}}" for one in PLACES)
+            raise ValueError(f"there is no {{{name}}} for a sentence; there are {places} and {{details.NAME}}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_template)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,8 +90,11 @@ class EventType(_Strict):
     kind: Kind
     step: Step | None = Field(None, description="What place it has in the story of a login; none: an event of its own")
     meaning: str = Field(description="One line, for people")
-    sentence: str = Field(description="Template for people, such as '{username} logged in to {client} from {ip}'")
-    failure: str | None = Field(None, description="Template for its _ERROR twin, where the type has one")
+    sentence: Template = Field(description="Template for people, such as '{username} logged in to {client} from {ip}'")
+    success: Template | None = Field(
+        None, description="Template for an event that succeeded, where the sentence does not tell a success"
+    )
+    failure: Template | None = Field(None, description="Template for an event that failed, such as the _ERROR twin")
     outcome: Outcome | None = Field(None, description="Where it differs from the kind's default")
 
 
@@ -133,8 +155,10 @@ class Detail(_Strict):
 class AdminForms(_Strict):
     """``admin.RESOURCE-OPERATION``: every resource with every operation is a type."""
 
-    resources: dict[str, str] = Field(default_factory=dict, description="Resource type: what it is, for people")
-    operations: dict[str, str] = Field(default_factory=dict, description="Operation: its verb, for people")
+    resources: dict[str, Template] = Field(default_factory=dict, description="Resource type: what it is, for people")
+    operations: dict[str, Template] = Field(
+        default_factory=dict, description="Operation: its past participle, for people: created, changed"
+    )
 
 
 class CatalogueFile(_Strict):
@@ -253,6 +277,7 @@ class Catalogue:
                 outcome=outcome,
                 meaning=f"An administrator {verb} {thing}",
                 sentence=f"{{username}} {verb} {thing} ({{path}})",
+                failure=f"{thing[:1].upper()}{thing[1:]} ({{path}}) could not be {verb} by {{username}}: {{reason}}",
             )
         return found
 

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from adapter.formats.text import counted, harmless, lasting, shortened
 from adapter.mapping.catalogue import Catalogue, Step
-from adapter.people.sentences import sentence_of, value_of, who_of
+from adapter.mapping.sentence import sentence, text_of, value_of
 from adapter.search_fields import SearchFields, folded
 
 MINUTE = 60_000
@@ -421,25 +421,15 @@ _FACTORS = {
 
 
 def _sentence(story: Story, catalogue: Catalogue) -> str:
-    match story.kind:
-        case "login":
-            return _of_login(story)
-        case "code":
-            return _of_code(story)
-        case "failed_login":
-            return sentence_of(story.told_by.event, catalogue, place=story.place)
-    return sentence_of(story.told_by.event, catalogue)
+    if story.kind == "code":
+        return _of_code(story)
+    text = text_of(sentence(story.told_by.event, catalogue))
+    said = _of_login(story) if story.kind == "login" else []
+    return f"{text}: {', '.join(said)}" if said else text
 
 
-def _of_login(story: Story) -> str:
-    event = story.told_by.event
-    text = f"{_capital(who_of(event))} logged in"
-    if (client := value_of(event, "client")) is not None:
-        text += f" to {client}"
-    if (address := value_of(event, "ip")) is not None:
-        text += f" from {address}"
-    if story.place is not None:
-        text += f" ({story.place})"
+def _of_login(story: Story) -> list[str]:
+    """What a login's events tell together, besides that it took place."""
     said: list[str] = []
     if story.session is not None:
         said.append("new session" if story.session == "new" else "single sign-on")
@@ -448,7 +438,7 @@ def _of_login(story: Story) -> str:
         said.append(f"on {story.device}")
     if story.tries:
         said.append(_after(story))
-    return text + (f": {', '.join(said)}" if said else "")
+    return said
 
 
 def proof_of(method: str | None, factor: str | None) -> list[str]:
@@ -474,9 +464,9 @@ def _of_code(story: Story) -> str:
     first, shown = story.parts[0].event, story.told_by.event
     factor = story.detail("factor")
     what = _FACTORS.get(factor, "a one-time code") if factor is not None else "a one-time code"
-    who = next((value_of(one.event, "username") for one in story.parts if value_of(one.event, "username")), "somebody")
+    who = next(filter(None, (value_of(one.event, "username") for one in story.parts)), "someone")
     purpose = story.detail("otp_purpose")
-    text = f"{_capital(what)} for {who}"
+    text = f"{what[:1].upper()}{what[1:]} for {who}"
     if purpose is not None:
         text += f" ({_short(purpose.lower().replace('_', ' '))})"
     done = ["made"] if any(_is_making(one.event) for one in story.parts) else []
@@ -488,10 +478,6 @@ def _of_code(story: Story) -> str:
         done.append(f"refused{because}" if shown.outcome == "failure" else f"accepted after {took}")
     text += f" was {', '.join(done[:-1])} and {done[-1]}" if len(done) > 1 else f" was {''.join(done) or 'used'}"
     return text + (f", {_after(story)}" if story.tries else "")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:] if text.startswith(("a ", "somebody")) else text
 
 
 def _short(text: str) -> str:

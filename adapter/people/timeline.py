@@ -31,8 +31,9 @@ EVENTS, SIZE, ROUNDS = 2_000, 16 * 1024 * 1024, 12
 _ASKED, _READ = 500, 512 * 1024
 #: Sessions of a page that are looked for elsewhere, and events of these.
 _SESSIONS, _OF_SESSIONS = 200, 1_000
-#: Longer values of details are not needed for a story, characters.
-_LENGTH = 1_000
+#: Longer values of details are not needed for a story, and a thing's name not looked for in a longer representation;
+#: characters.
+_LENGTH, _REPRESENTATION = 1_000, 4_000
 
 
 class _Found(NamedTuple):
@@ -275,6 +276,9 @@ def _short(event: bytes) -> SearchFields:
     details = read.details
     if details is not None and any(len(value) > _LENGTH for value in details.values()):
         details = {name: value[:_LENGTH] for name, value in details.items()}
-    if read.representation is None and details is read.details:
+    representation = read.representation
+    if representation is not None and len(representation) > _REPRESENTATION:
+        representation = None
+    if representation is read.representation and details is read.details:
         return fields
-    return changed(fields, event=changed(read, representation=None, details=details))
+    return changed(fields, event=changed(read, representation=representation, details=details))

@@ -110,6 +110,16 @@ async def test_a_name_that_a_client_did_not_get_is_not_its(service: Opened) -> N
     assert asked["lookedUp"]["resource"] == "shop"
 
 
+async def test_a_representation_of_any_depth_is_found_and_told_without_a_name(service: Opened) -> None:
+    told = {**login(6_010, details={}), "operationType": "UPDATE", "resourceType": "CLIENT"}
+    told["resourcePath"] = "clients/deep"
+    del told["type"]
+    told["representation"] = '{"clientId":"shop","deep":' + "[" * 20_000 + "]" * 20_000 + "}"
+    await service.post([told], "other")
+    [asked] = await found(service, source="other", type="admin.CLIENT-UPDATE", sentence="1", resource="clients/deep")
+    assert asked["sentence"]["text"].endswith("changed a client (clients/deep)")
+
+
 async def test_one_event_and_an_export_have_names_too(service: Opened) -> None:
     [event, *_] = await found(service, source="plain", type="admin.USER-ACTION")
     status, one = await service.get(f"/events/{event['uid']}", names="1", raw="1")
