@@ -129,6 +129,22 @@ class PeopleConformance:
                 assert shown(accounts(search_place)) == expected(entries[:begin])
         database.close()
 
+    def test_a_failure_that_is_read_anew_while_its_account_is_counted_again_counts_once(
+        self, search_place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("sqlite", "postgresql"):
+            monkeypatch.setattr(f"adapter.search.{module}.accounts.WAITING", 1)
+        events = [seen("u1", 10, failed=True), seen("u1", 30, failed=True), seen("u2", 5)]
+        entries = numbered(events)
+        database = Database(search_place).fill(entries)
+        # A success came in late between the two, in the batch that has the second of them once more.
+        late = make_entry(4, seen("u1", 20))
+        again = make_entry(5, events[1], uid=entries[1].uid, revision=1)
+        database.add([late, again])
+        assert shown(accounts(search_place)) == expected([*entries, late, again])
+        assert [one.row.failures for one in accounts(search_place, failures_min=1)] == [1]
+        database.close()
+
     def test_pages_in_every_order_give_each_account_once(self, search_place: Place) -> None:
         events = [seen(f"u{number % 23}", number * 7 % 50, failed=number % 3 == 0) for number in range(120)]
         database = Database(search_place).fill(numbered(events))

@@ -254,7 +254,6 @@ class PostgresqlStore:
                 await run.execute(
                     _KNOW, number, min(part.times), max(part.times), sorted(part.kinds), sorted(part.origins)
                 )
-            self._waiting = await add_accounts(run, batch.accounts, self._waiting)
             changed = await self._count_changed(run, batch.revised)
             for number, pairs in batch.superseded.items():
                 if await run.fetchval("SELECT to_regclass($1)", events_of(number)) is not None:
@@ -264,6 +263,8 @@ class PostgresqlStore:
                     await run.execute(_SUPERSEDE.format(events_of(number)), positions, befores)
             for number, later in batch.later.items():
                 await run.execute(_LATER.format(events_of(number)), later)
+            # Then only: accounts that are counted again here are counted from events of which each stands once.
+            self._waiting = await add_accounts(run, batch.accounts, self._waiting)
             if changed:
                 await self._put(run)
                 await count_again(run, changed)

@@ -13,6 +13,8 @@ from adapter.search.sqlite.accounts import COLUMNS, GROUPED_NEW, JOINED
 from adapter.search.sqlite.compiler import Compiler
 from adapter.search.sqlite.conditions import Sql, any_of
 
+#: Steps of SQLite's machine between two looks at the clock.
+_STEPS = 20_000
 #: All rows as they are now.
 _NOW = f"""
 WITH g AS MATERIALIZED ({GROUPED_NEW}),
@@ -89,6 +91,8 @@ def count_active(connection: sqlite3.Connection, compiler: Compiler, question: A
     found: list[Active | None] = [None] * len(question.stretches)
     until = monotonic() + question.seconds
     run("BEGIN")
+    # One stretch may have more events than there is time for.
+    connection.set_progress_handler(lambda: monotonic() >= until, _STEPS)
     try:
         _, origins = compiler.wanted(question.filter)
         sources: dict[str | None, int] = {}
@@ -102,6 +106,10 @@ def count_active(connection: sqlite3.Connection, compiler: Compiler, question: A
                 break
             seen, got_in = run(_ACTIVE, (wanted, *question.stretches[number])).fetchone()
             found[number] = Active(seen, got_in)
-        return found
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
     finally:
+        connection.set_progress_handler(None, 0)
         run("COMMIT")
+    return found

@@ -233,12 +233,13 @@ class SqliteStore:
             _insert(connection, into, "(?,?,?,?,?,?,?,?,?,?)", batch.events)
             self._insert_found(batch)
             connection.executemany("INSERT INTO any_type VALUES (?,?)", batch.types)
-            added(connection, batch.accounts)
             changed: set[int] = set()
             for revision_at, revised_uid in batch.revised:
                 before = find_before(revised_uid, revision_at)
                 changed |= self._changed(before, revision_at)
                 batch.hours.subtract(self._supersede(revision_at, before))
+            # Then only: accounts that are counted again here are counted from events of which each stands once.
+            added(connection, batch.accounts)
             if changed:
                 self.count_again(changed)
             self.count(batch.hours)

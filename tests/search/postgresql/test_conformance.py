@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import asyncpg
 import pytest
 
 from adapter.filter import Filter
@@ -18,9 +19,9 @@ from adapter.search.postgresql.query import Memory, active, answer, known_names,
 from adapter.search.postgresql.schema import drop_tables
 from adapter.search.postgresql.store import PostgresqlStore
 from adapter.search.store import Overtaken
-from tests.search.conformance import SearchConformance
+from tests.search.conformance import Database, SearchConformance
 from tests.search.events import make_entry, make_event
-from tests.search.people import PeopleConformance
+from tests.search.people import ALL, PeopleConformance, numbered, seen
 
 
 class PostgresqlPlace:
@@ -71,6 +72,20 @@ class TestPostgresqlSearch(SearchConformance, PeopleConformance):
         place = await asyncio.to_thread(PostgresqlPlace, database_url)
         yield place
         await asyncio.to_thread(place.close)
+
+    def test_counting_who_was_active_is_broken_off_within_a_stretch(
+        self, search_place: PostgresqlPlace, database_url: str
+    ) -> None:
+        database = Database(search_place).fill(numbered([seen("u1", 60)]), part_size=64)
+        with asyncio.Runner() as runner:
+            other = runner.run(asyncpg.connect(database_url))
+            # Nothing reads it as long as this lasts.
+            runner.run(other.execute("BEGIN; LOCK TABLE idp_adapter.search_events_0"))
+            assert search_place.active(ActiveIn(ALL, [(0, 50), (50, 100)], 0.2)) == [None, None]
+            runner.run(other.execute("ROLLBACK"))
+            runner.run(other.close())
+        assert search_place.active(ActiveIn(ALL, [(0, 50), (50, 100)], 60)) == [(0, 0), (1, 1)]
+        database.close()
 
     def test_what_was_thrown_away_begins_anew(self, search_place: PostgresqlPlace) -> None:
         store = search_place.open(part_size=64)

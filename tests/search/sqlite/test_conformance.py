@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from adapter.search.sqlite.counting import complete, count
 from adapter.search.sqlite.query import Asker
 from adapter.search.sqlite.schema import create, remove
 from adapter.search.sqlite.store import SqliteStore
-from tests.search.conformance import SearchConformance
-from tests.search.people import PeopleConformance
+from tests.search.conformance import Database, SearchConformance
+from tests.search.people import ALL, PeopleConformance, numbered, seen
 
 
 class SqlitePlace:
@@ -73,3 +74,15 @@ class TestSqliteSearch(SearchConformance, PeopleConformance):
         place = SqlitePlace(tmp_path / "search.sqlite")
         yield place
         place.close()
+
+    def test_counting_who_was_active_is_broken_off_within_a_stretch(
+        self, search_place: SqlitePlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        database = Database(search_place).fill(numbered([seen(f"u{n}", 60) for n in range(5_000)]), part_size=8_192)
+        # The time is over when the first stretch has begun.
+        moments = chain([0.0, 0.0], repeat(100.0))
+        with monkeypatch.context() as patch:
+            patch.setattr("adapter.search.sqlite.people.monotonic", lambda: next(moments))
+            assert search_place.active(ActiveIn(ALL, [(0, 50), (50, 100)], 10)) == [None, None]
+        assert search_place.active(ActiveIn(ALL, [(0, 50), (50, 100)], 60)) == [(0, 0), (5_000, 5_000)]
+        database.close()
