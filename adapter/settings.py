@@ -607,10 +607,19 @@ class OidcIssuer(Section):
     @property
     def token_at(self) -> str:
         """Where a client gets its tokens: beside the keys, by the address by which this machine reaches those."""
+        return f"{self._endpoints_at}/token"
+
+    @property
+    def sign_out_at(self) -> str:
+        """Where it is told who signs out."""
+        return f"{self._endpoints_at}/logout"
+
+    @property
+    def _endpoints_at(self) -> str:
         beside = self.keys_at.removesuffix("/certs")
         if beside != self.keys_at and beside.endswith("/protocol/openid-connect"):
-            return f"{beside}/token"
-        return f"{self.issuer.rstrip('/')}/protocol/openid-connect/token"
+            return beside
+        return f"{self.issuer.rstrip('/')}/protocol/openid-connect"
 
     @property
     def sign_in_at(self) -> str:

@@ -15,8 +15,9 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -36,6 +37,8 @@ from adapter.sources.signed_token import Claims, is_meant, read_token
 
 #: Seconds after which an issuer is asked again, and within which it has to answer.
 AGAIN, TIMEOUT = 300.0, 10.0
+#: Seconds that somebody who signs out, or the end of the service, waits for an issuer.
+PATIENCE = 3.0
 #: Bytes and lines of an issuer's answer.
 _SIZE, _LINES = 256 * 1024, 20_000
 
@@ -157,8 +160,37 @@ class SignIns:
         task = self._asking.get(session.id)
         if task is None:
             task = self._asking[session.id] = asyncio.create_task(self._renew(session, token))
-            task.add_done_callback(lambda _: self._asking.pop(session.id, None))
+            task.add_done_callback(partial(self._asked, session.id))
         await asyncio.shield(task)
+
+    async def end(self, session: Session, token: str) -> None:
+        """Tell the issuer of a session that has ended, so that it ends its own: or whoever sits there next would sign
+        in without a password. Never fails: here the session is over in any case."""
+        issuer = self._issuers.get(session.parent.name) if session.parent.kind == "issuer" else None
+        refresh_token = _opened(token, session.sealed)
+        if issuer is None or not refresh_token:
+            return
+        status, problem = 0, f"no answer within {PATIENCE:g} s"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                form = {"refresh_token": refresh_token}
+                status, _, problem = await self._post(issuer, issuer.settings.sign_out_at, form)
+        if not 200 <= status < 300:
+            _log.warning("sign_out_not_told", issuer=issuer.settings.issuer, status=status, problem=problem)
+
+    async def close(self) -> None:
+        """Wait for what is asked: a refresh token that an issuer has taken is of no use any more, so the one that it
+        gives instead has to be kept."""
+        if tasks := set(self._asking.values()):
+            _, late = await asyncio.wait(tasks, timeout=PATIENCE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _asked(self, id: str, task: asyncio.Task[None]) -> None:
+        self._asking.pop(id, None)
+        if not task.cancelled():
+            task.exception()  # told to whoever asked, if anybody still waits
 
     async def _renew(self, session: Session, token: str) -> None:
         issuer, refresh_token = self._issuers.get(session.parent.name), _opened(token, session.sealed)
@@ -193,20 +225,8 @@ class SignIns:
         Raises:
             RequestError: 503, it does not answer.
         """
-        settings, client = issuer.settings, self._clients[issuer.settings.issuer]
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        name = str(settings.sign_in_client)
-        if settings.sign_in_secret is None:
-            form["client_id"] = name
-        else:
-            pair = f"{quote(name, safe='')}:{quote(settings.sign_in_secret.get_secret_value(), safe='')}"
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        problem = None
-        try:
-            reply = await client.request("POST", URL(settings.token_at), headers=headers, body=urlencode(form).encode())
-            status, body = reply.status, reply.body
-        except NoReply as error:
-            status, body, problem = 0, b"", str(error)
+        settings = issuer.settings
+        status, body, problem = await self._post(issuer, settings.token_at, form)
         try:
             answer = json.loads(body) if body else None
         except (ValueError, RecursionError):
@@ -220,6 +240,22 @@ class SignIns:
         _log.warning("issuer_not_reached", issuer=settings.issuer, status=status, problem=problem)
         detail = f"{settings.issuer} does not answer as it should; try again later."
         raise RequestError(503, "The issuer does not answer", detail, headers={"Retry-After": "30"})
+
+    async def _post(self, issuer: Issuer, address: str, form: dict[str, str]) -> tuple[int, bytes, str | None]:
+        """Status and body of what an issuer answers to its client; or 0, nothing, and why there is no answer."""
+        settings, client = issuer.settings, self._clients[issuer.settings.issuer]
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        name = str(settings.sign_in_client)
+        if settings.sign_in_secret is None:
+            form["client_id"] = name
+        else:
+            pair = f"{quote(name, safe='')}:{quote(settings.sign_in_secret.get_secret_value(), safe='')}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        try:
+            reply = await client.request("POST", URL(address), headers=headers, body=urlencode(form).encode())
+        except NoReply as error:
+            return 0, b"", str(error)
+        return reply.status, reply.body, None
 
     async def _granted(self, issuer: Issuer, answer: dict[str, Any], nonce: str | None) -> Grant | None:
         """Who an answer of the token endpoint is about, if all of it is the issuer's; with a ``nonce`` its ID token
@@ -297,4 +333,8 @@ async def open_sign_ins(
             if one.settings.sign_in_client is not None:
                 opening = open_client(outgoing, connections=4, timeout=TIMEOUT, answer_size=_SIZE, answer_lines=_LINES)
                 clients[name] = await stack.enter_async_context(opening)
-        yield SignIns(issuers, clients, sessions, clock)
+        sign_ins = SignIns(issuers, clients, sessions, clock)
+        try:
+            yield sign_ins
+        finally:
+            await sign_ins.close()

@@ -20,6 +20,7 @@ from yarl import URL
 from adapter.access import Access, bearer_token
 from adapter.api.operation import ACCESS, authorize, json_answer, learn_caller, refuse_limited, request_body
 from adapter.errors import NoReply, RequestError
+from adapter.keys.live import TOKEN_PREFIX
 from adapter.keys.sessions import SESSION_PREFIX
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
@@ -80,10 +81,12 @@ class KeycloakCallers:
         presented = request.headers.getall("Authorization", ())
         token = bearer_token(presented[0]) if len(presented) == 1 else None
         access: Access = request.app[ACCESS]
-        if token is None or self._client is None or token.startswith(SESSION_PREFIX):
+        # What we have made is shown to nobody else, also when it is of no use any more.
+        is_ours = token is None or self._client is None or token.startswith((SESSION_PREFIX, TOKEN_PREFIX))
+        if is_ours:
             # Of a session it is found out, too, whether its parent still may.
             await learn_caller(request)
-        if token is None or self._client is None or access.key(token) is not None:
+        if token is None or is_ours or access.key(token) is not None:
             principal = authorize(request, Permission.READ)
             realms = principal.scope.realms
             if realms is not None and all(realm != one.name for one in realms):

@@ -67,9 +67,12 @@ class SignIn:
         return response
 
     async def sign_out(self, visit: Visit) -> None:
-        """End the visitor's session."""
+        """End the visitor's session, here and where he signed in."""
         assert visit.principal.session_id is not None
-        await self._sessions.end(visit.principal.session_id, visit.name)
+        ended = await self._sessions.end(visit.principal.session_id, visit.name)
+        token = self._site.session(visit.request)
+        if ended is not None and token is not None:
+            await self._sign_ins.end(ended, token)
 
     async def _show(self, request: web.Request) -> web.Response:
         wanted = local_path(request.query.get("next", "")) or HOME

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -16,17 +17,18 @@ import pytest_asyncio
 from aiohttp import web
 from yarl import URL
 
+import adapter.service
 from adapter.keys.sessions import open_sessions
 from adapter.log.memory import open_memory_log
-from adapter.oidc import Issuer, Issuers
+from adapter.oidc import Issuer, Issuers, open_issuers
 from adapter.outgoing.client import open_client
 from adapter.outgoing.settings import OutgoingSettings
 from adapter.settings import OidcIssuer
-from adapter.sign_ins import AGAIN, Begun, SignIns
+from adapter.sign_ins import AGAIN, Begun, SignIns, open_sign_ins
 from adapter.sources.public_keys import FetchedKeys
 from tests.api.issuer import AUDIENCE, Realm
 from tests.console.conftest import Visitor, visiting
-from tests.opened import Opened, opened
+from tests.opened import Opened, login, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,6 +52,15 @@ class SigningIn:
     authorizations: list[str] = field(default_factory=list)
     codes: dict[str, URL] = field(default_factory=dict)
     refresh_tokens: list[str] = field(default_factory=list)
+    #: What it was told of who signed out, and how it answers that.
+    ended: list[dict[str, str]] = field(default_factory=list)
+    ending: int = 204
+    #: Nobody gets a token before it is set.
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.open.set()
+        self.has_asked = asyncio.Event()
 
     def arrive(self, address: str) -> dict[str, str]:
         """Somebody comes with this address, and signs in: what he brings back."""
@@ -63,7 +74,9 @@ class SigningIn:
     async def token(self, request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.asked.append(form)
+        self.has_asked.set()
         self.authorizations.append(request.headers.get("Authorization", ""))
+        await self.open.wait()
         if self.status != 200:
             return web.json_response({"error": "invalid_grant"}, status=self.status)
         nonce = None
@@ -87,6 +100,11 @@ class SigningIn:
             }
         )
 
+    async def logout(self, request: web.Request) -> web.Response:
+        self.ended.append({name: str(value) for name, value in (await request.post()).items()})
+        self.authorizations.append(request.headers.get("Authorization", ""))
+        return web.Response(status=self.ending)
+
 
 @asynccontextmanager
 async def signing_in() -> AsyncIterator[SigningIn]:
@@ -100,6 +118,10 @@ async def signing_in() -> AsyncIterator[SigningIn]:
     async def token(request: web.Request) -> web.Response:
         return await one.token(request)
 
+    async def logout(request: web.Request) -> web.Response:
+        return await one.logout(request)
+
+    app.router.add_post("/realms/acme/protocol/openid-connect/logout", logout)
     app.router.add_get("/realms/acme/protocol/openid-connect/certs", certs)
     app.router.add_post("/realms/acme/protocol/openid-connect/token", token)
     await runner.setup()
@@ -168,6 +190,24 @@ async def test_who_signs_in_there_may_here_what_the_roles_say(zoe: Visitor, acme
     assert (await zoe.page("/ui/keys"))[0] == 403
     # It is signed in once with a code, and once with what was remembered.
     assert (await back(zoe, {"code": "code-0", "state": query["state"]}))[0] == 400
+
+
+@pytest.mark.parametrize("answer", [204, 400, 500])
+async def test_who_signs_out_here_is_signed_out_there(zoe: Visitor, acme: SigningIn, answer: int) -> None:
+    await back(zoe, acme.arrive(await begin(zoe, acme.realm.issuer)))
+    acme.ending = answer
+    status, text = await zoe.send("/ui/sign-out", {})
+    assert (status, "Sign in" in text) == (200, True)
+    assert acme.ended == [{"refresh_token": "refresh-0"}]
+    assert acme.authorizations[-1] == acme.authorizations[0]
+    # Here it is over, whatever the issuer says.
+    assert "Sign in at acme" in (await zoe.page("/ui/about"))[1]
+
+
+async def test_an_issuer_hears_of_nobody_else_who_signs_out(zoe: Visitor, acme: SigningIn) -> None:
+    await zoe.sign_in()
+    await zoe.send("/ui/sign-out", {})
+    assert (acme.ended, acme.asked) == ([], [])
 
 
 async def test_nobody_comes_back_who_was_not_sent(zoe: Visitor, acme: SigningIn, service: Opened) -> None:
@@ -245,6 +285,37 @@ async def test_settings_of_a_secret_without_its_client_are_refused() -> None:
         OidcIssuer(
             issuer="http://id.example/realms/acme", audience="x", sign_in_client="y", jwks="https://id.example/keys"
         )
+
+
+@pytest.mark.parametrize("by", ["cookie", "bearer"])
+async def test_keycloaks_paths_ask_the_issuer_again_too(
+    acme: SigningIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Also where a Keycloak says who may read them: a session is of ours."""
+    later, now = [0], adapter.service._now
+    monkeypatch.setattr(adapter.service, "_now", lambda: now() + later[0])
+    keycloak = {"url": acme.realm.issuer.partition("/realms/")[0]}
+    async with opened(tmp_path, oidc=[issuer_of(acme)], outgoing=ALLOW, keycloak=keycloak) as service:
+        await service.post([login(1, realmName="acme"), login(2, realmName="globex")])
+        async with visiting(service) as zoe:
+            await back(zoe, acme.arrive(await begin(zoe, acme.realm.issuer)))
+            [token] = [one.value for one in zoe.session.cookie_jar if one.key == "console"]
+            headers = {"X-CSRF": await zoe.csrf()} if by == "cookie" else {"Authorization": f"Bearer {token}"}
+
+            async def read(realm: str) -> int:
+                async with zoe.session.get(f"/admin/realms/{realm}/events", headers=headers) as response:
+                    if response.status == 200:
+                        assert [event["realmId"] for event in await response.json()] == ["realm-1"]
+                    return response.status
+
+            assert (await read("acme"), await read("globex")) == (200, 403)
+            acme.status = 400
+            assert await read("acme") == 200
+            later[0] = int(AGAIN * 1000)
+            assert await read("acme") == 401
+            # Nor does the Keycloak get to see a key that was revoked.
+            headers = {"Authorization": "Bearer idpa_revoked"}
+            assert await read("acme") == 401
 
 
 class Clock:
@@ -338,6 +409,35 @@ async def test_an_issuer_that_is_away_ends_no_session_and_lets_nobody_in(acme: S
         acme.status = 200
         await sign_ins.ask_again(session, token)
         assert sessions.find(token) is not None
+
+
+async def test_what_an_issuer_gives_while_the_service_ends_is_kept(acme: SigningIn) -> None:
+    """The refresh token that it was asked with is of no use any more."""
+    clock = Clock()
+    settings, outgoing = OidcIssuer.model_validate(issuer_of(acme)), OutgoingSettings.model_validate(ALLOW)
+    async with (
+        open_memory_log() as log,
+        open_sessions(log, now=clock, is_shared=False) as sessions,
+        open_issuers([settings], outgoing) as issuers,
+    ):
+        async with open_sign_ins(issuers, sessions, outgoing) as sign_ins:
+            token = await signed_in(acme, sign_ins)
+            clock.now += int(AGAIN * 1000)
+            acme.open.clear()
+            acme.has_asked.clear()
+            session = sessions.find(token)
+            assert session is not None
+            asking = asyncio.create_task(sign_ins.ask_again(session, token))
+            await acme.has_asked.wait()
+            # Whoever asked has left.
+            asking.cancel()
+            asyncio.get_running_loop().call_soon(acme.open.set)
+        async with open_sign_ins(issuers, sessions, outgoing) as sign_ins:
+            renewed = sessions.find(token)
+            assert renewed is not None and renewed.asked_at == clock.now
+            clock.now += int(AGAIN * 1000)
+            await sign_ins.ask_again(renewed, token)
+            assert sessions.find(token) is not None
 
 
 async def test_the_log_cannot_ask_in_anybodys_name(acme: SigningIn) -> None:

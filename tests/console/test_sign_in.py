@@ -191,6 +191,36 @@ async def test_the_api_takes_the_cookie_of_our_own_pages_alone(anybody: Visitor,
                 assert response.status == wanted, origin
 
 
+async def test_events_are_followed_over_plain_http_too(anybody: Visitor, service: Opened) -> None:
+    """There a browser says of a GET neither from which site nor from which origin it comes, but for localhost."""
+    await anybody.sign_in()
+    url = service.service.url
+    async with ClientSession(url, cookie_jar=anybody.session.cookie_jar) as plain:
+        for referer, wanted in (
+            (f"{url}/ui/live?type=LOGIN", 200),
+            ("http://evil.example/ui/live", 401),
+            (f"http://evil.example/{url}", 401),
+            ("http://[", 401),
+            ("", 401),
+            (None, 401),
+        ):
+            async with plain.get("/events/live", headers={} if referer is None else {"Referer": referer}) as response:
+                assert response.status == wanted, referer
+        # It proves no more than what the headers say that only browsers write.
+        for says in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}, {"Origin": "http://evil.example"}):
+            async with plain.get("/events/live", headers={"Referer": f"{url}/ui/live", **says}) as response:
+                assert response.status == 401, says
+        async with plain.get("/keys", headers={"Referer": f"{url}/ui/live"}) as response:
+            assert response.status == 401
+
+
+async def test_who_is_signed_out_when_a_form_is_sent_begins_at_the_first_page(anybody: Visitor) -> None:
+    """The address of a form is no page to come back to."""
+    for path in ("/ui/sign-out", "/ui/keys/new"):
+        status, headers, _ = await asked(anybody, "POST", path, data={"name": "x"})
+        assert (status, headers["Location"]) == (303, "/ui/sign-in")
+
+
 async def test_forms_of_other_sites_do_nothing(anybody: Visitor, service: Opened) -> None:
     form = {"token": service.service.admin_token}
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}):

@@ -86,6 +86,16 @@ async def test_a_user_of_the_realm_signs_in_and_sees_its_events(connected: Conne
             assert [event["realmName"] for event in (await response.json())["events"]] == [REALM]
 
 
+async def test_who_signs_out_has_no_session_there_any_more(connected: Connected) -> None:
+    [zoe] = await connected.keycloak.admin("GET", "/users?username=zoe&exact=true")
+    async with visiting(connected.service) as visitor:
+        await come_back(connected, visitor, "zoe")
+        before = await connected.keycloak.admin("GET", f"/users/{zoe['id']}/sessions")
+        await visitor.send("/ui/sign-out", {})
+        after = await connected.keycloak.admin("GET", f"/users/{zoe['id']}/sessions")
+        assert len(before) - len(after) == 1
+
+
 async def test_a_user_without_a_role_does_not(connected: Connected) -> None:
     async with visiting(connected.service) as visitor:
         status, text = await come_back(connected, visitor, "alice")

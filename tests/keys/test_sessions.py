@@ -203,6 +203,14 @@ async def test_many_sign_in_at_the_same_time(log: MemoryLog, clock: Clock) -> No
         assert [await service.who(token) is not None for _, token in made] == [True] * 40
 
 
+async def test_many_sign_in_at_one_service_while_commits_take_their_time(tmp_path: Path, clock: Clock) -> None:
+    """Of those who wait for a disk at the same time one would get through, and most would be refused."""
+    async with open_store(f"sqlite:///{tmp_path / 'log.sqlite'}", dictionary=lambda: b"", commit_timeout=30) as log:
+        service = Service(log, clock)
+        made = await asyncio.gather(*(service.sign_in() for _ in range(40)))
+        assert [await service.who(token) is not None for _, token in made] == [True] * 40
+
+
 async def test_they_survive_a_restart(tmp_path: Path, clock: Clock) -> None:
     url = f"sqlite:///{tmp_path / 'log.sqlite'}"
     async with open_store(url, dictionary=lambda: b"", commit_timeout=30) as log:
