@@ -203,8 +203,10 @@ def _names(name: str | None, other: str | None = None) -> tuple[str, ...]:
 
 
 def folded(name: str) -> str:
-    """A user's name as it is compared: its case does not matter."""
-    return name.casefold()
+    """A user's name as it is compared: its case does not matter, nor whether an accent is a character of its own."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def with_folded(values: Iterable[str]) -> frozenset[str]:
@@ -312,10 +314,17 @@ _RANDOM_FROM = 10
 _REMEMBERED, _SHORT = 8_192, 200
 
 
+#: What nobody sees or types: soft hyphens, joiners, marks of direction.
+_UNSEEN = dict.fromkeys([0xAD, 0x61C, *range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF])
+#: Digits of other scripts.
+_DIGIT = re.compile(r"[^\D0-9]")
+
+
 def split_words(text: str) -> list[str]:
-    """The words of a text, in order: runs of letters and digits of any script, case folded."""
+    """The words of a text, in order: runs of letters and digits of any script, case folded; digits are 0 to 9."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", text.translate(_UNSEEN))
+        text = _DIGIT.sub(lambda found: str(unicodedata.decimal(found[0])), text)
     return [word[:_LONGEST] for word in _WORD.findall(text.casefold())]
 
 

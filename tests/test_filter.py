@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import ConfigError, RequestError
-from adapter.filter import Filter, Word, query_words
+from adapter.filter import GLOBS_LIMIT, Filter, Word, query_words
 from adapter.globs import glob_matches
 from adapter.model import EventDict
 from adapter.search_fields import FOUND_DETAILS, address_bytes, detail_token, search_fields, split_words
@@ -380,6 +380,26 @@ def test_a_value_without_end_gives_no_words_without_end() -> None:
 
 def test_letters_of_every_script_make_words_in_one_case() -> None:
     assert split_words("Straße ΣΊΣΥΦΟΣ Zoe\u0308 東京_ﬁn-1") == ["strasse", "σίσυφοσ", "zoë", "東京", "fin", "1"]
+    # What nobody sees parts no word, and a number is found by whatever digits somebody types.
+    assert split_words("Müller\u00adschmidt مـی\u200cخواهم \u202eevil\u202c") == ["müllerschmidt", "مـیخواهم", "evil"]
+    assert split_words("غرفة ٣٤ x②") == ["غرفة", "34", "x2"]
+
+
+@pytest.mark.parametrize("asked", ["Zoe\u0308", "zo\u00eb", "ZO\u00cb"])
+def test_a_name_is_found_however_its_accents_are_written(asked: str) -> None:
+    for said in ("zoe\u0308", "Zo\u00eb"):
+        assert matches(make_event(authDetails={"username": said}), user=asked)
+    assert not matches(make_event(authDetails={"username": "zoe"}), user=asked)
+
+
+def test_a_filter_is_asked_again_as_it_is_told() -> None:
+    globs = [f"{letter}*" for letter in "CDEGHILMNOPQRSTUVWX"]
+    asked = Filter.parse({"type": globs}, catalogue())
+    told = {term.parameter: list(term.values) for term in asked.terms}
+    assert len(told["type"]) > GLOBS_LIMIT
+    assert Filter.parse(told, catalogue()) == asked
+    with pytest.raises(RequestError, match="Too many values"):
+        Filter.parse({"type": [*globs, "admin.*", "other.*"]}, catalogue())
 
 
 @given(st.text(max_size=80).filter(lambda text: bool(query_words(text))))

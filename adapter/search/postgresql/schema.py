@@ -25,7 +25,7 @@ from adapter.log.postgresql.address import Address
 from adapter.log.postgresql.connecting import Connection
 
 #: Version of the tables that this program reads and writes.
-VERSION = 6
+VERSION = 7
 #: Entries of the log in one part: each has twelve relations, and a question may look at all of its rows.
 PART_SIZE = 1 << 18
 

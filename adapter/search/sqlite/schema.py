@@ -42,7 +42,7 @@ from pathlib import Path
 from adapter.search_fields import MAPPED
 
 APPLICATION_ID = 0x69647073  # "idps"
-VERSION = 11
+VERSION = 12
 
 SCHEMA = """
 CREATE TABLE event (
