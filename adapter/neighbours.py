@@ -1,4 +1,5 @@
-"""Who else has the log open: services over one log tell each other where they listen and which tables they read."""
+"""Who else has the log open: services over one log tell each other where they listen, which tables they read, and
+whether they keep accounts."""
 
 from __future__ import annotations
 
@@ -30,6 +31,8 @@ class Announcement(msgspec.Struct, frozen=True):
     tables: dict[str, str]
     #: Grows each time it says it. Clocks of other machines are not trusted.
     count: int = 0
+    #: `People.enabled`; ``None``: one of an older version does not say.
+    people: bool | None = None
 
 
 _Announcements = dict[str, Announcement]
@@ -40,7 +43,13 @@ class Neighbours:
     """This service and the others over its log. Made by `open_neighbours`."""
 
     def __init__(
-        self, notes: Notes, owner: str, url: str, tables: Callable[[], Mapping[str, str]], clock: Callable[[], float]
+        self,
+        notes: Notes,
+        owner: str,
+        url: str,
+        tables: Callable[[], Mapping[str, str]],
+        clock: Callable[[], float],
+        people: bool | None = None,
     ) -> None:
         #: The others, by their owner name, as of the last word of each.
         self.others: Mapping[str, Announcement] = {}
@@ -49,20 +58,28 @@ class Neighbours:
         self._url = url
         self._tables = tables
         self._clock = clock
+        self._people = people
         self._count = 0
         #: When the count of each was seen to grow, seconds.
         self._heard: dict[str, tuple[int, float]] = {}
 
     def warnings(self) -> list[str]:
-        """Which tables another service reads in another version, a line each. It does not say where that one is."""
+        """What another service does otherwise over the same log, a line each. It does not say where that one is."""
         ours = self._tables()
         theirs = sorted({pair for other in self.others.values() for pair in other.tables.items()})
-        return [
+        told = [
             f"mappings: {provider}: version {ours[provider]} here, and {version} in another service over this log; "
             "give all the same files"
             for provider, version in theirs
             if ours.get(provider, version) != version
         ]
+        if self._people is not None and (not self._people) in {other.people for other in self.others.values()}:
+            here, there = (str(one).lower() for one in (self._people, not self._people))
+            told.append(
+                f"[people] enabled is {here} here, and {there} in another service over this log: the search is built "
+                "again whenever another one begins to fill it; give all the same"
+            )
+        return told
 
     async def run(self) -> None:
         """Say that this service is there, and hear who else is, until cancelled."""
@@ -85,7 +102,7 @@ class Neighbours:
             others = {name: one for name, one in known.items() if name != self._owner and self._is_there(name, one)}
             self.others, said = others, dict(others)
             if not leaving:
-                said[self._owner] = Announcement(self._url, dict(self._tables()), self._count)
+                said[self._owner] = Announcement(self._url, dict(self._tables()), self._count, self._people)
             try:
                 return await self._notes.keep(Note(NOTE, msgspec.json.encode(said).decode(), version + 1))
             except NoteChanged:
@@ -122,15 +139,16 @@ async def open_neighbours(
     url: str,
     tables: Callable[[], Mapping[str, str]],
     *,
+    people: bool | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Neighbours]:
     """Tell the others over this log that a service listens at ``url`` and reads these versions of tables, while the
-    context lasts. ``owner`` tells the services apart; ``clock`` gives seconds.
+    context lasts. ``owner`` tells the services apart; ``people``: whether it keeps accounts; ``clock`` gives seconds.
 
     Raises:
         StoreError: the log does not answer.
     """
-    neighbours = Neighbours(notes, owner, url, tables, clock)
+    neighbours = Neighbours(notes, owner, url, tables, clock, people)
     await neighbours.say()
     try:
         async with in_background(neighbours.run(), "neighbours"):

@@ -440,15 +440,24 @@ async def open_service(
         operations = [
             ingest_operation(receive),
             challenge_operation(challenge_handler(receiving)),
-            *CountPages(log, search, lambda: tables.catalogue, hints, questions).operations(),
+            *CountPages(
+                log, search, lambda: tables.catalogue, hints, questions, reading_timeout=settings.feed.reading_timeout
+            ).operations(),
             *ValuePages(search, lambda: tables.catalogue, questions).operations(),
-            *TimelinePages(timelines, lambda: tables.catalogue, questions, enabled=has_people).operations(),
+            *TimelinePages(
+                timelines,
+                lambda: tables.catalogue,
+                questions,
+                enabled=has_people,
+                reading_timeout=settings.feed.reading_timeout,
+            ).operations(),
             *PeoplePages(
                 people,
                 lambda: tables.catalogue,
                 questions,
                 enabled=has_people,
                 question_timeout=settings.feed.question_timeout,
+                reading_timeout=settings.feed.reading_timeout,
                 now=_now,
             ).operations(),
             *SearchPages(SavedSearches(log), lambda: tables.catalogue).operations(),
@@ -461,7 +470,9 @@ async def open_service(
             *AroundPages(
                 log, search, lambda: tables.catalogue, lookup, questions, reading_timeout=settings.feed.reading_timeout
             ).operations(),
-            *ReadingPages(log, lookup, tables, trials, questions, present).operations(),
+            *ReadingPages(
+                log, lookup, tables, trials, questions, present, reading_timeout=settings.feed.reading_timeout
+            ).operations(),
             *QuarantinePages(
                 log, providers, hints, lookup, questions, settings.feed, lambda: tables.catalogue
             ).operations(),
@@ -559,7 +570,9 @@ async def open_service(
         url = listening.url
         stack.enter_context(announced(folder, url))
         if log_file is None:
-            announcing = open_neighbours(log, owner, url, lambda: {one: table.version for one, table in tables.items()})
+            announcing = open_neighbours(
+                log, owner, url, lambda: {one: table.version for one, table in tables.items()}, people=has_people
+            )
             neighbours = await stack.enter_async_context(announcing)
         await runner.adopt(connections)  # nothing can fail after this
         _log.info("listening", url=url, sources=len(sources), sinks=len(live.names()), head=log.head)

@@ -66,6 +66,22 @@ async def test_a_neighbour_that_reads_another_version_is_a_warning_that_does_not
         assert one.warnings() == []
 
 
+async def test_a_neighbour_that_keeps_accounts_where_we_do_not_is_a_warning() -> None:
+    async with open_memory_log() as log:
+        one = Neighbours(log, "a", "http://a", dict, Clock(), people=True)
+        older = Neighbours(log, "b", "http://b", dict, Clock())
+        same = Neighbours(log, "c", "http://c", dict, Clock(), people=True)
+        other = Neighbours(log, "d", "http://d", dict, Clock(), people=False)
+        for service in (older, same, one):
+            await service.say()
+        assert one.warnings() == []
+        await other.say()
+        await one.say()
+        (warning,) = one.warnings()
+        assert warning.startswith("[people] enabled is true here, and false in another service")
+        assert other.warnings()[0].startswith("[people] enabled is false here, and true in another service")
+
+
 async def test_all_who_say_it_at_once_are_heard() -> None:
     async with open_memory_log() as log:
         services = [Neighbours(log, str(number), f"http://{number}", dict, Clock()) for number in range(10)]

@@ -15,8 +15,9 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from adapter.api.feed import DEFAULT_LIMIT, LIMIT, filter_parameters, read_filter, read_limit, refused, stretches
-from adapter.api.operation import Answer, Limited, Operation, Parameter, caller, json_answer
+from adapter.api.operation import Answer, Limited, Operation, Parameter, caller
 from adapter.api.slots import Slots
+from adapter.api.stream import sent_json
 from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.hints import Hints
@@ -81,7 +82,14 @@ class CountPages:
     """Counts what readers of the feed would find."""
 
     def __init__(
-        self, log: Log, search: Search, catalogue: Callable[[], Catalogue], hints: Hints, questions: Slots
+        self,
+        log: Log,
+        search: Search,
+        catalogue: Callable[[], Catalogue],
+        hints: Hints,
+        questions: Slots,
+        *,
+        reading_timeout: float,
     ) -> None:
         """``catalogue`` gives the present one. ``questions`` bounds those that are under way."""
         self._search = search
@@ -89,6 +97,7 @@ class CountPages:
         self._catalogue = catalogue
         self._hints = hints
         self._questions = questions
+        self._reading_timeout = reading_timeout
 
     def operations(self) -> list[Operation]:
         by = Parameter(
@@ -128,12 +137,13 @@ class CountPages:
             counted = await self._counting.count(
                 filter, by, now=now, seconds=seconds, caller=who, told=limit, buckets=buckets
             )
-        hints = self._hints.of(filter.terms)
-        if by == "type":
-            counted = _renamed(counted, catalogue)
-        in_buckets = None if buckets is None else (request.query["bucket"], request.query.get("tz", "UTC"), buckets)
-        # Many groups take long to write: not in the loop.
-        return json_answer(await asyncio.to_thread(_answer, by, counted, limit, in_buckets, hints))
+            hints = self._hints.of(filter.terms)
+            if by == "type":
+                counted = _renamed(counted, catalogue)
+            in_buckets = None if buckets is None else (request.query["bucket"], request.query.get("tz", "UTC"), buckets)
+            # Many groups take long to write: not in the loop.
+            answer = await asyncio.to_thread(_answer, by, counted, limit, in_buckets, hints)
+            return await sent_json(request, answer, reading_timeout=self._reading_timeout)
 
 
 def _answer(

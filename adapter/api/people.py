@@ -20,10 +20,10 @@ from adapter.api.operation import (
     Operation,
     Parameter,
     caller,
-    json_answer,
     scope_of_caller,
 )
 from adapter.api.slots import Slots
+from adapter.api.stream import sent_json
 from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.formats.text import harmless
@@ -142,6 +142,7 @@ class PeoplePages:
         *,
         enabled: bool,
         question_timeout: float,
+        reading_timeout: float,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """``catalogue`` gives the present one; ``questions`` bounds those that are under way; ``question_timeout``:
@@ -151,6 +152,7 @@ class PeoplePages:
         self._questions = questions
         self._enabled = enabled
         self._seconds = question_timeout * _SHARE
+        self._reading_timeout = reading_timeout
         self._now = now
 
     def operations(self) -> list[Operation]:
@@ -215,9 +217,8 @@ class PeoplePages:
                 self._base(request), q=q, dormant_since=self._moment(request, "dormant_since"),
                 failures_min=int(failures), sort=chosen, limit=limit, cursor=query.get("cursor"), caller=who,
             )  # fmt: skip
-        return answered(
-            request, {"people": [_account(one) for one in page.accounts], "next": page.next, "since": page.since}
-        )
+            told = {"people": [_account(one) for one in page.accounts], "next": page.next, "since": page.since}
+            return await answered(request, told, self._reading_timeout)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         who, id = caller(request), request.match_info["id"]
@@ -225,7 +226,7 @@ class PeoplePages:
             raise RequestError(404, "Not found", "Nobody is known by this id or name.")
         with self._questions.taken(who):
             found = await self._people.show(id, self._base(request), who)
-        return answered(request, _person(found))
+            return await answered(request, _person(found), self._reading_timeout)
 
     async def active(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -253,9 +254,7 @@ class PeoplePages:
         who = caller(request)
         with self._questions.taken(who):
             found = await self._people.active(self._base(request), list(pairwise(starts)), self._seconds, who)
-        return answered(
-            request,
-            {
+            told = {
                 "bucket": bucket,
                 "tz": tz,
                 "starts": starts[:-1],
@@ -263,8 +262,8 @@ class PeoplePages:
                 "seen": [None if one is None else one.seen for one in found],
                 "loggedIn": [None if one is None else one.logged_in for one in found],
                 "partial": None in found,
-            },
-        )
+            }
+            return await answered(request, told, self._reading_timeout)
 
     def _base(self, request: web.Request) -> Filter:
         given = {name: request.query.getall(name) for name in _WHERE if name in request.query}
@@ -291,10 +290,10 @@ def only_where(enabled: bool, handler: Handler) -> Handler:
     return refuse
 
 
-def answered(request: web.Request, found: Mapping[str, Any]) -> web.Response:
+async def answered(request: web.Request, found: Mapping[str, Any], reading_timeout: float) -> web.StreamResponse:
     """The one way out of all that tells of people: what is to be recorded of a look at them is recorded here."""
     record(request, Look.PEOPLE)
-    return json_answer(orjson.dumps(_written(found)))
+    return await sent_json(request, orjson.dumps(_written(found)), reading_timeout=reading_timeout)
 
 
 def _written(value: Any) -> Any:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from adapter.api.auditing import record
 from adapter.api.feed import UID
 from adapter.api.lookup import Lookup
-from adapter.api.operation import Answer, Limited, Operation, authorize, caller, json_answer, scope_of_caller
+from adapter.api.operation import Answer, Limited, Operation, authorize, caller, scope_of_caller
 from adapter.api.slots import Slots
 from adapter.api.stream import sent_json
 from adapter.api.trial import table_in_use
@@ -63,6 +63,8 @@ class ReadingPages:
         trials: Trials,
         questions: Slots,
         sources: Mapping[str, Source],
+        *,
+        reading_timeout: float,
     ) -> None:
         """``sources``: those that are configured, by name. ``questions`` bounds those that are under way."""
         self._log = log
@@ -71,6 +73,7 @@ class ReadingPages:
         self._trials = trials
         self._questions = questions
         self._sources = sources
+        self._reading_timeout = reading_timeout
         self._explanations = Slots("explanations", each=_EACH, together=_TOGETHER)
 
     def operations(self) -> list[Operation]:
@@ -101,27 +104,35 @@ class ReadingPages:
             seen = [one for one in entries if not scope.is_limited or self._lookup.is_within(one, scope)]
             told = b",".join([one.event for one in seen if one.event is not None])
             whole = orjson.dumps(position is None)
-            return await sent_json(request, b'{"uid":%b,"events":[%b],"isWhole":%b}' % (_text(latest), told, whole))
+            body = b'{"uid":%b,"events":[%b],"isWhole":%b}' % (_text(latest), told, whole)
+            return await sent_json(request, body, reading_timeout=self._reading_timeout)
 
-    async def explain(self, request: web.Request) -> web.Response:
+    async def explain(self, request: web.Request) -> web.StreamResponse:
         authorize(request, Permission.RAW)
         who = caller(request)
-        with self._explanations.taken(who), self._trials.place(), self._questions.taken(who):
-            entry = await self._find(request)
-            assert entry.event is not None
-            origin: dict[str, Any] = orjson.loads(entry.event)["source"]
-            kept = await self._log.raw(entry.position)
-            if kept is None:
-                raise RequestError(404, "Not found", "What the provider sent for this event is not kept.")
-            source = self._sources.get(entry.source)
-            table = table_in_use(self._tables, origin["provider"])
-            unwrap = AUTO if source is None else source.unwrap
-            name = further_name(entry.event)
-            work = explain_stored, self._tables.folders, table.texts, *kept, entry.received_at, unwrap, name
-            explanations = await self._trials.run(*work)
-        record(request, Look.RAW)
-        told = orjson.dumps({"madeBy": origin["mapping"], "explainedBy": table.name})[1:-1]
-        return json_answer(b'{"uid":%b,%b,"explanations":%b}' % (_text(entry), told, explanations))
+        with self._explanations.taken(who), self._questions.taken(who):
+            # Others try their tables while this is read.
+            with self._trials.place():
+                entry, made_by, explained_by, explanations = await self._explained(request)
+            record(request, Look.RAW)
+            told = orjson.dumps({"madeBy": made_by, "explainedBy": explained_by})[1:-1]
+            body = b'{"uid":%b,%b,"explanations":%b}' % (_text(entry), told, explanations)
+            return await sent_json(request, body, reading_timeout=self._reading_timeout)
+
+    async def _explained(self, request: web.Request) -> tuple[Entry, str, str, bytes]:
+        """An event, which tables made and explain it, and the explanations as JSON."""
+        entry = await self._find(request)
+        assert entry.event is not None
+        origin: dict[str, Any] = orjson.loads(entry.event)["source"]
+        kept = await self._log.raw(entry.position)
+        if kept is None:
+            raise RequestError(404, "Not found", "What the provider sent for this event is not kept.")
+        source = self._sources.get(entry.source)
+        table = table_in_use(self._tables, origin["provider"])
+        unwrap = AUTO if source is None else source.unwrap
+        name = further_name(entry.event)
+        work = explain_stored, self._tables.folders, table.texts, *kept, entry.received_at, unwrap, name
+        return entry, origin["mapping"], table.name, await self._trials.run(*work)
 
     async def _find(self, request: web.Request) -> Entry:
         """

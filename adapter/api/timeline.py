@@ -25,7 +25,7 @@ from adapter.timestamps import SCHEMA
 #: Events of a page, about, if nobody says how many; and at most.
 _LIMIT, _MOST = 100, 500
 _BY: dict[By, str] = {
-    "user": "Id, name or e-mail address of a user",
+    "user": "Id, name or e-mail address of a user; or SOURCE:USERID, where several sources have such an id",
     "session": "The provider's session id",
     "ip": "Address, or network (CIDR)",
 }
@@ -103,13 +103,20 @@ class TimelinePages:
     """Answers with timelines."""
 
     def __init__(
-        self, timelines: Timelines, catalogue: Callable[[], Catalogue], questions: Slots, *, enabled: bool
+        self,
+        timelines: Timelines,
+        catalogue: Callable[[], Catalogue],
+        questions: Slots,
+        *,
+        enabled: bool,
+        reading_timeout: float,
     ) -> None:
         """``catalogue`` gives the present one. ``questions`` bounds those that are under way."""
         self._timelines = timelines
         self._catalogue = catalogue
         self._questions = questions
         self._enabled = enabled
+        self._reading_timeout = reading_timeout
 
     def operations(self) -> list[Operation]:
         limit = {"type": "integer", "minimum": 1, "maximum": _MOST, "default": _LIMIT}
@@ -119,6 +126,7 @@ class TimelinePages:
                 {200: Answer("A page of stories.", model=TimelineTold)}, Permission.PEOPLE,
                 [
                     *(Parameter(name, f"{meaning}; one of user, session and ip") for name, meaning in _BY.items()),
+                    Parameter("source", "Name of the source: only events and accounts of it", repeatable=True),
                     Parameter("from", "Happened at or after this timestamp", SCHEMA),
                     Parameter("to", "Happened before this timestamp", SCHEMA),
                     Parameter("limit", "Events of a page, about: it ends where no story goes on", limit),
@@ -141,17 +149,18 @@ class TimelinePages:
         limit = read_limit(request.query.get("limit"), _LIMIT)
         if limit > _MOST:
             raise refused("limit", str(limit), f"a number from 1 to {_MOST}")
-        names = [name for name in ("from", "to") if name in request.query]
+        names = [name for name in ("source", "from", "to") if name in request.query]
         parameters = {name: request.query.getall(name) for name in names}
         if by == "ip":
             Filter.parse({"ip": [value]}, self._catalogue())  # refuses what is no address
-        base = scope_of_caller(request).bound(Filter.parse(parameters, self._catalogue()))
+        # What other sources know of a name or an address leads to nobody here.
+        base = scope_of_caller(request).bound(Filter.parse(parameters, self._catalogue()).scoped())
         who = caller(request)
         with self._questions.taken(who):
             page = await self._timelines.read(
                 by, value, base, limit=limit, cursor=request.query.get("cursor"), caller=who
             )
-        return answered(request, told(page))
+            return await answered(request, told(page), self._reading_timeout)
 
 
 def told(page: TimelinePage) -> dict[str, Any]:

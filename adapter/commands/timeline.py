@@ -22,9 +22,12 @@ _COLOURS = {"success": "green", "failure": "red", "unknown": "yellow"}
 
 @grouped
 def timeline(
-    user: Annotated[str | None, typer.Argument(metavar="[USER]", help="Id, name or e-mail address of a user.")] = None,
+    user: Annotated[
+        str | None, typer.Argument(metavar="[USER]", help="Id, name or e-mail address of a user; or SOURCE:USERID.")
+    ] = None,
     session: Annotated[str | None, typer.Option("--session", help="The provider's session id, instead.")] = None,
     ip: Annotated[str | None, typer.Option("--ip", help="Address or network, instead.")] = None,
+    source: Annotated[list[str] | None, typer.Option("--source", help="Only of this source; repeatable.")] = None,
     since: Annotated[str | None, typer.Option("--from", help="Not before this: 7d, 2026-01-31T00:00:00Z.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Before this.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="How many stories, at least.")] = 30,
@@ -44,7 +47,7 @@ def timeline(
     given = [(name, value) for name, value in (("user", user), ("session", session), ("ip", ip)) if value is not None]
     if len(given) != 1:
         fail("name one of: a USER, --session, --ip")
-    query = list(given)
+    query = given + [("source", one) for one in source or ()]
     now = datetime.now(UTC)
     query += [
         (name, read_timestamp(f"--{name}", value, now))

@@ -404,8 +404,10 @@ async def _show_timeline(visit: Visit) -> web.Response:
     user = _user_of(event)
     if user is None:
         raise RequestError(404, "Not found", "This event says no user.")
-    told = await visit.get("/timeline", {"user": user, "to": event["time"] + 1, "limit": 50})
-    visit.command(f"idp-adapter timeline {shlex.quote(user)}")
+    # Another source may have the same id, for somebody else.
+    who = f"{event['source']['name']}:{user}" if event["authDetails"].get("userId") else user
+    told = await visit.get("/timeline", {"user": who, "to": event["time"] + 1, "limit": 50})
+    visit.command(f"idp-adapter timeline {shlex.quote(who)}")
     links = Links(Query(), visit.site.prefix)
     return visit.page(
         "events_timeline.html",

@@ -33,8 +33,8 @@ class Account(NamedTuple):
 class Person:
     """Accounts that are taken for one person's."""
 
-    #: What was asked for.
-    asked: str
+    #: The id, name or address that was asked for; ``None``: an account was.
+    asked: str | None
     #: Why each account is one of them.
     accounts: dict[Account, str] = field(default_factory=dict)
     #: Names of these, as they are compared, by source and realm.
@@ -50,6 +50,8 @@ class Person:
     def ids(self) -> list[str]:
         """What is looked for as an id."""
         known = {account.id for account in self.accounts}
+        if self.asked is None:
+            return sorted(known)
         # What is only known as a name need not be looked for as an id.
         is_name = any(key[3] == folded(self.asked) for key in self.names)
         return sorted(known if is_name and known else {*known, self.asked})
@@ -57,7 +59,8 @@ class Person:
     @property
     def all_names(self) -> list[str]:
         """What is looked for as a name."""
-        return sorted({folded(self.asked), *(key[3] for key in self.names), *self.emails})
+        own = [] if self.asked is None else [folded(self.asked)]
+        return sorted({*own, *(key[3] for key in self.names), *self.emails})
 
     def link(self, event: SearchFields) -> str | None:
         """Why an event is this person's; ``None``: it is not."""
@@ -90,11 +93,16 @@ class Person:
                 and _is_same((realm_id, realm_name), (event.realm_id, event.realm_name))
             ):
                 return why
-        if name == folded(self.asked):
+        if self.asked is not None and name == folded(self.asked):
             return f"username {_told(self.asked)} in source {event.source}"
         if name in self.emails:
             return f"e-mail {_told(name)} of accounts in {_listed([*self.emails[name], event.source])}"
         return None
+
+
+def of_account(account: Account) -> Person:
+    """The person who has an account."""
+    return Person(None, {account: _of_id(account)})
 
 
 def begin(asked: str, rows: Sequence[KnownName]) -> Person:
@@ -121,7 +129,7 @@ def is_one(person: Person, *, emails: bool) -> bool:
     if len(person.direct) < 2:
         return True
     of_source = Counter(one.source for one in person.direct)
-    return emails and is_address(person.asked) and max(of_source.values()) <= _SHARED
+    return emails and is_address(person.asked or "") and max(of_source.values()) <= _SHARED
 
 
 def describe(person: Person, rows: Sequence[KnownName], *, emails: bool) -> None:

@@ -184,14 +184,6 @@ class People:
         return tuple(sorted({q, *names, *(row.id for row in known)}))
 
     async def _person(self, id: str, base: Filter, caller: str) -> Person:
-        source, colon, own = id.partition(":")
-        if colon and own:
-            account = Account(source, own)
-            question = ByAccount(base, "-last", _ROWS, (own,))
-            found = await self._search.people(question, caller=caller)
-            if any(known.source == source for known in found.found):
-                person = Person(own, {account: f"userId {harmless(own)} in source {source}"})
-                return await self._timelines.joined(person, base, caller)
         person = await self._timelines.person(id, base, caller)
         if not person.accounts:
             # An id whose name nobody said.

@@ -17,7 +17,7 @@ from adapter.filter import Filter, Term
 from adapter.log.protocol import Log
 from adapter.mapping.catalogue import Catalogue
 from adapter.model import uid_text
-from adapter.people.accounts import LIMIT, Account, Person, begin, describe, join
+from adapter.people.accounts import LIMIT, Account, Person, begin, describe, join, of_account
 from adapter.people.stories import AFTER, SILENCE, STEPS, Happening, Story, tell
 from adapter.search.cursor import TimeCursor, newest, read_time_cursor, write_cursor
 from adapter.search.search import Search
@@ -31,6 +31,8 @@ EVENTS, SIZE, ROUNDS = 2_000, 16 * 1024 * 1024, 12
 _ASKED, _READ = 500, 512 * 1024
 #: Sessions of a page that are looked for elsewhere, and events of these.
 _SESSIONS, _OF_SESSIONS = 200, 1_000
+#: Events that are looked at for an id that one of them has, whatever else is called so.
+_OF_ID = 20
 #: Longer values of details are not needed for a story, and a thing's name not looked for in a longer representation;
 #: characters.
 _LENGTH, _REPRESENTATION = 1_000, 4_000
@@ -89,13 +91,27 @@ class Timelines:
         return TimelinePage(stories, None if end is None else write_cursor(end), person)
 
     async def person(self, asked: str, known: Filter, caller: str = "") -> Person:
-        """Whose accounts are meant by an id, a name or an address, as far as a filter's reader may know.
+        """Whose accounts are meant by an id, a name or an address, or by ``SOURCE:USERID``, as far as a filter's reader
+        may know.
 
         Raises: as `read`.
         """
         await self._search.wait(self._search.head)
+        if (account := await self._account(asked, known, caller)) is not None:
+            return await self.joined(of_account(account), known, caller)
         person = begin(asked, await self._search.known_names([asked], [folded(asked)], known, caller=caller))
         return await self.joined(person, known, caller)
+
+    async def _account(self, asked: str, known: Filter, caller: str) -> Account | None:
+        """The account that is meant, if events of the source say that it has this id. Whoever calls himself like one
+        does not take its place."""
+        source, _, id = asked.partition(":")
+        if not source or not id:
+            return None
+        terms = Term("source", False, (source,), exact=True), Term("user", False, (id,), exact=True)
+        page = await self._search.find(replace(known, terms=(*known.terms, *terms)), limit=_OF_ID, caller=caller)
+        events = [event for _, _, event, _ in await self._fetch(page.positions)]
+        return Account(source, id) if any(id in (one.actor, one.target) for one in events) else None
 
     async def joined(self, person: Person, known: Filter, caller: str = "") -> Person:
         """The same person with the names of the accounts, and with those accounts that share an address with these.

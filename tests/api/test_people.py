@@ -102,6 +102,31 @@ async def test_links_say_why(service: Opened) -> None:
     assert why.lower() == "e-mail alice@acme.example of accounts in keycloak and mail"
 
 
+async def test_an_id_that_two_sources_have_is_told_of_either(tmp_path: Path) -> None:
+    sources = [{"name": name, "provider": "keycloak"} for name in ("one", "two")]
+    async with opened(tmp_path / "data", sources=sources) as service:
+        await service.post([login(1, userId="17", details={"username": "zoe"})], "one")
+        await service.post([login(2, userId="17", details={"username": "max"})], "two")
+        # Somebody calls himself like an account.
+        await service.post([login(3, userId="18", details={"username": "one:17"})], "two")
+        await service.post([login(4, userId="19", details={"username": "zoe"})], "two")
+
+        async def names(**query: Any) -> list[str]:
+            return sorted(f"{one['source']}:{one['userId']}" for one in (await timeline(service, **query))["items"])
+
+        assert await names(user="17") == ["one:17", "two:17"]
+        assert await names(user="one:17") == ["one:17"]
+        assert await names(user="two:17") == ["two:17"]
+        assert await names(user="17", source="two") == ["two:17"]
+        assert await names(user="zoe", source="two") == ["two:19"]
+        assert [one["source"] for one in (await timeline(service, user="zoe", source="two"))["accounts"]] == ["two"]
+        assert await names(session="session-1", source="one") == ["one:17"]
+        # No source is called so: it is an id like any other.
+        assert await names(user="three:17") == []
+        _, known = await service.get("/people/one:17")
+        assert [one["id"] for one in known["accounts"]] == ["one:17"]
+
+
 async def test_who_only_tried_a_name_is_on_nobodys_timeline(service: Opened) -> None:
     found = await timeline(service, user="alice@acme.example")
     uids = {uid for one in found["items"] for uid in one["uids"]}
@@ -242,6 +267,27 @@ async def test_active_accounts_are_counted_by_day_and_month(service: Opened) -> 
     assert (found["seen"], len(found["starts"])) == ([0, 2], 2)
     assert (await service.get("/people/active", **{"from": "1990-01-01T00:00:00Z"}))[0] == 400
     assert (await service.get("/people/active", tz="Mars/Base"))[0] == 400
+
+
+async def test_they_are_known_in_postgresql_too(database_url: str, tmp_path: Path) -> None:
+    async with opened(tmp_path / "data", store={"url": database_url}, keys=KEYS) as service:
+        await service.post([at(1, "LOGIN_ERROR", error="invalid_user_credentials"), at(2), at(3, "LOGIN_ERROR", BOB)])
+        status, page = await service.get("/people", sort="-failures")
+        assert status == 200, page
+        assert [(one["userId"], one["failures"]) for one in page["people"]] == [(BOB, 1), (ALICE, 0)]
+        assert page["since"] == 1_700_000_001_000
+        _, first = await service.get("/people", limit=1)
+        _, rest = await service.get("/people", limit=1, cursor=first["next"])
+        assert [one["userId"] for one in (*first["people"], *rest["people"])] == [BOB, ALICE]
+        _, page = await service.get("/people", token="elsewhere-token")
+        assert (page["people"], page["since"]) == ([], None)
+        _, found = await service.get(f"/people/{quote(f'keycloak:{ALICE}', safe='')}")
+        assert (found["lastSuccess"], found["logins"]) == (1_700_000_002_000, 1)
+        for bucket in ("day", "month"):
+            query = {"from": "2023-11-14T00:00:00Z", "to": "2023-11-15T00:00:00Z", "bucket": bucket}
+            _, active = await service.get("/people/active", **query)
+            assert (active["seen"], active["loggedIn"], active["partial"]) == ([2], [1], False)
+        assert len((await timeline(service, user=f"keycloak:{ALICE}"))["items"]) == 1
 
 
 async def test_all_of_it_can_be_off(tmp_path: Path) -> None:
