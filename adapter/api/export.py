@@ -220,11 +220,12 @@ class ExportPages:
         ]  # fmt: skip
 
     async def export(self, request: web.Request) -> web.StreamResponse:
-        question = await self._question(request)
-        with self._slots.taken(question.caller):
+        who = caller(request)
+        with self._slots.taken(who):
+            question = await self._question(request)
             if not isinstance(question.form, Kind):
                 return await self._answer(request, question)
-            with self._documents.taken(question.caller):
+            with self._documents.taken(who):
                 return await self._answer(request, question)
 
     async def _answer(self, request: web.Request, question: Question) -> web.StreamResponse:
@@ -260,8 +261,10 @@ class ExportPages:
         headers = {CURSOR: question.cursor}
         writing = streamed(request, "application/json", headers, reading_timeout=self._reading_timeout)
         async with writing as stream:
-            if request.method != "HEAD":
-                since = 0
+            if request.method == "HEAD":
+                return stream.response
+            since, is_whole = 0, False
+            try:
                 async for piece in pieces:
                     written.add(piece)
                     if written.size - since >= _SIGN_OF_LIFE:
@@ -269,6 +272,9 @@ class ExportPages:
                         # Blanks before JSON mean nothing, and no proxy takes the silence for an end.
                         await stream.write(b" ")
                 await stream.write(_manifest_of(question, written).model_dump_json().encode())
+                is_whole = True
+            finally:
+                record(request, Look.EXPORT, events=written.count, whole=is_whole)
         return stream.response
 
     async def _question(self, request: web.Request) -> Question:
@@ -359,7 +365,9 @@ class ExportPages:
                 async with aclosing(stretches(self._log, positions)) as read:
                     async for entries, _ in read:
                         if question.names:
-                            entries = await with_names(self._search, entries, question.filter, caller=question.caller)
+                            entries = await with_names(
+                                self._search, entries, question.filter, caller=question.caller, patient=True
+                            )
                         yield entries
             if page.next is None or page.at_end or len(positions) < len(page.positions):
                 return

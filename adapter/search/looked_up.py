@@ -31,11 +31,17 @@ _log = structlog.get_logger(__name__)
 
 
 async def with_names(
-    search: Search, entries: Sequence[Entry], filter: Filter, *, caller: str = "", timeout: float | None = None
+    search: Search,
+    entries: Sequence[Entry],
+    filter: Filter,
+    *,
+    caller: str = "",
+    timeout: float | None = None,
+    patient: bool = False,
 ) -> list[Entry]:
     """The entries, each event with the names that it does not carry itself, as they were at its time, so far as they
-    are known now; in their order. Of ``filter`` the exact terms say what its reader may know. ``timeout``: seconds;
-    ``None``: as long as a question may take.
+    are known now; in their order. Of ``filter`` the exact terms say what its reader may know. ``timeout`` and
+    ``patient``: as `Search.names`.
 
     Raises:
         RequestError: 503, it takes longer.
@@ -48,7 +54,9 @@ async def with_names(
             for member, one in _ids_alone(search_fields(entry.event)):
                 asked.append(one)
                 places.append((number, member))
-    found_names = await search.names(asked, filter, caller=caller, timeout=timeout) if asked else []
+    found_names: Sequence[str | None] = []
+    if asked:
+        found_names = await search.names(asked, filter, caller=caller, timeout=timeout, patient=patient)
     found: dict[int, dict[str, str]] = {}
     for (number, member), name in zip(places, found_names, strict=True):
         if name is not None:

@@ -185,11 +185,17 @@ class Search:
         return Page([row.position for row in found], next, places, at_end=at_end)
 
     async def names(
-        self, wanted: Sequence[Asked], filter: Filter, *, caller: str = "", timeout: float | None = None
+        self,
+        wanted: Sequence[Asked],
+        filter: Filter,
+        *,
+        caller: str = "",
+        timeout: float | None = None,
+        patient: bool = False,
     ) -> list[str | None]:
         """The name that each id had at its time, so far as it is known by now and the filter's exact terms allow its
         reader to know. Does not wait until the search is filled. ``timeout``: seconds; ``None``: as long as a question
-        may take.
+        may take. The wait for the caller's turn counts, but where he is ``patient``.
 
         Raises:
             RequestError: 503, it takes longer.
@@ -197,7 +203,7 @@ class Search:
         """
         timeout = self.timeout if timeout is None else timeout
         try:
-            async with asyncio.timeout(timeout), self._turns.of(caller):
+            async with asyncio.timeout(None if patient else timeout), self._turns.of(caller):
                 return await self._index.names(wanted, filter, timeout=timeout)
         except Behind:
             return [None] * len(wanted)

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from adapter.access import Access, Principal
 from adapter.api.app import make_app
-from adapter.api.auditing import AUDITING, ONE_BY_ONE, WAITING, Auditing, record
+from adapter.api.auditing import AUDITING, LENGTH, ONE_BY_ONE, WAITING, Auditing, record
 from adapter.api.operation import Answer, BodyReading, Operation
 from adapter.errors import StoreUnavailable
 from adapter.known_secrets import KnownSecrets
@@ -48,6 +48,7 @@ async def test_exports_and_raw_reads_are_told_once(tmp_path: Path) -> None:
         await service.post([login(number) for number in range(3)])
         for _ in range(2):
             await read(service, "/events/export", type="access.*", client="account")
+            await read(service, "/events/export", manifest="1")
             await read(service, f"/events/{login(1)['id']}", raw="1")
         await read(service, f"/events/{login(2)['id']}", raw="1")
         await read(service, "/quarantine", raw="1")
@@ -62,6 +63,7 @@ async def test_exports_and_raw_reads_are_told_once(tmp_path: Path) -> None:
             "system.AUDIT-EXPORT",
             {"look": "export", "question": "/events/export?client=account&type=access.%2A", "events": "3"},
         ),
+        ("system.AUDIT-EXPORT", {"look": "export", "question": "/events/export?manifest=1", "events": "3"}),
         ("system.AUDIT-READ", {"look": "raw", "question": f"/events/{login(1)['id']}?raw=1"}),
         ("system.AUDIT-READ", {"look": "raw", "question": f"/events/{login(2)['id']}?raw=1"}),
         ("system.AUDIT-READ", {"look": "raw", "question": "/quarantine?raw=1"}),
@@ -201,6 +203,15 @@ async def test_a_question_carries_no_secret_and_is_not_endless(stand: Stand, cli
     first, second = stand.details()
     assert first["question"] == "/people?q=[redacted]"
     assert len(second["question"]) == 2_000
+
+
+async def test_the_end_of_a_long_question_is_no_part_of_a_secret(stand: Stand, client: TestClient[Any, Any]) -> None:
+    filler = "x" * (LENGTH - len("/people?q=") - len("a-secret"))
+    await ask(client, f"q={filler}a-secret-of-the-service")
+    await stand.auditing.write()
+    [told] = stand.details()
+    assert len(told["question"]) == LENGTH
+    assert told["question"].endswith("x[redacte")
 
 
 async def test_what_is_left_is_told_at_the_end(stand: Stand, client: TestClient[Any, Any]) -> None:

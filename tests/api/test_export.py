@@ -16,6 +16,7 @@ import pytest_asyncio
 from aiohttp import ClientError
 
 import adapter.service
+from tests.mapping.acme import MAPPING, write_table
 from tests.opened import Opened, login, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -180,6 +181,50 @@ async def test_the_head_of_an_export_has_its_cursor_and_no_body(service: Opened)
 
 async def test_who_may_not_export_gets_no_manifest_either(service: Opened) -> None:
     assert (await service.get("/events/export", token="reader-token", manifest="1"))[0] == 403
+
+
+async def test_what_follows_a_correction_is_the_rest_of_the_file(tmp_path: Path) -> None:
+    """In Phase Two's form its uid is that of a message: the event's, and the number of the correction."""
+    folder = tmp_path / "own"
+    write_table(folder)
+    settings: dict[str, Any] = {
+        "mappings": {"path": [folder], "look_every": 0}, "sources": [{"name": "acme", "provider": "acme"}],
+    }  # fmt: skip
+    async with opened(tmp_path / "data", **settings) as service:
+        await service.post([{"id": str(n), "kind": "in", "user": "anna", "tenant": "t"} for n in range(5)], "acme")
+        write_table(folder, MAPPING.replace("fields: {", "fields: {realmName: tenant, "))
+        await service.service.tables.reload(["acme"], force=True)
+        async with service.session.post("/renormalization", json={"provider": "acme"}) as response:
+            job = await response.json()
+        async with asyncio.timeout(60):
+            while job["state"] == "running":
+                await asyncio.sleep(0.01)
+                _, job = await service.get("/renormalization")
+        query = {"format": "phasetwo", "type": "access.*"}
+        cursor, whole = await exported(service, **query)
+        lines = whole.splitlines(keepends=True)
+        assert len(lines) == 5
+        for number, line in enumerate(lines, 1):
+            uid = json.loads(line)["uid"]
+            assert uid.endswith("-1") and len(uid) == 38
+            _, rest = await exported(service, **query, cursor=cursor, after=uid)
+            assert rest == b"".join(lines[number:])
+        status, problem = await service.get("/events/export", **query, cursor=cursor, after=f"{uid}0000000000")
+        assert (status, problem["parameter"]) == (400, "after")
+
+
+async def test_who_has_as_many_exports_as_he_may_is_refused_before_anything_is_looked_for(tmp_path: Path) -> None:
+    async with opened(tmp_path, feed={"key_exports_limit": 1}) as service:
+        for start in range(1000, 13_000, 1000):
+            await service.post([login(number) for number in range(start, start + 1000)])
+        async with service.session.head("/events/export") as response:
+            cursor = response.headers["X-Cursor"]
+        assert (await service.get("/events/export", cursor=cursor, after="nothing"))[0] == 400
+        # Of an answer this long most is not written when its head is there, since nobody reads it.
+        async with service.session.get("/events/export") as response:
+            assert response.status == 200
+            assert (await service.get("/events/export", cursor=cursor, after="nothing"))[0] == 429
+            response.close()
 
 
 async def test_an_export_ends_when_its_key_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ class Breaking:
         self._breaks = breaks
         self.asked: list[dict[str, str]] = []
 
+    def passed_on(self, query: dict[str, str]) -> dict[str, str]:
+        """What the service is asked with."""
+        return query
+
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
         token = {"Authorization": request.headers["Authorization"]}
         async with (
             ClientSession(self._service.service.url, headers=token) as session,
-            session.get(request.path_qs) as answer,
+            session.get(request.path, params=self.passed_on(dict(request.query))) as answer,
         ):
             named = {name: answer.headers[name] for name in ("X-Cursor", "Content-Type") if name in answer.headers}
             response = web.StreamResponse(status=answer.status, headers=named)
@@ -119,6 +124,31 @@ async def test_an_export_that_breaks_off_goes_on_and_is_the_same(
     assert len({one["cursor"] for one in breaking.asked[1:]}) == 1
     # Keycloak's own form has no uid by which it could be gone on with.
     assert any("after" in one for one in breaking.asked) == (form != "keycloak")
+
+
+class Forgetting(Breaking):
+    """One whose service does not know the last event any more, as if it was removed."""
+
+    def passed_on(self, query: dict[str, str]) -> dict[str, str]:
+        return {**query, "after": str(uuid.uuid4())} if "after" in query else query
+
+
+async def test_an_export_whose_last_event_was_removed_begins_anew(
+    service: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "TRIED", (0.001, 0.002))
+    whole, file = tmp_path / "whole", tmp_path / "file"
+    assert (await export(service.service.url, service, tmp_path, "--output", whole)).status == 0
+    forgetting = Forgetting(service, [300_000])
+    app = web.Application()
+    app.router.add_get("/{path:.*}", forgetting.pass_on)
+    async with TestServer(app) as server:
+        said = await export(server.make_url("/"), service, tmp_path, "--output", file, "--manifest")
+    assert said.status == 0, said.error
+    assert file.read_bytes() == whole.read_bytes()
+    assert [("cursor" in one, "after" in one) for one in forgetting.asked] == [
+        (False, False), (True, True), (True, False)
+    ]  # fmt: skip
 
 
 async def test_what_is_given_up_is_kept_and_gone_on_with_later(

@@ -20,6 +20,8 @@ from adapter.filter import Filter
 from adapter.log.opening import file_url, open_store
 from adapter.log.protocol import Log, NewEntry
 from adapter.search.cursor import Order
+from adapter.search.learning import USERS
+from adapter.search.linking import Asked
 from adapter.search.search import Search, open_search
 from adapter.search.sqlite.schema import create
 from tests.search.events import CATALOGUE, make_entry, make_event
@@ -340,6 +342,19 @@ async def test_many_questions_of_one_caller_do_not_hold_up_another(place: Place)
         finally:
             go_on.set()
             await asyncio.gather(*heavy)
+
+
+async def test_who_is_patient_waits_for_names_however_long_his_own_questions_take(file_place: Place) -> None:
+    async with file_place.open() as (log, search):
+        await file_place.append(log)
+        await search.wait(1)
+        asked = [Asked(USERS, "u-alice", ("prod", "keycloak", "6abba41c-2362-4d1c-93c7-b2ea2454ecab", "acme"), 1_000)]
+        async with search._turns.of("busy"):
+            exporting = asyncio.create_task(search.names(asked, ALL, caller="busy", timeout=1.0, patient=True))
+            with pytest.raises(RequestError, match="names were not looked up"):
+                await search.names(asked, ALL, caller="busy", timeout=1.0)
+            assert not exporting.done()
+        assert await exporting == ["alice"]
 
 
 async def test_a_page_whose_time_runs_out_goes_on_from_where_it_ended(file_place: Place) -> None:
