@@ -170,7 +170,8 @@ class SignIns:
         refresh_token = _opened(token, session.sealed)
         if issuer is None or not refresh_token:
             return
-        status, problem = 0, f"no answer within {PATIENCE:g} s"
+        status = 0
+        problem: str | None = f"no answer within {PATIENCE:g} s"
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 form = {"refresh_token": refresh_token}

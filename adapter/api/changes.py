@@ -104,7 +104,9 @@ class _Earlier(NamedTuple):
     """What was found of the events before one."""
 
     events: list[EarlierEvent]
-    representations: list[Any]
+    #: What each says: the texts, since what is read of them takes ten times the memory.
+    representations: list[str]
+    #: Why there is none, if none of these can be read.
     nothing: NothingBefore | None
 
 
@@ -128,6 +130,9 @@ class ChangePages:
         self._lookup = lookup
         self._questions = questions
         self._reading_timeout = reading_timeout
+        #: Large representations take long to read and compare: one at a time, or the event loop would have to share the
+        #: interpreter with as many threads as there are callers.
+        self._comparing = asyncio.Lock()
 
     def operations(self) -> list[Operation]:
         return [
@@ -145,14 +150,14 @@ class ChangePages:
             entry = await self._lookup.event(request.match_info["uid"], who, scope)
             event = parse_json(entry.event or b"{}")
             earlier = await self._earlier(entry, event, who, scope) if _needs_earlier(event) else _Earlier([], [], None)
-            # What is compared may be long: not in the loop.
-            answer = await asyncio.to_thread(_answer, event, earlier)
+            async with self._comparing:
+                answer = await asyncio.to_thread(_answer, event, earlier)
             return await sent_json(request, answer, reading_timeout=self._reading_timeout)
 
     async def _earlier(self, entry: Entry, event: dict[str, Any], who: str, scope: Scope) -> _Earlier:
         """What events before this one say of the same thing, so far as the caller may see them."""
         events: list[EarlierEvent] = []
-        said: list[Any] = []
+        said: list[str] = []
         looked_at = size = 0
         why: NothingBefore = "none_seen"
         async with aclosing(self._before(entry, event, who, scope)) as found:
@@ -166,9 +171,8 @@ class ChangePages:
                     break
                 size += len(text or "")
                 if text is not None and size <= SIZE:
-                    with suppress(Unread):
-                        said.append((await asyncio.to_thread(read_representation, text)).value)
-                        events.append(EarlierEvent(uid=before["uid"], time=before["time"], type=before["type"]))
+                    said.append(text)
+                    events.append(EarlierEvent(uid=before["uid"], time=before["time"], type=before["type"]))
                 if operation == "CREATE" or size > SIZE:
                     break
         if why == "none_seen":
@@ -176,7 +180,7 @@ class ChangePages:
                 why = "without_representation"
             elif await self._log.removed(0, entry.position):
                 why = "removed"
-        return _Earlier(events, said, None if events else why)
+        return _Earlier(events, said, why)
 
     async def _before(
         self, entry: Entry, event: dict[str, Any], who: str, scope: Scope
@@ -231,6 +235,12 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
     is_admin = "operationType" in event
     # What is deleted, the event may say itself.
     tells_itself = event.get("operationType") == "DELETE" and "representation" in event
+    events: list[EarlierEvent] = []
+    said: list[Any] = []
+    for one, text in zip(earlier.events, earlier.representations, strict=True):
+        with suppress(Unread):
+            said.append(read_representation(text).value)
+            events.append(one)
     compared = [compare_details(event.get("details", {}))]
     problem: str | None = None
     if is_admin:
@@ -241,13 +251,13 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
                 problem = None if is_json else "the representation is no JSON: it is compared as one text"
             elif event["operationType"] == "UPDATE":
                 problem = "the event says no representation"
-            compared.append(compare(event["operationType"], new, earlier.representations))
+            compared.append(compare(event["operationType"], new, said))
         except Unread as error:
             problem = f"the representation is not compared: {error}"
-    changes, is_cut = _shown(compared, earlier.events)
+    changes, is_cut = _shown(compared, events)
     counts: Counter[Change] = Counter()
-    for one in compared:
-        counts.update(one.counts)
+    for some in compared:
+        counts.update(some.counts)
     answer = {
         "uid": event["uid"],
         "time": event["time"],
@@ -255,8 +265,8 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
         "outcome": event["outcome"],
         "operation": event.get("operationType"),
         "resource": event.get("resourcePath"),
-        "before": [one.model_dump() for one in earlier.events],
-        "nothingBefore": None if tells_itself else earlier.nothing,
+        "before": [one.model_dump() for one in events],
+        "nothingBefore": None if tells_itself or events else earlier.nothing,
         "changes": changes,
         "counts": dict(counts),
         "unchanged": sum(one.unchanged for one in compared),

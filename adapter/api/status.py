@@ -90,14 +90,18 @@ class StatusPages:
         sinks = [await self._sink(name, kind, now, told) for name, kind in self._sinks()] if is_seen is None else []
         warnings = self._warnings() if is_seen is None else ()
         todo = [
-            *([Todo(about="", problem=problem, advice="see docs/operate.md")] if problem else []),
-            *(Todo(about="", problem=one, advice="") for one in warnings),
+            *([Todo(kind="service", about="", problem=problem, advice="see docs/operate.md")] if problem else []),
+            *(Todo(kind="service", about="", problem=one, advice="") for one in warnings),
             *(
-                Todo(about=one.name, problem=what, advice=how)
+                Todo(kind="source", about=one.name, problem=what, advice=how)
                 for one in sources
                 for what, how in source_advice(one, now)
             ),
-            *(Todo(about=one.name, problem=what, advice=how) for one in sinks for what, how in sink_advice(one, now)),
+            *(
+                Todo(kind="sink", about=one.name, problem=what, advice=how)
+                for one in sinks
+                for what, how in sink_advice(one, now)
+            ),
         ]
         return Status(
             version=__version__, store=self._store, startedAt=self._started_at, now=now, problem=problem,

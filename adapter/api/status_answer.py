@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 
@@ -80,7 +82,8 @@ class SinkStatus(BaseModel):
 class Todo(BaseModel):
     """Something that somebody should do."""
 
-    about: str = Field(description="The source or sink; empty: the service")
+    kind: Literal["service", "source", "sink"] = Field(description="What it is about")
+    about: str = Field(description="Name of the source or sink; empty: the service")
     problem: str
     advice: str
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,17 +124,23 @@ async def _serve(
             collect_seldom()
         if examples:
             await post_examples(service)
-        # Whoever reads what is printed has the administrator's token then, too.
-        link = None
-        if service.admin_generated:
-            with suppress(AdapterError):  # the log may take nothing now, and can be read all the same
-                link = await service.make_link()
-        _say_what_next(service, config, link)
+        _say_what_next(service, config, await sign_in_link(service))
 
     running = Running(read, stop, opened, collect_seldom)
     loop.add_signal_handler(signal.SIGHUP, _hangup(running, stop))
     gc.disable()  # all that is made at the start stays
     await running.run(settings, new_log=new_log, take_over=take_over)
+
+
+async def sign_in_link(service: Service) -> str | None:
+    """A link to print, for whoever reads what is printed: who has the administrator's token then, too. ``None``: the
+    token was not made here, or the log takes nothing now."""
+    if not service.admin_generated:
+        return None
+    try:
+        return await service.make_link()
+    except AdapterError:
+        return None  # what is there can be read all the same
 
 
 def collect_seldom() -> None:

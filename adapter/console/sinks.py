@@ -179,6 +179,8 @@ async def _status(visit: Visit) -> dict[str, Any]:
         return {}
     todo: dict[str, list[Any]] = {}
     for one in found["todo"]:
+        if one["kind"] != "sink":
+            continue
         todo.setdefault(one["about"], []).append(one)
     return {"sinks": {one["name"]: one for one in found["sinks"]}, "todo": todo, "now": found["now"]}
 

@@ -49,6 +49,8 @@ async def show(visit: Visit) -> web.Response:
 def _todo(status: Mapping[str, Any]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for one in status["todo"]:
+        if one["kind"] != "source":
+            continue
         found.setdefault(one["about"], []).append(one)
     return found
 

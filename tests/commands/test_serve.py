@@ -6,6 +6,7 @@ import pty
 import re
 import shlex
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapter.__main__ import make_app
+from adapter.commands.serve import sign_in_link
 from tests.mapping.acme import MAPPING, RAW, write_example, write_table
-from tests.opened import login
+from tests.opened import login, opened
 
 COMMAND = [sys.executable, "-m", "adapter"]
 
@@ -108,6 +110,16 @@ def test_it_prints_a_link_that_signs_in_to_the_console(folder: Path) -> None:
     with urllib.request.urlopen(link, timeout=30) as response:
         assert "signs you in as <strong>admin</strong>" in response.read().decode()
     assert "idpl_" not in (folder / "log").read_text()
+
+
+async def test_without_a_log_that_takes_anything_there_is_no_link(tmp_path: Path) -> None:
+    data = {"folder": tmp_path, "commit_timeout": 1}
+    async with opened(tmp_path, data=data) as service:
+        with closing(sqlite3.connect(tmp_path / "log.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await sign_in_link(service.service) is None
+        _, page = await service.get("/events")
+        assert page["events"] == []
 
 
 def test_its_log_holds_no_token(folder: Path) -> None:

@@ -398,3 +398,28 @@ async def test_what_is_quarantined_is_read_again_and_the_page_says_what_became_o
     # Without scripts the page itself says it.
     _, page = await visitor.send("/ui/quarantine/job", {**form, "dry_run": "1"})
     assert "What reading again would do" in page
+
+
+async def test_a_table_that_could_never_be_used_is_shown_with_what_is_wrong(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    write_table(folder)
+    async with (
+        opened(tmp_path / "data", mappings={"path": [folder], "look_every": 0, "writable": True}) as service,
+        visiting(service) as visitor,
+    ):
+        write_table(folder, MAPPING.replace("acme", "fresh").replace("LOGIN", "LOGOUTT"), "fresh")
+        await post(service, "/mappings/fresh/reload")
+        _, found = await service.get("/mappings")
+        [state] = [one for one in found["mappings"] if one["provider"] == "fresh"]
+        assert (state["state"], state["version"]) == ("refused", None)
+        assert "LOGOUTT" in state["problem"]
+        status, shown = await service.get("/mappings/fresh")
+        assert (status, "LOGOUTT" in shown["text"]) == (200, True)
+        for path in ("types", "coverage"):
+            status, problem = await service.get(f"/mappings/fresh/{path}")
+            assert (status, "LOGOUTT" in problem["detail"]) == (422, True)
+        await visitor.sign_in()
+        status, text = await visitor.page("/ui/mappings/fresh")
+        assert status == 200
+        assert "is no type of the catalogue" in text and "<h1" in text
+        assert "fresh" in (await visitor.page("/ui/mappings"))[1]

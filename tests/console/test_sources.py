@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,3 +165,16 @@ async def test_all_can_read_the_pages_at_each_size_in_each_theme(
         await check_accessibility(each_console.page)
         assert await is_within_width(each_console.page), path
         await screenshot(each_console.page, name)
+
+
+async def test_what_is_wrong_with_a_source_is_not_said_of_a_sink_of_its_name(tmp_path: Path) -> None:
+    sources = [{"name": "soc", "provider": "keycloak"}]
+    sinks = [{"name": "soc", "kind": "file", "path": tmp_path / "out"}]
+    async with opened(tmp_path / "data", sources=sources, sinks=sinks) as service, visiting(service) as visitor:
+        await service.post([{"type": "odd"}], "soc")
+        _, found = await service.get("/status")
+        assert [(one["kind"], one["about"]) for one in found["todo"]] == [("source", "soc")]
+        await visitor.sign_in()
+        assert "could not be made an event" in said((await visitor.page("/ui/sources/soc"))[1])
+        status, page = await visitor.page("/ui/sinks/soc")
+        assert (status, "could not be made an event" in said(page)) == (200, False)
