@@ -237,9 +237,9 @@ def _answer(event: dict[str, Any], earlier: _Earlier) -> bytes:
     tells_itself = event.get("operationType") == "DELETE" and "representation" in event
     events: list[EarlierEvent] = []
     said: list[Any] = []
-    for one, text in zip(earlier.events, earlier.representations, strict=True):
+    for one, representation in zip(earlier.events, earlier.representations, strict=True):
         with suppress(Unread):
-            said.append(read_representation(text).value)
+            said.append(read_representation(representation).value)
             events.append(one)
     compared = [compare_details(event.get("details", {}))]
     problem: str | None = None

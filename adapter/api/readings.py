@@ -110,9 +110,9 @@ class ReadingPages:
     async def explain(self, request: web.Request) -> web.StreamResponse:
         authorize(request, Permission.RAW)
         who = caller(request)
-        with self._explanations.taken(who), self._questions.taken(who):
-            # Others try their tables while this is read.
-            with self._trials.place():
+        with self._questions.taken(who):
+            # Others explain events, and try their tables, while this is read.
+            with self._explanations.taken(who), self._trials.place():
                 entry, made_by, explained_by, explanations = await self._explained(request)
             record(request, Look.RAW)
             told = orjson.dumps({"madeBy": made_by, "explainedBy": explained_by})[1:-1]

@@ -20,6 +20,7 @@ from adapter.model import uid_text
 from adapter.people.accounts import LIMIT, Account, Person, begin, describe, join, of_account
 from adapter.people.stories import AFTER, SILENCE, STEPS, Happening, Story, tell
 from adapter.search.cursor import TimeCursor, newest, read_time_cursor, write_cursor
+from adapter.search.people import ByAccount
 from adapter.search.search import Search
 from adapter.search_fields import SearchFields, folded, search_fields
 
@@ -31,8 +32,9 @@ EVENTS, SIZE, ROUNDS = 2_000, 16 * 1024 * 1024, 12
 _ASKED, _READ = 500, 512 * 1024
 #: Sessions of a page that are looked for elsewhere, and events of these.
 _SESSIONS, _OF_SESSIONS = 200, 1_000
-#: Events that are looked at for an id that one of them has, whatever else is called so.
-_OF_ID = 20
+#: Accounts of one id, which has one in each realm and source, and events in which others do something to one, that are
+#: looked at.
+_ROWS, _OF_ID = 500, 20
 #: Longer values of details are not needed for a story, and a thing's name not looked for in a longer representation;
 #: characters.
 _LENGTH, _REPRESENTATION = 1_000, 4_000
@@ -108,6 +110,10 @@ class Timelines:
         source, _, id = asked.partition(":")
         if not source or not id:
             return None
+        accounts = await self._search.people(ByAccount(known, "-last", _ROWS, (id,)), caller=caller)
+        if any(one.source == source for one in accounts.found):
+            return Account(source, id)
+        # Or one that others have done something to.
         terms = Term("source", False, (source,), exact=True), Term("user", False, (id,), exact=True)
         page = await self._search.find(replace(known, terms=(*known.terms, *terms)), limit=_OF_ID, caller=caller)
         events = [event for _, _, event, _ in await self._fetch(page.positions)]
@@ -271,6 +277,8 @@ def _filters(by: By, value: str, person: Person | None, base: Filter) -> list[Fi
     if person is None:
         return [also(Term(by, False, (value,)))]
     ids = Term("user", False, tuple(person.ids), exact=True)
+    if not person.all_names:
+        return [also(ids)]
     # Apart, so that those who only try a name do not fill the pages.
     names = Term("user", False, tuple(person.all_names), exact=True)
     return [also(ids), also(names, Term("outcome", True, ("failure",)))]

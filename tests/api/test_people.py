@@ -110,6 +110,9 @@ async def test_an_id_that_two_sources_have_is_told_of_either(tmp_path: Path) -> 
         # Somebody calls himself like an account.
         await service.post([login(3, userId="18", details={"username": "one:17"})], "two")
         await service.post([login(4, userId="19", details={"username": "zoe"})], "two")
+        # Of one nobody says a name, and another one is called like it.
+        await service.post([login(5, userId="20", details={}, sessionId="s-20")], "one")
+        await service.post([login(n, userId="21", details={"username": "20"}) for n in range(6, 40)], "one")
 
         async def names(**query: Any) -> list[str]:
             return sorted(f"{one['source']}:{one['userId']}" for one in (await timeline(service, **query))["items"])
@@ -117,10 +120,11 @@ async def test_an_id_that_two_sources_have_is_told_of_either(tmp_path: Path) -> 
         assert await names(user="17") == ["one:17", "two:17"]
         assert await names(user="one:17") == ["one:17"]
         assert await names(user="two:17") == ["two:17"]
+        assert await names(user="one:20") == ["one:20"]
         assert await names(user="17", source="two") == ["two:17"]
         assert await names(user="zoe", source="two") == ["two:19"]
         assert [one["source"] for one in (await timeline(service, user="zoe", source="two"))["accounts"]] == ["two"]
-        assert await names(session="session-1", source="one") == ["one:17"]
+        assert set(await names(session="session-1", source="two")) == {"two:17", "two:18", "two:19"}
         # No source is called so: it is an id like any other.
         assert await names(user="three:17") == []
         _, known = await service.get("/people/one:17")
