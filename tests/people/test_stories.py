@@ -185,7 +185,10 @@ def test_a_validation_whose_code_is_not_there_says_so() -> None:
 
 def test_what_an_administrator_does_is_no_step_of_a_login() -> None:
     found = stories(event("UPDATE_PASSWORD", 0, details={"userId": "u2", "username": "tom"}), event("LOGIN", 1))
-    assert [story.sentence for story in found] == ["The password of tom was set, by zoe", "zoe logged in from 203.0.113.7"]
+    assert [story.sentence for story in found] == [
+        "The password of tom was set, by zoe",
+        "zoe logged in from 203.0.113.7",
+    ]
 
 
 def test_hostile_text_is_harmless_in_sentences() -> None:
