@@ -20,7 +20,8 @@ LEVELS = [
         "resources",
     }
     | {"section", "kinds", "timestamps"},
-    {"event", "search_fields", "formats", "counts", "outgoing", "privacy", "problem", "trials", "browser"},
+    {"event", "search_fields", "formats", "counts", "outgoing", "privacy", "problem", "trials", "browser"}
+    | {"breaking_off", "callers"},
     {"log", "mapping", "sinks", "logs", "documents"},
     {"normalize", "system_events", "changes"},
     {"workbench", "ownership", "neighbours", "tokens", "kept", "source_state", "sealing"},

@@ -22,8 +22,9 @@ from itertools import islice
 from typing import Any
 
 import structlog
-from aiohttp import StreamReader, hdrs, web
+from aiohttp import HttpVersion11, StreamReader, hdrs, web
 
+from adapter.breaking_off import reset_at_end
 from adapter.listening import Ending
 from adapter.memory import return_free_pages, return_small_blocks
 from adapter.problem import Handler, problem
@@ -242,6 +243,8 @@ class Connection(web.RequestHandler):
             else:
                 self.force_close()
         elif self._stuck_since and now - self._stuck_since >= limits.answer and self.transport is not None:
+            if self._current_request is not None:
+                reset_at_end(self._current_request)
             self.transport.abort()
 
     def refuse(self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -259,6 +262,8 @@ class Connection(web.RequestHandler):
         if self._header_bytes or not has_begun:
             self.refuse(503, "Stopping", "the service stops; send the request again", {"Retry-After": "1"})
         else:
+            if request is not None:
+                reset_at_end(request)
             self.force_close()
 
     def finish(self) -> None:
@@ -304,6 +309,8 @@ class Connection(web.RequestHandler):
         resp.headers.setdefault(hdrs.SERVER, "")  # aiohttp would tell its own name
         if self._manager is not None and self._manager.stopping:
             resp.force_close()  # said in its header, so that the caller sends nothing more
+        if request.version < HttpVersion11 and resp.content_length is None:
+            resp.force_close()  # else such an answer, which ends where its connection does, would not end
         if not request.content.is_eof():
             # The caller need not send the rest of a body that nobody reads.
             resp.force_close()

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from adapter.api.operation import is_revoked, json_answer
+from adapter.breaking_off import break_off
 from adapter.errors import RequestError
 from adapter.problem import SECURITY_HEADERS
 
@@ -75,13 +76,13 @@ async def streamed(
         _log.info("answer_left", path=request.path)
     except TimeoutError:
         _log.warning("answer_not_read", path=request.path, seconds=reading_timeout)
-        _abort(request)
+        break_off(request)
     except RequestError as error:
         _log.warning("answer_broken_off", path=request.path, why=str(error))
-        _abort(request)
+        break_off(request)
     except Exception as error:
         _log.error("answer_broken_off", path=request.path, exc_info=error)
-        _abort(request)
+        break_off(request)
 
 
 async def sent_json(
@@ -94,8 +95,3 @@ async def sent_json(
     async with sending as stream:
         await stream.write(body)
     return stream.response
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()

@@ -41,6 +41,18 @@ async def test_what_breaks_off_is_never_taken_for_the_whole() -> None:
             await response.read()
 
 
+async def test_over_http_1_0_what_breaks_off_is_reset() -> None:
+    """There an answer ends where its connection does, so a plain end would make a whole of the part."""
+    app = web.Application()
+    app.router.add_get("/", broken)
+    async with TestServer(app) as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
 async def test_a_reader_that_takes_nothing_is_cut_off_and_what_it_has_not_taken_is_bounded() -> None:
     written = 0
     ended = asyncio.Event()
