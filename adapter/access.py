@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from adapter.errors import ConfigError
 from adapter.keys.live import LiveKeys
-from adapter.keys.sessions import SESSION_PREFIX, Parent, Session, Sessions
+from adapter.keys.sessions import SESSION_PREFIX, Sessions
 from adapter.keys.stored import digest_of
+from adapter.keys.stored_sessions import Parent, Session
 from adapter.oidc import Issuers
 from adapter.principal import Principal
 from adapter.settings import Permission

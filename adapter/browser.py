@@ -87,6 +87,17 @@ class Site:
             return self.public_url.rstrip("/")
         return f"{'https' if is_secure(request) else 'http'}://{request.host}"
 
+    def page(self, request: web.Request) -> str | None:
+        """Path and query of the page that the browser shows, or asks for: a script says it, and forms come from one;
+        ``None``: it is no page of the console."""
+        said = request.headers.get("HX-Current-URL")
+        if said is None:
+            said = request.path_qs if request.method in ("GET", "HEAD") else request.headers.get(hdrs.REFERER, "")
+        try:
+            return local_path(URL(said).raw_path_qs.removeprefix(self.prefix))
+        except ValueError:
+            return None
+
     def is_own(self, request: web.Request) -> bool:
         """Whether a browser says that a request comes from one of our pages."""
         return is_own(request, () if self.public_url is None else (URL(self.public_url).authority,))

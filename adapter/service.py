@@ -432,7 +432,7 @@ async def open_service(
             return [*public_warnings(), *live.warnings()]
 
         auditing = Auditing(
-            log.append, settings.audit, known_secrets, knows_addresses=not settings.server.behind_tls, now=_now
+            log.append, settings.audit, known_secrets, is_behind_proxy=settings.server.behind_tls, now=_now
         )
         await stack.enter_async_context(open_auditing(auditing))
         delivered = DeliveryPages(log, lookup, live.settings, live.deliveries, live.selection, partial(_standing, log))
@@ -540,13 +540,14 @@ async def open_service(
                 lambda: tables.catalogue,
                 known_secrets,
                 check_room=disk.check,
-                knows_addresses=not settings.server.behind_tls,
+                is_behind_proxy=settings.server.behind_tls,
                 now=_now,
             ).operations(),
             *PublicKeyPages(signing_keys, live.settings, certs).operations(),
         ]
         tries = Tries(time.monotonic, is_behind_proxy=server.behind_tls)
-        console = Console(access, site, SignIn(access, sessions, sign_ins, site, tries))
+        signing_in = SignIn(access, sessions, sign_ins, site, tries)
+        console = Console(access, site, signing_in, is_behind_proxy=server.behind_tls)
         reading = BodyReading(budget, server.body_limit, server.body_timeout)
         app = make_app(access, operations, reading, site=site, pages=console.routes())
         app[AUDITING] = auditing

@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from yarl import URL
 
 from adapter.errors import NoReply, RequestError
-from adapter.keys.sessions import Parent, Session, Sessions
+from adapter.keys.sessions import Sessions
+from adapter.keys.stored_sessions import Parent, Session
 from adapter.oidc import Issuer, Issuers, Told, principal_of, refusal_of, told_of_holder, verified
 from adapter.outgoing.client import Client, open_client
 from adapter.outgoing.settings import OutgoingSettings
@@ -131,12 +132,16 @@ class SignIns:
             raise _refused(issuer.settings, what)
         return grant
 
-    async def open(self, grant: Grant) -> tuple[Session, str]:
-        """A session of who has signed in, and its token. Raises like `Sessions.open`."""
+    async def open(self, grant: Grant, address: str | None = None) -> tuple[Session, str]:
+        """A session of who has signed in, and its token. ``address``: from where. Raises like `Sessions.open`."""
         principal = self.principal(grant.parent)
         assert principal is not None
         return await self._sessions.open(
-            grant.parent, principal.name, "oidc", lambda token: _sealed(token, grant.refresh_token)
+            grant.parent,
+            principal.name,
+            "oidc",
+            lambda token: _sealed(token, grant.refresh_token),
+            address=address,
         )
 
     def principal(self, parent: Parent) -> Principal | None:

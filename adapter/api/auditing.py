@@ -65,16 +65,15 @@ class Auditing:
         settings: Audit,
         known_secrets: KnownSecrets,
         *,
-        knows_addresses: bool,
+        is_behind_proxy: bool,
         now: Callable[[], int],
     ) -> None:
-        """``append``: of the log; ``knows_addresses``: callers connect to the service itself; ``now`` gives epoch
-        milliseconds."""
+        """``append``: of the log; ``is_behind_proxy``: like that of `address_of`; ``now`` gives epoch milliseconds."""
         self._append = append
         self._looks = frozenset(settings.record)
         self._width = round(settings.again_after * 1000)
         self._known_secrets = known_secrets
-        self._knows_addresses = knows_addresses
+        self._is_behind_proxy = is_behind_proxy
         self._now = now
         #: In the order in which they began.
         self._stretches: dict[_Key, _Stretch] = {}
@@ -97,18 +96,21 @@ class Auditing:
         if look not in self._looks:
             return
         now, key = self._now(), _Key(caller(request), look)
+        who = details_of_caller(request, is_behind_proxy=self._is_behind_proxy)
         self.end_stretches(now)
         stretch = self._stretches.get(key)
         if stretch is None:
             if len(self._stretches) >= CALLERS:
                 self._end(next(iter(self._stretches)), now)
-            who = details_of_caller(request, knows_addresses=self._knows_addresses)
-            stretch = self._stretches[key] = _Stretch(now, who)
+            stretch = self._stretches[key] = _Stretch(now, dict(who))
+        if stretch.who.get("ipAddress") != who.get("ipAddress"):
+            # What is told of the stretch as a whole is of no one address.
+            stretch.who.pop("ipAddress", None)
         asked = [(name, value) for name, value in request.query.items() if name not in _NO_QUESTION]
         asked += [] if of is None else [("of", of)]
         question = f"{request.path}?{urlencode(sorted(asked))}" if asked else request.path
-        # An export that was broken off does not hide one that was not.
-        mark = hash((question, whole))
+        # An export that was broken off does not hide one that was not; nor does an address, another one.
+        mark = hash((question, whole, who.get("ipAddress")))
         if mark in stretch.recorded:
             return
         if len(stretch.recorded) >= ONE_BY_ONE:
@@ -121,7 +123,7 @@ class Auditing:
             details["events"] = str(events)
         if not whole:
             details["whole"] = "false"
-        self._tell(look, now, details, stretch.who)
+        self._tell(look, now, details, who)
 
     def end_stretches(self, now: int) -> None:
         """Tell how much more was asked in what is over. ``now``: epoch milliseconds."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from adapter.access import Access, Principal, bearer_token
 from adapter.browser import SITE
+from adapter.callers import address_of
 from adapter.errors import RequestError, public_text
 from adapter.problem import SECURITY_HEADERS, Handler, guarded
 from adapter.scope import Scope
@@ -212,15 +213,15 @@ def caller(request: web.Request) -> str:
     return request[_CALLER].name
 
 
-def details_of_caller(request: web.Request, *, knows_addresses: bool) -> dict[str, str]:
-    """Who calls, as ``authDetails`` of an event. ``knows_addresses``: callers connect to the service itself."""
+def details_of_caller(request: web.Request, *, is_behind_proxy: bool) -> dict[str, str]:
+    """Who calls, and from where, as ``authDetails`` of an event. ``is_behind_proxy``: like that of `address_of`."""
     principal: Principal = request[_CALLER]
     person = principal.person
     said = {
         "realmId": None if person is None else person.realm,
         "clientId": None if person is None else person.client,
         "userId": None if person is None else person.id,
-        "ipAddress": request.remote if knows_addresses else None,
+        "ipAddress": address_of(request, is_behind_proxy=is_behind_proxy),
         "username": principal.name if person is None else person.name,
         "sessionId": None if person is None else person.session,
     }

@@ -31,16 +31,16 @@ class PublishedEvents:
         known_secrets: KnownSecrets,
         *,
         check_room: Callable[[], None],
-        knows_addresses: bool,
+        is_behind_proxy: bool,
         now: Callable[[], int],
     ) -> None:
-        """``check_room`` refuses when the disk is full; ``knows_addresses``: callers connect to the service itself;
-        ``now`` gives epoch milliseconds."""
+        """``check_room`` refuses when the disk is full; ``is_behind_proxy``: like that of `address_of`; ``now``
+        gives epoch milliseconds."""
         self._log = log
         self._catalogue = catalogue
         self._known_secrets = known_secrets
         self._check_room = check_room
-        self._knows_addresses = knows_addresses
+        self._is_behind_proxy = is_behind_proxy
         self._now = now
 
     def operations(self) -> list[Operation]:
@@ -59,7 +59,7 @@ class PublishedEvents:
         raw = self._known_secrets.cleaned(await request_body(request, SIZE))
         given = read_asked(GivenEvent, read_object(raw))
         realm = request.match_info["realm"]
-        who = details_of_caller(request, knows_addresses=self._knows_addresses)
+        who = details_of_caller(request, is_behind_proxy=self._is_behind_proxy)
         event = published_event(given, realm, who, raw, self._catalogue(), self._now())
         await self._log.append([event])
         return web.Response(status=202, headers=SECURITY_HEADERS)

@@ -9,7 +9,8 @@ from adapter.access import Access
 from adapter.api.operation import Answer, Operation, Parameter, json_answer, principal_of_caller, token_of_caller
 from adapter.browser import Site
 from adapter.errors import RequestError
-from adapter.keys.sessions import Session, Sessions
+from adapter.keys.sessions import Sessions
+from adapter.keys.stored_sessions import Session
 from adapter.settings import Permission
 
 

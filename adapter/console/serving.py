@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 import structlog
 from aiohttp import ClientSession, hdrs, web
 from multidict import MultiDict, MultiDictProxy
-from yarl import URL
 
 from adapter.access import Access
 from adapter.api.operation import BODY_READING, expect_later
 from adapter.browser import CSRF_FIELD, CSRF_HEADER, Site, is_same, refuse_foreign, wants_page
+from adapter.callers import address_of
 from adapter.console import static_files
 from adapter.console.frame import Handler, Route, Section
 from adapter.console.inside import Connect, open_inside
@@ -39,8 +39,18 @@ _log = structlog.get_logger("adapter.console")
 class Console:
     """Answers browsers."""
 
-    def __init__(self, access: Access, site: Site, sign_in: SignIn, sections: Sequence[Section] = SECTIONS) -> None:
+    def __init__(
+        self,
+        access: Access,
+        site: Site,
+        sign_in: SignIn,
+        sections: Sequence[Section] = SECTIONS,
+        *,
+        is_behind_proxy: bool,
+    ) -> None:
+        """``is_behind_proxy``: like that of `address_of`."""
         self._access = access
+        self._is_behind_proxy = is_behind_proxy
         self._site = site
         self._sign_in = sign_in
         self._sections = sections
@@ -112,7 +122,8 @@ class Console:
             return None
         assert self._api is not None
         open_to = [one for one in self._sections if one.permission is None or one.permission in principal.permissions]
-        return Visit(request, principal, self._site, section, open_to, token, self._api)
+        address = address_of(request, is_behind_proxy=self._is_behind_proxy)
+        return Visit(request, principal, self._site, section, open_to, token, self._api, address)
 
     async def _with_form(self, visit: Visit, handler: Handler, limit: int) -> web.StreamResponse:
         """The handler's answer to what is no GET: it comes from one of our pages, and of this session.
@@ -135,12 +146,11 @@ class Console:
             return await handler(visit)
 
     def _to_sign_in(self, request: web.Request) -> web.Response:
+        # It comes back to where it is now.
+        address = self._sign_in.address(self._site.page(request) or HOME)
         if "HX-Request" in request.headers:
-            # The whole page goes there, and comes back to where it is now.
-            address = self._sign_in.address(_path_in(request.headers.get("HX-Current-URL", ""), self._site.prefix))
             return web.Response(status=204, headers={**HEADERS, "HX-Redirect": address})
-        wanted = request.path_qs if request.method in ("GET", "HEAD") else HOME
-        return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: self._sign_in.address(wanted)})
+        return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: address})
 
     async def _home(self, request: web.Request) -> web.Response:
         if request.path == "/" and not wants_page(request):
@@ -155,14 +165,6 @@ class Console:
         response = visit.redirect("/ui/sign-in")
         self._site.set_cookie(response, visit.request, "", seconds=0)
         return response
-
-
-def _path_in(address: str, prefix: str) -> str:
-    """Path and query of a page's address, without what a proxy puts before them; empty where that is none."""
-    try:
-        return URL(address).path_qs.removeprefix(prefix)
-    except ValueError:
-        return ""
 
 
 async def _nothing(visit: Visit) -> web.Response:

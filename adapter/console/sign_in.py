@@ -20,7 +20,8 @@ from adapter.console.visit import HEADERS, Visit
 from adapter.console.zones import zone_of
 from adapter.errors import RequestError
 from adapter.formats.text import harmless
-from adapter.keys.sessions import LASTS, LINK_PREFIX, SESSION_PREFIX, Session, Sessions
+from adapter.keys.sessions import LASTS, LINK_PREFIX, SESSION_PREFIX, Sessions
+from adapter.keys.stored_sessions import Session
 from adapter.principal import Principal
 from adapter.sign_ins import Begun, SignIns
 from adapter.sources.request_body import read_body
@@ -96,7 +97,7 @@ class SignIn:
                 attempt.failed()
                 wrong = "This is no token of a key that is known here, or its key has expired or was revoked."
                 return self._keys_page(request, wanted, wrong)
-        session, made = await self._sessions.open(parent, found.name, "key")
+        session, made = await self._sessions.open(parent, found.name, "key", address=attempt.address)
         return self._signed_in(request, session, made, wanted)
 
     async def _show_link(self, request: web.Request) -> web.Response:
@@ -115,7 +116,11 @@ class SignIn:
         with self._tries.one(request) as attempt:
             found = await self._link(token)
             parent = None if found is None else self._access.parent_of(found[0], token)
-            made = None if found is None or parent is None else await self._sessions.use_link(found[0], parent)
+            made = (
+                None
+                if found is None or parent is None
+                else await self._sessions.use_link(found[0], parent, address=attempt.address)
+            )
             if made is None:
                 attempt.failed()
                 raise _no_link()
@@ -156,7 +161,7 @@ class SignIn:
                 if error.status == 403:
                     attempt.failed()
                 raise
-        session, token = await self._sign_ins.open(grant)
+        session, token = await self._sign_ins.open(grant, attempt.address)
         response = self._signed_in(request, session, token, local_path(str(wanted)) or HOME)
         self._site.set_cookie(response, request, "", seconds=0, name=_BEGUN)
         return response

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from adapter.callers import address_of
 from adapter.errors import RequestError
 
 #: Tries that fail within so many seconds: from one address, and from all.
@@ -23,6 +24,8 @@ _log = structlog.get_logger("adapter.console")
 
 @dataclass(slots=True)
 class _Try:
+    #: Of who tries; ``None``: it is not known.
+    address: str | None
     has_failed: bool = False
 
     def failed(self) -> None:
@@ -33,7 +36,7 @@ class Tries:
     """Counts tries that failed."""
 
     def __init__(self, clock: Callable[[], float], *, is_behind_proxy: bool) -> None:
-        """``clock`` gives seconds; ``is_behind_proxy``: whether the last hop that is forwarded is the caller's."""
+        """``clock`` gives seconds; ``is_behind_proxy``: like that of `address_of`."""
         self._clock = clock
         self._is_behind_proxy = is_behind_proxy
         self._failed: OrderedDict[str, deque[float]] = OrderedDict()
@@ -47,7 +50,8 @@ class Tries:
         Raises:
             RequestError: 429, there were too many.
         """
-        address, now = self._address(request), self._clock()
+        caller, now = address_of(request, is_behind_proxy=self._is_behind_proxy), self._clock()
+        address = _network(caller)
         of_address = self._failed.get(address, deque())
         counted = [(of_address, OF_ADDRESS), *([(self._all, OF_ALL)] if guesses else [])]
         for failed, most in counted:
@@ -57,7 +61,7 @@ class Tries:
                 wait = max(1, round(WITHIN - (now - failed[0])))
                 detail = f"Too many tries to sign in have failed; try again in {wait} seconds."
                 raise RequestError(429, "Too many tries", detail, headers={"Retry-After": str(wait)})
-        attempt = _Try()
+        attempt = _Try(caller)
         # Counted before it is known: many at the same time are no way around.
         for failed, _ in counted:
             failed.append(now)
@@ -75,15 +79,10 @@ class Tries:
                     if now in failed:
                         failed.remove(now)
 
-    def _address(self, request: web.Request) -> str:
-        """Who tries: an address, or a network of IPv6 that one customer has."""
-        said = request.remote or ""
-        if self._is_behind_proxy and (forwarded := request.headers.getall("X-Forwarded-For", ())):
-            said = forwarded[-1].rpartition(",")[2].strip()
-        try:
-            address = ipaddress.ip_address(said)
-        except ValueError:
-            return "unknown"
-        if address.version == 6:
-            return str(ipaddress.ip_network((address, 64), strict=False))
-        return str(address)
+
+def _network(caller: str | None) -> str:
+    """By what tries are counted: an address, or a network of IPv6 that one customer has."""
+    if caller is None:
+        return "unknown"
+    address = ipaddress.ip_address(caller)
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else caller

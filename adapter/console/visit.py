@@ -13,7 +13,9 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, C
 from multidict import MultiDict, MultiDictProxy
 from yarl import URL
 
+from adapter.breaking_off import break_off
 from adapter.browser import Site, form_token
+from adapter.callers import FORWARDED_FOR
 from adapter.console.rendering import render
 from adapter.console.zones import zone_of
 from adapter.errors import RequestError
@@ -80,6 +82,8 @@ class Visit:
     sections: Sequence[Section]
     _token: str = field(repr=False)
     _api: ClientSession = field(repr=False)
+    #: Of the person; ``None``: it is not known.
+    address: str | None = None
     form: MultiDictProxy[str] = field(default_factory=lambda: MultiDictProxy(MultiDict()))
     #: The GET questions that made the page, and the command line that asks the same.
     asked: list[Question] = field(default_factory=list)
@@ -107,6 +111,11 @@ class Visit:
         """`system`, `light` or `dark`."""
         found = self.request.cookies.get("theme", "")
         return found if found in ("light", "dark") else "system"
+
+    @property
+    def here(self) -> str:
+        """Path and query of the page that is shown, or from which its form came."""
+        return self.site.page(self.request) or (self.section.path if self.section is not None else "/ui/")
 
     @property
     def csrf(self) -> str:
@@ -175,10 +184,9 @@ class Visit:
                 async for piece in answer.content.iter_any():
                     await response.write(piece)
             except (ClientConnectionError, ClientPayloadError):
-                # The API broke it off: so does this, that nobody takes the part for the whole.
+                # The API broke it off, or the browser has left.
                 response.force_close()
-                if self.request.transport is not None:
-                    self.request.transport.abort()
+                break_off(self.request)
                 return response
             await response.write_eof()
             return response
@@ -227,7 +235,9 @@ class Visit:
         match: str | None = None,
         timeout: ClientTimeout | None = None,
     ) -> Any:
-        headers = {hdrs.AUTHORIZATION: f"Bearer {self._token}"}
+        headers: dict[str, str] = {hdrs.AUTHORIZATION: f"Bearer {self._token}"}
+        if self.address is not None:
+            headers[FORWARDED_FOR] = self.address
         if match is not None:
             headers[hdrs.IF_MATCH] = match
         data = None

@@ -10,21 +10,18 @@ tokens the log has digests alone.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-import orjson
 import structlog
 
 from adapter.errors import ConfigError, NoteChanged, RequestError, StoreError
 from adapter.keys.stored import digest_of
+from adapter.keys.stored_sessions import Parent, Session, read_sessions, write_sessions
 from adapter.log.protocol import Note, Store
 from adapter.model import Outcome
-from adapter.principal import Person
 from adapter.system_events import system_event
 from adapter.tasks import in_background
 
@@ -42,57 +39,6 @@ SESSION_PREFIX, LINK_PREFIX = "idps_", "idpl_"
 _TRIES = 10
 
 _log = structlog.get_logger("adapter.keys")
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """Whose rights a session has."""
-
-    #: `settings`: a token of theirs, or the administrator's; `key`: one of the log; `issuer`: who signed in there.
-    kind: str
-    #: The name of the token's principal, the key's id, or the issuer.
-    name: str
-    #: The digest of a token of the settings. It may have been made by a person, so the log has what proves it alone.
-    digest: bytes = field(default=b"", repr=False)
-    #: Of an issuer: the roles that were told at the sign-in, the name, and who that is.
-    roles: tuple[str, ...] = ()
-    principal: str = ""
-    person: Person | None = None
-
-    @property
-    def key(self) -> tuple[str, str, str | None]:
-        """What all sessions of one parent have in common."""
-        return self.kind, self.name, None if self.person is None else self.person.id
-
-    def proof(self, token: str) -> str:
-        """What says for a session with this token that its parent has had this digest, and tells it to nobody."""
-        return hmac.digest(token.encode("utf-8", "surrogateescape"), self.digest, "sha256").hex() if self.digest else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A session, or a link that becomes one. Times are epoch milliseconds."""
-
-    id: str
-    #: Of its token.
-    digest: bytes
-    parent: Parent
-    proof: str
-    #: The name of who signed in, when that was.
-    name: str
-    created_at: int
-    expires_at: int
-    #: How he signed in: `key`, `link`, `oidc`.
-    by: str
-    is_link: bool = False
-    #: Of one whose parent is at an issuer: when that was asked last, and with what it is asked again, sealed so that
-    #: the session's token alone opens it.
-    asked_at: int = 0
-    sealed: str = ""
-
-    def has_expired(self, now: int) -> bool:
-        """Whether it is over at a time, epoch milliseconds."""
-        return not self.created_at - 60_000 <= now < self.expires_at
 
 
 class Sessions:
@@ -144,9 +90,16 @@ class Sessions:
                 await self.look()
 
     async def open(
-        self, parent: Parent, name: str, by: str, seal: Callable[[str], str] | None = None
+        self,
+        parent: Parent,
+        name: str,
+        by: str,
+        seal: Callable[[str], str] | None = None,
+        *,
+        address: str | None = None,
     ) -> tuple[Session, str]:
-        """A new session, and its token; ``seal`` gives what is kept sealed for the token.
+        """A new session, and its token; ``seal`` gives what is kept sealed for the token; ``address``: from where
+        somebody signed in, if that is known.
 
         Raises:
             RequestError: 409, others change them all the time.
@@ -155,7 +108,7 @@ class Sessions:
         session, token = self._make(parent, name, by, is_link=False)
         if seal is not None:
             session = replace(session, asked_at=session.created_at, sealed=seal(token))
-        await self._change("SIGNED-IN", session, lambda there: [*there, session])
+        await self._change("SIGNED-IN", session, lambda there: [*there, session], address=address)
         return session, token
 
     async def make_link(self, parent: Parent, name: str) -> tuple[Session, str]:
@@ -164,8 +117,11 @@ class Sessions:
         await self._change(None, link, lambda there: [*there, link])
         return link, token
 
-    async def use_link(self, link: Session, parent: Parent) -> tuple[Session, str] | None:
-        """The session that a link becomes, and its token; ``None``: somebody else was faster. Raises like `open`."""
+    async def use_link(
+        self, link: Session, parent: Parent, *, address: str | None = None
+    ) -> tuple[Session, str] | None:
+        """The session that a link becomes, and its token; ``None``: somebody else was faster. ``address``, and what it
+        raises: like `open`."""
         session, token = self._make(parent, link.name, "link", is_link=False)
 
         def changed(there: list[Session]) -> list[Session] | None:
@@ -173,7 +129,7 @@ class Sessions:
                 return None
             return [*(one for one in there if one.id != link.id), session]
 
-        return (session, token) if await self._change("SIGNED-IN", session, changed) else None
+        return (session, token) if await self._change("SIGNED-IN", session, changed, address=address) else None
 
     async def renew(self, session: Session, parent: Parent, sealed: str) -> None:
         """Keep what the issuer says now of a session's parent. Raises like `open`."""
@@ -231,11 +187,12 @@ class Sessions:
         changed: Callable[[list[Session]], list[Session] | None],
         *,
         by: str | None = None,
+        address: str | None = None,
     ) -> bool:
         """Keep what ``changed`` makes of those that there are, and tell it; whether it made something."""
         # Of many at the same time one would win each round, and most would win none.
         async with self._changing:
-            return await self._change_alone(what, session, changed, by)
+            return await self._change_alone(what, session, changed, by, address)
 
     async def _change_alone(
         self,
@@ -243,6 +200,7 @@ class Sessions:
         session: Session,
         changed: Callable[[list[Session]], list[Session] | None],
         by: str | None,
+        address: str | None,
     ) -> bool:
         for _ in range(_TRIES):
             await self.look()
@@ -251,10 +209,11 @@ class Sessions:
             if wanted is None:
                 return False
             wanted = _bounded(wanted, session)
-            note = Note(NOTE, _write(wanted), self._version + 1)
+            note = Note(NOTE, write_sessions(wanted), self._version + 1)
             details = {"session": session.id, "by": session.by}
+            who = {"username": by or session.name} | ({} if address is None else {"ipAddress": address})
             events = [] if what is None else [
-                system_event(f"CONSOLE-{what}", now, details, outcome=Outcome.SUCCESS, username=by or session.name)
+                system_event(f"CONSOLE-{what}", now, details, outcome=Outcome.SUCCESS, who=who)
             ]  # fmt: skip
             try:
                 await self._log.append(events, note) if events else await self._log.keep(note)
@@ -270,58 +229,22 @@ class Sessions:
         self._version = version
 
 
+def _read(text: str) -> list[Session]:
+    """
+    Raises:
+        ConfigError: it is not what this version writes.
+    """
+    try:
+        return read_sessions(text)
+    except ValueError as error:
+        raise ConfigError(f"the note {NOTE!r} of the log is {error}") from None
+
+
 def _bounded(sessions: list[Session], newest: Session) -> list[Session]:
     """Those that stay: the oldest of who has too many, and of all, give way."""
     of_parent = [one.id for one in sessions if one.parent.key == newest.parent.key]
     gone = set(of_parent[:-MOST_OF_PARENT])
     return [one for one in sessions if one.id not in gone][-MOST:]
-
-
-def _write(sessions: Iterable[Session]) -> str:
-    return orjson.dumps(
-        [
-            {
-                "id": one.id,
-                "digest": one.digest.hex(),
-                "parent": one.parent.kind,
-                "of": one.parent.name,
-                "proof": one.proof,
-                "roles": one.parent.roles,
-                "principal": one.parent.principal,
-                "person": None if one.parent.person is None else list(one.parent.person),
-                "name": one.name,
-                "createdAt": one.created_at,
-                "expiresAt": one.expires_at,
-                "by": one.by,
-                "isLink": one.is_link,
-                "askedAt": one.asked_at,
-                "sealed": one.sealed,
-            }
-            for one in sessions
-        ]
-    ).decode()
-
-
-def _read(text: str) -> list[Session]:
-    """
-    Raises:
-        ConfigError: it is not what `_write` of this version writes.
-    """
-    try:
-        return [_session(one) for one in orjson.loads(text)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"the note {NOTE!r} of the log is no list of sessions: {error!r}") from None
-
-
-def _session(one: dict[str, Any]) -> Session:
-    person = None if one["person"] is None else Person(*one["person"])
-    parent = Parent(
-        one["parent"], one["of"], roles=tuple(one["roles"]), principal=one["principal"], person=person
-    )  # fmt: skip
-    return Session(
-        one["id"], bytes.fromhex(one["digest"]), parent, one["proof"], one["name"], one["createdAt"], one["expiresAt"],
-        one["by"], one["isLink"], one["askedAt"], one["sealed"],
-    )  # fmt: skip
 
 
 @asynccontextmanager

@@ -111,7 +111,7 @@ class Stand:
         self.now = 1_000_000
         self.auditing = Auditing(
             self.append, Audit(again_after=600), KnownSecrets(["a-secret-of-the-service"]),
-            knows_addresses=False, now=lambda: self.now,
+            is_behind_proxy=True, now=lambda: self.now,
         )  # fmt: skip
 
     async def append(self, entries: Sequence[NewEntry]) -> None:
@@ -144,8 +144,9 @@ async def client(stand: Stand) -> AsyncIterator[TestClient[Any, Any]]:
         yield client
 
 
-async def ask(client: TestClient[Any, Any], query: str, name: str = "reader") -> None:
-    async with client.get(f"/people?{query}", headers={"Authorization": f"Bearer {name}-token"}) as response:
+async def ask(client: TestClient[Any, Any], query: str, name: str = "reader", address: str = "192.0.2.1") -> None:
+    headers = {"Authorization": f"Bearer {name}-token", "X-Forwarded-For": address}
+    async with client.get(f"/people?{query}", headers=headers) as response:
         assert response.status == 200
 
 
@@ -159,6 +160,21 @@ async def test_pages_of_an_answer_and_polls_are_one_question(stand: Stand, clien
     await ask(client, "user=zoe")
     await stand.auditing.write()
     assert len(stand.told) == 3
+
+
+async def test_what_is_told_of_a_question_has_its_own_address(stand: Stand, client: TestClient[Any, Any]) -> None:
+    for address in ("198.51.100.1", "198.51.100.2", "198.51.100.1"):
+        await ask(client, "user=zoe", address=address)
+    await stand.auditing.write()
+    addresses = [orjson.loads(one.event or b"{}")["authDetails"]["ipAddress"] for one in stand.told]
+    assert addresses == ["198.51.100.1", "198.51.100.2"]
+    # What is told of many questions together is of neither.
+    for number in range(ONE_BY_ONE):
+        await ask(client, f"user={number}", address="198.51.100.2")
+    stand.now += 600_000
+    stand.auditing.end_stretches(stand.now)
+    await stand.auditing.write()
+    assert "ipAddress" not in orjson.loads(stand.told[-1].event or b"{}")["authDetails"]
 
 
 async def test_who_asks_very_much_is_told_by_a_number(stand: Stand, client: TestClient[Any, Any]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from adapter.access import ADMIN, Access
 from adapter.errors import ConfigError
 from adapter.keys.live import LiveKeys
-from adapter.keys.sessions import LASTS, LINK_LASTS, MOST_OF_PARENT, NOTE, Parent, Sessions
+from adapter.keys.sessions import LASTS, LINK_LASTS, MOST_OF_PARENT, NOTE, Sessions
+from adapter.keys.stored_sessions import Parent
 from adapter.log.memory import MemoryLog, open_memory_log
 from adapter.log.opening import open_store
 from adapter.log.protocol import Note, Store
@@ -223,7 +224,7 @@ async def test_they_survive_a_restart(tmp_path: Path, clock: Clock) -> None:
 
 async def test_what_another_program_wrote_is_refused(log: MemoryLog, clock: Clock) -> None:
     await log.keep(Note(NOTE, '[{"id": 1}]', 1))
-    with pytest.raises(ConfigError, match="'sessions' of the log is no list of sessions"):
+    with pytest.raises(ConfigError, match="'sessions' of the log is not a list of sessions"):
         await Sessions(log, now=clock, is_shared=False).look()
 
 
