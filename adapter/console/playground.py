@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import hashlib
 import json
 from collections.abc import Sequence
 from itertools import islice
@@ -219,6 +220,11 @@ def _unsaved(given: dict[str, Any]) -> dict[str, Any]:
     return {"mapping": given["mapping"], "files": given["files"]}
 
 
+def _mark(given: dict[str, Any]) -> str:
+    """By what it is known whether what is to be saved is what was reviewed."""
+    return hashlib.sha256(orjson.dumps(_unsaved(given), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
 async def _try(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """What the table makes of the samples, and why."""
     template = "mappings_edit_tried.html"
@@ -241,8 +247,10 @@ async def _check(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[st
     return template, {"refused": None, "findings": found["findings"]}
 
 
-async def _review(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What saving would do, before anything is written."""
+async def _review(
+    visit: Visit, provider: str, given: dict[str, Any], *, is_changed: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """What saving would do, before anything is written. ``is_changed``: something else was reviewed before."""
     template = "mappings_edit_review.html"
     try:
         if visit.may(Permission.WRITE_MAPPINGS):
@@ -256,7 +264,8 @@ async def _review(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[s
         return template, {"refused": error, "found": None, "since": SINCE, "writable": False}
     listed = await visit.get("/mappings")
     writable = listed["writable"] and visit.may(Permission.WRITE_MAPPINGS)
-    return template, {"refused": None, "found": found, "since": SINCE, "writable": writable}
+    values = {"mark": _mark(given), "is_changed": is_changed}
+    return template, {"refused": None, "found": found, "since": SINCE, "writable": writable, **values}
 
 
 async def _compare(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -274,7 +283,9 @@ async def _compare(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[
 
 
 async def _save(visit: Visit, provider: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Save it, if it is what was looked at before."""
+    """Save it, if it is what was looked at before; else what saving it would do."""
+    if visit.form.get("reviewed") != _mark(given):
+        return await _review(visit, provider, given, is_changed=True)
     params = {"seen": visit.form.get("seen") or None, "force": "1" if given["force"] else None}
     try:
         found = await _put(visit, provider, given, params)

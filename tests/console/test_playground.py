@@ -140,7 +140,7 @@ PLACES: list[tuple[str, tuple[list[str], bool, str] | None]] = [
 
 async def test_the_editor_knows_where_in_the_table_one_writes(console: Console, acme: Opened) -> None:
     await console.open("/ui/mappings/acme/edit?example=0")
-    script = "async text => (await import(document.querySelector('script[src*=playground]').src)).whereIs(text)"
+    script = "async text => (await import(document.getElementById('playground').dataset.completion)).whereIs(text)"
     for text, place in PLACES:
         found = await console.page.evaluate(script, text)
         assert (found and (found["path"], found["isKey"], found["typed"])) == place, text
@@ -170,7 +170,8 @@ async def test_an_answer_about_an_older_text_is_dropped(console: Console, acme: 
         await page.unroute("**/edit", late)
         came.set()
         await held.wait()
-        await route.fulfill(status=200, content_type="text/html", body="<p>an answer of yesterday</p>")
+        headers = {"Vary": "HX-Request"}
+        await route.fulfill(headers=headers, content_type="text/html", body="<p>an answer of yesterday</p>")
 
     await page.expose_function("note", lambda text: shown.append(text))
     await page.evaluate("new MutationObserver(() => note(tried.textContent)).observe(tried, {childList: true})")
@@ -197,6 +198,20 @@ async def test_a_service_that_is_gone_leaves_what_was_written(console: Console, 
     await expect(page.locator("#problem")).to_contain_text("what you wrote is still here")
     assert "# mine" in await in_editor(page, "mapping")
     await page.unroute("**/edit", gone)
+
+    answered = asyncio.Event()
+
+    async def proxied(route: Route) -> None:
+        await route.fulfill(status=502, content_type="text/html", body="<title>502</title><h1>Bad gateway</h1>")
+        answered.set()
+
+    await page.route("**/edit", proxied)
+    await write(page, "mapping", "# and mine\n")
+    await answered.wait()
+    await expect(page.locator("[data-busy]")).to_have_text("")
+    await expect(page.locator("#problem")).to_contain_text("what you wrote is still here")
+    assert "Bad gateway" not in await page.content()
+    await page.unroute("**/edit", proxied)
     await write(page, "mapping", "# more\n")
     await expect(page.locator("#problem")).to_be_empty()
 
@@ -223,6 +238,30 @@ async def test_what_somebody_else_saved_meanwhile_is_shown_before_it_is_overwrit
     await expect(page.locator("#review")).to_contain_text("The table is in use")
     [folder] = console_settings["mappings"]["path"]
     assert "mine" in (folder / "acme" / "mapping.yaml").read_text()
+
+
+async def test_what_is_written_while_a_review_is_under_way_is_not_saved_by_it(console: Console, acme: Opened) -> None:
+    page = console.page
+    await console.open("/ui/mappings/acme/edit?example=0")
+    await put(page, "mapping", MAPPING + "  mine: {type: LOGOUT}\n")
+    await expect(page.locator("#checked")).to_contain_text(re.compile("."))
+    held, came = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        if "act=review" in (route.request.post_data or ""):
+            came.set()
+            await held.wait()
+        await route.continue_()
+
+    await page.route("**/edit", late)
+    await page.keyboard.press("Control+s")
+    await came.wait()
+    await write(page, "mapping", "# more\n")
+    held.set()
+    await expect(page.locator("#review")).to_contain_text("What saving would do")
+    await expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    await expect(page.locator("#review [data-outdated]")).to_be_visible()
+    await page.unroute_all(behavior="wait")
 
 
 async def test_leaving_with_what_is_not_saved_asks(console: Console, acme: Opened) -> None:
