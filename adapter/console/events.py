@@ -122,6 +122,7 @@ def _bar(query: Query, links: Links, visit: Visit, wrong: Refused | None) -> dic
             }
             for said, text in _RANGES
         ],
+        "live_url": visit.site.prefix + "/ui/live" + (f"?{unsaid.text}" if unsaid.pairs else ""),
         "fields": choices(query.clauses),
         "wrong": wrong,
         "wrong_at": parameter if at_field else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ async def show(visit: Visit) -> web.Response:
         hints=found.get("hints", []),
         stream=stream,
         kept=_KEPT,
+        now=time.time_ns() // 1_000_000,
         given={name: query.get(name, "") for name in FIELDS},
         others=[
             (number, name, value) for number, (name, value) in enumerate(filters) if not _has_field(filters, number)

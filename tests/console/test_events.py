@@ -349,6 +349,11 @@ async def test_searches_are_saved_used_and_deleted(service: Opened) -> None:
         assert (await reader.send("/ui/events/searches", {"name": "bens", "query": query}))[0] == 403
 
 
+async def test_what_was_found_can_be_followed_as_it_goes_on(visitor: Visitor) -> None:
+    page = await found(visitor, "/ui/events?user=ben&from=7d&not_outcome=success")
+    assert "/ui/live?user=ben&not_outcome=success" in page.links
+
+
 async def test_files_hold_what_the_filter_matches(visitor: Visitor, service: Opened) -> None:
     async with visitor.session.get("/ui/events/export?user=ben&format=csv") as response:
         assert response.headers["Content-Disposition"] == 'attachment; filename="events.csv"'

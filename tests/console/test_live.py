@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -133,6 +134,76 @@ async def test_where_it_fell_behind_it_says_so(console: Console) -> None:
     )
     await console.open("/ui/live?realm=nobody")
     await expect(page.get_by_text("Events are missing here")).to_be_visible()
+
+
+async def test_a_gap_leads_to_what_came_since(console: Console) -> None:
+    page, service = console.page, console.service
+    await console.open("/ui/live?realm=gap&outcome=success")
+    await expect(page.locator("[data-live-state]")).to_contain_text("Live:")
+    receipts = await service.post(login(710, realmId="gap"))
+    await expect(page.locator("[data-live-list] > li")).to_have_count(1)
+    _, event = await service.get(f"/events/{receipts['uids'][0]}")
+    behind = 'retry: 60000\nevent: behind\ndata: {"cursor": "x", "path": "/events"}\n\n'
+    await page.route(
+        "**/events/live?**", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=behind)
+    )
+    await be_seen(page, False)
+    await be_seen(page, True)
+    address = await page.get_by_role("link", name="Find them in Events").get_attribute("href")
+    query = parse_qs(urlsplit(address or "").query)
+    received = str(event["source"]["receivedAt"])
+    assert query == {"realm": ["gap"], "outcome": ["success"], "received_from": [received]}
+
+
+async def be_seen(page: Page, is_seen: bool) -> None:
+    """Have the page be in front, or in the background, as far as its scripts are told."""
+    await page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        not is_seen,
+    )
+
+
+async def test_in_the_background_it_holds_no_connection_and_misses_nothing(console: Console) -> None:
+    """A browser has six to one host: seven pages that nobody sees would keep all others from loading."""
+    page, service = console.page, console.service
+    await console.open("/ui/live?realm=background")
+    await expect(page.locator("[data-live-state]")).to_contain_text("Live:")
+    async with page.expect_event("requestfailed", lambda one: "/events/live" in one.url):
+        await be_seen(page, False)
+    console.asked.clear()
+    receipts = await service.post([login(number, realmId="background") for number in range(720, 723)])
+    assert [url for url in console.asked if "/events/live" in url] == []
+    await be_seen(page, True)
+    rows = page.locator("[data-live-list] > li")
+    await expect(rows).to_have_count(3)
+    await expect(rows.first).to_have_attribute("data-uid", receipts["uids"][-1])
+
+
+async def test_it_goes_on_from_the_last_place_also_where_nothing_matched(console: Console) -> None:
+    """Else a rare kind of events would seem to have gaps: the place of the last one lies far behind."""
+    page = console.page
+    body = "retry: 1\n:\nid: a-place\n\n"
+    await page.route(
+        "**/events/live?**", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body)
+    )
+    async with page.expect_request(lambda one: "cursor=a-place" in one.url):
+        await console.open("/ui/live?realm=rare")
+
+
+async def test_it_says_why_it_is_refused_and_tries_again(console: Console) -> None:
+    page = console.page
+    refusal = {"title": "Too many", "status": 429, "detail": "admin has 10 live tails under way already"}
+    await page.clock.install()
+    await page.route("**/events/live?**", lambda route: route.fulfill(status=429, json=refusal))
+    await console.open("/ui/live?realm=refused")
+    await expect(page.locator("[data-live-state]")).to_have_text(
+        "Not connected, which is tried again: admin has 10 live tails under way already"
+    )
+    await page.unroute_all(behavior="wait")
+    await page.clock.run_for(10_000)
+    await expect(page.locator("[data-live-state]")).to_contain_text("Live:")
+    console.problems.clear()  # a browser says that there was a 429
 
 
 async def test_what_comes_is_text_and_never_markup(console: Console) -> None:

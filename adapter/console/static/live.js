@@ -1,7 +1,13 @@
-// The page Live: events as they come, by EventSource. What an event says is text, and never markup.
+// The page Live: events as they come. What an event says is text, and never markup.
 
 const bar = document.querySelector("[data-live]");
 const list = document.querySelector("[data-live-list]");
+
+// Milliseconds: until what came is shown, and until a connection is made again, one that broke off and one that was
+// refused.
+const SHOW_AFTER = 50;
+const LOST_AFTER = 2000;
+const REFUSED_AFTER = 10_000;
 
 // As on the service: nothing moves a cursor or turns the direction of writing.
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]/g;
@@ -27,15 +33,17 @@ if (bar && list) {
   const gap = document.querySelector("[data-live-gap]").content.firstElementChild;
   const when = written(bar.dataset.liveZone);
   const known = new Set([...list.querySelectorAll("[data-uid]")].map((row) => row.dataset.uid));
-  // What came while the page is paused, the oldest first: no more than is kept.
+  // What is to be shown, the oldest first: no more than is kept. A gap has no event, but what came last before it.
   let waiting = [];
   let meanwhile = 0;
   let shown = 0;
   let isPaused = false;
   let connection = "Connecting…";
+  // When the last event came to the service, epoch milliseconds, by its clock.
+  let received = Number(bar.dataset.liveReceived);
 
   const tell = () => {
-    if (isPaused) state.textContent = `Paused: ${meanwhile} came meanwhile`;
+    if (isPaused) state.textContent = `Paused: ${meanwhile} came meanwhile${connection && `. ${connection}`}`;
     else state.textContent = connection || `Live: ${shown} came since this page was opened`;
   };
 
@@ -70,73 +78,148 @@ if (bar && list) {
     return row;
   };
 
-  const show = (rows) => {
-    for (const row of rows) {
-      if (row.dataset.uid) {
-        if (known.has(row.dataset.uid)) continue;
-        known.add(row.dataset.uid);
+  const gapSince = (time) => {
+    const row = gap.cloneNode(true);
+    const link = row.querySelector("a");
+    link.href = within(link.href, { received_from: time });
+    return row;
+  };
+
+  // Many that come at once are shown at once, and of those no more than stay.
+  let showing = 0;
+  const show = () => {
+    showing = 0;
+    if (isPaused) return;
+    for (const { event, since } of waiting) {
+      if (!event) list.prepend(gapSince(since));
+      else if (!known.has(event.uid)) {
+        known.add(event.uid);
+        list.prepend(rowOf(event));
       }
-      list.prepend(row);
     }
+    waiting = [];
     while (list.children.length > kept) {
       known.delete(list.lastElementChild.dataset.uid);
       list.lastElementChild.remove();
     }
     empty.hidden = list.children.length > 0;
-  };
-
-  const take = (row) => {
-    if (isPaused) {
-      waiting.push(row);
-      if (waiting.length > kept) waiting.shift();
-    } else {
-      show([row]);
-    }
     tell();
   };
 
+  const take = (one) => {
+    waiting.push(one);
+    if (waiting.length > kept) waiting.shift();
+    if (isPaused) tell();
+    else showing ||= setTimeout(show, SHOW_AFTER);
+  };
+
+  // Where it goes on: that comes also with no event, which an EventSource would keep for itself.
   let place = null;
-  let source;
-  const connect = () => {
-    const address = new URL(bar.dataset.live, location.href);
-    if (place) address.searchParams.set("cursor", place);
-    source = new EventSource(address);
-    source.onopen = () => { connection = ""; tell(); };
-    source.onmessage = (message) => {
-      place = message.lastEventId || place;
+  let lostAfter = LOST_AFTER;
+
+  const hear = (message) => {
+    place = message.id ?? place;
+    lostAfter = Number(message.retry ?? lostAfter);
+    if (message.event === "behind") take({ since: received });
+    else if (message.data) {
       const event = JSON.parse(message.data);
+      received = event.source.receivedAt;
       if (known.has(event.uid)) return;
       if (isPaused) meanwhile += 1;
       shown += 1;
-      take(rowOf(event));
-    };
-    source.addEventListener("behind", () => take(gap.cloneNode(true)));
-    source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) {
-        // Refused: it may be that too many listen, or that the session has ended.
-        connection = "Not connected: the service refused, which is tried again; if it stays so, load the page again";
-        setTimeout(connect, 10_000);
-      } else {
-        connection = "The connection is lost, and made again: nothing will be missing";
+      take({ event });
+    }
+  };
+
+  const say = (text) => { connection = text; tell(); };
+
+  // Milliseconds until it is tried again.
+  const listen = async (signal) => {
+    try {
+      const headers = { Accept: "text/event-stream" };
+      const answer = await fetch(within(bar.dataset.live, place ? { cursor: place } : {}), { signal, headers });
+      if (!answer.ok) {
+        say(`Not connected, which is tried again: ${await refusal(answer, signal)}`);
+        return REFUSED_AFTER;
       }
-      tell();
-    };
+      say("");
+      for await (const message of messages(answer.body)) hear(message);
+    } catch (error) {
+      if (signal.aborted) return 0;
+      console.info(error);
+    }
+    say("The connection is lost, and made again: nothing will be missing");
+    return lostAfter;
+  };
+
+  // One connection at most, and none while nobody sees the page: a browser has six to one host over HTTP/1.1, so tabs in
+  // the background would block all others.
+  let following = null;
+
+  const stop = () => {
+    following?.abort();
+    following = null;
+  };
+
+  const follow = async () => {
+    stop();
+    if (document.hidden) return;
+    const mine = following = new AbortController();
+    say("Connecting…");
+    while (following === mine) {
+      const wait = await listen(mine.signal);
+      await new Promise((done) => setTimeout(done, wait));
+    }
   };
 
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
     pause.setAttribute("aria-pressed", String(isPaused));
     pause.textContent = isPaused ? "Resume" : "Pause";
-    if (!isPaused) {
-      show(waiting);
-      waiting = [];
+    if (isPaused) tell();
+    else {
       meanwhile = 0;
+      show();
     }
-    tell();
   });
 
   bar.hidden = false;
-  connect();
-  addEventListener("pagehide", () => source.close());
-  addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
+  follow();
+  document.addEventListener("visibilitychange", follow);
+  addEventListener("pagehide", stop);
+  addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
+}
+
+function within(address, params) {
+  const found = new URL(address, location.href);
+  for (const [name, value] of Object.entries(params)) found.searchParams.set(name, value);
+  return found.href;
+}
+
+// The messages of a stream of server-sent events, by their fields; what has an id alone is one, too.
+async function* messages(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (text + value).split("\n\n");
+    text = parts.pop();
+    for (const part of parts) {
+      const fields = part.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)).filter(Boolean);
+      yield Object.fromEntries(fields.map(([, name, said]) => [name, said]));
+    }
+  }
+}
+
+// Why the service refused. Whose session has ended is led to sign in, and back.
+async function refusal(answer, signal) {
+  if (answer.status === 401) {
+    const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
+    const page = await fetch(location.href, { signal, headers });
+    const address = page.headers.get("HX-Redirect");
+    if (address) location.assign(address);
+  }
+  const problem = await answer.json().catch(() => ({}));
+  return problem.detail ?? `the service answered ${answer.status}`;
 }
