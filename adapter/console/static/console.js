@@ -22,20 +22,41 @@
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
 
+  // Browsers have no clipboard for pages that came over plain http; then the text is selected, and copied as by hand.
+  const copied = async (source) => {
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+      return true;
+    } catch {
+      if (source.select) source.select();
+      else getSelection().selectAllChildren(source);
+      return document.execCommand("copy");
+    }
+  };
+
   document.addEventListener("click", async (event) => {
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       const text = copy.parentElement.querySelector("code, input, textarea");
-      await navigator.clipboard.writeText(text.value ?? text.textContent);
-      const before = copy.textContent;
-      copy.textContent = "Copied";
-      setTimeout(() => { copy.textContent = before; }, 1500);
+      copy.dataset.label ??= copy.textContent;
+      copy.textContent = await copied(text) ? "Copied" : "Press Ctrl C";
+      setTimeout(() => { copy.textContent = copy.dataset.label; }, 1500);
     }
     if (event.target.closest("[data-palette]")) openPalette();
     for (const one of all("details[data-closes][open]")) {
       if (!one.contains(event.target)) one.open = false;
     }
   });
+
+  // A second click on a button would do it twice; and what is shown once would be lost with the first answer.
+  const sent = new Set();
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || event.target.method !== "post") return;
+    if (sent.has(event.target)) event.preventDefault();
+    sent.add(event.target);
+    setTimeout(() => sent.delete(event.target), 5000);
+  });
+  addEventListener("pageshow", () => sent.clear());
 
   // The palette: sections, and whatever else of the page is marked as a place to go.
 
@@ -171,16 +192,29 @@
     if (event.key !== "g") goes = 0;
   });
 
-  // Where a part of the page failed to come, it is said, and not only in the browser's log.
-  const tell = (text) => {
+  // Where a part of the page failed to come, it is said, and not only in the browser's log; in a dialog, since the page
+  // behind that is out of reach.
+  const problemOf = (event) =>
+    event.detail.requestConfig?.elt.closest("dialog[open]")?.querySelector("[data-problem]") ?? document.getElementById("problem");
+  const tell = (event, text) => {
     const notice = document.createElement("div");
     notice.className = "notice bad";
     notice.textContent = text;
-    document.getElementById("problem")?.replaceChildren(notice);
+    problemOf(event)?.replaceChildren(notice);
   };
-  document.addEventListener("htmx:sendError", () => tell("The service does not answer; try again."));
-  document.addEventListener("htmx:timeout", () => tell("The service took too long; try again."));
-  document.addEventListener("htmx:beforeRequest", () => document.getElementById("problem")?.replaceChildren());
+  document.addEventListener("htmx:sendError", (event) => tell(event, "The service does not answer; try again."));
+  document.addEventListener("htmx:timeout", (event) => tell(event, "The service took too long; try again."));
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target } = event.detail;
+    if (!xhr.getResponseHeader("Vary")?.includes("HX-Request")) {
+      // A proxy's own page is no part of ours.
+      event.detail.shouldSwap = false;
+      tell(event, `The service did not answer, but something in front of it, with ${xhr.status}; try again.`);
+    } else if (target.id === "problem") event.detail.target = problemOf(event);
+  });
+  document.addEventListener("htmx:beforeRequest", () => {
+    for (const one of all("#problem, [data-problem]")) one.replaceChildren();
+  });
   document.addEventListener("htmx:load", (event) => arrange(event.target));
 
   arrange(document);

@@ -120,14 +120,24 @@ if (bar) combobox(bar);
 
 const drawer = document.getElementById("events-drawer");
 
+// The event that is wanted last: who chooses another one meanwhile does not get the one before.
+let wanted = 0;
+
+// Whether the event is shown now.
 const open = async (address) => {
+  const body = document.getElementById("events-drawer-body");
+  wanted += 1;
+  const mine = wanted;
+  window.htmx.trigger(body, "htmx:abort");
   // What was shown before is not taken for an event that does not come.
-  document.getElementById("events-drawer-body").replaceChildren();
-  await window.htmx.ajax("GET", address, { target: "#events-drawer-body", swap: "innerHTML" });
-  if (!drawer.querySelector("[data-event]")) return;
-  drawer.querySelector("[data-close]").hidden = false;
+  body.replaceChildren();
+  // What went wrong is told by the page.
+  await window.htmx.ajax("GET", address, { source: body, target: body, swap: "innerHTML" }).catch(() => {});
+  if (mine !== wanted || !body.querySelector("[data-event]")) return false;
+  body.querySelector("[data-close]").hidden = false;
   if (!drawer.open) drawer.showModal();
   drawer.scrollTop = 0;
+  return true;
 };
 
 if (drawer && window.htmx) {
@@ -136,8 +146,7 @@ if (drawer && window.htmx) {
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     const row = link.closest("[data-row]");
-    await open(link.href);
-    if (!drawer.open) return;
+    if (!await open(link.href)) return;
     history.pushState({ event: link.href }, "", link.href);
     drawer.addEventListener("close", () => row?.focus(), { once: true });
     if (row && !row.hasAttribute("tabindex")) row.tabIndex = -1;
@@ -157,5 +166,7 @@ if (drawer && window.htmx) {
   });
 }
 
-// After a reload of an event's address, the browser takes the list before it for a state of the same page.
-if (!drawer) window.addEventListener("popstate", () => location.reload());
+// After a reload of an event's address, the browser takes the list before it for a state of the same page. A link within
+// the page is one.
+const here = location.pathname;
+if (!drawer) window.addEventListener("popstate", () => { if (location.pathname !== here) location.reload(); });
