@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapter.api.attempts import SINK, known_sink
@@ -164,7 +165,13 @@ class ReplayPages:
             ),
             Operation(
                 "POST", "/sinks/{name}/replay", self.start, "Send events again; dry_run counts them",
-                {202: Answer("It is under way.", model=StartedReplay)}, Permission.SINKS, [SINK],
+                {202: Answer("It is under way.", model=StartedReplay)}, Permission.SINKS,
+                [
+                    SINK,
+                    Parameter(
+                        "If-Match", "The id of a replay, in quotes: only while that is the last one", place="header"
+                    ),
+                ],
                 body=Body(model=Question, required=False),
             ),
             Operation(
@@ -260,7 +267,8 @@ class ReplayPages:
         name = known_sink(request, self._names())
         asked = read_asked(Question, read_object(await request_body(request)))
         fixed = {one: self._fixed(one, values) for one, values in asked.filter.items()}
-        job = await self._replays.start(name, asked.model_copy(update={"filter": fixed}), caller(request))
+        question, after = asked.model_copy(update={"filter": fixed}), _after(request)
+        job = await self._replays.start(name, question, caller(request), after=after)
         hints = self._hints.of(Filter.from_settings(fixed, self._catalogue()).terms)
         return json_answer(StartedReplay(**job.model_dump(), hints=hints).model_dump_json().encode(), status=202)
 
@@ -280,6 +288,20 @@ class ReplayPages:
             return [str(read_timestamp(value, self._now())) for value in values]
         except ValueError:
             raise RequestError(400, "Bad parameter", f"filter.{name} is not {FORMS}", parameter="filter") from None
+
+
+def _after(request: web.Request) -> int | None:
+    """
+    Raises:
+        RequestError: 400, If-Match names no replay.
+    """
+    text = request.headers.get(hdrs.IF_MATCH)
+    if text is None:
+        return None
+    found = re.fullmatch(r'\s*"(\d{1,18})"\s*', text, re.ASCII)
+    if found is None:
+        raise RequestError(400, "Bad parameter", 'If-Match takes the id of one replay in quotes, such as "3"')
+    return int(found[1])
 
 
 def _shown(request: web.Request, row: Held, entry: Entry | None) -> dict[str, Any]:

@@ -229,7 +229,8 @@ async def replay(visit: Visit) -> web.Response:
             if str(found["id"]) != form.get("id") or not found["question"]["dry_run"]:
                 detail = "Somebody else has started another replay meanwhile; count again."
                 raise Refused(409, "Changed meanwhile", detail)
-            await visit.post(f"/sinks/{name}/replay", {**found["question"], "dry_run": False})
+            question = {**found["question"], "dry_run": False}
+            await visit.post(f"/sinks/{name}/replay", question, match=f'"{found["id"]}"')
         else:
             await visit.post(f"/sinks/{name}/replay", {**_question(form), "dry_run": True})
             await _ended(visit, name)

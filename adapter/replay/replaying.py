@@ -82,16 +82,19 @@ class Replays:
         """
         return await self._kept(sink).read()
 
-    async def start(self, sink: str, question: Question, by: str) -> Job:
-        """Begin a replay. ``by``: who asks.
+    async def start(self, sink: str, question: Question, by: str, *, after: int | None = None) -> Job:
+        """Begin a replay. ``by``: who asks; ``after``: which one must be the last so far, such as the one that counted.
 
         Raises:
-            RequestError: 400, the filter is wrong; 409, one is under way, or the sink has not begun.
+            RequestError: 400, the filter is wrong; 409, one is under way, or the sink has not begun; 412, the last one
+                is not ``after``.
             StoreError: the log cannot be read or written.
         """
         filter = self._filter(question)
         kept = self._kept(sink)
         before = await kept.read()
+        if after is not None and (before is None or before.id != after):
+            raise RequestError(412, "Changed meanwhile", f"the last replay is not {after} any more; count again")
         if before is not None and before.state is State.RUNNING:
             # Whoever began it may have been killed before this was noted.
             await self._set_running(sink, is_running=True)

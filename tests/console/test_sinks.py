@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import itertools
 import re
@@ -346,6 +347,47 @@ async def test_a_replay_is_counted_first_and_sends_what_was_counted(
     assert (status, "Filter, line 1: write FIELD=VALUE" in said(page)) == (400, True)
     status, page = await visitor.send("/ui/sinks/soc/replay", {"status": ["dead"], "filter": "typ=x"})
     assert (status, "typ" in said(page)) == (400, True)
+
+
+async def test_what_was_counted_is_sent_once_however_often_the_form_comes(
+    console_service: Opened, visitor: Visitor, hook: Hook
+) -> None:
+    await make(console_service, hook)
+    await post(console_service, 2)
+    await counts_are(console_service, delivered=2)
+    form: dict[str, Any] = {"status": ["delivered"], "filter": "", "rate": "0"}
+    _, page = await visitor.send("/ui/sinks/soc/replay", form)
+    counted = re.search(r'name="id" value="(\d+)"', page)
+    assert counted is not None
+    send = {"step": "send", "id": counted[1]}
+    answers = await asyncio.gather(*(visitor.send("/ui/sinks/soc/replay", send) for _ in range(4)))
+    assert sorted(status for status, _ in answers)[1:] in ([409] * 3, [409, 409, 412], [409, 412, 412], [412] * 3)
+
+    async def is_done() -> bool:
+        return bool((await console_service.get("/sinks/soc/replay"))[1]["state"] == "done")
+
+    await until(is_done)
+    # Nor when the first one has ended.
+    headers = {"If-Match": f'"{counted[1]}"'}
+    form = {"status": ["delivered"]}
+    async with console_service.session.post("/sinks/soc/replay", json=form, headers=headers) as response:
+        assert (response.status, "count again" in await response.text()) == (412, True)
+    async with console_service.session.post("/sinks/soc/replay", json=form, headers={"If-Match": "*"}) as response:
+        assert response.status == 400
+    assert (await visitor.send("/ui/sinks/soc/replay", send))[0] == 409
+    assert len(hook.taken) == 4
+
+
+async def test_a_sink_that_is_deleted_twice_is_deleted(console_service: Opened, visitor: Visitor, hook: Hook) -> None:
+    await make(console_service, hook)
+    form = {"force": "1", "version": form_of((await visitor.page("/ui/sinks/soc/ask?what=delete"))[1])["version"]}
+    assert (await visitor.send("/ui/sinks/soc/delete", form))[0] == 200
+    status, page = await visitor.send("/ui/sinks/soc/delete", form)
+    assert (status, "soc" in said(page)) == (404, True)
+    # One that takes its name is another one, which the form does not mean.
+    await make(console_service, hook)
+    assert (await visitor.send("/ui/sinks/soc/delete", form))[0] == 412
+    assert (await console_service.get("/sinks/soc"))[0] == 200
 
 
 async def test_links_are_made_shown_once_and_revoked(console_service: Opened, visitor: Visitor, hook: Hook) -> None:
