@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
 from collections.abc import Callable
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from adapter.formats.text import harmless
 
@@ -36,12 +37,9 @@ def configure_logs(level: Level, format: Format) -> None:
     ]
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if people:
-        # Among the values of variables may be tokens.
-        colours: Literal["truecolor"] | None = "truecolor" if sys.stderr.isatty() else None
-        tracebacks = structlog.dev.RichTracebackFormatter(color_system=colours, show_locals=False)
         last += [
             _harmless,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=tracebacks),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback),
         ]
     else:
         last += [structlog.processors.format_exc_info, _harmless, structlog.processors.JSONRenderer(_json)]
@@ -108,9 +106,21 @@ def _tell_little_of_what_is_not_http(record: logging.LogRecord) -> bool:
 def _harmless(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
     """Foreign text may stand in every value; a traceback alone keeps its lines."""
     return {
-        name: value if name in ("exception", "exc_info") or value is None else _plain(value)
+        name: value
+        if name == "exc_info" or value is None
+        else "\n".join(map(harmless, str(value).split("\n")))
+        if name == "exception"
+        else _plain(value)
         for name, value in entry.items()
     }
+
+
+def _write_traceback(file: TextIO, error: ExcInfo) -> None:
+    """A traceback for people, without the values of variables, since tokens may be among them. An error's text may have
+    lines of somebody else: behind a bar none of them looks like a line of the log."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    file.write("".join(f"\n  | {harmless(line)}" for line in text.getvalue().strip("\n").split("\n")))
 
 
 def _plain(value: Any) -> Any:

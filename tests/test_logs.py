@@ -85,6 +85,21 @@ def test_a_traceback_for_people_shows_no_values(capsys: pytest.CaptureFixture[st
     assert "secret-token" not in told
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_the_text_of_an_error_cannot_forge_a_line_or_turn_the_writing(
+    capsys: pytest.CaptureFixture[str], form: Any
+) -> None:
+    configure_logs("info", form)
+    try:
+        raise ValueError("a\n2026-01-01T00:00:00Z [error] forged\x1b[31m\x9b\u202e\u2028forged")
+    except ValueError as error:
+        structlog.get_logger("adapter.test").error("failed", exc_info=error)
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert "failed" in first
+    assert not {"\u202e", "\x1b", "\x9b"} & {*first, *"".join(lines)}
+    assert [line for line in lines if not line.startswith("  | ")] == []
+
+
 def test_what_is_not_http_is_one_line_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
     server = logging.getLogger("aiohttp.server")
     error = BadHttpMessage("Invalid header: Authorization Bearer secret")
