@@ -7,6 +7,7 @@ column of JSON, since any event may bring new ones. ``timestamp`` is ``time`` fo
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -54,6 +55,11 @@ _COLUMNS: tuple[tuple[str, ...], ...] = (
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
+#: Of each delimiter the others that readers may take in its place (a tab is written out), and in a cell one of them
+#: with the beginning of a formula behind it.
+_OTHERS = {one: "".join(sorted({",", ";"} - {one})) for one in _DELIMITERS.values()}
+_SPLIT = {one: re.compile(f"([{others}])(?=[=+@＝＋＠-])") for one, others in _OTHERS.items()}
+
 #: A cell that begins with one of these is a formula to a spreadsheet; the wide forms too, in some locales.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -84,7 +90,7 @@ class Csv:
         self.header = header + self.record_end
 
     def write(self, entries: Sequence[Entry]) -> list[bytes]:
-        rows = [_cells(orjson.loads(entry.event)) for entry in entries if entry.event is not None]
+        rows = [_cells(orjson.loads(entry.event), self._delimiter) for entry in entries if entry.event is not None]
         return _quoted(rows, self._delimiter)
 
 
@@ -100,14 +106,18 @@ def _quoted(rows: Sequence[Sequence[str]], delimiter: str) -> list[bytes]:
     return [line.encode() for line in lines]
 
 
-def _cells(event: dict[str, Any]) -> list[str]:
+def _cells(event: dict[str, Any], delimiter: str) -> list[str]:
     event["timestamp"] = write_timestamp(event["time"])
     cells = []
     for column in _COLUMNS:
         value: Any = event
         for name in column:
             value = value.get(name) if isinstance(value, dict) else None
-        cells.append(_cell(value))
+        cell = _cell(value)
+        # Its quotes mean nothing to who takes another sign for the delimiter: what follows would be a cell of its own.
+        if any(one in cell for one in _OTHERS[delimiter]):
+            cell = _SPLIT[delimiter].sub(r"\1'", cell)
+        cells.append(cell)
     return cells
 
 
