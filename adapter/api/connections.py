@@ -23,6 +23,7 @@ from typing import Any
 
 import structlog
 from aiohttp import HttpVersion11, StreamReader, hdrs, web
+from aiohttp.http_exceptions import LineTooLong
 
 from adapter.breaking_off import reset_at_end
 from adapter.listening import Ending
@@ -33,6 +34,9 @@ _log = structlog.get_logger("adapter.http")
 
 #: Bytes of a request's header that arrives in several pieces.
 HEADER_LIMIT = 32 * 1024
+
+#: Bytes of one line of it: aiohttp's own limit.
+LINE_LIMIT = 8190
 
 #: Connections that may have half a header at the same time, and that may drop the rest of a refused body. In good
 #: company both last a moment; each holds a header that may be long.
@@ -325,7 +329,13 @@ class Connection(web.RequestHandler):
         """The answer to what is no HTTP, or to an error that no handler caught."""
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionResetError("the caller has gone, or the answer has begun already")
-        if status < 500:
+        if isinstance(exc, LineTooLong):
+            response = problem(
+                431,
+                "Header too large",
+                f"a line of a request's header, such as its address, has at most {LINE_LIMIT} bytes",
+            )
+        elif status < 500:
             response = problem(status, "Bad request", "this is no HTTP request that can be read")
         else:
             _log.error("request_failed", exc_info=exc)

@@ -130,6 +130,12 @@ class KeycloakCallers:
             status, media, answer = await self._request(
                 "POST", f"realms/{realm}/protocol/openid-connect/token", sent, body
             )
+            if media != "application/json":
+                # A page, as of a proxy in front of it; nobody here is answered with pages of others.
+                detail = f"Keycloak answers {status}, without JSON; no token is to be had now."
+                raise RequestError(
+                    503, "Keycloak does not say", detail, headers={"Retry-After": "5"}, error="unknown_error"
+                )
             return web.Response(status=status, body=answer, content_type=media, headers=SECURITY_HEADERS)
         form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50))
         token = form.get("client_secret") or _basic_secret(request.headers.get("Authorization", ""))

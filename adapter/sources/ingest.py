@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from adapter.counts import EXCERPT, NO_SOURCE, IngestCounts, RefusalCounts
 from adapter.errors import RequestError
 from adapter.mapping.body import JSON, NotReadable, UnknownMedia
-from adapter.problem import answer
+from adapter.problem import SECURITY_HEADERS, answer
 from adapter.sources import sns
 from adapter.sources.authenticated import AuthenticatedSources
 from adapter.sources.budget import Budget, Share
@@ -147,6 +147,6 @@ def challenge_handler(
         if rule is None or question is None:
             asked = "this provider asks nothing by GET" if rule is None else f"the header {rule.header} is missing"
             raise RequestError(400, "No challenge", f"{asked}; events are sent by POST")
-        return web.json_response({rule.answer: question})
+        return web.json_response({rule.answer: question}, headers=SECURITY_HEADERS)
 
     return challenge

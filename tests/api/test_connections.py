@@ -215,6 +215,13 @@ async def test_a_header_that_never_ends_is_refused(service: Opened) -> None:
     assert b" 431 " in (await caller.closed())[:30]
 
 
+@pytest.mark.parametrize("line", ["GET /events?q={} HTTP/1.1", "GET / HTTP/1.1\r\nCookie: {}"])
+async def test_a_line_of_a_header_that_is_too_long_is_told_as_that(service: Opened, line: str) -> None:
+    caller = await call(service, f"{line.format('x' * 9000)}\r\nHost: here\r\n\r\n")
+    status, headers, problem = await caller.answer()
+    assert (status, problem["title"], headers["content-type"]) == (431, "Header too large", "application/problem+json")
+
+
 @pytest.mark.parametrize("headers", [BEARER, SIGNATURE])
 async def test_half_a_body_is_answered_in_time(hasty: Opened, headers: str) -> None:
     caller = await call(hasty, post(headers, 1000) + "[")

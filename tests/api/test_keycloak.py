@@ -220,6 +220,8 @@ class Gatekeeper:
         self.asked: list[tuple[str, str | None]] = []
         self.status = 200
         self.answer: Any = []
+        #: What is said to who wants a token, in its place.
+        self.page: str | None = None
 
     async def read(self, request: web.Request) -> web.Response:
         self.asked.append((request.path_qs, request.headers.get("Authorization")))
@@ -228,6 +230,8 @@ class Gatekeeper:
 
     async def token(self, request: web.Request) -> web.Response:
         form = await request.post()
+        if self.page is not None:
+            return web.Response(text=self.page, content_type="text/html", status=502)
         return web.json_response({"access_token": "of-keycloak", "for": form["username"]}, status=201)
 
 
@@ -271,5 +275,9 @@ async def test_who_may_read_in_keycloak_may_read_here(tmp_path: Path) -> None:
             "/realms/acme/protocol/openid-connect/token", data={"grant_type": "password", "username": "anna"}
         ) as response:
             assert (response.status, await response.json()) == (201, {"access_token": "of-keycloak", "for": "anna"})
+        # A proxy in front of it may answer with a page, which goes to nobody.
+        gatekeeper.page = "<h1>Bad gateway</h1>"
+        async with running.session.post("/realms/acme/protocol/openid-connect/token", data={}) as response:
+            assert (response.status, response.content_type) == (503, "application/problem+json")
         await server.close()
         assert await status("of-keycloak", "admin-events") == 503
