@@ -88,7 +88,7 @@ class AroundPages:
                     Parameter("cursor", "The place before or after another page: its before or after"),
                     NAMES_WANTED,
                 ],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409,),
             )
         ]  # fmt: skip
 

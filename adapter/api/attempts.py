@@ -19,7 +19,7 @@ from adapter.model import uid_text
 from adapter.settings import Permission
 from adapter.timestamps import SCHEMA
 
-SINK = Parameter("name", "Name of the sink")
+SINK = Parameter("name", "Name of the sink", {"type": "string", "examples": ["soc"]})
 
 
 class Durations(BaseModel):
@@ -126,7 +126,7 @@ class AttemptPages:
                     Parameter("to", "Began before this timestamp", SCHEMA),
                     Parameter("limit", "Attempts in a page", limit),
                     Parameter("cursor", "The place after the page before: its next"),
-                ],
+                ], errors=(409,),
             )
         ]  # fmt: skip
 

@@ -16,6 +16,8 @@ from adapter.trials.pool import Trials
 from adapter.workbench import trial
 from adapter.workbench.trial import Acceptance, Proposed
 
+#: What a provider without a table may send.
+_RAW = [{"id": "1", "kind": "signed in", "user": "anna", "at": "2026-09-21T13:46:40Z"}]
 _SEEN = Parameter(
     "seen",
     "The answer's own `seen`: write exactly the changes that were shown with it; this needs the permission "
@@ -39,13 +41,13 @@ class Authoring:
                 "POST", "/mappings/{provider}/new", self.propose,
                 "Propose a table from raw events: JSON, a list, or one a line; nothing is written",
                 {200: Answer("The texts of its files.", model=Proposed)}, Permission.MAPPINGS, [PROVIDER],
-                Body((JSON, *NDJSON)),
+                Body((JSON, *NDJSON), examples={JSON: _RAW}), errors=(409, 415, 422),
             ),
             Operation(
                 "POST", "/mappings/{provider}/accept", self.accept,
                 "What the examples' expected events would become; with seen they are written",
                 {200: Answer("The examples that would change.", model=Acceptance)}, Permission.MAPPINGS,
-                [PROVIDER, _SEEN],
+                [PROVIDER, _SEEN], errors=(409, 412, 422),
             ),
         ]  # fmt: skip
 

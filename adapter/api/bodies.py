@@ -48,14 +48,16 @@ def _is_deeper(value: object, depth: int) -> bool:
     return any(isinstance(one, dict | list) for one in level)
 
 
-def read_asked(model: type[Asked], given: Mapping[str, Any]) -> Asked:
-    """Members as a model.
+def read_asked(model: type[Asked], given: Mapping[str, Any], *, strict: bool = True) -> Asked:
+    """Members as a model. Where it is not ``strict``, a text may stand for a number, and a number for a truth value.
+    Else who says ``"dry_run": 0`` would begin what he may have wanted to try.
 
     Raises:
         RequestError: 400, names the member that is wrong or unknown, and repeats no value: it may be a secret.
     """
     try:
-        return model.model_validate(given)
+        # As JSON: of what it has no form for, such as a tuple, a strict model takes the form that it has there.
+        return model.model_validate_json(orjson.dumps(given), strict=strict)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -140,7 +140,7 @@ class ChangePages:
                 "GET", "/events/{uid}/changes", self.show,
                 "What an admin event changed, held against what earlier events say of the same resource",
                 {200: Answer("The differences, field by field.", model=EventChanges)}, Permission.READ, [UID],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409,),
             )
         ]  # fmt: skip
 

@@ -97,7 +97,7 @@ class Comparisons:
                     Parameter("received_to", "Only those that arrived before this timestamp", SCHEMA),
                 ],
                 Body(model=Unsaved),
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(409, 422),
             ),
         ]  # fmt: skip
 

@@ -102,9 +102,10 @@ class CountPages:
     def operations(self) -> list[Operation]:
         by = Parameter(
             "by",
-            "Required: by what. user: who acted, the name, or the id where there is none; realm: likewise",
+            "By what. user: who acted, the name, or the id where there is none; realm: likewise",
             {"type": "string", "enum": list(NAMES)},
             example="type",
+            required=True,
         )
         limit = {"type": "integer", "minimum": 1, "maximum": LIMIT, "default": DEFAULT_LIMIT}
         return [

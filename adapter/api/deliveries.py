@@ -97,7 +97,7 @@ class DeliveryPages:
                 "GET", "/events/{uid}/deliveries", self.show, "What became of an event at every sink, and why",
                 {200: Answer("Each sink, also where nothing was sent.", model=Deliveries)}, Permission.SINKS,
                 [UID, Parameter("sink", "Name of a sink: of this one alone", repeatable=True)],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409,),
             )
         ]  # fmt: skip
 

@@ -43,13 +43,13 @@ class ExamplePages:
             Operation(
                 "GET", "/mappings/{provider}/examples", self.show, "The examples of a table, as its files are now",
                 {200: Answer("The examples, in order of the files.", model=Examples)}, Permission.READ, [PROVIDER],
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(422,),
             ),
             Operation(
                 "POST", "/mappings/{provider}/examples", self.make,
                 "Make an example of an event that arrived, quarantined ones too; needs the permission raw, too",
                 {200: Answer("The example, and its file with it; nothing is written.", model=ArrivedExample)},
-                Permission.MAPPINGS, [PROVIDER], Body(model=Wanted), limited=Limited.BY_SOURCE,
+                Permission.MAPPINGS, [PROVIDER], Body(model=Wanted), limited=Limited.BY_SOURCE, errors=(409, 422),
             ),
         ]  # fmt: skip
 

@@ -215,7 +215,7 @@ class ExportPages:
             Operation(
                 "GET", "/events/export", self.export, "All events that a filter matches, as a file",
                 {200: Answer(described, model=Manifest, others=media, headers=_HEADERS)},
-                Permission.EXPORT, parameters, limited=Limited.BY_EVENT,
+                Permission.EXPORT, parameters, limited=Limited.BY_EVENT, errors=(409, 501),
             )
         ]  # fmt: skip
 

@@ -255,7 +255,7 @@ class Feed:
                     Parameter("raw", "1: also what the provider sent; needs the permission raw",
                               {"type": "string", "enum": ["0", "1"]}),
                 ],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409,),
             ),
         ]  # fmt: skip
 

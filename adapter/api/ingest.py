@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from adapter.api.operation import Answer, Body, Operation, Parameter
+from adapter.api.operation import Answer, Body, Operation, Parameter, Proof
 from adapter.problem import Handler, guarded
 from adapter.sources.ingest import Receive
 
@@ -27,6 +27,8 @@ class Received(BaseModel):
     )
 
 
+#: As a Keycloak's sender posts it.
+_LOGIN = {"id": "1", "time": 1_790_000_000_000, "type": "LOGIN", "realmId": "acme", "userId": "1f6a2c"}
 #: Before the name of a source.
 PATH = "/ingest/"
 
@@ -48,8 +50,13 @@ def ingest_operation(receive: Receive) -> Operation:
             200: Answer("The same, told as the provider's table says that it wants to hear it."),
         },
         parameters=[Parameter("source", "Name of the source")],
-        body=Body(("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded")),
+        body=Body(
+            ("application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded"),
+            examples={"application/json": [_LOGIN]},
+        ),
         bare=True,
+        proves=Proof.SOURCE,
+        errors=(415,),
     )
 
 
@@ -72,4 +79,5 @@ def challenge_operation(handler: Handler) -> Operation:
         {200: Answer("What was asked.")},
         parameters=[Parameter("source", "Name of the source")],
         bare=True,
+        proves=Proof.SOURCE,
     )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, RootModel
 
 from adapter.api.feed import stretches
 from adapter.api.keycloak_callers import KeycloakCallers, Reader, Token, TokenRefusal
-from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter
+from adapter.api.operation import TEXT, Answer, Body, Operation, Parameter, Proof
 from adapter.api.slots import Slots
 from adapter.api.stream import streamed
 from adapter.errors import RequestError
@@ -65,6 +65,8 @@ _ADMIN_EVENTS = [
 ]
 
 
+_FORM = "application/x-www-form-urlencoded"
+_CLIENT = {"grant_type": "client_credentials", "client_id": "siem", "client_secret": "idpa_0123456789abcdef"}
 _TOKENS = {200: Answer("The token.", model=Token), 401: Answer("It is not known.", model=TokenRefusal)}
 
 
@@ -167,7 +169,7 @@ class KeycloakReads:
                           "A token for Keycloak's clients: the configured Keycloak's, or the one they bring as the "
                           "secret of their client",
                           _TOKENS, parameters=[_REALM],
-                          body=Body(("application/x-www-form-urlencoded",)), public=True),
+                          body=Body((_FORM,), examples={_FORM: _CLIENT}), public=True),
             ]  # fmt: skip
         return found
 
@@ -182,6 +184,7 @@ class KeycloakReads:
             {200: Answer("The events.", model=model)},
             parameters=[_REALM, *parameters],
             public=True,
+            proves=Proof.TOKEN,
             other_parameters=True,
         )
 

@@ -22,7 +22,7 @@ from adapter.timestamps import FIXED, read_timestamp
 #: Bytes of what is said of a key: it may be limited to many realms.
 SIZE = 256 * 1024
 
-_NAME = Parameter("name", "Name of the key")
+_NAME = Parameter("name", "Name of the key", {"type": "string", "examples": ["soc"]})
 _DURATION = re.compile(r"[0-9.]+ ?[A-Za-z]+")
 
 #: What the permissions that the settings say let a key do.
@@ -31,6 +31,12 @@ Granted = Callable[[frozenset[Permission]], frozenset[Permission]]
 
 class AskedKey(KeyGrant):
     """What a new key is to let its holder do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "soc", "permissions": ["read", "export"], "realms": ["acme"], "expires": "90d"}]
+        }
+    )
 
     expires: Annotated[str, Field(max_length=64)] | Annotated[int, Field(ge=0, le=10**15)] | None = Field(
         None, description=f"When it is refused from: in how long (`8h`, `90d`, `1y`), or {FIXED}. None: never"
@@ -91,11 +97,11 @@ class KeyPages:
             Operation("GET", "/keys", self.show_all, "All keys", {200: Answer("The keys.", model=KeyList)}, may),
             Operation(
                 "POST", "/keys", self.create, "Make a key; its token is shown this once",
-                {201: Answer("It is made.", model=MadeKey)}, may, (), Body(model=AskedKey),
+                {201: Answer("It is made.", model=MadeKey)}, may, (), Body(model=AskedKey), errors=(409,),
             ),
             Operation(
                 "DELETE", "/keys/{name}", self.revoke, "Revoke a key: its token is refused from now on",
-                {200: Answer("The key as it was.", model=KeyShown)}, may, [_NAME],
+                {200: Answer("The key as it was.", model=KeyShown)}, may, [_NAME], errors=(409,),
             ),
         ]  # fmt: skip
 
@@ -112,7 +118,7 @@ class KeyPages:
         return json_answer(KeyList(keys=shown, warnings=warnings).model_dump_json().encode())
 
     async def create(self, request: web.Request) -> web.Response:
-        asked = read_asked(AskedKey, read_object(await request_body(request, SIZE)))
+        asked = read_asked(AskedKey, read_object(await request_body(request, SIZE)), strict=False)
         expires_at = read_expiry(asked.expires, self._now())
         creator = principal_of_caller(request)
         if beyond := sorted(asked.permissions - creator.permissions):

@@ -135,7 +135,7 @@ class Mappings:
         self._clock = clock
 
     def operations(self) -> list[Operation]:
-        taken = Body((JSON, *NDJSON, "text/plain"), Tried, raw=True)
+        taken = Body((JSON, *NDJSON, "text/plain"), Tried, raw=True, required=False)
         return [
             Operation(
                 "GET", "/mappings", self.show_all, "The mapping tables in use",
@@ -143,41 +143,43 @@ class Mappings:
             ),
             Operation(
                 "GET", "/mappings/{provider}", self.show, "A table: its file, what a check finds, what it covers",
-                {200: Answer("The table; its ETag stands for its files.", model=MappingPage)}, Permission.READ,
+                {200: Answer("The table.", model=MappingPage, headers={"ETag": "Stands for its files"})},
+                Permission.READ,
                 [
                     PROVIDER,
                     Parameter("files", "1: also the texts of its examples and of types.yaml", _SWITCH),
                     Parameter("findings", "0: without a check, which may take a while", {**_SWITCH, "default": "1"}),
                 ],
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(422,),
             ),
             Operation(
                 "GET", "/mappings/{provider}/coverage", self.cover, "The vendor's list of types held against the table",
                 {200: Answer("Types in one of the lists each.", model=LogCoverage)}, Permission.READ,
                 [PROVIDER, Parameter("arrived", "1: also what has arrived; all of the log is looked at", _SWITCH)],
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(422,),
             ),
             Operation(
                 "POST", "/mappings/{provider}/check", self.check,
                 'Check the files as they are now, or texts: {"mapping": TEXT, "files": {"examples/NAME.yaml": TEXT}}',
                 {200: Answer("What was found.", model=Checked)}, Permission.MAPPINGS, [PROVIDER],
-                Body(model=Unsaved, required=False), limited=Limited.BY_SOURCE,
+                Body(model=Unsaved, required=False), limited=Limited.BY_SOURCE, errors=(409, 415, 422),
             ),
             Operation(
                 "POST", "/mappings/{provider}/apply", self.apply,
                 'What raw events become; a text is tried with {"mapping": TEXT, "raw": EVENTS, "media": TYPE}',
                 {200: Answer("One for each event.", model=Applied)}, Permission.MAPPINGS, [PROVIDER], taken,
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(409, 415, 422),
             ),
             Operation(
                 "POST", "/mappings/{provider}/explain", self.explain,
                 'Why raw events become what they become; a text is tried with {"mapping": TEXT, "raw": EVENTS}',
                 {200: Answer("One for each event.", model=Explained)}, Permission.MAPPINGS, [PROVIDER], taken,
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(409, 415, 422),
             ),
             Operation(
                 "POST", "/mappings/{provider}/reload", self.reload, "Take up the files as they are now",
                 {200: Answer("They are in use.", model=MappingReloaded)}, Permission.MAPPINGS, [PROVIDER, _FORCE],
+                errors=(409, 422),
             ),
         ]  # fmt: skip
 

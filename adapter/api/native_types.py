@@ -50,12 +50,12 @@ class NativeTypePages:
                 "GET", "/mappings/{provider}/types", self.types, "Each native type, and what the table makes of it",
                 {200: Answer("Those with rows in order of the file, then others.", model=NativeTypes)}, Permission.READ,
                 [PROVIDER, Parameter("arrived", "1: also what has arrived; all of the log is looked at", _SWITCH)],
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(422,),
             ),
             Operation(
                 "GET", "/mappings/{provider}/words", self.words, "What may stand in a table's file, for editors",
                 {200: Answer("Words with their meanings.", model=Words)}, Permission.READ, [PROVIDER],
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(422,),
             ),
         ]  # fmt: skip
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Literal
 
 import structlog
@@ -60,8 +60,10 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: TEXT)
     repeatable: bool = False
     place: Literal["query", "header"] = "query"
-    #: A value of it, for people who try the operation.
+    #: A value of it, for people who try the operation. Without one the description takes one by its name.
     example: str | int | None = None
+    #: Whether there is no answer without it; those of the path are.
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,16 @@ class Body:
     #: Whether JSON of any other form is taken, too: as raw events.
     raw: bool = False
     required: bool = True
+    #: Of media types that have no model: what is sent.
+    examples: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Proof(StrEnum):
+    """By which token a caller proves who he is."""
+
+    TOKEN = "token"
+    SOURCE = "source"
+    LINK = "link"
 
 
 class Limited(Enum):
@@ -118,12 +130,23 @@ class Operation:
     bare: bool = False
     #: Everybody may, without a token; or the handler checks its callers itself.
     public: bool = False
+    #: Of one that is public or bare: by what its handler asks its callers to prove who they are.
+    proves: Proof | None = None
     #: What callers get who are limited; says nothing of one that is public, bare, or for any known token.
     limited: Limited = Limited.REFUSED
     #: Parameters that are not declared are ignored.
     other_parameters: bool = False
     #: A browser's `EventSource` asks it: of a session's cookie no header is wanted beside it, which that cannot send.
     event_source: bool = False
+    #: Statuses of refusals that only some operations have, each as `adapter.api.openapi` describes it.
+    errors: Sequence[int] = ()
+    #: Answers are pages for whoever does not ask for JSON, refusals too.
+    for_browsers: bool = False
+
+    @property
+    def proof(self) -> Proof | None:
+        """By what a caller proves who he is; ``None``: everybody may."""
+        return self.proves if self.public or self.bare else Proof.TOKEN
 
 
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:

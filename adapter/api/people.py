@@ -165,7 +165,8 @@ class PeoplePages:
                 [
                     Parameter("q", "A user id, or how a name or an e-mail address begins, in whatever case"),
                     Parameter("dormant_since", "Not seen since this timestamp: 90d", SCHEMA),
-                    Parameter("failures_min", "So many failed logins since the last success, at least", count),
+                    Parameter("failures_min", "So many failed logins since the last success, at least",
+                              {**count, "minimum": 0}),
                     *where,
                     Parameter(
                         "sort", "By when it was seen or used last, or by failures; - in front: the greatest first",
@@ -174,7 +175,7 @@ class PeoplePages:
                     Parameter("limit", "Accounts in a page", {**count, "maximum": _MOST, "default": _LIMIT}),
                     Parameter("cursor", "The place after the page before: its next"),
                 ],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(404,),
             ),
             Operation(
                 "GET", "/people/active", only_where(self._enabled, self.active), "How many accounts were active",
@@ -186,13 +187,14 @@ class PeoplePages:
                     Parameter("tz", "The zone whose days these are: Europe/Berlin, +02:00; default: UTC"),
                     *where,
                 ],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(404,),
             ),
             Operation(
                 "GET", "/people/{id}", only_where(self._enabled, self.show), "A person: accounts, devices, addresses",
                 {200: Answer("What is known.", model=PersonTold)}, Permission.PEOPLE,
-                [Parameter("id", "SOURCE:USERID, or a user id, name or e-mail address that one person has")],
-                limited=Limited.BY_EVENT,
+                [Parameter("id", "SOURCE:USERID, or a user id, name or e-mail address that one person has",
+                           {"type": "string", "examples": ["keycloak:1f6a2c"]})],
+                limited=Limited.BY_EVENT, errors=(409,),
             ),
         ]  # fmt: skip
 

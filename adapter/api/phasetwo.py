@@ -52,12 +52,13 @@ def phasetwo_operations(
     permission: Permission,
     parameters: Sequence[Parameter] = (),
     body: Body | None = None,
+    errors: Sequence[int] = (),
 ) -> list[Operation]:
     """One operation under both bases. ``handler`` gets the request and what its caller may see of the realm."""
     return [
         Operation(
             method, f"{top}/realms/{{realm}}{path}", _within_realm(handler), summary, answers, permission,
-            [REALM, *parameters], body, limited=Limited.BY_EVENT, other_parameters=True,
+            [REALM, *parameters], body, limited=Limited.BY_EVENT, other_parameters=True, errors=errors,
         )
         for top in ("", "/auth")
     ]  # fmt: skip

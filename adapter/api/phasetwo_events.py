@@ -47,6 +47,7 @@ class PublishedEvents:
         return phasetwo_operations(
             "POST", "/events", self.publish, "Publish an event of an application, as with Phase Two's API",
             {202: Answer("It is stored.", ())}, Permission.PUBLISH, body=Body(model=GivenEvent),
+            errors=(409,),
         )  # fmt: skip
 
     async def publish(self, request: web.Request, scope: Scope) -> web.Response:
@@ -57,7 +58,7 @@ class PublishedEvents:
         )
         self._check_room()
         raw = self._known_secrets.cleaned(await request_body(request, SIZE))
-        given = read_asked(GivenEvent, read_object(raw))
+        given = read_asked(GivenEvent, read_object(raw), strict=False)
         realm = request.match_info["realm"]
         who = details_of_caller(request, is_behind_proxy=self._is_behind_proxy)
         event = published_event(given, realm, who, raw, self._catalogue(), self._now())

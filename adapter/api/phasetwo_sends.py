@@ -79,14 +79,15 @@ class SendPages:
             *phasetwo_operations(
                 "POST", "/webhooks/{id}/sends/{sid}/resend", self.resend, "Send an event to a webhook again",
                 {202: Answer("It was sent, or takes its turn.", ())}, Permission.SINKS, [_ID, _SEND],
+                errors=(409,),
             ),
             *phasetwo_operations(
                 "GET", "/webhooks/payload/{type}/{kid}", self.payload, "An event, as webhooks get it",
-                {200: Answer("The event.", model=Payload)}, see, of_event,
+                {200: Answer("The event.", model=Payload)}, see, of_event, errors=(409,),
             ),
             *phasetwo_operations(
                 "GET", "/webhooks/sends/{type}/{kid}", self.show_of_event, "Sends of an event, to all webhooks",
-                {200: Answer("Sends.", model=Sends)}, see, of_event,
+                {200: Answer("Sends.", model=Sends)}, see, of_event, errors=(409,),
             ),
         ]  # fmt: skip
 

@@ -57,6 +57,11 @@ _TRIES = 5
 _ID = Parameter("id", "Id of the webhook")
 _SEARCH = Parameter("search", "Only those whose address has this in it")
 _PREFER = Parameter("Prefer", "return=representation: the webhook is answered, too", place="header")
+_MADE = {
+    "Location": "The webhook's path",
+    "Warning": "Only where enabled was left out: that it is disabled",
+    "Preference-Applied": "Only with the header Prefer",
+}
 _DISABLED = '199 - "enabled was left out, so the webhook is disabled; PUT it with enabled: true"'
 
 
@@ -116,20 +121,22 @@ class WebhookPages:
             ),
             *phasetwo_operations(
                 "POST", "/webhooks", self.create, "Make a webhook; one without enabled is disabled",
-                {201: Answer("It is made; its address is in Location.", model=ShownWebhook)}, manage, [_PREFER], given,
+                {201: Answer("It is made; its address is in Location. Its representation only with Prefer.",
+                             model=ShownWebhook, headers=_MADE)},
+                manage, [_PREFER], given, errors=(409,),
             ),
             *phasetwo_operations("GET", "/webhooks/{id}", self.show, "One webhook", {200: shown}, see, [_ID]),
             *phasetwo_operations(
                 "PUT", "/webhooks/{id}", self.put, "Change a webhook; what is left out stays",
-                {204: Answer("It is changed.", ())}, manage, [_ID], given,
+                {204: Answer("It is changed.", ())}, manage, [_ID], given, errors=(409,),
             ),
             *phasetwo_operations(
                 "DELETE", "/webhooks/{id}", self.delete, "Delete a webhook, with what is held for it",
-                {204: Answer("It is gone.", ())}, manage, [_ID],
+                {204: Answer("It is gone.", ())}, manage, [_ID], errors=(409,),
             ),
             *phasetwo_operations(
                 "GET", "/webhooks/{id}/secret", self.show_secret, "The secret that was given for a webhook here",
-                {200: Answer("The secret.", model=Credential)}, manage, [_ID],
+                {200: Answer("The secret.", model=Credential)}, manage, [_ID], errors=(409,),
             ),
         ]  # fmt: skip
 
@@ -260,7 +267,7 @@ def _is_seen(webhook: Webhook, realm: str, scope: Scope) -> bool:
 
 
 async def _read(request: web.Request) -> GivenWebhook:
-    return read_asked(GivenWebhook, read_object(await request_body(request, SIZE)))
+    return read_asked(GivenWebhook, read_object(await request_body(request, SIZE)), strict=False)
 
 
 def _wants_representation(request: web.Request) -> bool:

@@ -133,7 +133,7 @@ class QuarantinePages:
                 "GET", "/quarantine/{uid}", self.show, "One quarantined entry",
                 {200: Answer("The entry.", model=Quarantined)}, Permission.READ,
                 [UID, Parameter("raw", "1: also what the provider sent; needs the permission raw", raw)],
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(409,),
             ),
         ]  # fmt: skip
 

@@ -81,13 +81,13 @@ class ReadingPages:
             Operation(
                 "GET", "/events/{uid}/revisions", self.revisions, "An event as it was read each time",
                 {200: Answer("All of its readings, or the latest.", model=Revisions)}, Permission.READ, [UID],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409,),
             ),
             Operation(
                 "GET", "/events/{uid}/explain", self.explain,
                 "Which row and path made each field of an event; needs the permission raw, too",
                 {200: Answer("What the table in use says of it.", model=EventExplained)}, Permission.READ, [UID],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409, 422),
             ),
         ]  # fmt: skip
 

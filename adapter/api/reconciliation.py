@@ -43,7 +43,9 @@ TELLING = 1.0
 class Asked(BaseModel):
     """Which events are to be compared."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"from": "-2h", "to": "now", "repair": False}]}
+    )
 
     since: int | str = Field(alias="from", description=f"Happened then or later: {FORMS}")
     to: int | str = Field("now", description="Happened before; what is younger than `overlap` is left out")
@@ -90,12 +92,12 @@ class ReconciliationPages:
                 Permission.RECONCILE,
                 [Parameter("name", "Name of the source")],
                 Body(model=Asked),
-                limited=Limited.BY_SOURCE,
+                limited=Limited.BY_SOURCE, errors=(502,),
             ),
             Operation(
                 "GET", "/statement-key", self.show_key,
                 "The public key by which the hourly statements of reconciliation are verified",
-                {200: Answer("The key.", model=PublicKey)}, Permission.READ,
+                {200: Answer("The key.", model=PublicKey)}, Permission.READ, errors=(404,),
             ),
         ]  # fmt: skip
 

@@ -66,15 +66,15 @@ class RenormalizationPages:
                 f"Read stored raw events again by the present tables; of a JSON object: {known} "
                 "(types and timestamps as in the feed; quarantined among the types is what has no event)",
                 {202: Answer("It is under way.", model=Started)}, Permission.RENORMALIZE,
-                body=Body(model=Asked, required=False),
+                body=Body(model=Asked, required=False), errors=(409,),
             ),
             Operation(
                 "GET", "/renormalization", self.show, "How far a renormalization is, or how the last one ended",
-                {200: Answer("The job.", model=Job)}, Permission.READ,
+                {200: Answer("The job.", model=Job)}, Permission.READ, errors=(404,),
             ),
             Operation(
                 "DELETE", "/renormalization", self.cancel, "Cancel the renormalization; what it appended stays",
-                {200: Answer("The job, cancelled.", model=Job)}, Permission.RENORMALIZE,
+                {200: Answer("The job, cancelled.", model=Job)}, Permission.RENORMALIZE, errors=(404,),
             ),
         ]  # fmt: skip
 

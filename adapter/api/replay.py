@@ -86,7 +86,9 @@ class HeldPage(BaseModel):
 class ResendQuestion(BaseModel):
     """Which event is to be sent."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"uid": "6ab16d80-8a3f-8d51-9c4e-3f6f2b41a0c7"}]}
+    )
 
     uid: str = Field(description="The event's uid, or the id that its provider gave it")
 
@@ -161,7 +163,7 @@ class ReplayPages:
             Operation(
                 "POST", "/sinks/{name}/resend", self.resend, "Send one event again, now",
                 {200: Answer("What came of it.", model=Resent)}, Permission.SINKS, [SINK],
-                body=Body(model=ResendQuestion),
+                body=Body(model=ResendQuestion), errors=(409,),
             ),
             Operation(
                 "POST", "/sinks/{name}/replay", self.start, "Send events again; dry_run counts them",
@@ -172,7 +174,7 @@ class ReplayPages:
                         "If-Match", "The id of a replay, in quotes: only while that is the last one", place="header"
                     ),
                 ],
-                body=Body(model=Question, required=False),
+                body=Body(model=Question, required=False), errors=(409, 412),
             ),
             Operation(
                 "GET", "/sinks/{name}/replay", self.show, "How far a replay is, or how the last one ended",
@@ -180,7 +182,7 @@ class ReplayPages:
             ),
             Operation(
                 "DELETE", "/sinks/{name}/replay", self.cancel, "Cancel the replay; what it sent is sent",
-                {200: Answer("The replay, cancelled.", model=Job)}, Permission.SINKS, [SINK],
+                {200: Answer("The replay, cancelled.", model=Job)}, Permission.SINKS, [SINK], errors=(409,),
             ),
         ]  # fmt: skip
 

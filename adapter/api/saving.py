@@ -36,6 +36,7 @@ from adapter.workbench.unsaved import TYPES, Unsaved, present_texts, version_of
 _log = structlog.get_logger("adapter.mapping")
 
 _SWITCH = {"type": "string", "enum": ["0", "1"]}
+_TAGGED = {"ETag": "Stands for the files as they are now; missing where there are none"}
 _MATCH = Parameter("If-Match", "The ETag with which the table was read", place="header")
 _NONE_MATCH = Parameter("If-None-Match", "*: there is no such table yet", place="header")
 _DRY_RUN = Parameter("dry_run", "1: write nothing, and say what it would do", _SWITCH)
@@ -108,17 +109,17 @@ class Saving:
                 "PUT", "/mappings/{provider}", self.save,
                 "Save a user's table, its examples and types.yaml, after the check; what is not said stays as it is",
                 {
-                    200: Answer("It is saved and in use, or what a dry run found.", model=Saved),
-                    201: Answer("The same of a table that there was not.", model=Saved),
+                    200: Answer("It is saved and in use, or what a dry run found.", model=Saved, headers=_TAGGED),
+                    201: Answer("The same of a table that there was not.", model=Saved, headers=_TAGGED),
                 },
                 Permission.WRITE_MAPPINGS, [PROVIDER, _MATCH, _NONE_MATCH, _DRY_RUN, _FORCE, _SEEN, _SINCE],
-                Body(model=Unsaved),
+                Body(model=Unsaved), errors=(409, 412, 422, 428),
             ),
             Operation(
                 "DELETE", "/mappings/{provider}", self.remove,
                 "Remove a user's table with its examples; what it hid is in use again",
-                {200: Answer("It is gone, or what a dry run found.", model=Saved)},
-                Permission.WRITE_MAPPINGS, [PROVIDER, _MATCH, _DRY_RUN, _FORCE],
+                {200: Answer("It is gone, or what a dry run found.", model=Saved, headers=_TAGGED)},
+                Permission.WRITE_MAPPINGS, [PROVIDER, _MATCH, _DRY_RUN, _FORCE], errors=(409, 412, 422, 428),
             ),
         ]  # fmt: skip
 

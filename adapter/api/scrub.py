@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
 from adapter.api.bodies import read_asked, read_object
 from adapter.api.operation import Answer, Body, Operation, caller, json_answer, request_body
@@ -29,6 +29,10 @@ class ScrubQuestion(Question):
     """What is to be taken out of which entries, beside the secrets that the service knows itself; nothing of it need be
     said."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"texts": ["correct-horse-battery-staple"], "redact": True, "dry_run": True}]}
+    )
+
     texts: tuple[_Text, ...] = Field(
         (),
         max_length=TEXTS,
@@ -50,15 +54,15 @@ class ScrubPages:
                 "POST", "/scrub", self.start,
                 "Take secrets out of what is stored; without dry_run: false it only shows which entries hold one",
                 {202: Answer("It is under way.", model=Job)}, Permission.SCRUB,
-                body=Body(model=ScrubQuestion, required=False),
+                body=Body(model=ScrubQuestion, required=False), errors=(409,),
             ),
             Operation(
                 "GET", "/scrub", self.show, "How far a scrub is, or how the last one ended",
-                {200: Answer("The job.", model=Job)}, Permission.SCRUB,
+                {200: Answer("The job.", model=Job)}, Permission.SCRUB, errors=(404,),
             ),
             Operation(
                 "DELETE", "/scrub", self.cancel, "Cancel the scrub; what it changed stays changed",
-                {200: Answer("The job, cancelled.", model=Job)}, Permission.SCRUB,
+                {200: Answer("The job, cancelled.", model=Job)}, Permission.SCRUB, errors=(404,),
             ),
         ]  # fmt: skip
 

@@ -28,13 +28,15 @@ from adapter.settings import Permission
 
 #: Bytes of a request's body.
 _BODY = 64 * 1024
-_NAME = Parameter("name", "The search's name", {"type": "string", "pattern": f"^{NAME}$"})
+_NAME = Parameter(
+    "name", "The search's name", {"type": "string", "pattern": f"^{NAME}$", "examples": ["failed-logins"]}
+)
 
 
 class SearchQuery(BaseModel):
     """What is saved under a name."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "outcome=failure&from=24h"}]})
 
     query: str = Field(
         max_length=LENGTH,
@@ -85,12 +87,12 @@ class SearchPages:
             Operation(
                 "PUT", "/searches/{name}", self.save, "Save a search, in the place of one of the same name",
                 {200: Answer("It is saved.", model=SavedSearchShown)}, Permission.SEARCHES, [_NAME],
-                Body(model=SearchQuery), limited=Limited.BY_EVENT,
+                Body(model=SearchQuery), limited=Limited.BY_EVENT, errors=(409,),
             ),
             Operation(
                 "DELETE", "/searches/{name}", self.delete, "Delete a saved search",
                 {200: Answer("It is gone.", model=DeletedSearch)}, Permission.SEARCHES, [_NAME],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(409,),
             ),
         ]  # fmt: skip
 

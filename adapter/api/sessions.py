@@ -57,7 +57,7 @@ class SessionPages:
             Operation(
                 "DELETE", "/sessions/{id}", self.end, "End a session: its browser is signed out at once",
                 {200: Answer("The session as it was.", model=SessionShown)}, Permission.KEYS,
-                [Parameter("id", "The session's id")],
+                [Parameter("id", "The session's id")], errors=(409,),
             ),
             Operation(
                 "POST", "/console/links", self.make_link,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapter.api.attempts import SINK
 from adapter.api.bodies import read_asked, read_object
-from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer, request_body
+from adapter.api.operation import Answer, Body, Operation, json_answer, request_body
 from adapter.delivery.audit import RATE, Audit, Audits
 from adapter.settings import Permission
 
@@ -14,7 +15,7 @@ from adapter.settings import Permission
 class AuditQuestion(BaseModel):
     """How a sink is to be audited; nothing of it need be said."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"rate": 1000}]})
 
     rate: int = Field(RATE, ge=0, description="Entries a second; 0: as fast as it goes")
 
@@ -26,12 +27,12 @@ class AuditPages:
         self._audits = audits
 
     def operations(self) -> list[Operation]:
-        path, name = "/sinks/{name}/audit", (Parameter("name", "The sink"),)
+        path, name = "/sinks/{name}/audit", (SINK,)
         return [
             Operation(
                 "POST", path, self.start, "Evaluate the log again, and hold the counters of a sink against it",
                 {202: Answer("It is under way.", model=Audit)}, Permission.SINKS, name,
-                body=Body(model=AuditQuestion, required=False),
+                body=Body(model=AuditQuestion, required=False), errors=(409,),
             ),
             Operation(
                 "GET", path, self.show, "How far the audit of a sink is, or what the last one found",

@@ -90,7 +90,9 @@ class SinkComparisonPages:
                               "last event of the recording", SCHEMA),
                     Parameter("examples", "Events of each group that are told", told),
                 ],
-                Body((NDJSON[0], "application/json"), required=False),
+                Body((NDJSON[0], "application/json"), required=False,
+                     examples={"application/json": {"id": "1", "time": 1_790_000_000_000, "type": "LOGIN"}}),
+                errors=(409,),
             )
         ]  # fmt: skip
 

@@ -21,7 +21,9 @@ _SHORTEST = 60.0
 class LinkQuestion(BaseModel):
     """What link is to be made; nothing of it need be said."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"expires_in": "7d", "label": "SOC of Acme"}]}
+    )
 
     expires_in: float | str = Field(LASTS, description="For how long it lasts: seconds, or 12h, 7d; at most 90 days")
     label: str = Field("", description="For whom it is: shown in lists and events")
@@ -68,7 +70,7 @@ class SinkLinkPages:
                 "POST", "/sinks/{name}/links", self.make,
                 "Make a link, by which a receiver's people see and mend their sink for a time",
                 {201: Answer("It is made; its token is shown this once.", model=MadeSinkLink)}, Permission.SINKS,
-                [SINK], Body(model=LinkQuestion, required=False),
+                [SINK], Body(model=LinkQuestion, required=False), errors=(409,),
             ),
             Operation(
                 "DELETE", "/sinks/{name}/links/{id}", self.revoke, "Revoke a link",

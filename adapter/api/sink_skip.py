@@ -33,7 +33,12 @@ from adapter.system_events import system_event
 class SkipQuestion(BaseModel):
     """Which event is to be given up, and why."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"uid": "6ab16d80-8a3f-8d51-9c4e-3f6f2b41a0c7", "reason": "too large for the receiver"}]
+        },
+    )
 
     uid: str = Field(description="The event's uid, or the id that its provider gave it")
     reason: str = Field("", max_length=300, description="Why: kept with it, for people")
@@ -73,6 +78,7 @@ class SkipPages:
                 "POST", "/sinks/{name}/skip", self.skip,
                 "Give up one event that is held or dead: it counts as skipped, and what waits for it goes on",
                 {200: Answer("It is skipped.", model=Skipped)}, Permission.SINKS, [SINK], body=Body(model=SkipQuestion),
+                errors=(409,),
             )
         ]  # fmt: skip
 

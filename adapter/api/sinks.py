@@ -42,8 +42,9 @@ TESTS = 4
 #: Sinks whose progress is asked for at the same time.
 _ASKED = 32
 
+_TAGGED = {"ETag": "Stands for its settings; missing where those are of adapter.toml, or were not changed"}
 _SWITCH = {"type": "string", "enum": ["0", "1"]}
-_NAME = Parameter("name", "Name of the sink")
+_NAME = Parameter("name", "Name of the sink", {"type": "string", "examples": ["soc"]})
 _MATCH = Parameter("If-Match", "The ETag with which the sink was read", place="header")
 _NONE_MATCH = Parameter("If-None-Match", "*: there is no such sink yet", place="header")
 _DRY_RUN = Parameter("dry_run", "1: change nothing, and say what it would change", _SWITCH)
@@ -55,7 +56,12 @@ _SEND = Parameter("send", "0: without a test event", _SWITCH)
 class GivenSink(BaseModel):
     """Settings of a sink, as in `[[sinks]]` of adapter.toml; those of its kind, too."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [{"kind": "webhook", "url": "https://soc.example/events", "filter": {"type": "access.*"}}]
+        },
+    )
 
     name: str | None = Field(None, description="Its name; where the path has it, nothing else")
     kind: str | None = Field(None, description="What kind of receiver it is: `webhook`")
@@ -169,7 +175,7 @@ class DeletedSink(BaseModel):
 class Rotation(BaseModel):
     """How a secret is replaced; nothing of it need be said."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap": "24h"}]})
 
     overlap: float | str = Field(
         OVERLAP, description="For how long the old one signs, too: seconds, or 10min, 24h, 7d; 0: not at all"
@@ -202,13 +208,15 @@ class SinkPages:
 
     def operations(self) -> list[Operation]:
         may, given = Permission.SINKS, Body(model=GivenSink)
-        changed = Answer("The sink as it is now.", model=ChangedSink)
+        shown = Answer("The sink.", model=SinkShown, headers=_TAGGED)
+        changed = Answer("The sink as it is now.", model=ChangedSink, headers=_TAGGED)
+        made = Answer("It is made.", model=ChangedSink, headers={**_TAGGED, "Location": "The sink's path"})
         stands = {200: Answer("How it stands now.", model=StandingShown)}
         return [
             Operation("GET", "/sinks", self.show_all, "All sinks", {200: Answer("The sinks.", model=SinkList)}, may),
             Operation(
                 "POST", "/sinks", self.create, "Make a sink; one without a secret gets one, which is shown this once",
-                {201: Answer("It is made.", model=ChangedSink)}, may, [_PAUSED], given,
+                {201: made}, may, [_PAUSED], given, errors=(409,),
             ),
             Operation(
                 "POST", "/sinks/check", self.check,
@@ -216,36 +224,38 @@ class SinkPages:
                 {200: Answer("What would come of them.", model=CheckedSink)}, may, [_SEND], given,
             ),
             Operation(
-                "GET", "/sinks/{name}", self.show, "One sink", {200: Answer("The sink.", model=SinkShown)}, may, [_NAME]
+                "GET", "/sinks/{name}", self.show, "One sink", {200: shown}, may, [_NAME]
             ),
             Operation(
                 "PUT", "/sinks/{name}", self.put,
                 "Have a sink be as is said, whether there was one or not; its `secret` stays if nothing is said of it",
-                {200: changed, 201: Answer("It is made.", model=ChangedSink)}, may,
-                [_NAME, _MATCH, _NONE_MATCH, _PAUSED, _DRY_RUN], given,
+                {200: changed, 201: made}, may,
+                [_NAME, _MATCH, _NONE_MATCH, _PAUSED, _DRY_RUN], given, errors=(409, 412),
             ),
             Operation(
                 "PATCH", "/sinks/{name}", self.patch, "Change some settings of a sink; null takes one out",
                 {200: changed}, may, [_NAME, _MATCH],
-                Body(("application/json", "application/merge-patch+json"), GivenSink),
+                Body(("application/json", "application/merge-patch+json"), GivenSink), errors=(409, 412),
             ),
             Operation(
                 "DELETE", "/sinks/{name}", self.delete, "Delete a sink, with its place and what is held for it",
-                {200: Answer("It is gone.", model=DeletedSink)}, may, [_NAME, _MATCH, _FORCE],
+                {200: Answer("It is gone.", model=DeletedSink)}, may, [_NAME, _MATCH, _FORCE], errors=(409, 412),
             ),
-            Operation("POST", "/sinks/{name}/pause", self.pause, "Send nothing for now", stands, may, [_NAME]),
+            Operation(
+                "POST", "/sinks/{name}/pause", self.pause, "Send nothing for now", stands, may, [_NAME], errors=(409,)
+            ),
             Operation(
                 "POST", "/sinks/{name}/resume", self.resume, "Go on where a sink was paused, or stopped", stands, may,
-                [_NAME],
+                [_NAME], errors=(409,),
             ),
             Operation(
                 "POST", "/sinks/{name}/test", self.test, "Send a test event now, which is in no log",
-                {200: Answer("What was answered.", model=Tested)}, may, [_NAME],
+                {200: Answer("What was answered.", model=Tested)}, may, [_NAME], errors=(409,),
             ),
             Operation(
                 "POST", "/sinks/{name}/rotate", self.rotate,
                 "Give a sink a new secret, which is shown this once; the old one stays valid for a while",
-                {200: changed}, may, [_NAME, _MATCH], Body(model=Rotation, required=False),
+                {200: changed}, may, [_NAME, _MATCH], Body(model=Rotation, required=False), errors=(409, 412),
             ),
         ]  # fmt: skip
 

@@ -132,7 +132,7 @@ class TimelinePages:
                     Parameter("limit", "Events of a page, about: it ends where no story goes on", limit),
                     Parameter("cursor", "The place after the page before: its next"),
                 ],
-                limited=Limited.BY_EVENT,
+                limited=Limited.BY_EVENT, errors=(404,),
             )
         ]  # fmt: skip
 

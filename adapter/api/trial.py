@@ -16,7 +16,7 @@ from adapter.workbench.trial import Texts, Trial, refused
 #: Bytes of a body with what is tried.
 BODY_LIMIT = 4 * 1024 * 1024
 
-PROVIDER = Parameter("provider", "Name of the provider")
+PROVIDER = Parameter("provider", "Name of the provider", {"type": "string", "examples": ["acme"]})
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -313,7 +313,7 @@ async def _show(visit: Visit) -> web.Response:
     event: dict[str, Any] = {
         name: orjson.loads(bytes(one)) for name, one in members.items() if name not in ("raw", "envelope")
     }
-    visit.command(f"idp-adapter events show {shlex.quote(unquote(uid))}" + (" --raw" if may_raw else ""))
+    visit.command(f"idp-adapter events show {'--raw ' if may_raw else ''}{_argument(unquote(uid))}")
     links = Links(Query(), visit.site.prefix)
     return visit.page(
         "events_event.html",
@@ -408,7 +408,7 @@ async def _show_timeline(visit: Visit) -> web.Response:
     # Another source may have the same id, for somebody else.
     who = f"{event['source']['name']}:{user}" if event["authDetails"].get("userId") else user
     told = await visit.get("/timeline", {"user": who, "to": event["time"] + 1, "limit": 50})
-    visit.command(f"idp-adapter timeline {shlex.quote(who)}")
+    visit.command(f"idp-adapter timeline {_argument(who)}")
     links = Links(Query(), visit.site.prefix)
     return visit.page(
         "events_timeline.html",
@@ -422,7 +422,7 @@ async def _show_part(visit: Visit) -> web.Response:
     name, uid = visit.request.match_info["part"], _uid(visit)
     title, template, command = _PARTS[name]
     told = await visit.get(f"/events/{uid}/{name}")
-    visit.command(f"{command} {shlex.quote(unquote(uid))}")
+    visit.command(f"{command} {_argument(unquote(uid))}")
     if name == "revisions":
         readings = told["events"]
         told["readings"] = [
@@ -438,6 +438,11 @@ async def _show_json(visit: Visit) -> web.StreamResponse:
     params = {"names": 1, "raw": 1 if visit.may(Permission.RAW) else None}
     name = re.sub(r"[^0-9A-Za-z-]", "_", unquote(uid))[:64]
     return await visit.download(f"/events/{uid}", params, name=f"event-{name}.json")
+
+
+def _argument(text: str) -> str:
+    """A foreign text as an argument of a command line: none is taken for an option, whoever calls himself `--url=…`."""
+    return f"-- {shlex.quote(text)}" if text.startswith("-") else shlex.quote(text)
 
 
 def _uid(visit: Visit) -> str:

@@ -60,7 +60,7 @@ async def _show(visit: Visit) -> web.Response:
         }
         for status, answer in page["responses"].items()
     ]
-    parameters = [{**one, "type": _type(one["schema"])} for one in page["parameters"]]
+    parameters = [{**_examples(one), **one, "type": _type(one["schema"])} for one in page["parameters"]]
     schemas = [
         {
             "name": one,
@@ -132,6 +132,12 @@ def curl(operation: Mapping[str, Any], document: Document, base: str) -> str:
         line += f" \\\n    --data {shlex.quote(data)}"
     address = shlex.quote(base + path + ("?" + "&".join(query) if query else ""))
     return f"{line} \\\n    {address}" if media else f"{line} {address}"
+
+
+def _examples(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    """The example of a parameter's schema, if it has one."""
+    schema = parameter["schema"].get("items", parameter["schema"])
+    return {"example": schema["examples"][0]} if schema.get("examples") else {}
 
 
 def _value(parameter: Mapping[str, Any]) -> Any:

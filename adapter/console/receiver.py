@@ -15,10 +15,10 @@ from typing import Any
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from adapter.api.attempts import Durations, uids_of
+from adapter.api.attempts import SINK, Durations, uids_of
 from adapter.api.bodies import read_asked
 from adapter.api.feed import read_limit, refused
-from adapter.api.operation import Answer, Body, Operation, Parameter, json_answer
+from adapter.api.operation import Answer, Body, Operation, Parameter, Proof, json_answer
 from adapter.api.sinks import read_overlap
 from adapter.api.slots import Slots
 from adapter.console.pages import HEADERS, page
@@ -57,6 +57,7 @@ from adapter.sink_management.stored import secrets_in
 from adapter.timestamps import FORMS, read_timestamp
 
 #: What is done by POST alone.
+_ON = {"Location": "The page to go on to"}
 _DEEDS = ("test", "rotate", "replay", "resend")
 #: What is under way by one link at the same time, and what is done by it within a minute: each is an event of the log.
 _ACTIONS, _USES, _MINUTE = 2, 30, 60_000
@@ -104,7 +105,7 @@ class ReceiverPages:
         self._uses: dict[str, deque[int]] = {}
 
     def operations(self) -> list[Operation]:
-        name, other = Parameter("name", "Name of the sink"), ("text/html",)
+        name, other = SINK, ("text/html",)
         limit = Parameter("limit", "How many in a page", {"type": "integer", "minimum": 1, "maximum": 1000})
         cursor = Parameter("cursor", "The place after the page before: its next")
         form = ("application/json", "application/x-www-form-urlencoded")
@@ -118,42 +119,54 @@ class ReceiverPages:
         return [
             Operation(
                 "GET", "/links/{name}/", self._page(self.state), "By a receiver's link: how it stands",
-                answer("The state.", LinkState), parameters=[name], public=True,
+                answer("The state.", LinkState), parameters=[name], public=True, proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "GET", "/links/{name}/attempts", self._page(self.attempts), "By a receiver's link: what was tried",
                 answer("A page, the latest first.", LinkAttempts), parameters=[name, limit, cursor], public=True,
+                proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "GET", "/links/{name}/dead", self._page(self.dead), "By a receiver's link: what was given up on",
                 answer("A page.", LinkDeadPage), parameters=[name, limit, cursor], public=True,
+                proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "POST", "/links/{name}/test", self._page(self.test), "By a receiver's link: send a test event",
                 answer("What was answered.", LinkTested), parameters=[name], public=True,
                 body=Body(("application/x-www-form-urlencoded",), required=False),
+                errors=(409,), proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "POST", "/links/{name}/rotate", self._page(self.rotate), "By a receiver's link: replace the secret",
                 answer("The new one, shown this once.", LinkSecret), parameters=[name], public=True,
-                body=body(LinkRotation),
+                body=body(LinkRotation), errors=(409, 412), proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "POST", "/links/{name}/replay", self._page(self.replay),
                 "By a receiver's link: send again what was given up on, or delivered",
-                {202: Answer("It is under way.", model=LinkReplay), 303: Answer("It is under way: a browser.", ())},
+                {
+                    202: Answer("It is under way.", model=LinkReplay),
+                    303: Answer("It is under way: a browser.", (), headers=_ON),
+                },
                 parameters=[name], public=True, body=body(LinkReplayQuestion),
+                errors=(409,), proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "POST", "/links/{name}/resend", self._page(self.resend),
                 "By a receiver's link: send one dead event again",
-                {200: Answer("It is tried anew.", model=LinkResent), 303: Answer("Likewise: a browser.", ())},
+                {
+                    200: Answer("It is tried anew.", model=LinkResent),
+                    303: Answer("Likewise: a browser.", (), headers=_ON),
+                },
                 parameters=[name], public=True, body=body(LinkResendQuestion),
+                errors=(409,), proves=Proof.LINK, for_browsers=True,
             ),
             Operation(
                 "GET", "/links/{name}/{token}", self.open, "Open a receiver's link in a browser",
-                {303: Answer("It goes on to the page, with a cookie in the place of the token.", ())},
+                {303: Answer("It goes on to the page, with a cookie in the place of the token.", (), headers=_ON)},
                 parameters=[name, Parameter("token", "The link's token")], public=True,
+                errors=(401,), for_browsers=True,
             ),
         ]  # fmt: skip
 
@@ -169,7 +182,7 @@ class ReceiverPages:
             if link is None:
                 raise unknown_link()
         except Exception as error:
-            answer = _told(error)
+            answer = _told(error) if wants_page(request) else problem_of(error)
             answer.headers.update(headers)
             return answer
         answer = web.Response(status=303, headers={**headers, hdrs.LOCATION: "./"})

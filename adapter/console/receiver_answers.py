@@ -104,7 +104,7 @@ class LinkTested(BaseModel):
 class LinkRotation(BaseModel):
     """How the secret is replaced; nothing of it need be said."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap": "24h"}]})
 
     overlap: float | str = Field(OVERLAP, description="For how long the old one signs, too: seconds, or 24h, 7d")
     version: str | None = Field(None, description="Of the state that is meant: 412 if it has changed since")
@@ -120,7 +120,9 @@ class LinkSecret(BaseModel):
 class LinkReplayQuestion(BaseModel):
     """Which events are to be sent again."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, json_schema_extra={"examples": [{"status": "dead", "from": "24h"}]}
+    )
 
     status: str = Field("dead", description="`dead`, `delivered`, or `all`: both, and those that wait")
     from_: str = Field("", alias="from", description="Those that arrived at or after this timestamp")
@@ -130,7 +132,9 @@ class LinkReplayQuestion(BaseModel):
 class LinkResendQuestion(BaseModel):
     """Which dead event is to be sent again."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"uid": "6ab16d80-8a3f-8d51-9c4e-3f6f2b41a0c7"}]}
+    )
 
     uid: str
 

@@ -32,7 +32,11 @@ class GivenEvent(BaseModel):
     """EventRepresentation, as it is sent; other members are ignored, and so are those that the service says itself:
     `id`, `uid`, `realmId`, `realmName`, `authDetails`."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="ignore",
+        hide_input_in_errors=True,
+        json_schema_extra={"examples": [{"type": "shop.ORDER", "details": {"order": "17", "amount": 4}}]},
+    )
 
     type: str | None = Field(None, max_length=TYPE_LENGTH, description="Free text, but for access., admin., system.")
     time: int | None = Field(None, description="When it happened, epoch milliseconds; none, or below 1: now")

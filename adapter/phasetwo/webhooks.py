@@ -45,7 +45,13 @@ _Type = Annotated[str, Field(min_length=1, max_length=TYPE_LENGTH)]
 class GivenWebhook(BaseModel):
     """WebhookRepresentation, as it is sent; other members are ignored."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="ignore",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "examples": [{"url": "https://soc.example/events", "enabled": True, "eventTypes": ["access.*"]}]
+        },
+    )
 
     url: str | None = Field(None, max_length=2048, description="Where to post")
     enabled: bool | None = Field(

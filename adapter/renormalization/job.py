@@ -33,7 +33,10 @@ class State(StrEnum):
 class Question(BaseModel):
     """Which stored entries are to be read again, and how."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"provider": "keycloak", "type": ["quarantined"], "dry_run": True}]},
+    )
 
     provider: str | None = Field(None, description="Of this provider alone")
     type: tuple[str, ...] = Field(

@@ -45,7 +45,12 @@ class State(StrEnum):
 class Question(BaseModel):
     """Which events are to be sent again, and how: those that the sink's own filter takes now, and this one, too."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"status": ["dead"], "filter": {"type": "access.*"}, "rate": 50, "dry_run": True}]
+        },
+    )
 
     status: tuple[Status, ...] = Field(
         (Status.DEAD,), min_length=1, description="What became of them before; by default those that are dead"

@@ -21,7 +21,12 @@ from adapter.workbench.unsaved import TEXT_LIMIT, TYPES, is_own, place_of, prese
 class Wanted(BaseModel):
     """Which event an example is to be made of, and where it is to stand."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"uid": "6ab16d80-8a3f-8d51-9c4e-3f6f2b41a0c7", "file": "examples/arrived.yaml"}]
+        },
+    )
 
     uid: str = Field(max_length=1000, description="Its uid, or the id that its provider gave it; quarantined ones too")
     name: str | None = Field(None, min_length=1, max_length=200, description="Name of the example; default: made of it")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from adapter.errors import MappingError, RequestError
 from adapter.finding_codes import Code
@@ -44,6 +44,17 @@ Folders = tuple[Path, ...]
 
 class Tried(Unsaved):
     """Raw events, and a table as it would be, on which they are tried."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "mapping": "extends: keycloak\nprovider: acme\ntitle: Acme\n",
+                    "raw": {"id": "1", "time": 1790000000000, "type": "LOGIN"},
+                }
+            ]
+        }
+    )
 
     mapping: str = Field(max_length=TEXT_LIMIT, description="The text of mapping.yaml")
     raw: Any = Field(None, description="The raw events, as JSON or as the text of a body")

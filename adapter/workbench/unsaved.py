@@ -26,7 +26,10 @@ _NAME = re.compile(r"types\.yaml|examples/[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.yaml"
 class Unsaved(BaseModel):
     """A table as it would be. What is not said stays as its files are."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"mapping": "extends: keycloak\nprovider: acme\ntitle: Acme\n"}]},
+    )
 
     mapping: str | None = Field(None, max_length=TEXT_LIMIT, description="The text of mapping.yaml")
     files: dict[str, str | None] = Field(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 from jsonschema import Draft202012Validator
 
 from tests.mapping.acme import MAPPING, RAW, write_example, write_table
@@ -22,6 +24,13 @@ CERTS = "/protocol/openid-connect/certs"
 HOOKS, EVENTS = "/realms/{realm}/webhooks", "/realms/{realm}/events"
 #: Operations whose answers have no JSON of ours: the text of metrics, and a hook's question.
 WITHOUT_MODEL = {("get", "/metrics"), ("get", "/openapi.json"), ("get", "/ingest/{source}")}
+
+
+#: Headers of HTTP itself, and those that all answers have.
+ALWAYS = {
+    "Cache-Control", "Content-Length", "Content-Security-Policy", "Content-Type", "Date", "Server", "Transfer-Encoding",
+    "X-Content-Type-Options",
+}  # fmt: skip
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -270,7 +279,13 @@ async def test_what_is_taken_and_answered_is_as_it_is_described(service: Opened)
         body = json.loads(json.dumps(body).replace("QUARANTINED", uid))
         async with service.session.request(method, asked, params=query, json=body, headers=headers) as response:
             text, media = await response.text(), response.content_type
-        described_as = page["responses"].get(str(response.status), page["responses"]["default"])
+        if str(response.status) not in page["responses"]:
+            wrong.append(f"{method} {path}: {response.status} is not described")
+            continue
+        described_as = page["responses"][str(response.status)]
+        names = {one.lower() for one in (*ALWAYS, *described_as.get("headers", ()))}
+        missing = {one.lower() for one in response.headers} - names
+        wrong += [f"{method} {path}: {response.status}: the header {one} is not described" for one in missing]
         wrong += [
             f"{method} {path}: {response.status}: {one}"
             for one in problems(document, described_as["content"], media, text)
@@ -320,12 +335,43 @@ async def test_every_operation_says_what_may_be_wrong_and_who_may(service: Opene
     for route, methods in document["paths"].items():
         for method, page in methods.items():
             said = set(page["responses"])
-            assert {"400", "429", "500", "503", "default"} <= said, route
+            assert {"400", "429", "431", "500", "503"} <= said, route
             assert ("404" in said) or "{" not in route
             assert ({"401", "403"} <= said) or not page["security"], route
-            assert ("413" in said) == ("requestBody" in page), (method, route)
+            assert ({"408", "413"} <= said) == ("requestBody" in page), (method, route)
             assert set(page["tags"]) <= tags
             assert page["summary"]
+
+
+async def test_every_parameter_header_and_field_says_what_it_means_and_shows_a_value(service: Opened) -> None:
+    document = await described(service)
+    wrong = []
+    for route, methods in document["paths"].items():
+        for method, page in methods.items():
+            for one in page["parameters"]:
+                schema = one["schema"].get("items", one["schema"])
+                given = one.get("example", schema.get("examples", schema.get("enum", schema.get("default"))))
+                values = given if isinstance(given, list) else [given]
+                place = f"{method} {route}: {one['name']}"
+                wrong += [f"{place}: no description"] * (not one["description"])
+                wrong += [f"{place}: {value!r}" for value in values if not Draft202012Validator(schema).is_valid(value)]
+            for answer in page["responses"].values():
+                for name, header in answer.get("headers", {}).items():
+                    assert header["description"], name
+                    Draft202012Validator(header["schema"]).validate(header["example"])
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        whole = Draft202012Validator({**schema, "components": {"schemas": schemas}})
+        if "enum" not in schema:
+            assert schema["description"], name
+        assert schema["examples"], name
+        wrong += [f"{name}: {fault.message}" for one in schema["examples"] for fault in whole.iter_errors(one)]
+        wrong += [
+            f"{name}.{field}: no description"
+            for field, about in schema.get("properties", {}).items()
+            if not about["description"]
+        ]
+    assert wrong == []
 
 
 async def test_every_header_of_ours_in_an_answer_is_described(service: Opened) -> None:
@@ -344,3 +390,42 @@ async def test_every_schema_is_one(service: Opened) -> None:
     document = await described(service)
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
+
+
+#: Methods that are asked of every path, whether or not it knows them.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "application/json"])
+async def test_whatever_is_refused_is_told_as_a_problem_document(service: Opened, accept: str) -> None:
+    document = await described(service)
+    paths = [re.sub(r"{\w+}", "nobody", path) for path in document["paths"]]
+    # Those are pages for who has a link.
+    paths = [path for path in paths if not path.startswith("/links/") or accept == "application/json"]
+    wrong = []
+    async with ClientSession(headers={"Accept": accept}) as session:
+        for path in [*paths, "/nothing", "/events/", "//events", "/%00", "/events/%ff/deliveries", "/api/events"]:
+            knows: dict[str, bool] = {}
+            for method in METHODS:
+                async with session.request(method, service.service.url + path, allow_redirects=False) as response:
+                    media, body = response.content_type, await response.read()
+                knows[method] = response.status != 405
+                if response.status >= 400:
+                    # Of OAuth2 (RFC 6749, 5.2), where a token is asked for.
+                    is_right = path.endswith("/token") and "error" in json.loads(body or b"{}")
+                    is_right |= media == "application/problem+json" and (
+                        method == "HEAD" or {"type", "title", "status", "detail"} <= json.loads(body).keys()
+                    )
+                else:
+                    is_right = media != "text/html"
+                if (
+                    response.status >= 500
+                    or not is_right
+                    or response.headers.get("X-Content-Type-Options") != "nosniff"
+                ):
+                    wrong.append((method, path, response.status, media, body[:80]))
+                if response.status == 405 and not response.headers.get("Allow"):
+                    wrong.append((method, path, 405, "no Allow", b""))
+            if knows["HEAD"] != knows["GET"]:
+                wrong.append(("HEAD", path, 0, "", b""))
+    assert wrong == []

@@ -179,7 +179,7 @@ async def test_the_description_is_made_from_the_declarations(client: Client) -> 
     closed = document["paths"]["/closed"]["get"]
     assert closed["security"] == [{"token": []}]
     assert [one["name"] for one in closed["parameters"]] == ["one", "many"]
-    assert closed["parameters"][1]["schema"] == {"type": "array", "items": {"type": "string"}}
+    assert closed["parameters"][1]["schema"] == {"type": "array", "items": {"type": "string", "examples": ["text"]}}
     [error] = document["paths"]["/open/{error}"]["get"]["parameters"]
     assert (error["in"], error["required"]) == ("path", True)
     assert "Problem" in document["components"]["schemas"]
