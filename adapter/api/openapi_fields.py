@@ -6,7 +6,7 @@ must say to make sense is written beside its model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: Epoch milliseconds.
@@ -413,7 +413,7 @@ def example(schema: Any, schemas: Mapping[str, Any], name: str = "", depth: int 
         return schema["examples"][0]
     if "const" in schema:
         return schema["const"]
-    options = schema.get("anyOf", schema.get("oneOf", ()))
+    options: Sequence[Any] = schema.get("anyOf") or schema.get("oneOf") or ()
     if any(one.get("enum") or "$ref" in one for one in options):
         return example(next(one for one in options if one.get("type") != "null"), schemas, name, depth)
     if schema.get("enum"):
