@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from adapter.api.operation import Limited
 from adapter.console.visit import Visit
+from adapter.principal import Principal
 from adapter.settings import Permission
 
 Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
@@ -41,3 +43,17 @@ class Section:
     vendor: Sequence[str] = ()
     #: Form fields of its routes may have so many bytes together.
     form_limit: int = 4 * 1024 * 1024
+    #: What the operations that its first page asks give to callers whose key is limited.
+    limited: Limited = Limited.BY_EVENT
+
+    def is_open_to(self, principal: Principal) -> bool:
+        """Whether somebody's permissions and limits let him see its first page."""
+        if self.permission is not None and self.permission not in principal.permissions:
+            return False
+        match self.limited:
+            case Limited.REFUSED:
+                return not principal.scope.is_limited
+            case Limited.BY_SOURCE:
+                return principal.scope.realms is None
+            case Limited.BY_EVENT:
+                return True

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from adapter.api.operation import Limited
 from adapter.console.frame import Route, Section
 from adapter.console.visit import Refused, Visit
 from adapter.settings import Permission
@@ -90,4 +91,5 @@ SECTION = Section(
         Route("POST", f"{_PATH}/revoke", _revoke),
         Route("POST", f"{_PATH}/sessions/end", _end),
     ),
+    limited=Limited.REFUSED,
 )

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from adapter.api.operation import Limited
 from adapter.console import playground
 from adapter.console.frame import Route, Section
 from adapter.console.visit import Visit
@@ -196,4 +197,5 @@ SECTION = Section(
     styles=["mappings.css"],
     scripts=["playground.js"],
     form_limit=16 * 1024 * 1024,
+    limited=Limited.BY_SOURCE,
 )

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from adapter.api.operation import Limited
 from adapter.console.frame import Route, Section
 from adapter.console.table_text import row_text
 from adapter.console.visit import Refused, Visit
@@ -135,4 +136,5 @@ SECTION = Section(
         Route("GET", "/ui/quarantine/{uid}", entry),
     ],
     styles=["mappings.css"],
+    limited=Limited.BY_SOURCE,
 )

@@ -121,7 +121,7 @@ class Console:
         if principal is None or principal.session_id is None:
             return None
         assert self._api is not None
-        open_to = [one for one in self._sections if one.permission is None or one.permission in principal.permissions]
+        open_to = [one for one in self._sections if one.is_open_to(principal)]
         address = address_of(request, is_behind_proxy=self._is_behind_proxy)
         return Visit(request, principal, self._site, section, open_to, token, self._api, address)
 

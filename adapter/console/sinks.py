@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapter.api.operation import Limited
 from adapter.console.attempt_chart import HEIGHT, PARTS, WIDTH, bar_of, hours_of, longest_of
 from adapter.console.frame import Route, Section
 from adapter.console.named import sink_name
@@ -217,4 +218,5 @@ SECTION = Section(
         Route("GET", "/ui/sinks/{name}/audit", audit),
         *ACTIONS,
     ],
+    limited=Limited.REFUSED,
 )

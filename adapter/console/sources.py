@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapter.api.operation import Limited
 from adapter.console.frame import Route, Section
 from adapter.console.named import source_name
 from adapter.console.visit import Visit
@@ -77,4 +78,5 @@ SECTION = Section(
     shortcut="g r",
     styles=["sinks.css"],
     routes=[Route("GET", "/ui/sources", show_all), Route("GET", "/ui/sources/{name}", show)],
+    limited=Limited.BY_SOURCE,
 )

@@ -13,6 +13,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientResponse, C
 from multidict import MultiDict, MultiDictProxy
 from yarl import URL
 
+from adapter.api.headers import CURSOR
 from adapter.breaking_off import break_off
 from adapter.browser import Site, form_token
 from adapter.callers import FORWARDED_FOR
@@ -101,6 +102,11 @@ class Visit:
         """Whether the visitor has a permission; ``None``: everybody has."""
         return permission is None or permission in self.principal.permissions
 
+    def sees(self, path: str) -> bool:
+        """Whether the section whose first page is there is open to the visitor. A link to one that is not would lead
+        to a refusal."""
+        return any(one.path == path for one in self.sections)
+
     @property
     def zone(self) -> ZoneInfo:
         """In which times are shown."""
@@ -133,6 +139,13 @@ class Visit:
         self.command_line = line
 
     # What the API answers
+
+    async def header(self, name: str, path: str, params: Params | None = None) -> str | None:
+        """A header of the answer to a GET, asked for without the rest of the answer. Raises like `get`."""
+        async with self._answer("HEAD", path, params, None) as answer:
+            await _check(answer)
+            found: str | None = answer.headers.get(name)
+            return found
 
     async def get(self, path: str, params: Params | None = None) -> Any:
         """The JSON of an answer.
@@ -178,6 +191,9 @@ class Visit:
                 hdrs.CONTENT_TYPE: answer.headers.get(hdrs.CONTENT_TYPE, "application/octet-stream"),
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
             }
+            if CURSOR in answer.headers:
+                # By which an export that breaks off is gone on with.
+                headers[CURSOR] = answer.headers[CURSOR]
             response = web.StreamResponse(headers=headers)
             await response.prepare(self.request)
             try:
