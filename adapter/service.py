@@ -89,6 +89,7 @@ from adapter.api.timeline import TimelinePages
 from adapter.api.values import ValuePages
 from adapter.browser import Site
 from adapter.console.receiver import ReceiverPages
+from adapter.console.sections import sections_of
 from adapter.console.serving import Console
 from adapter.console.sign_in import SignIn
 from adapter.console.tries import Tries
@@ -547,7 +548,8 @@ async def open_service(
         ]
         tries = Tries(time.monotonic, is_behind_proxy=server.behind_tls)
         signing_in = SignIn(access, sessions, sign_ins, site, tries)
-        console = Console(access, site, signing_in, is_behind_proxy=server.behind_tls)
+        sections = sections_of(has_people=has_people)
+        console = Console(access, site, signing_in, sections, is_behind_proxy=server.behind_tls)
         reading = BodyReading(budget, server.body_limit, server.body_timeout)
         app = make_app(access, operations, reading, site=site, pages=console.routes())
         app[AUDITING] = auditing

@@ -28,6 +28,7 @@ from adapter.errors import RequestError
 from adapter.filter import Filter
 from adapter.formats.text import harmless
 from adapter.mapping.catalogue import Catalogue
+from adapter.mapping.sentence import value_of
 from adapter.mapping.times import read_zone
 from adapter.people.known import KnownAccount, KnownPerson, Login, People, Used
 from adapter.problem import Handler
@@ -350,7 +351,7 @@ def _login(login: Login) -> dict[str, Any]:
     return {
         "uid": login.uid,
         "time": event.time,
-        "client": event.client,
+        "client": value_of(event, "client"),
         "ip": None if event.address is None else harmless(event.address),
         "place": story.place,
         "method": story.method,

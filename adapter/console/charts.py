@@ -28,6 +28,8 @@ class Part(NamedTuple):
     events: int
     #: Where it leads; ``None``: nowhere.
     href: str | None
+    #: What is said of it; ``None``: its number and kind.
+    told: str | None = None
 
 
 class Bar(NamedTuple):
@@ -54,7 +56,7 @@ def bars(columns: Sequence[Bar], *, id: str, title: str, description: str) -> Ma
                 continue
             height = max(_LEAST, part.events / top * HEIGHT)
             y -= height
-            told = f"{column.name}: {part.events:,} {part.kind}"
+            told = f"{column.name}: {part.told or f'{part.events:,} {part.kind}'}"
             shape = _rectangle(part.kind, x, max(0.0, y), width, height, told)
             drawn.append(shape if part.href is None else _link(part.href, told, shape))
     return _picture("chart-bars", columns, drawn, id, title, description, role="group")

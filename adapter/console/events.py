@@ -6,6 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -14,10 +15,14 @@ import orjson
 from aiohttp import web
 from markupsafe import Markup
 
+from adapter.api.headers import CURSOR as SNAPSHOT
 from adapter.console.events_query import CURSOR, PATH, Query, choices, shown_time, shown_words
 from adapter.console.events_shown import FIELDS, WHOLE, Links, changes, cut, fields_of, flat, laid_out_json, row_of
 from adapter.console.frame import Route, Section
+from adapter.console.people import PATH as PEOPLE
+from adapter.console.people import person_address
 from adapter.console.visit import HEADERS, Refused, Visit
+from adapter.documents.kinds import KINDS
 from adapter.errors import RequestError
 from adapter.filter import TIMES
 from adapter.formats.text import harmless
@@ -41,7 +46,15 @@ _RANGES = (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"), ("7d", "7 days"), 
 _AROUND = 5 * 60_000
 #: How a hint of the API names what may have been meant.
 _MEANT = re.compile(r"(?P<name>[a-z_]+)=(?P<value>.*): (?P<told>.*); did you mean (?P<near>[^?]+)\?", re.DOTALL)
-_FILES = {"csv": "events.csv", "unified": "events.ndjson"}
+#: What the events of a filter can be had as: by format, what it is called, how its file ends, and what it is for.
+_FILES = {
+    "csv": ("CSV", "csv", "a table for spreadsheets; of any size"),
+    "unified": ("NDJSON", "ndjson", "JSON, one event a line, as it is stored; of any size"),
+    "parquet": ("Parquet", "parquet", "columns for DuckDB, Spark or Power Query"),
+    "pdf": ("PDF", "pdf", "a report to sign: counts, and up to 1,000 events"),
+}
+#: What the address of a file says beside filters.
+_FILE = ("format", "manifest", "at", CURSOR)
 
 
 class Hint(NamedTuple):
@@ -85,7 +98,7 @@ async def _find(visit: Visit) -> web.Response:
         "query": query,
         "counts_url": _under("counts", query, visit),
         "searches_url": _under("searches", query, visit),
-        "files": _files(query, visit),
+        "export_url": _under("export", query, visit) if visit.may(Permission.EXPORT) else None,
     }
     return visit.page("events.html", http_status=200 if wrong is None else wrong.status, **values)
 
@@ -235,22 +248,61 @@ async def _complete(visit: Visit) -> web.Response:
     return web.Response(body=orjson.dumps({"values": told}), content_type="application/json", headers=HEADERS)
 
 
+# As a file
+
+
 async def _export(visit: Visit) -> web.StreamResponse:
-    given = [(name, value) for name, value in visit.request.query.items() if name != "format"]
-    query, _ = Query.read(given, visit.zone)
-    form = visit.request.query.get("format", "csv")
-    name = _FILES.get(form, "events")
-    return await visit.download("/events/export", {**query.params, "format": form}, name=name)
+    """The files that the events can be had as; with a format one of them, or its manifest."""
+    asked = visit.request.query
+    query, _ = Query.read([(name, value) for name, value in asked.items() if name not in _FILE], visit.zone)
+    form = asked.get("format")
+    if form is None:
+        return await _files(visit, query)
+    params = {**query.params, **{name: asked[name] for name in ("format", CURSOR) if name in asked}}
+    name = _file_name(form, asked.get("at", ""))
+    if asked.get("manifest") == "1":
+        return await visit.download("/events/export", {**params, "manifest": "1"}, name=f"{name}.manifest.json")
+    return await visit.download("/events/export", params, name=name)
 
 
-def _files(query: Query, visit: Visit) -> list[dict[str, str]]:
-    """The files that the events can be had as."""
-    if not visit.may(Permission.EXPORT):
-        return []
-    return [
-        {"text": text, "url": _under("export", query, visit, format=form)}
-        for form, text in (("csv", "CSV"), ("unified", "NDJSON"))
+async def _files(visit: Visit, query: Query) -> web.Response:
+    """All of them are of one moment of the log, which their addresses carry: so a manifest is that of the file,
+    whenever either is asked for."""
+    try:
+        cursor = await visit.header(SNAPSHOT, "/events/export", {**query.params, "format": "unified"})
+    except Refused as error:
+        if error.status == 400:
+            # An answer without its body does not say what is wrong in the filter; this one does.
+            await visit.get("/events", {**query.params, "limit": 1})
+        raise
+    moment = {CURSOR: cursor or "", "at": str(_now())}
+    files = [
+        {
+            "text": text,
+            "about": about,
+            "url": _under("export", query, visit, **moment, format=form),
+            "manifest_url": _under("export", query, visit, **moment, format=form, manifest="1"),
+        }
+        for form, (text, _, about) in _FILES.items()
+        if form not in KINDS or KINDS[form].missing is None
     ]
+    name = _file_name("csv", moment["at"])
+    visit.command(
+        query.command(f"idp-adapter events export --format csv --output {name} --manifest")
+        + f"\nidp-adapter events verify {name}"
+    )
+    list_url = Links(query, visit.site.prefix).to(query)
+    return visit.page("events_export.html", files=files, is_filtered=bool(query.pairs), list_url=list_url)
+
+
+def _file_name(form: str, at: str) -> str:
+    """``at``: when it was asked for, epoch milliseconds."""
+    ending = _FILES[form][1] if form in _FILES else form if form.isascii() and form.isalnum() else "txt"
+    try:
+        when = datetime.fromtimestamp(int(at) / 1000, UTC).strftime("-%Y%m%dT%H%M%SZ")
+    except (ValueError, OverflowError, OSError):
+        when = ""
+    return f"events{when}.{ending}"
 
 
 # Saved searches
@@ -327,7 +379,17 @@ async def _show(visit: Visit) -> web.Response:
         around=_around(event, links),
         parts_of=_parts_of(event, uid, visit),
         json_url=f"{visit.site.prefix}{PATH}/{uid}/json",
+        person_url=_person_url(event, visit),
     )
+
+
+def _person_url(event: Mapping[str, Any], visit: Visit) -> str | None:
+    """The page of who acted; ``None``: the visitor may not see it, or the event says no id. Whose id the provider does
+    not know is nobody."""
+    id = event.get("authDetails", {}).get("userId")
+    if id is None or event.get("reason") == "unknown_user" or not visit.sees(PEOPLE):
+        return None
+    return person_address(event["source"]["name"], id, visit.site.prefix)
 
 
 class Raw(NamedTuple):
@@ -386,7 +448,7 @@ def _parts_of(event: Mapping[str, Any], uid: str, visit: Visit) -> list[dict[str
     told = [
         {"name": name, "title": title, "url": f"{base}/{name}"} for name, (title, *_) in _PARTS.items() if shown[name]
     ]
-    if visit.may(Permission.PEOPLE) and _user_of(event) is not None:
+    if visit.sees(PEOPLE) and _user_of(event) is not None:
         told.append({"name": "timeline", "title": "Timeline of the user", "url": f"{base}/timeline"})
     return told
 
@@ -415,6 +477,7 @@ async def _show_timeline(visit: Visit) -> web.Response:
         told=told,
         event_url=f"{visit.site.prefix}{PATH}/{uid}",
         events_url=links.including("user", user),
+        person_url=_person_url(event, visit),
     )
 
 
@@ -480,6 +543,6 @@ SECTION = Section(
         Route("GET", f"{PATH}/{{uid}}/timeline", _show_timeline),
         *(Route("GET", f"{PATH}/{{uid}}/{{part:{name}}}", _show_part) for name in _PARTS),
     ),
-    styles=("events.css",),
+    styles=("events.css", "people.css"),
     scripts=("events.js",),
 )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import html
+import json
 import re
 from collections.abc import AsyncIterator
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from adapter.documents.kinds import KINDS
 from tests.console.conftest import Visitor, visiting
 from tests.opened import Opened, login, opened
 
@@ -362,6 +367,32 @@ async def test_files_hold_what_the_filter_matches(visitor: Visitor, service: Ope
     assert (await visitor.page("/ui/events/export?format=nothing"))[0] == 400
 
 
+async def test_a_file_and_its_manifest_are_of_one_moment(visitor: Visitor, service: Opened) -> None:
+    _, text = await visitor.page("/ui/events/export?user=ben")
+    ways = {unescape(name): unescape(way) for way, name in re.findall(r'href="([^"]+)" download>(\w+)<', text)}
+    assert set(ways) == {"CSV", "NDJSON", "Parquet", "PDF"}
+    # What comes in between is in neither.
+    await service.post([login(990, id="late", details={"username": "ben"}, userId="late")])
+    for form in ("NDJSON", "Parquet"):
+        async with visitor.session.get(ways[form]) as response:
+            file = await response.read()
+            cursor = response.headers["X-Cursor"]
+            name = re.search(r'filename="([^"]+)"', response.headers["Content-Disposition"])
+        manifest = unescape(re.findall(rf'href="([^"]+)" download aria-label="Manifest of the {form} file"', text)[0])
+        async with visitor.session.get(manifest) as response:
+            assert name is not None and f'filename="{name[1]}.manifest.json"' in response.headers["Content-Disposition"]
+            said = json.loads(await response.text())
+        assert (said["sha256"], said["count"]) == (hashlib.sha256(file).hexdigest(), 1)
+        # By the cursor whoever has a key goes on with a file that broke off.
+        assert said["cursor"] == cursor
+
+
+async def test_only_files_that_can_be_made_are_offered(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "pdf", dataclasses.replace(KINDS["pdf"], needs=("no_such_package",)))
+    _, text = await visitor.page("/ui/events/export")
+    assert ">Parquet<" in text and ">PDF<" not in text
+
+
 async def test_each_view_says_how_else_it_can_be_asked(visitor: Visitor, service: Opened) -> None:
     page = await found(visitor, "/ui/events?user=ben&not_outcome=success")
     assert "idp-adapter events list --limit 100 --user=ben --where not_outcome=success" in page.text
@@ -373,7 +404,7 @@ async def test_times_are_shown_in_the_zone_of_the_reader_and_named(visitor: Visi
     _, text = await visitor.page(path, Cookie="")
     visitor.session.cookie_jar.update_cookies({"zone": "Asia/Tokyo"})
     page = await found(visitor, path)
-    assert "2023-11-15 07:13:22 JST" in page.text and "Times are those of Asia/Tokyo" in page.text
+    assert "2023-11-15 07:13:22 JST" in page.text and "times in Asia/Tokyo" in page.text
     _, text = await visitor.page(path)
     assert 'name="from" value="2023-11-15 07:00:00"' in text
     async with visitor.session.get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.console.conftest import Console, is_within_width
+from tests.e2e.process import command
 from tests.opened import Opened, login
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -240,6 +242,26 @@ async def add_plainly(page: Page, field: str, value: str) -> None:
     await page.get_by_role("button", name="Add filter").click()
 
 
+async def test_an_export_is_saved_and_verified_with_its_manifest(console: Console, tmp_path: Path) -> None:
+    page = console.page
+    await console.open("/ui/events?user=mallory%40example.com&outcome=failure")
+    await page.locator("summary", has_text="Export").focus()
+    await page.keyboard.press("Enter")
+    saved = []
+    for name in ("CSV", "Manifest of the CSV file"):
+        async with page.expect_download() as downloading:
+            await page.get_by_role("link", name=name, exact=True).click()
+        download = await downloading.value
+        saved.append(tmp_path / download.suggested_filename)
+        await download.save_as(saved[-1])
+    assert saved[1] == saved[0].with_name(f"{saved[0].name}.manifest.json")
+    assert "3 events, as" in await command("events", "verify", str(saved[0]))
+    assert len(saved[0].read_text().splitlines()) == 4
+    saved[0].write_text(saved[0].read_text().replace("mallory", "mallary", 1))
+    with pytest.raises(AssertionError, match="is not what"):
+        await command("events", "verify", str(saved[0]))
+
+
 async def test_a_search_is_saved_and_used(console: Console) -> None:
     page = console.page
     await console.open("/ui/events?user=mallory%40example.com&from=90000d")
@@ -254,14 +276,12 @@ async def test_a_search_is_saved_and_used(console: Console) -> None:
 async def test_it_is_good_at_each_size_in_each_theme(
     each_console: Console,
     check_accessibility: Callable[[Page], Awaitable[None]],
-    screenshot: Callable[[Page, str], Awaitable[None]],
 ) -> None:
     page = each_console.page
     await each_console.open("/ui/events?not_provider=okta&from=2023-01-01T00:00:00Z")
     await expect(page.get_by_role("region", name="By outcome")).to_be_visible()
     assert await is_within_width(page)
     await check_accessibility(page)
-    await screenshot(page, "events")
     await page.locator("a[data-drawer]").first.click()
     drawer = page.locator("#events-drawer")
     await expect(drawer).to_be_visible()
@@ -269,7 +289,6 @@ async def test_it_is_good_at_each_size_in_each_theme(
     await expect(drawer.get_by_role("region", name="Which line made which field")).to_be_visible()
     assert await drawer.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
     await check_accessibility(page)
-    await screenshot(page, "event")
     for path in ("/ui/events?user=nobody&outcome=failure", "/ui/events?from=soon", "/ui/events/searches?user=a"):
         await each_console.open(path)
         assert await is_within_width(page)

@@ -35,7 +35,7 @@ if (place) {
       cursor: { drag: { x: true, y: false, setScale: false }, y: false },
       series: [{}, line("failure", "--bad"), line("success", "--good"), line("unknown", "--soft")],
       axes: [
-        { ...axis, values: (_, splits, number, space, step) => splits.map((one) => label(one, step >= 86400)) },
+        { ...axis, size: 28, values: (_, splits, number, space, step) => splits.map((one) => label(one, step >= 86400)) },
         { ...axis, size: 48 },
       ],
       hooks: {
