@@ -12,12 +12,14 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
+from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright
 
 from adapter.commands.serve import post_examples
@@ -32,6 +34,14 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site":
 #: Where pages are looked at: width and height, and the theme that the system asks for.
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 THEMES = ("light", "dark")
+#: Of which views there are pictures in docs/images, by page; of all others the first one.
+PICTURES = {
+    "": [("desktop", "light")],
+    "overview": [("desktop", "light"), ("phone", "dark")],
+    "events": [("desktop", "light"), ("phone", "dark")],
+    "person": [("desktop", "light"), ("phone", "dark")],
+    "playground": [("desktop", "light"), ("desktop", "dark")],
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -213,7 +223,7 @@ def check_accessibility() -> Callable[[Page], Awaitable[None]]:
 @pytest.fixture
 def screenshot(request: pytest.FixtureRequest) -> Callable[[Page, str], Awaitable[None]]:
     """``await screenshot(page, "events")``: with the option ``--console-screenshots`` the page's picture is written
-    into docs/images/console-events-*.png, by size and theme; without it nothing is."""
+    into docs/images/console-events-*.png, by size and theme, for the views in `PICTURES`; without it nothing is."""
 
     async def take(page: Page, name: str) -> None:
         if not request.config.getoption(_SCREENSHOTS, default=False):
@@ -221,9 +231,17 @@ def screenshot(request: pytest.FixtureRequest) -> Callable[[Page, str], Awaitabl
         width = page.viewport_size["width"] if page.viewport_size else 0
         size = next((one for one, (its, _) in SIZES.items() if its == width), str(width))
         theme = await page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
+        if (size, theme) not in PICTURES.get(name, PICTURES[""]):
+            return
         folder = TOP / "docs" / "images"
         folder.mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=folder / f"console-{name}-{size}-{theme}.png")
+        taken = Image.open(BytesIO(await page.screenshot(animations="disabled", caret="hide"))).convert("RGB")
+        # A page has few colours beside the edges of letters: with these alone a picture takes half of the bytes.
+        colours = sorted(taken.getcolors(taken.width * taken.height) or [], reverse=True)[:256]
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([part for _, colour in colours if isinstance(colour, tuple) for part in colour])
+        few = taken.quantize(palette=palette, dither=Image.Dither.NONE)
+        few.save(folder / f"console-{name}-{size}-{theme}.png", optimize=True)
 
     return take
 

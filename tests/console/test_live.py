@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.console.conftest import Console, Visitor, is_within_width
+from tests.console.conftest import Console, Visitor
 from tests.opened import login
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -216,12 +216,3 @@ async def test_what_comes_is_text_and_never_markup(console: Console) -> None:
     assert await row.locator("img").count() == 0
     text = await row.inner_text()
     assert not {"\u202e", "\x1b"} & set(text)
-
-
-async def test_the_page_as_people_see_it(each_console: Console, check_accessibility: Check, screenshot: Shot) -> None:
-    page = each_console.page
-    await each_console.open("/ui/live")
-    await expect(page.locator("[data-live-state]")).to_contain_text("Live:")
-    await screenshot(page, "live")
-    await check_accessibility(page)
-    assert await is_within_width(page)

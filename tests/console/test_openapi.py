@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from html import unescape
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.console.conftest import Console, Visitor, is_within_width
+from tests.console.conftest import Console, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,18 +57,6 @@ async def test_its_command_works(visitor: Visitor, name: str) -> None:
     )  # fmt: skip
     status, _ = await process.communicate()
     assert status.decode() in ("200", "201"), command
-
-
-async def test_it_is_good_to_use_at_each_size(
-    each_console: Console,
-    check_accessibility: Callable[[Page], Awaitable[None]],
-    screenshot: Callable[[Page, str], Awaitable[None]],
-) -> None:
-    for path, name in (("/ui/api", "api"), ("/ui/api/get_events_export", "api-operation")):
-        await each_console.open(path)
-        await check_accessibility(each_console.page)
-        assert await is_within_width(each_console.page)
-        await screenshot(each_console.page, name)
 
 
 async def test_the_list_narrows_while_one_types(console: Console) -> None:
