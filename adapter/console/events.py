@@ -271,8 +271,10 @@ async def _files(visit: Visit, query: Query) -> web.Response:
     try:
         cursor = await visit.header(SNAPSHOT, "/events/export", {**query.params, "format": "unified"})
     except Refused as error:
+        # An answer without its body does not say what is wrong; these do.
+        if error.status == 403:
+            raise RequestError(403, "Forbidden", f"{visit.name} lacks the permission 'export'.") from None
         if error.status == 400:
-            # An answer without its body does not say what is wrong in the filter; this one does.
             await visit.get("/events", {**query.params, "limit": 1})
         raise
     moment = {CURSOR: cursor or "", "at": str(_now())}

@@ -393,6 +393,16 @@ async def test_only_files_that_can_be_made_are_offered(visitor: Visitor, monkeyp
     assert ">Parquet<" in text and ">PDF<" not in text
 
 
+async def test_what_keeps_the_files_from_being_offered_is_told(visitor: Visitor, service: Opened) -> None:
+    status, text = await visitor.page("/ui/events/export?from=soon")
+    assert (status, "soon" in text[text.index("<main") :]) == (400, True)
+    async with visiting(service) as shelf:
+        await shelf.sign_in("shelf-token")
+        assert "/ui/events/export" not in (await shelf.page("/ui/events"))[1]
+        status, text = await shelf.page("/ui/events/export")
+        assert (status, "lacks the permission" in text) == (403, True)
+
+
 async def test_each_view_says_how_else_it_can_be_asked(visitor: Visitor, service: Opened) -> None:
     page = await found(visitor, "/ui/events?user=ben&not_outcome=success")
     assert "idp-adapter events list --limit 100 --user=ben --where not_outcome=success" in page.text
