@@ -6,12 +6,14 @@ The tables' examples are such text before the first event has come, so a new log
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import orjson
 
 from adapter.mapping.body import NotReadable, UnknownMedia
 from adapter.mapping.table import Table
 from adapter.workbench.apply import apply
+from adapter.workbench.check import is_built_in
 from adapter.workbench.examples import RECEIVED_AT, read_examples
 
 #: Bytes of the whole dictionary. More of it costs time for each event and saves little.
@@ -23,9 +25,20 @@ _FILES = 1
 
 def make_dictionary(tables: Iterable[Table], size: int = SIZE) -> bytes:
     """Examples of every table, raw and as they are stored, at most ``size`` bytes; each table has the same share."""
-    each = [_texts(table) for table in tables]
+    each = [*tables]
     share = size // max(1, len(each))
-    return b"".join(_within(texts, share) for texts in each)
+    return b"".join((_built_in if is_built_in(one.document.file) else _share)(one, share) for one in each)
+
+
+def _share(table: Table, size: int) -> bytes:
+    return _within(_texts(table), size)
+
+
+@lru_cache(maxsize=32)
+def _built_in(table: Table, size: int) -> bytes:
+    """The share of a table that comes with the adapter, and so do its examples: to read these takes longer than all
+    else that a new log takes."""
+    return _share(table, size)
 
 
 def _texts(table: Table) -> list[bytes]:
