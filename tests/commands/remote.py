@@ -42,7 +42,7 @@ class Machine:
         named = {f"{PREFIX}{name}": value for name, value in environment.items()}
         others = dict.fromkeys(name for name in os.environ if name.startswith(PREFIX))
         given = {**others, "XDG_CONFIG_HOME": str(self.home), "COLUMNS": "200", **named}
-        app = make_app()
+        app = make_app(str(words[0]) if words else None)
         done = await asyncio.to_thread(CliRunner().invoke, app, [*map(str, words)], input=input, env=given)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception

@@ -17,7 +17,7 @@ from tests.opened import login, opened
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(make_app(), ["log", "recover", *map(str, arguments)])
+    result = CliRunner().invoke(make_app("log"), ["log", "recover", *map(str, arguments)])
     return result.exit_code, result.output
 
 
@@ -44,7 +44,9 @@ def test_a_damaged_folder_becomes_a_new_one(tmp_path: Path) -> None:
     assert 0 < receipts["accepted"] < 500
     assert receipts["duplicates"] == 1000 - receipts["accepted"]
     assert asyncio.run(post(new, range(1000)))["duplicates"] == 1000
-    result = CliRunner().invoke(make_app(), ["events", "renormalize", "--type", "quarantined", "--data", str(new)])
+    result = CliRunner().invoke(
+        make_app("events"), ["events", "renormalize", "--type", "quarantined", "--data", str(new)]
+    )
     assert result.exit_code == 0, result.output
     code, told = run("--from", new, "--to", tmp_path / "again")
     assert "1000 of" in told or "entries are whole" in told

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import pty
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ def arguments(command: Sequence[str | Path]) -> list[str]:
     return [sys.executable, "-m", "adapter", *map(str, command)]
 
 
-def on_terminal(*command: str | Path) -> bytes:
+async def on_terminal(*command: str | Path) -> bytes:
     """What a command shows on a terminal, standard error too."""
+    return await asyncio.to_thread(_on_terminal, command)
+
+
+def _on_terminal(command: Sequence[str | Path]) -> bytes:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "dumb", "COLUMNS": "1000"}
     with subprocess.Popen(arguments(command), stdout=theirs, stderr=theirs, stdin=theirs, env=environment):
@@ -49,17 +54,18 @@ def on_terminal(*command: str | Path) -> bytes:
     return shown.replace(b"\r\n", b"\n")
 
 
-def in_pipe(*command: str | Path) -> bytes:
-    return subprocess.run(arguments(command), capture_output=True, check=True).stdout
+async def in_pipe(*command: str | Path) -> bytes:
+    done = await asyncio.to_thread(subprocess.run, arguments(command), capture_output=True, check=True)
+    return bytes(done.stdout)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with an event and a quarantined one that hold such text."""
+async def data(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """The data folder of a service with an event and a quarantined one that hold such text."""
     folder = tmp_path_factory.mktemp("data")
     async with opened(folder) as service:
         await service.post([login(1, clientId=EVIL), {"type": EVIL, "realmId": EVIL, "time": 1}])
-    return folder
+        yield folder
 
 
 def values(lines: bytes) -> list[Any]:
@@ -77,7 +83,7 @@ def values(lines: bytes) -> list[Any]:
     ids=" ".join,
 )
 async def test_json_on_a_terminal_is_harmless_and_has_the_same_values(data: Path, command: tuple[str, ...]) -> None:
-    shown, piped = on_terminal(*command, "--data", data), in_pipe(*command, "--data", data)
+    shown, piped = await on_terminal(*command, "--data", data), await in_pipe(*command, "--data", data)
     assert not is_evil(shown)
     assert values(shown) == values(piped) != []
     assert is_evil(piped)
@@ -103,7 +109,7 @@ async def test_json_on_a_terminal_is_harmless_and_has_the_same_values(data: Path
     ids=lambda command: ascii(" ".join(command)),
 )  # fmt: skip
 async def test_nothing_else_on_a_terminal_moves_its_cursor(data: Path, command: tuple[str, ...]) -> None:
-    shown = on_terminal(*command, "--data", data)
+    shown = await on_terminal(*command, "--data", data)
     assert shown
     assert not is_evil(shown)
 
@@ -112,12 +118,12 @@ async def test_what_tables_make_of_raw_events_is_harmless_on_a_terminal(tmp_path
     file = tmp_path / "event.json"
     file.write_text(json.dumps(login(1, clientId=EVIL), ensure_ascii=False))
     for command in (("mapping", "apply", "keycloak"), ("mapping", "explain", "keycloak", "--json")):
-        shown, piped = on_terminal(*command, file), in_pipe(*command, file)
+        shown, piped = await on_terminal(*command, file), await in_pipe(*command, file)
         assert (is_evil(shown), is_evil(piped)) == (False, True)
         assert EVIL in json.dumps(values(shown)[0], ensure_ascii=False).replace("\\u009b", "\x9b")
-    assert not is_evil(on_terminal("mapping", "explain", "keycloak", file))
+    assert not is_evil(await on_terminal("mapping", "explain", "keycloak", file))
     (tmp_path / EVIL).write_text("types: [")
-    assert not is_evil(on_terminal("mapping", "check", str(tmp_path / EVIL) + ".yaml"))
+    assert not is_evil(await on_terminal("mapping", "check", str(tmp_path / EVIL) + ".yaml"))
 
 
 class Terminal(io.BytesIO):
