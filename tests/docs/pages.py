@@ -92,16 +92,14 @@ class Follower:
         command = command.replace("make run", "idp-adapter serve --examples")
         if command.startswith("idp-adapter serve") or command.endswith(" &"):
             return self._start(command.removesuffix(" &"))
-        if re.match(r"(export )?[A-Z_]+=", command):
-            self._shell += f"{self._here(command)}\n"
+        assigned = re.match(r"(?:export )?([A-Z_]+)=", command)
+        if assigned is not None:
+            # Its value is remembered, not the command: that would run once more before each one that follows.
+            done = self._ran(f"{command}\ndeclare -p {assigned[1]}")
+            assert done.returncode == 0, done.stderr.decode()
+            self._shell += done.stdout.decode()
             return ""
-        done = subprocess.run(
-            ["bash", "-c", f"set -euo pipefail\n{self._shell}{self._here(command)}"],
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            timeout=120,
-        )
+        done = self._ran(command)
         return self._shown((done.stdout + done.stderr).decode())
 
     def close(self) -> None:
@@ -112,6 +110,15 @@ class Follower:
                 process.wait(60)
             finally:
                 process.kill()
+
+    def _ran(self, command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["bash", "-c", f"set -euo pipefail\n{self._shell}{self._here(command)}"],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            timeout=120,
+        )
 
     def _start(self, command: str) -> str:
         out = self.folder / f".out{len(self._running)}"
@@ -125,7 +132,7 @@ class Follower:
             )
         self._running.append(process)
         ready = "Ctrl-C" if "serve" in command else "ready"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while ready not in (said := out.read_text()):
             assert process.poll() is None and time.monotonic() < deadline, f"{command}:\n{said}"
             time.sleep(0.05)
