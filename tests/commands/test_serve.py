@@ -59,7 +59,7 @@ def serving(folder: Path, *arguments: str, **more: str) -> Iterator[subprocess.P
             command, cwd=folder, env=environment(**more), stdout=out, stderr=log, text=True, start_new_session=True
         )
     try:
-        for _ in range(600):
+        for _ in range(6000):
             if announcement.exists() and "Ctrl-C" in (folder / "out").read_text():
                 break
             assert process.poll() is None, (folder / "log").read_text()
