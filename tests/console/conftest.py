@@ -6,7 +6,10 @@ A test module that uses these fixtures has ``pytestmark = pytest.mark.asyncio(lo
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import json
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -127,13 +130,29 @@ async def console_settings() -> dict[str, Any]:
     return {}
 
 
+async def _posted_examples(run: Path) -> Path:
+    """The data folder of a service that has the example events of every provider: made once in a run, in its folder, by
+    whichever process of the tests needs it first."""
+    folder, begun = run / "examples", run / "examples-begun"
+    with (run / "examples.lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            shutil.rmtree(begun, ignore_errors=True)
+            async with opened(begun) as service:
+                await post_examples(service.service)
+            begun.rename(folder)
+    return folder
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def console_service(
     tmp_path_factory: pytest.TempPathFactory, console_settings: dict[str, Any]
 ) -> AsyncIterator[Opened]:
     """A service with the example events of every provider, for all tests of a module."""
-    async with opened(tmp_path_factory.mktemp("console"), **console_settings) as service:
-        await post_examples(service.service)
+    base = tmp_path_factory.getbasetemp()
+    examples = await _posted_examples(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    folder = shutil.copytree(examples, tmp_path_factory.mktemp("console") / "data")
+    async with opened(folder, **console_settings) as service:
         yield service
 
 
