@@ -35,7 +35,7 @@ def make_app(
     add_operations(app, [*operations, openapi_operation(operations)])
     app.router.add_routes(pages)
     # The last route takes what no other took.
-    app.router.add_route("*", "/{path:.*}", guarded(_refuse), expect_handler=expect_later)
+    app.router.add_route("*", "/{path:(?s:.*)}", guarded(_refuse), expect_handler=expect_later)
     return app
 
 

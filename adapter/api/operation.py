@@ -4,6 +4,7 @@ and the page about it in ``/openapi.json`` all come from this declaration."""
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -149,13 +150,23 @@ class Operation:
         return self.proves if self.public or self.bare else Proof.TOKEN
 
 
+_PART = re.compile(r"\{([a-z_]+)\}")
+
+
 def add_operations(app: web.Application, operations: Iterable[Operation]) -> None:
     """Add the routes. The application must hold `ACCESS` and `BODY_READING`."""
     for operation in operations:
         handler = operation.handler if operation.bare else guarded(_checked(operation))
-        app.router.add_route(operation.method, operation.path, handler, expect_handler=expect_later)
+        path = any_text(operation.path)
+        app.router.add_route(operation.method, path, handler, expect_handler=expect_later)
         if operation.method == "GET":
-            app.router.add_route("HEAD", operation.path, handler, expect_handler=expect_later)
+            app.router.add_route("HEAD", path, handler, expect_handler=expect_later)
+
+
+def any_text(path: str) -> str:
+    """A path whose parts in braces take any text without a slash: names and ids are foreign, and aiohttp's own parts
+    take no braces."""
+    return _PART.sub(r"{\1:[^/]+}", path)
 
 
 async def expect_later(request: web.Request) -> None:

@@ -12,7 +12,7 @@ from aiohttp import ClientSession, hdrs, web
 from multidict import MultiDict, MultiDictProxy
 
 from adapter.access import Access
-from adapter.api.operation import BODY_READING, expect_later
+from adapter.api.operation import BODY_READING, any_text, expect_later
 from adapter.browser import CSRF_FIELD, CSRF_HEADER, Site, is_same, refuse_foreign, wants_page
 from adapter.callers import address_of
 from adapter.console import static_files
@@ -75,11 +75,11 @@ class Console:
             own.append(Route("GET", HOME, self._first))
         found += [self._route(route, None) for route in own]
         found += [self._route(route, section) for section in self._sections for route in section.routes]
-        return [*found, web.get("/ui/{path:.*}", self._handler(_nothing, None))]
+        return [*found, web.get("/ui/{path:(?s:.*)}", self._handler(_nothing, None))]
 
     def _route(self, route: Route, section: Section | None) -> web.RouteDef:
         handler = self._handler(route.handler, section)
-        return web.RouteDef(route.method, route.path, handler, {"expect_handler": expect_later})
+        return web.RouteDef(route.method, any_text(route.path), handler, {"expect_handler": expect_later})
 
     def _handler(
         self, handler: Handler, section: Section | None

@@ -136,10 +136,11 @@ async def test_one_event_is_shown_by_the_id_that_its_provider_gave_it(service: O
     receipts = await service.post(native)
     status, event = await service.get(f"/events/{native['id']}")
     assert (status, event["uid"], event["id"]) == (200, receipts["uids"][0], native["id"])
-    odd = login(711, id="a/b c?")
+    odd = login(711, id="a/b c?{d}\ne")
     receipts = await service.post(odd)
-    status, event = await service.get("/events/a%2Fb%20c%3F")
+    status, event = await service.get("/events/a%2Fb%20c%3F%7Bd%7D%0Ae")
     assert (status, event["uid"]) == (200, receipts["uids"][0])
+    assert (await service.get("/no%7Bthing%7D%0A"))[1]["title"] == "Not found"
 
 
 async def test_an_id_that_several_sources_have_is_answered_with_their_uids(service: Opened) -> None:
