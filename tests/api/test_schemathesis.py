@@ -80,4 +80,5 @@ headers = {{Authorization = "Bearer {link}"}}
         paths = (await response.json())["paths"]
     found = re.search(r"Operations: +(\d+) selected / (\d+) total", output)
     assert found is not None, output
-    assert int(found[1]) == sum(len(methods) for methods in paths.values())
+    # All but the one that it has read the description from.
+    assert int(found[1]) == sum(len(methods) for methods in paths.values()) - 1
