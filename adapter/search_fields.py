@@ -291,7 +291,7 @@ _PLAIN = 19
 def detail_token(filter: str, value: str) -> str:
     """What a detail of one of `FOUND_DETAILS` is looked up by, among the words of the full text: there it costs a byte
     or two, a key of its own twenty. Equal for values that differ in their case alone."""
-    text = value[:_READ].casefold()
+    text = folded(value[:_READ])
     if len(text) > _PLAIN or not (text.isascii() and text.isalnum()):
         text = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
     return f"{_MARK}{filter[0]}{text}"

@@ -33,6 +33,7 @@ from adapter.model import Entry
 from adapter.scope import Scope
 from adapter.search.cursor import TimeCursor, write_cursor
 from adapter.search.search import Search
+from adapter.search.turns import Turns
 from adapter.search_fields import RESOURCE_LENGTH, resource_text
 from adapter.settings import Permission
 
@@ -132,7 +133,7 @@ class ChangePages:
         self._reading_timeout = reading_timeout
         #: Large representations take long to read and compare: one at a time, or the event loop would have to share the
         #: interpreter with as many threads as there are callers.
-        self._comparing = asyncio.Lock()
+        self._comparing = Turns(1)
 
     def operations(self) -> list[Operation]:
         return [
@@ -150,7 +151,7 @@ class ChangePages:
             entry = await self._lookup.event(request.match_info["uid"], who, scope)
             event = parse_json(entry.event or b"{}")
             earlier = await self._earlier(entry, event, who, scope) if _needs_earlier(event) else _Earlier([], [], None)
-            async with self._comparing:
+            async with self._comparing.of(who):
                 answer = await asyncio.to_thread(_answer, event, earlier)
             return await sent_json(request, answer, reading_timeout=self._reading_timeout)
 

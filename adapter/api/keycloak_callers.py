@@ -122,7 +122,14 @@ class KeycloakCallers:
             RequestError: 503, Keycloak does not answer.
         """
         body = await request_body(request, FORM_LIMIT)
-        if self._client is not None:
+        try:
+            form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50))
+        except ValueError:
+            raise RequestError(400, "Bad request", "the form has too many fields", error="invalid_request") from None
+        token = form.get("client_secret") or _basic_secret(request.headers.get("Authorization", ""))
+        # What we have made is shown to nobody else, as in `check`.
+        is_ours = token.startswith((SESSION_PREFIX, TOKEN_PREFIX)) or request.app[ACCESS].key(token) is not None
+        if self._client is not None and not is_ours:
             realm = quote(request.match_info["realm"], safe="")
             sent = {
                 name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers
@@ -137,8 +144,6 @@ class KeycloakCallers:
                     503, "Keycloak does not say", detail, headers={"Retry-After": "5"}, error="unknown_error"
                 )
             return web.Response(status=status, body=answer, content_type=media, headers=SECURITY_HEADERS)
-        form = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=50))
-        token = form.get("client_secret") or _basic_secret(request.headers.get("Authorization", ""))
         if form.get("grant_type") != "client_credentials" or not request.app[ACCESS].may(token, Permission.READ):
             said = "a token of the adapter with the permission read, as client_secret of client_credentials, is right"
             refusal = TokenRefusal(error="unauthorized_client", error_description=f"Not a known token; {said}")

@@ -171,7 +171,8 @@ class ReplayPages:
                 [
                     SINK,
                     Parameter(
-                        "If-Match", "The id of a replay, in quotes: only while that is the last one", place="header"
+                        "If-Match", "The id of a replay, in quotes: only while that is the last one", place="header",
+                        example='"3"',
                     ),
                 ],
                 body=Body(model=Question, required=False), errors=(409, 412),

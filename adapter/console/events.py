@@ -276,6 +276,9 @@ async def _files(visit: Visit, query: Query) -> web.Response:
             raise RequestError(403, "Forbidden", f"{visit.name} lacks the permission 'export'.") from None
         if error.status == 400:
             await visit.get("/events", {**query.params, "limit": 1})
+        if error.status in (429, 503):
+            detail = "Other exports are under way, or the search cannot answer now; try again when one has ended."
+            raise RequestError(error.status, "Not now", detail) from None
         raise
     moment = {CURSOR: cursor or "", "at": str(_now())}
     files = [
@@ -389,7 +392,9 @@ def _person_url(event: Mapping[str, Any], visit: Visit) -> str | None:
     """The page of who acted; ``None``: the visitor may not see it, or the event says no id. Whose id the provider does
     not know is nobody."""
     id = event.get("authDetails", {}).get("userId")
-    if id is None or event.get("reason") == "unknown_user" or not visit.sees(PEOPLE):
+    # What the service tells of itself is in no account's history.
+    is_ours = event["type"].startswith("system.")
+    if id is None or is_ours or event.get("reason") == "unknown_user" or not visit.sees(PEOPLE):
         return None
     return person_address(event["source"]["name"], id, visit.site.prefix)
 
@@ -470,7 +475,8 @@ async def _show_timeline(visit: Visit) -> web.Response:
     if user is None:
         raise RequestError(404, "Not found", "This event says no user.")
     # Another source may have the same id, for somebody else.
-    who = f"{event['source']['name']}:{user}" if event["authDetails"].get("userId") else user
+    has_source = event["authDetails"].get("userId") and not event["type"].startswith("system.")
+    who = f"{event['source']['name']}:{user}" if has_source else user
     told = await visit.get("/timeline", {"user": who, "to": event["time"] + 1, "limit": 50})
     visit.command(f"idp-adapter timeline {_argument(who)}")
     links = Links(Query(), visit.site.prefix)

@@ -141,9 +141,12 @@ def person_address(source: str, id: str, prefix: str) -> str:
 
 
 def _command(given: Mapping[str, str], sort: str) -> str:
-    words = ["idp-adapter", "people", "list", *([given["q"]] if "q" in given else [])]
+    words = ["idp-adapter", "people", "list"]
     words += [f"--{name.replace('_', '-')}={given[name]}" for name in _OPTIONS if name in given]
     words += [] if sort == "-last" else [f"--sort={sort}"]
+    if "q" in given:
+        # Whoever calls himself `--url=…` is no option.
+        words += ["--", given["q"]] if given["q"].startswith("-") else [given["q"]]
     return " ".join(map(shlex.quote, words))
 
 
@@ -249,12 +252,13 @@ async def show(visit: Visit) -> web.Response:
             raise
         return _several(visit, id, error)
     rows = [Row(one, visit.site.prefix) for one in person["accounts"]]
-    # Whose timeline it is, as that is asked for: by an id, without its source.
     asked_for = next((row for row in rows if row.account["id"] == id), None)
-    user = id if asked_for is None else asked_for.account["userId"]
     cursor = visit.request.query.get("cursor") or None
-    told, problem = await _told(visit.get("/timeline", {"user": user, "limit": _STORIES, "cursor": cursor}))
-    commands = (["people", "show", id], ["timeline", user])
+    # With its source: another one may have the same id, for somebody else.
+    told, problem = await _told(visit.get("/timeline", {"user": id, "limit": _STORIES, "cursor": cursor}))
+    # Whoever calls himself `--url=…` is no option.
+    argument = ["--", id] if id.startswith("-") else [id]
+    commands = (["people", "show", *argument], ["timeline", *argument])
     visit.command("\n".join(shlex.join(["idp-adapter", *words]) for words in commands))
     main = asked_for or rows[0]
     address = f"{PATH}/{quote(id, safe='')}"

@@ -58,7 +58,7 @@ _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 #: Of each delimiter the others that readers may take in its place (a tab is written out), and in a cell one of them
 #: with the beginning of a formula behind it.
 _OTHERS = {one: "".join(sorted({",", ";"} - {one})) for one in _DELIMITERS.values()}
-_SPLIT = {one: re.compile(f"([{others}])(?=[=+@＝＋＠-])") for one, others in _OTHERS.items()}
+_SPLIT = {one: re.compile(rf'([{others}])(?=["\s]*[=+@＝＋－＠-])') for one, others in _OTHERS.items()}
 
 #: A cell that begins with one of these is a formula to a spreadsheet; the wide forms too, in some locales.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -65,7 +65,7 @@ _DEFAULT_OUTCOME = {
 #: A place in a template, for a value of the event.
 PLACE = re.compile(r"\{([^{}]*)\}")
 #: What may stand there, besides details.
-PLACES = ("username", "client", "ip", "realm", "reason", "path")
+PLACES = ("username", "client", "ip", "realm", "reason", "path", "type")
 
 
 def _template(text: str) -> str:

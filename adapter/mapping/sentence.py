@@ -91,7 +91,9 @@ def value_of(event: SearchFields, name: str) -> str | None:
 
 def _template(event: SearchFields, catalogue: Catalogue) -> str:
     type, outcome = event.type, event.outcome
-    known = catalogue.known(type) or catalogue.known(catalogue.canonical(type))
+    if catalogue.known(type) is None:
+        type = catalogue.canonical(type)
+    known = catalogue.known(type)
     if known is None:
         template = _OTHER_ADMIN if type.startswith(("admin.", "system.")) else _OTHER
         if outcome != Outcome.FAILURE:
@@ -137,12 +139,14 @@ _INSTEAD = {
 _SPARED = {"client", "ip", "realm", "by"}
 _LEAD = re.compile(r",? (?:to|of|from|by|for|through|at|in|with|on) $")
 _BY = re.compile(r",? by $")
+#: An address with room for its place behind it: brackets of its own hold nothing else.
+_ADDRESS = re.compile(r"\{ip\}(?!\))")
 
 
 @lru_cache(maxsize=2_048)
 def _steps(template: str, is_access: bool) -> tuple[_Step, ...]:
     """A template, taken apart once."""
-    template = template.replace("{ip}", "{ip} ({place})")
+    template = _ADDRESS.sub("{ip} ({place})", template)
     if is_access:
         template = _END.sub(lambda end: f", by {{by}}{end[0]}", template, count=1)
     split = PLACE.split(template)

@@ -475,7 +475,8 @@ def _of_code(story: Story) -> str:
         took = lasting((shown.time - first.time) / 1_000)
         reason = value_of(shown, "reason")
         because = "" if reason is None else f" ({reason})"
-        done.append(f"refused{because}" if shown.outcome == "failure" else f"accepted after {took}")
+        told = {"failure": f"refused{because}", "success": f"accepted after {took}"}
+        done.append(told.get(shown.outcome, f"shown after {took}"))
     text += f" was {', '.join(done[:-1])} and {done[-1]}" if len(done) > 1 else f" was {''.join(done) or 'used'}"
     return text + (f", {_after(story)}" if story.tries else "")
 

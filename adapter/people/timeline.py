@@ -114,7 +114,7 @@ class Timelines:
         if any(one.source == source for one in accounts.found):
             return Account(source, id)
         # Or one that others have done something to.
-        terms = Term("source", False, (source,), exact=True), Term("user", False, (id,), exact=True)
+        terms = Term("source", False, (source,), exact=True), Term("target", False, (id,), exact=True)
         page = await self._search.find(replace(known, terms=(*known.terms, *terms)), limit=_OF_ID, caller=caller)
         events = [event for _, _, event, _ in await self._fetch(page.positions)]
         return Account(source, id) if any(id in (one.actor, one.target) for one in events) else None

@@ -114,6 +114,12 @@ async def test_a_client_may_bring_its_secret_by_http_basic(service: Opened) -> N
             assert ("access_token" in await response.json()) is (status == 200)
 
 
+async def test_a_form_of_any_number_of_fields_is_no_fault_of_the_service(service: Opened) -> None:
+    path = f"/realms/{REALM}/protocol/openid-connect/token"
+    async with service.session.post(path, data=[("a", "1")] * 51) as response:
+        assert (response.status, response.content_type) == (400, "application/problem+json")
+
+
 async def test_a_hundred_of_the_newest_come_unless_something_else_is_said(service: Opened) -> None:
     assert [one["time"] for one in await read(service)] == [one["time"] for one in newest_first(USER_EVENTS)][:100]
     assert [one["time"] for one in await read(service, direction="asc", max="7")] == sorted(
@@ -275,6 +281,13 @@ async def test_who_may_read_in_keycloak_may_read_here(tmp_path: Path) -> None:
             "/realms/acme/protocol/openid-connect/token", data={"grant_type": "password", "username": "anna"}
         ) as response:
             assert (response.status, await response.json()) == (201, {"access_token": "of-keycloak", "for": "anna"})
+        # A token of ours is answered here, also one that is not known any more: no one else learns of it.
+        for secret, expected in (("reader-token", 200), ("idpa_gone", 401)):
+            form = {"grant_type": "client_credentials", "client_id": "any", "client_secret": secret}
+            async with running.session.post("/realms/acme/protocol/openid-connect/token", data=form) as response:
+                assert (response.status, (await response.json()).get("access_token")) == (
+                    expected, secret if expected == 200 else None,
+                )  # fmt: skip
         # A proxy in front of it may answer with a page, which goes to nobody.
         gatekeeper.page = "<h1>Bad gateway</h1>"
         async with running.session.post("/realms/acme/protocol/openid-connect/token", data={}) as response:

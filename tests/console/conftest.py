@@ -23,11 +23,14 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 from PIL import Image
-from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright, expect
 
 from adapter.commands.serve import post_examples
 from tests.opened import Opened, opened
 
+#: Whatever else the machine does. Milliseconds.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 TOP = Path(__file__).parent.parent.parent
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _SCREENSHOTS = "--console-screenshots"
@@ -188,6 +191,7 @@ async def seen(
         timezone_id="Europe/Berlin",
         **how,
     )
+    context.set_default_timeout(PATIENCE)
     await context.add_cookies([*cookies])
     page = await context.new_page()
     problems: list[str] = []

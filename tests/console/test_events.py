@@ -368,11 +368,12 @@ async def test_files_hold_what_the_filter_matches(visitor: Visitor, service: Ope
 
 
 async def test_a_file_and_its_manifest_are_of_one_moment(visitor: Visitor, service: Opened) -> None:
-    _, text = await visitor.page("/ui/events/export?user=ben")
+    await service.post([login(989, id="early", details={"username": "kim"}, userId="kim")])
+    _, text = await visitor.page("/ui/events/export?user=kim")
     ways = {unescape(name): unescape(way) for way, name in re.findall(r'href="([^"]+)" download>(\w+)<', text)}
     assert set(ways) == {"CSV", "NDJSON", "Parquet", "PDF"}
     # What comes in between is in neither.
-    await service.post([login(990, id="late", details={"username": "ben"}, userId="late")])
+    await service.post([login(990, id="late", details={"username": "kim"}, userId="late")])
     for form in ("NDJSON", "Parquet"):
         async with visitor.session.get(ways[form]) as response:
             file = await response.read()

@@ -95,11 +95,6 @@ async def _export(page: Page) -> None:
     await expect(page.get_by_role("link", name="Parquet", exact=True)).to_be_visible()
 
 
-async def _playground(page: Page) -> None:
-    await expect(page.locator("[data-editor-of=mapping] .cm-content")).to_be_visible()
-    await expect(page.locator("#tried")).to_contain_text("733")
-
-
 #: Each page, how its picture is called, and when it is complete.
 PAGES: list[tuple[str, str, Callable[[Page], Awaitable[None]] | None]] = [
     ("/ui/?range=7d", "overview", _overview),

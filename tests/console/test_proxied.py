@@ -75,6 +75,7 @@ async def listens(port: int) -> bool:
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser, proxied: Proxied) -> AsyncIterator[Page]:
     context = await browser.new_context(ignore_https_errors=True)
+    context.set_default_timeout(60_000)
     page = await context.new_page()
     wrong: list[str] = []
     page.on("response", lambda one: wrong.append(f"{one.status} {one.url}") if one.status >= 400 else None)

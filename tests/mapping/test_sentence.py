@@ -225,3 +225,22 @@ def test_a_template_with_an_unknown_place_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(MappingError, match=r"there is no \{user\} for a sentence; there are \{username\}, "):
         load_catalogue([tmp_path])
+
+
+def test_a_type_by_another_name_of_its_own_says_that_nothing_is_known_of_its_outcome() -> None:
+    for type in ("access.SOCIAL_LINK", "access.FEDERATED_IDENTITY_LINK"):
+        assert made(type, "unknown", authDetails={"username": "anna"}).endswith("(outcome unknown)")
+
+
+def test_an_address_in_brackets_goes_with_them_and_holds_no_place(tmp_path: Path) -> None:
+    own = (
+        "types:\n  TAP_CARD: {group: login, kind: action, meaning: A card, sentence: '{username} came ({ip}) {type}'}\n"
+    )
+    (tmp_path / "types.yaml").write_text(own)
+    catalogue = load_catalogue([tmp_path, mappings_path()])
+    who = {"username": "anna"}
+    assert text_of(parts_of("access.TAP_CARD", catalogue=catalogue, authDetails=who)) == "anna came access.TAP_CARD"
+    told = parts_of(
+        "access.TAP_CARD", catalogue=catalogue, authDetails={**who, "ipAddress": "10.0.0.1"}, details={"country": "NL"}
+    )
+    assert text_of(told) == "anna came (10.0.0.1) access.TAP_CARD"

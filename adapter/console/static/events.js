@@ -161,8 +161,12 @@ if (drawer && window.htmx) {
   });
 
   window.addEventListener("popstate", (event) => {
-    if (event.state?.event) open(event.state.event);
-    else if (drawer.open) drawer.close();
+    if (event.state?.event) {
+      open(event.state.event);
+      return;
+    }
+    wanted += 1;
+    if (drawer.open) drawer.close();
   });
 }
 

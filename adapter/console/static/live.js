@@ -206,7 +206,8 @@ async function* messages(body) {
     const parts = (text + value).split("\n\n");
     text = parts.pop();
     for (const part of parts) {
-      const fields = part.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)).filter(Boolean);
+      // Events' texts may hold what `.` takes for the end of a line.
+      const fields = part.split("\n").map((line) => line.match(/^(\w+): ?([^]*)$/)).filter(Boolean);
       yield Object.fromEntries(fields.map(([, name, said]) => [name, said]));
     }
   }
