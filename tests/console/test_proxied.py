@@ -116,6 +116,7 @@ async def test_events_come_live_are_opened_and_are_had_as_a_file(page: Page, pro
     await page.locator("a[data-drawer]").click()
     await expect(page.locator("#events-drawer")).to_be_visible()
     await page.keyboard.press("Escape")
+    await page.locator("summary", has_text="Export").click()
     async with page.expect_download() as coming:
         await page.get_by_role("link", name="CSV", exact=True).click()
     file: Path = await (await coming.value).path()

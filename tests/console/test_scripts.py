@@ -213,6 +213,9 @@ async def test_who_was_signed_out_signs_in_and_is_back_where_he_was(leaving: Con
     await page.goto(url)
     if how == "live":
         await expect(page.locator("[data-live-state]")).to_contain_text("Live:")
+    else:
+        # Nothing of the page is asked for any more.
+        await expect(page.get_by_role("region", name="By outcome")).to_be_visible()
     await end_sessions(leaving.service)
     if how == "a part of the page":
         await page.locator("a[data-drawer]").first.click()

@@ -86,9 +86,10 @@ async def undescribed(
     _, document = await played.service.get("/openapi.json")
     fits = [route for route in document["paths"] if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", route), path)]
     page = document["paths"][min(fits, key=lambda route: route.count("{"))][method.lower()]
-    content = page["responses"].get(str(status), page["responses"]["default"])["content"]
+    described = page["responses"][str(status)]
     if answer is None:
         return []
+    content = described["content"]
     return problems(document, content, headers["Content-Type"].partition(";")[0], json.dumps(answer))
 
 
