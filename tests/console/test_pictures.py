@@ -60,11 +60,20 @@ async def week(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[_Week]
         async def is_caught_up() -> bool:
             return bool((await service.get("/sinks/siem"))[1]["lag"] == 0)
 
+        people: list[dict[str, Any]] = []
+        failed: list[dict[str, Any]] = []
+
+        async def are_found() -> bool:
+            # A busy search answers in part.
+            people[:] = (await service.get("/people", q=ATTACKED, source="keycloak"))[1].get("people", ())
+            _, page = await service.get("/events", user=f"{ATTACKED}@acme.example", outcome="failure", limit=1)
+            failed[:] = page.get("events", ())
+            return bool(people and failed)
+
         await until(is_caught_up)
-        _, people = await service.get("/people", q=ATTACKED, source="keycloak")
-        _, failed = await service.get("/events", user=f"{ATTACKED}@acme.example", outcome="failure", limit=1)
+        await until(are_found)
         addresses = {service.service.url.rstrip("/"): ADAPTER, hook.url.rstrip("/"): RECEIVER}
-        yield _Week(service, addresses, people["people"][0]["id"], failed["events"][0]["uid"])
+        yield _Week(service, addresses, people[0]["id"], failed[0]["uid"])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
